@@ -1,0 +1,16 @@
+"""What every room stands on: errors, results, checks, linear algebra, provenance. Imports no room.
+
+Start in `_errors.py` (how the library refuses) and `_linalg.py` (how linear flows are propagated).
+"""
+
+from ._checks import (
+    as_index_array as as_index_array,
+    as_matrix as as_matrix,
+    as_scalar as as_scalar,
+    as_vector as as_vector,
+    require_x64 as require_x64,
+)
+from ._errors import ConvergenceError as ConvergenceError, EpsflowError as EpsflowError, InputError as InputError
+from ._linalg import Eigen as Eigen, decay_integral as decay_integral, eigen as eigen
+from ._provenance import provenance as provenance
+from ._results import RESULTS as RESULTS, SUCCESS as SUCCESS, message as message

@@ -1,0 +1,98 @@
+"""Checks made where a value enters the library. Each refuses with one message; none changes a value in silence."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from ._errors import InputError
+
+
+def require_x64() -> None:
+    """Refuse to work in single precision.
+
+    Raises:
+        InputError: if JAX's 64-bit mode is off. The library never sets this global flag itself.
+    """
+    if not jax.config.read("jax_enable_x64"):
+        raise InputError(
+            "JAX is in 32-bit mode, where a stiff flow loses every digit of a leave-one-out difference. "
+            'Run `jax.config.update("jax_enable_x64", True)` before any array is made, or set JAX_ENABLE_X64=1.'
+        )
+
+
+def _as_float64(value: object, name: str) -> np.ndarray:
+    require_x64()
+    # Only a *floating* narrow dtype has lost digits already; integers and Python lists convert exactly.
+    try:
+        array = np.asarray(value)
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{name} is not an array of numbers ({error}). Pass a list or array of floats.") from error
+    if array.dtype.kind == "f" and array.dtype.itemsize < 8:
+        raise InputError(
+            f"{name} has dtype {array.dtype}, but float64 is needed: its rounding, about 1e-7, exceeds the effect of a "
+            f"single point. Make it in double precision, or convert it by `.astype('float64')` if you accept it."
+        )
+    if array.dtype.kind not in "fiub":
+        raise InputError(f"{name} holds {array.dtype} values; numbers are needed.")
+    return array.astype(np.float64, copy=False)
+
+
+def as_scalar(value: object, name: str) -> float:
+    """A finite Python float, or an `InputError` that names it."""
+    array = _as_float64(value, name)
+    if array.ndim != 0:
+        raise InputError(f"{name} must be one number; got an array of shape {array.shape}.")
+    if not np.isfinite(array):
+        raise InputError(f"{name} is {array}; a finite number is needed.")
+    return float(array)
+
+
+def as_vector(value: object, name: str, size: int) -> Float[Array, " size"]:
+    """A finite float64 vector of the given length.
+
+    Raises:
+        InputError: wrong length, narrow dtype, or NaN/inf (the first such entry is named).
+    """
+    array = _as_float64(value, name)
+    if array.shape != (size,):
+        raise InputError(
+            f"{name} has shape {array.shape}; this problem needs a vector of length {size}, shape ({size},)."
+        )
+    bad = np.flatnonzero(~np.isfinite(array))
+    if bad.size:
+        raise InputError(f"{name}[{bad[0]}] is {array[bad[0]]}; every entry must be finite.")
+    return jnp.asarray(array)
+
+
+def as_matrix(value: object, name: str, columns: int) -> Float[Array, "rows columns"]:
+    """A finite float64 matrix with the given number of columns, or an `InputError` that names it."""
+    array = _as_float64(value, name)
+    if array.ndim != 2 or array.shape[1] != columns:
+        raise InputError(f"{name} has shape {array.shape}; a matrix with {columns} columns is needed.")
+    bad = np.argwhere(~np.isfinite(array))
+    if bad.size:
+        raise InputError(f"{name}{bad[0].tolist()} is {array[tuple(bad[0])]}; every entry must be finite.")
+    return jnp.asarray(array)
+
+
+def as_index_array(value: object, name: str, n: int) -> Int[np.ndarray, " m"]:
+    """Distinct indices into n points, as a NumPy integer vector; a single integer makes a vector of one.
+
+    Raises:
+        InputError: not integers, outside 0..n-1, listed twice, none, or all n of them.
+    """
+    array = np.atleast_1d(np.asarray(value))
+    if array.size == 0:
+        raise InputError(f"{name} is empty: name at least one of the {n} points, for instance {name}=[0].")
+    if array.ndim != 1 or array.dtype.kind not in "iu":
+        raise InputError(f"{name} must be one integer or a list of integers; got {value!r}.")
+    outside = array[(array < 0) | (array >= n)]
+    if outside.size:
+        raise InputError(f"{name} contains {outside[0]}, but the data has {n} points, numbered 0 to {n - 1}.")
+    unique, counts = np.unique(array, return_counts=True)
+    if unique.size < array.size:
+        raise InputError(f"{name} lists point {unique[counts > 1][0]} twice; each point can be deleted once.")
+    if unique.size == n:
+        raise InputError(f"{name} lists all {n} points: nothing would be left to train on.")
+    return array.astype(np.int64)

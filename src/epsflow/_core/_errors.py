@@ -1,0 +1,23 @@
+"""The library's exceptions: one for input that cannot be used, one for computations that did not converge."""
+
+from typing import Any
+
+
+class EpsflowError(Exception):
+    """Base class of everything that epsflow raises on purpose."""
+
+
+class InputError(EpsflowError, ValueError):
+    """The input cannot be used. The message says what was found, why it matters, and what to try."""
+
+
+class ConvergenceError(EpsflowError, RuntimeError):
+    """A computation ended without reaching its tolerance.
+
+    Attributes:
+        result: what had been computed when it stopped, with its status; the same object that `throw=False` returns.
+    """
+
+    def __init__(self, message: str, result: Any = None):
+        super().__init__(message)
+        self.result = result

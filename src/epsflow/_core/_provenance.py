@@ -1,0 +1,16 @@
+"""Where a number came from: the versions that made it."""
+
+import platform
+from datetime import UTC, datetime
+from importlib.metadata import version
+
+
+def provenance() -> dict[str, str]:
+    """Versions of epsflow and of the libraries its numbers depend on, the machine, and the time (UTC)."""
+    packages = ("epsflow", "numpy", "scipy", "jax", "diffrax", "equinox", "lineax", "optimistix", "casadi")
+    return {
+        **{name: version(name) for name in packages},
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
