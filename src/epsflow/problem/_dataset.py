@@ -1,0 +1,110 @@
+"""The data: n points, as NumPy arrays, possibly mapped from a file larger than memory."""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from jaxtyping import Float
+
+from .._core import InputError
+
+CHUNK_ROWS = 65_536
+"""Rows read at a time from arrays that may not fit in memory."""
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """n points (x_i, y_i).
+
+    Attributes:
+        x: features, shape (n, p), float64; a `numpy.memmap` stays on disk.
+        y: targets, shape (n,), or (n, k) for several outputs; class labels are stored as the numbers 0, 1, ….
+        name: what tables and figures call it.
+        features: one name per column of x.
+        target: the target's name, with its unit where known.
+
+    Raises:
+        InputError: shapes that do not match, a narrow float type, no rows, or NaN/inf (memory maps are checked when
+            they are read).
+    """
+
+    x: Float[np.ndarray, "n p"]
+    y: np.ndarray
+    name: str = "data"
+    features: tuple[str, ...] = field(default=())
+    target: str = "y"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "x", _as_data(self.x, f"{self.name}: x"))
+        object.__setattr__(self, "y", _as_data(self.y, f"{self.name}: y"))
+        if self.x.ndim != 2 or 0 in self.x.shape:
+            raise InputError(
+                f"{self.name}: x has shape {self.x.shape}; a non-empty matrix (points, features) is needed."
+            )
+        if self.y.ndim == 2 and self.y.shape[1] == 1:
+            object.__setattr__(self, "y", self.y[:, 0])
+        if self.y.ndim not in (1, 2) or len(self.y) != len(self.x):
+            raise InputError(
+                f"{self.name}: y has shape {self.y.shape}, but x has {len(self.x)} points; "
+                f"y must be ({len(self.x)},) or ({len(self.x)}, outputs)."
+            )
+        if not self.features:
+            object.__setattr__(self, "features", tuple(f"x{i}" for i in range(self.x.shape[1])))
+        if len(self.features) != self.x.shape[1]:
+            raise InputError(f"{self.name}: {len(self.features)} feature names for {self.x.shape[1]} columns of x.")
+        if not isinstance(self.x, np.memmap):
+            check_finite(self.x, self.y, self.name)
+
+    @property
+    def n(self) -> int:
+        """Number of points."""
+        return self.x.shape[0]
+
+    def standardise(self, *, target: bool = True) -> "Dataset":
+        """Centre every feature and scale it to unit variance (divisor n); the target too, unless `target=False`.
+
+        A constant column has no scale: it becomes zero, and a linear model on it is then rank deficient.
+        """
+        y = _standardised(self.y) if target else self.y
+        return replace(self, x=_standardised(self.x), y=y)
+
+    def add_intercept(self) -> "Dataset":
+        """Append a column of ones, named `intercept`, as the last feature."""
+        ones = np.ones((self.n, 1))
+        return replace(self, x=np.hstack([self.x, ones]), features=(*self.features, "intercept"))
+
+    def subsample(self, n: int, *, seed: int) -> "Dataset":
+        """n points drawn without replacement by NumPy's default generator with this seed, in their original order."""
+        if not 1 <= n <= self.n:
+            raise InputError(f"cannot draw {n} points without replacement from {self.name}, which has {self.n}.")
+        rows = np.sort(np.random.default_rng(seed).choice(self.n, size=n, replace=False))
+        return replace(self, x=self.x[rows], y=self.y[rows])
+
+
+def _as_data(array: object, name: str) -> np.ndarray:
+    array = array if isinstance(array, np.memmap) else np.asarray(array)
+    if array.dtype.kind == "f" and array.dtype.itemsize < 8:
+        raise InputError(
+            f"{name} has dtype {array.dtype}, but float64 is needed to resolve the effect of a single point. "
+            "Convert it with `.astype('float64')` if you accept its rounding."
+        )
+    if array.dtype.kind not in "fiub":
+        raise InputError(f"{name} holds {array.dtype} values; numbers are needed.")
+    return array if array.dtype == np.float64 else array.astype(np.float64)
+
+
+def _standardised(array: np.ndarray) -> np.ndarray:
+    centred = array - array.mean(axis=0)
+    scale = centred.std(axis=0)
+    # A constant column's computed deviation is rounding of its mean, not a scale.
+    constant = scale <= 1e-14 * np.abs(array).max(axis=0)
+    return np.where(constant, 0.0, centred) / np.where(constant, 1.0, scale)
+
+
+def check_finite(x: np.ndarray, y: np.ndarray, name: str, first_row: int = 0) -> None:
+    """Refuse NaN and infinities, naming the first row that has one."""
+    bad = ~(np.isfinite(x).all(axis=1) & np.isfinite(y.reshape(len(x), -1)).all(axis=1))
+    if bad.any():
+        raise InputError(
+            f"{name}: point {first_row + int(np.argmax(bad))} contains NaN or infinity ({int(bad.sum())} such points). "
+            "Remove or impute them first; no row is dropped in silence."
+        )

@@ -1,0 +1,99 @@
+"""Losses ℓ(f, y) of one point: f is the model's output for it, y its target."""
+
+import abc
+from typing import ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from .._core import InputError, as_scalar
+
+
+class AbstractLoss(eqx.Module):
+    """ℓ(f, y) ≥ 0, twice differentiable in f. `convex` says whether it is convex in f."""
+
+    convex: eqx.AbstractClassVar[bool]
+
+    @abc.abstractmethod
+    def __call__(self, output: Float[Array, "*k"], target: Float[Array, "*t"]) -> Float[Array, ""]:
+        """The loss of one point."""
+
+    def check(self, output_shape: tuple[int, ...], y: np.ndarray) -> None:
+        """Refuse targets that this loss cannot read.
+
+        Args:
+            output_shape: shape of the model's output for one point.
+            y: all targets, shape (n, ...).
+        """
+        if output_shape != y.shape[1:]:
+            raise InputError(
+                f"the model returns shape {output_shape} for a point, but its target has shape {y.shape[1:]}; "
+                f"{type(self).__name__} compares them entry by entry."
+            )
+
+
+class SquaredLoss(AbstractLoss):
+    """½‖f − y‖²."""
+
+    convex: ClassVar[bool] = True
+
+    def __call__(self, output: Float[Array, "*k"], target: Float[Array, "*t"]) -> Float[Array, ""]:
+        return 0.5 * jnp.sum((output - target) ** 2)
+
+
+class LogisticLoss(AbstractLoss):
+    """log(1 + eᶠ) − y·f for a logit f and a label y ∈ {0, 1}: minus the log-likelihood of a Bernoulli variable."""
+
+    convex: ClassVar[bool] = True
+
+    def __call__(self, output: Float[Array, "*k"], target: Float[Array, "*t"]) -> Float[Array, ""]:
+        return jnp.sum(jax.nn.softplus(output) - target * output)
+
+    def check(self, output_shape: tuple[int, ...], y: np.ndarray) -> None:
+        """Labels must be 0 or 1."""
+        super().check(output_shape, y)
+        strange = np.setdiff1d(y, [0.0, 1.0])
+        if strange.size:
+            raise InputError(f"LogisticLoss needs labels 0 and 1; the targets also contain {strange[0]:g}.")
+
+
+class SoftmaxCrossEntropy(AbstractLoss):
+    """log Σ_c e^{f_c} − f_y for k logits and a class y ∈ {0, …, k−1}."""
+
+    convex: ClassVar[bool] = True
+
+    def __call__(self, output: Float[Array, "*k"], target: Float[Array, "*t"]) -> Float[Array, ""]:
+        return jax.nn.logsumexp(output) - jnp.dot(jax.nn.one_hot(target, output.shape[0], dtype=output.dtype), output)
+
+    def check(self, output_shape: tuple[int, ...], y: np.ndarray) -> None:
+        """Labels must be whole numbers below the number of logits."""
+        if len(output_shape) != 1 or y.ndim != 1:
+            raise InputError(
+                f"SoftmaxCrossEntropy needs one logit per class and one label per point; the model returns shape "
+                f"{output_shape} and a target has shape {y.shape[1:]}."
+            )
+        strange = np.setdiff1d(y, np.arange(output_shape[0]))
+        if strange.size:
+            raise InputError(
+                f"SoftmaxCrossEntropy with {output_shape[0]} logits needs labels 0 to {output_shape[0] - 1}; "
+                f"the targets contain {strange[0]:g}."
+            )
+
+
+class PseudoHuberLoss(AbstractLoss):
+    """δ²(√(1 + ((f−y)/δ)²) − 1), summed over outputs: quadratic near zero, linear with slope δ far away."""
+
+    delta: float = eqx.field(converter=lambda value: as_scalar(value, "delta"), default=1.0, static=True)
+    convex: ClassVar[bool] = True
+
+    def __check_init__(self) -> None:
+        if self.delta <= 0.0:
+            raise InputError(f"PseudoHuberLoss: delta is {self.delta:g}; the width must be positive.")
+
+    def __call__(self, output: Float[Array, "*k"], target: Float[Array, "*t"]) -> Float[Array, ""]:
+        # √(1+r²) − 1 = r²/(√(1+r²) + 1): the second form keeps the digits of a small residual.
+        square = ((output - target) / self.delta) ** 2
+        return self.delta**2 * jnp.sum(square / (jnp.sqrt(1.0 + square) + 1.0))

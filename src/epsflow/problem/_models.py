@@ -1,0 +1,164 @@
+"""Models f(θ; x): a flat parameter vector and one point's features in, one output out."""
+
+import abc
+import math
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+from .._core import InputError
+
+_ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "tanh": jnp.tanh,
+    "relu": jax.nn.relu,
+    "sigmoid": jax.nn.sigmoid,
+    "softplus": jax.nn.softplus,
+    "gelu": jax.nn.gelu,
+    "silu": jax.nn.silu,
+}
+
+
+class AbstractModel(eqx.Module):
+    """f(θ; x). Everything that defines it is static, so equal models share compiled code."""
+
+    @property
+    @abc.abstractmethod
+    def dim(self) -> int:
+        """Number of parameters d."""
+
+    @abc.abstractmethod
+    def __call__(self, theta: Float[Array, " d"], x: Float[Array, " p"]) -> Float[Array, "*k"]:
+        """The output for one point: shape () or (k,)."""
+
+    @abc.abstractmethod
+    def init(self, key: Key[Array, ""]) -> Float[Array, " d"]:
+        """Random starting parameters."""
+
+
+class LinearModel(AbstractModel):
+    """f = xᵀθ, or with `outputs` = k the vector x ↦ Θᵀx, θ = vec Θ (row-major, Θ of shape (features, k)).
+
+    There is no hidden intercept: `Dataset.add_intercept` makes one that is seen.
+    """
+
+    features: int = eqx.field(static=True)
+    outputs: int | None = eqx.field(static=True, default=None)
+
+    @property
+    def dim(self) -> int:
+        """features × outputs."""
+        return self.features * (self.outputs or 1)
+
+    def __call__(self, theta: Float[Array, " d"], x: Float[Array, " p"]) -> Float[Array, "*k"]:
+        return x @ theta if self.outputs is None else x @ theta.reshape(self.features, self.outputs)
+
+    def init(self, key: Key[Array, ""]) -> Float[Array, " d"]:
+        """Standard normal entries divided by √features."""
+        return jax.random.normal(key, (self.dim,), dtype=jnp.float64) / math.sqrt(self.features)
+
+
+class MLP(AbstractModel):
+    """Fully connected network with biases.
+
+    a₀ = x, a_{l+1} = σ(W_l a_l + b_l), and no activation after the last layer. θ stacks W₀, b₀, W₁, b₁, …, each W_l of
+    shape (widths[l+1], widths[l]) row-major. A last width of 1 gives a scalar output.
+
+    Attributes:
+        widths: (features, hidden…, outputs).
+        activation: tanh, relu, sigmoid, softplus, gelu or silu.
+    """
+
+    widths: tuple[int, ...] = eqx.field(static=True, converter=tuple)
+    activation: str = eqx.field(static=True, default="tanh")
+
+    def __check_init__(self) -> None:
+        if len(self.widths) < 2 or any(width < 1 for width in self.widths):
+            raise InputError(f"MLP widths {self.widths}: give (features, hidden…, outputs), all positive.")
+        if self.activation not in _ACTIVATIONS:
+            raise InputError(f"unknown activation {self.activation!r}: choose one of {', '.join(_ACTIVATIONS)}.")
+
+    @property
+    def dim(self) -> int:
+        """Number of weights and biases."""
+        return sum((fan_in + 1) * fan_out for fan_in, fan_out in zip(self.widths, self.widths[1:], strict=False))
+
+    def layers(self, theta: Float[Array, " d"]) -> list[tuple[Float[Array, "out in"], Float[Array, " out"]]]:
+        """The weights and biases (W_l, b_l) of each layer."""
+        layers, start = [], 0
+        for fan_in, fan_out in zip(self.widths, self.widths[1:], strict=False):
+            middle, end = start + fan_in * fan_out, start + (fan_in + 1) * fan_out
+            layers.append((theta[start:middle].reshape(fan_out, fan_in), theta[middle:end]))
+            start = end
+        return layers
+
+    def __call__(self, theta: Float[Array, " d"], x: Float[Array, " p"]) -> Float[Array, "*k"]:
+        *hidden, (weight, bias) = self.layers(theta)
+        for hidden_weight, hidden_bias in hidden:
+            x = _ACTIVATIONS[self.activation](hidden_weight @ x + hidden_bias)
+        output = weight @ x + bias
+        return output[0] if self.widths[-1] == 1 else output
+
+    def init(self, key: Key[Array, ""]) -> Float[Array, " d"]:
+        """Weights normal with variance 1/fan_in, biases zero."""
+        parts = []
+        for fan_in, fan_out in zip(self.widths, self.widths[1:], strict=False):
+            key, subkey = jax.random.split(key)
+            parts += [
+                jax.random.normal(subkey, (fan_out * fan_in,), dtype=jnp.float64) / math.sqrt(fan_in),
+                jnp.zeros(fan_out),
+            ]
+        return jnp.concatenate(parts)
+
+
+class FunctionModel(AbstractModel):
+    """Any JAX function `apply(params, x)` with a pytree of float64 parameters.
+
+    Attributes:
+        apply: the function; output of shape () or (k,).
+        structure, shapes: the pytree's structure and its leaves' shapes. θ concatenates the flattened leaves.
+        start: the flattened parameters given; `init` returns them, whatever the key.
+    """
+
+    apply: Callable[[Any, Array], Array] = eqx.field(static=True)
+    structure: Any = eqx.field(static=True)
+    shapes: tuple[tuple[int, ...], ...] = eqx.field(static=True)
+    start: Float[Array, " d"]
+
+    def __init__(self, apply: Callable[[Any, Array], Array], params: Any):
+        leaves, self.structure = jax.tree.flatten(params)
+        if not leaves:
+            raise InputError("FunctionModel: `params` has no arrays; nothing could be trained.")
+        arrays = [jnp.asarray(leaf) for leaf in leaves]
+        narrow = [array.dtype for array in arrays if array.dtype != jnp.float64]
+        if narrow:
+            raise InputError(
+                f"FunctionModel: a parameter has dtype {narrow[0]}; float64 is needed. Convert with "
+                "`jax.tree.map(lambda a: a.astype('float64'), params)`."
+            )
+        self.apply = apply
+        self.shapes = tuple(array.shape for array in arrays)
+        self.start = jnp.concatenate([array.ravel() for array in arrays])
+
+    @property
+    def dim(self) -> int:
+        """Number of parameters."""
+        return sum(math.prod(shape) for shape in self.shapes)
+
+    def unflatten(self, theta: Float[Array, " d"]) -> Any:
+        """The pytree of parameters that θ holds."""
+        leaves, start = [], 0
+        for shape in self.shapes:
+            leaves.append(theta[start : start + math.prod(shape)].reshape(shape))
+            start += math.prod(shape)
+        return jax.tree.unflatten(self.structure, leaves)
+
+    def __call__(self, theta: Float[Array, " d"], x: Float[Array, " p"]) -> Float[Array, "*k"]:
+        return self.apply(self.unflatten(theta), x)
+
+    def init(self, key: Key[Array, ""]) -> Float[Array, " d"]:
+        """The parameters that the model was made with."""
+        return self.start

@@ -1,0 +1,220 @@
+"""`Problem`: a model, a loss, data, and the points to be deleted."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from .._core import InputError, as_index_array, as_scalar, as_vector, require_x64
+from ._dataset import Dataset
+from ._losses import AbstractLoss, SquaredLoss
+from ._models import AbstractModel, LinearModel
+from ._quadratic import Quadratic, gather
+from ._risk import AbstractRisk, EmpiricalRisk, Weights, loss_gradients
+
+DENSE_LIMIT = 8_000
+"""Largest d for which a dense d×d Hessian (512 MB in float64) is formed."""
+
+
+@dataclass(frozen=True, eq=False, init=False)
+class Problem:
+    """What is trained, and which points D are to be forgotten.
+
+    R_ε(θ) = c·[Σ_{i∉D} ℓ(f(θ;x_i), y_i) + Σ_{j∈D} ε_j ℓ(f(θ;x_j), y_j)] + (λ/2)‖θ‖²
+
+    ε = 1 trains with the deleted points, ε = 0 without them. Linear regression (`LinearModel` with one output and
+    `SquaredLoss`) is recognised: its `risk` is the exact `Quadratic`, for data of any length.
+
+    Attributes:
+        model: f(θ; x).
+        loss: ℓ(f, y).
+        data: the n points.
+        delete: indices of the deleted points D, shape (m,); m = 0 where nothing is deleted.
+        l2: λ ≥ 0; not scaled by c.
+        reduction: "sum" (c = 1) or "mean" (c = 1/n).
+        chunk_rows: points whose intermediate values are held in memory at once.
+        risk: R_ε as a pytree of JAX arrays.
+    """
+
+    model: AbstractModel
+    loss: AbstractLoss
+    data: Dataset
+    delete: Int[np.ndarray, " m"]
+    l2: float
+    reduction: str
+    chunk_rows: int
+    risk: AbstractRisk = field(repr=False)
+
+    def __init__(
+        self,
+        model: AbstractModel,
+        loss: AbstractLoss,
+        data: Dataset,
+        delete: Int[np.ndarray, " m"] | Sequence[int] | int | None = None,
+        l2: float = 0.0,
+        reduction: Literal["sum", "mean"] = "sum",
+        chunk_rows: int = 16_384,
+    ):
+        """Check and assemble.
+
+        Raises:
+            InputError: an index outside the data, twice, or all of them; targets the loss cannot read; λ < 0; a model
+                that does not fit the features; JAX in 32-bit mode.
+        """
+        require_x64()
+        points = np.zeros(0, np.int64) if delete is None else as_index_array(delete, "delete", data.n)
+        penalty = as_scalar(l2, "l2")
+        if penalty < 0.0:
+            raise InputError(f"l2 is {penalty:g}; a negative penalty makes the risk unbounded below.")
+        if reduction not in ("sum", "mean"):
+            raise InputError(f"reduction is {reduction!r}; choose 'sum' or 'mean'.")
+        if chunk_rows < 1:
+            raise InputError(f"chunk_rows is {chunk_rows}; at least one row must be read at a time.")
+        _check_model(model, loss, data)
+        values = (model, loss, data, points, penalty, reduction, chunk_rows)
+        names = ("model", "loss", "data", "delete", "l2", "reduction", "chunk_rows")
+        for name, value in zip(names, values, strict=True):
+            object.__setattr__(self, name, value)
+        linear = isinstance(model, LinearModel) and model.outputs is None and isinstance(loss, SquaredLoss)
+        risk = gather(data, points, penalty, self.scale) if linear else self.empirical()
+        object.__setattr__(self, "risk", risk)
+
+    @property
+    def dim(self) -> int:
+        """Number of parameters d."""
+        return self.model.dim
+
+    @property
+    def scale(self) -> float:
+        """c: 1 for "sum", 1/n for "mean"."""
+        return 1.0 if self.reduction == "sum" else 1.0 / self.data.n
+
+    @property
+    def convex(self) -> bool:
+        """Whether R_ε is convex for every ε ≥ 0: a linear model under a convex loss."""
+        return isinstance(self.model, LinearModel) and self.loss.convex
+
+    def empirical(self) -> EmpiricalRisk:
+        """R_ε as a sum over the data, for what sufficient statistics cannot say (per-point quantities)."""
+        return EmpiricalRisk(
+            model=self.model,
+            loss=self.loss,
+            x=jnp.asarray(self.data.x),
+            y=jnp.asarray(self.data.y),
+            delete=jnp.asarray(self.delete),
+            l2=jnp.asarray(self.l2),
+            scale=jnp.asarray(self.scale),
+            chunk_rows=self.chunk_rows,
+        )
+
+    def value(self, theta: Array, eps: Weights = 1.0) -> Float[Array, ""]:
+        """R_ε(θ)."""
+        return _value(self.risk, self.parameters(theta), self.weights(eps))
+
+    def gradient(self, theta: Array, eps: Weights = 1.0) -> Float[Array, " d"]:
+        """∇R_ε(θ), shape (d,)."""
+        return _gradient(self.risk, self.parameters(theta), self.weights(eps))
+
+    def hvp(self, theta: Array, vector: Array, eps: Weights = 1.0) -> Float[Array, " d"]:
+        """∇²R_ε(θ) v, shape (d,)."""
+        return _hvp(self.risk, self.parameters(theta), as_vector(vector, "vector", self.dim), self.weights(eps))
+
+    def ggn_product(self, theta: Array, vector: Array, eps: Weights = 1.0) -> Float[Array, " d"]:
+        """Generalised Gauss–Newton product (c Σ w_i J_iᵀ ∇²_fℓ_i J_i + λI) v, shape (d,)."""
+        arguments = self.parameters(theta), as_vector(vector, "vector", self.dim), self.weights(eps)
+        # The two matrices coincide for linear regression, whose data may be too long to be in memory.
+        return _hvp(self.risk, *arguments) if isinstance(self.risk, Quadratic) else _ggn(self.risk, *arguments)
+
+    def hessian(self, theta: Array, eps: Weights = 1.0) -> Float[Array, "d d"]:
+        """∇²R_ε(θ), dense, shape (d, d).
+
+        Raises:
+            InputError: if d exceeds 8,000 (512 MB); use `hvp`.
+        """
+        if self.dim > DENSE_LIMIT:
+            raise InputError(
+                f"a dense Hessian for d = {self.dim} takes {8 * self.dim**2 / 1e9:.1f} GB; use `hvp` or `ggn_product`, "
+                "which need no matrix."
+            )
+        return _hessian(self.risk, self.parameters(theta), self.weights(eps))
+
+    def point_gradients(self, theta: Array, points: Sequence[int] | None = None) -> Float[Array, "q d"]:
+        """c∇ℓ_i(θ) for the named points (default: the deleted ones), shape (q, d)."""
+        theta = self.parameters(theta)
+        if points is None:
+            return _deleted_gradients(self.risk, theta)
+        rows = np.asarray(points, dtype=np.int64)
+        if rows.size and not (rows.min() >= 0 and rows.max() < self.data.n):
+            raise InputError(f"points must lie between 0 and {self.data.n - 1}; got {rows.min()} to {rows.max()}.")
+        x, y = jnp.asarray(self.data.x[rows]), jnp.asarray(self.data.y[rows])
+        return self.scale * _loss_gradients(self.model, self.loss, theta, x, y)
+
+    def parameters(self, theta: object, name: str = "theta") -> Float[Array, " d"]:
+        """θ as a finite float64 vector of length d, or an `InputError` that names it."""
+        return as_vector(theta, name, self.dim)
+
+    def weights(self, eps: object, name: str = "eps") -> Float[Array, "*m"]:
+        """ε as one finite float64 number, or as one per deleted point."""
+        array = np.asarray(eps, dtype=np.float64)
+        if (array.ndim and array.shape != self.delete.shape) or not np.isfinite(array).all():
+            raise InputError(f"{name} must be one finite number or {self.delete.size} of them; got {eps}.")
+        return jnp.asarray(array)
+
+    def undetermined_direction(self) -> str | None:
+        """A direction in parameter space that the retained points leave free, in words; None if H_{-D} has full rank.
+
+        Only linear regression can answer this without a parameter; other problems return None.
+        """
+        if not isinstance(self.risk, Quadratic) or not bool(jnp.any(self.risk.retained.kernel)):
+            return None
+        direction = np.asarray(self.risk.retained.vectors[:, int(jnp.argmax(self.risk.retained.kernel))])
+        order = np.argsort(-np.abs(direction))[:4]
+        terms = [f"{direction[i]:+.3g}·{self.data.features[i]}" for i in order if abs(direction[i]) > 1e-6]
+        return " ".join(terms) + (" …" if np.count_nonzero(np.abs(direction) > 1e-6) > len(terms) else "")
+
+
+def linear_regression(
+    data: Dataset,
+    delete: Int[np.ndarray, " m"] | Sequence[int] | int | None = None,
+    *,
+    l2: float = 0.0,
+    reduction: Literal["sum", "mean"] = "sum",
+) -> Problem:
+    """R_ε(θ) = (c/2) Σ w_i (x_iᵀθ − y_i)² + (λ/2)‖θ‖², w_i = 1, or ε_j for the deleted points.
+
+    Args:
+        data: n points with one target; a memory-mapped x is read once, in chunks.
+        delete: indices of the points to be forgotten.
+        l2: λ ≥ 0.
+        reduction: "sum" (c = 1, the notes' R) or "mean" (c = 1/n).
+    """
+    return Problem(LinearModel(data.x.shape[1]), SquaredLoss(), data, delete, l2, reduction)
+
+
+def _check_model(model: AbstractModel, loss: AbstractLoss, data: Dataset) -> None:
+    """Refuse a model that cannot read the features, or a loss that cannot read the targets."""
+    theta = jax.ShapeDtypeStruct((model.dim,), jnp.float64)
+    point = jax.ShapeDtypeStruct(data.x.shape[1:], jnp.float64)
+    try:
+        output = jax.eval_shape(model, theta, point)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"the model cannot read a point with {data.x.shape[1]} features: {str(error).splitlines()[0]}"
+        ) from error
+    loss.check(output.shape, data.y)
+
+
+# Compiled once per shape; the risk is an argument, so another problem of the same shape costs nothing.
+_value = eqx.filter_jit(lambda risk, theta, eps: risk.value(theta, eps))
+_gradient = eqx.filter_jit(lambda risk, theta, eps: risk.gradient(theta, eps))
+_hvp = eqx.filter_jit(lambda risk, theta, vector, eps: risk.hvp(theta, vector, eps))
+_ggn = eqx.filter_jit(lambda risk, theta, vector, eps: risk.ggn_product(theta, vector, eps))
+_hessian = eqx.filter_jit(lambda risk, theta, eps: risk.hessian(theta, eps))
+_deleted_gradients = eqx.filter_jit(lambda risk, theta: risk.deleted_gradients(theta))
+
+_loss_gradients = eqx.filter_jit(loss_gradients)

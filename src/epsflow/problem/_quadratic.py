@@ -1,0 +1,100 @@
+"""Linear regression as its sufficient statistics: everything the flow needs, whatever n was."""
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from .._core import Eigen, eigen, require_x64
+from ._dataset import CHUNK_ROWS, Dataset, check_finite
+from ._risk import AbstractRisk, Weights
+
+
+class Quadratic(AbstractRisk):
+    """R_ε(θ) = ½θᵀH_εθ − b_εᵀθ + const, with H_ε = H_{-D} + c Σ ε_j x_j x_jᵀ and b_ε = b_{-D} + c Σ ε_j x_j y_j.
+
+    Attributes:
+        h_retained: H_{-D} = c Σ_{i∉D} x_i x_iᵀ + λI, shape (d, d).
+        b_retained: b_{-D} = c Σ_{i∉D} x_i y_i, shape (d,).
+        constant: (c/2) Σ_{i∉D} y_i².
+        x_deleted, y_deleted: the deleted rows X_D (m, d) and targets y_D (m,).
+        scale: c.
+        retained: eigendecomposition of H_{-D}.
+    """
+
+    h_retained: Float[Array, "d d"]
+    b_retained: Float[Array, " d"]
+    constant: Float[Array, ""]
+    x_deleted: Float[Array, "m d"]
+    y_deleted: Float[Array, " m"]
+    scale: Float[Array, ""]
+    retained: Eigen
+
+    @property
+    def dim(self) -> int:
+        """Number of parameters d."""
+        return self.b_retained.shape[-1]
+
+    @property
+    def num_deleted(self) -> int:
+        """Number of deleted points m."""
+        return self.y_deleted.shape[-1]
+
+    def system(self, eps: Weights) -> tuple[Float[Array, "d d"], Float[Array, " d"]]:
+        """(H_ε, b_ε): the flow is θ̇ = b_ε − H_ε θ."""
+        weighted = self._weighted_rows(eps)
+        return self.h_retained + weighted.T @ self.x_deleted, self.b_retained + weighted.T @ self.y_deleted
+
+    def value(self, theta: Float[Array, " d"], eps: Weights) -> Float[Array, ""]:
+        """R_ε(θ)."""
+        h, b = self.system(eps)
+        targets = 0.5 * self.scale * jnp.sum(eps * self.y_deleted**2)
+        return 0.5 * theta @ h @ theta - b @ theta + self.constant + targets
+
+    def gradient(self, theta: Float[Array, " d"], eps: Weights) -> Float[Array, " d"]:
+        """∇R_ε(θ) = H_{-D}θ − b_{-D} + c Σ ε_j x_j e_j."""
+        residuals = self.x_deleted @ theta - self.y_deleted
+        return self.h_retained @ theta - self.b_retained + self._weighted_rows(eps).T @ residuals
+
+    def hvp(self, theta: Float[Array, " d"], vector: Float[Array, " d"], eps: Weights) -> Float[Array, " d"]:
+        """H_ε v; θ does not matter."""
+        return self.h_retained @ vector + self._weighted_rows(eps).T @ (self.x_deleted @ vector)
+
+    def hessian(self, theta: Float[Array, " d"], eps: Weights) -> Float[Array, "d d"]:
+        """H_ε; θ does not matter."""
+        return self.system(eps)[0]
+
+    def deleted_gradients(self, theta: Float[Array, " d"]) -> Float[Array, "m d"]:
+        """g_j = c x_j e_j, e_j = x_jᵀθ − y_j."""
+        return self.scale * self.x_deleted * (self.x_deleted @ theta - self.y_deleted)[:, None]
+
+    def _weighted_rows(self, eps: Weights) -> Float[Array, "m d"]:
+        return self.scale * jnp.broadcast_to(eps, self.y_deleted.shape)[:, None] * self.x_deleted
+
+
+def gather(data: Dataset, delete: Int[np.ndarray, " m"], l2: float, scale: float) -> Quadratic:
+    """Sufficient statistics in one pass over chunks of rows; deleted rows are left out of the sums, not subtracted.
+
+    Subtracting them afterwards would lose the digits that a dominating outlier has pushed out of the sum.
+    """
+    require_x64()
+    d = data.x.shape[1]
+    h, b, constant = l2 * np.eye(d), np.zeros(d), 0.0
+    for start in range(0, data.n, CHUNK_ROWS):
+        x, y = np.asarray(data.x[start : start + CHUNK_ROWS]), np.asarray(data.y[start : start + CHUNK_ROWS])
+        check_finite(x, y, data.name, start)
+        here = delete[(delete >= start) & (delete < start + len(x))] - start
+        if here.size:
+            x, y = np.delete(x, here, axis=0), np.delete(y, here)
+        h += scale * (x.T @ x)
+        b += scale * (x.T @ y)
+        constant += 0.5 * scale * float(y @ y)
+    h_retained = jnp.asarray(0.5 * (h + h.T))
+    return Quadratic(
+        h_retained=h_retained,
+        b_retained=jnp.asarray(b),
+        constant=jnp.asarray(constant),
+        x_deleted=jnp.asarray(data.x[delete]),
+        y_deleted=jnp.asarray(data.y[delete]),
+        scale=jnp.asarray(scale),
+        retained=eigen(h_retained),
+    )
