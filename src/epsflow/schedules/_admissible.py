@@ -1,0 +1,58 @@
+"""Membership of E_s: the schedules among which an optimum is sought."""
+
+import jax.numpy as jnp
+import numpy as np
+
+from .._core import InputError, as_scalar
+from ._base import AbstractSchedule
+
+_SAMPLES = 33
+"""Points per smooth piece at which a schedule's bounds are checked; monotone pieces need only the two outermost."""
+
+
+def check_window(s: object, T: object, bounds: tuple[float, float]) -> tuple[float, float, tuple[float, float]]:
+    """s, T and the bounds of ε as finite floats with 0 ≤ s < T and ε_min < ε_max.
+
+    Raises:
+        InputError: naming the one that is wrong.
+    """
+    start, end = as_scalar(s, "s"), as_scalar(T, "T")
+    low, high = as_scalar(bounds[0], "the lower bound of ε"), as_scalar(bounds[1], "the upper bound of ε")
+    if start < 0.0:
+        raise InputError(f"s is {start:g}; the deletion request cannot arrive before training starts at 0.")
+    if end <= start:
+        raise InputError(f"T = {end:g} must come after s = {start:g}: between them ε is free.")
+    if low >= high:
+        raise InputError(f"the bounds of ε are [{low:g}, {high:g}]; the lower one must lie below the upper one.")
+    return start, end, (low, high)
+
+
+def check_admissible(schedule: AbstractSchedule, s: float, T: float, bounds: tuple[float, float] = (0.0, 1.0)) -> None:
+    """Check that a schedule lies in E_s: ε = 1 on [0, s], bounds on (s, T), 0 from T on (almost everywhere in t).
+
+    Each smooth piece is sampled at 33 points that crowd towards its ends; a violation between samples can escape for
+    a schedule of your own that oscillates.
+
+    Raises:
+        InputError: with the first time at which it fails, and the value there.
+    """
+    s, T, (low, high) = check_window(s, T, bounds)
+    marks = np.concatenate([[0.0, s, T, 2.0 * T], np.asarray(schedule.jump_ts)])
+    marks = np.unique(marks[(marks >= 0.0) & (marks <= 2.0 * T)])
+    # Chebyshev points lie strictly inside each piece and close to both of its ends.
+    inside = 0.5 - 0.5 * np.cos(np.pi * (np.arange(_SAMPLES) + 0.5) / _SAMPLES)
+    times = (marks[:-1, None] + np.diff(marks)[:, None] * inside).ravel()
+    values = np.asarray(schedule(jnp.asarray(times))).reshape(len(times), -1)
+    rules = (
+        (times <= s, 1.0, 1.0, f"on [0, s] = [0, {s:g}] it must be 1: training up to the request is fixed"),
+        ((times > s) & (times < T), low, high, f"on (s, T) = ({s:g}, {T:g}) it must lie in [{low:g}, {high:g}]"),
+        (times >= T, 0.0, 0.0, f"from T = {T:g} on it must be 0: by then the point is deleted"),
+    )
+    for where, least, most, rule in rules:
+        # Rounding of a schedule's own arithmetic (a handful of operations on numbers near 1).
+        wrong = where[:, None] & ~((values >= least - 1e-12) & (values <= most + 1e-12))
+        if wrong.any():
+            i, j = np.argwhere(wrong)[0]
+            raise InputError(
+                f"{type(schedule).__name__} is not in E_s: ε({times[i]:g}) = {values[i, j]:g}, but {rule}."
+            )

@@ -1,0 +1,198 @@
+"""Schedules that are constant between jumps."""
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jax.tree_util import Partial
+from jaxtyping import Array, Float
+
+from .._core import InputError
+from ._base import AbstractPiecewiseConstant, SearchSpace, as_float64, check_times, known
+
+
+class Constant(AbstractPiecewiseConstant):
+    """ε(t) = value for all t: the flow homotopy's schedules. In E_s for no s < T, unless value is 1 before and 0 after.
+
+    Attributes:
+        value: one weight, or one per deleted point (m,).
+    """
+
+    value: Float[Array, "*m"] = eqx.field(converter=as_float64)
+
+    def __check_init__(self) -> None:
+        values = known(self.value)
+        if values is not None and not np.isfinite(values).all():
+            raise InputError(f"Constant: the weight must be finite; got {values.tolist()}.")
+
+    @property
+    def start(self) -> Float[Array, ""]:
+        """−∞: never held at 1."""
+        return jnp.asarray(-jnp.inf)
+
+    @property
+    def end(self) -> Float[Array, ""]:
+        """+∞: never 0 by composition."""
+        return jnp.asarray(jnp.inf)
+
+    def inner(self, t: Float[Array, "*shape"]) -> Float[Array, "*values"]:
+        """The value."""
+        return jnp.broadcast_to(self.value, t.shape + self.value.shape)
+
+    @property
+    def jump_ts(self) -> Float[Array, " jumps"]:
+        """None."""
+        return jnp.zeros(0)
+
+    def levels(self) -> Float[Array, "arcs *m"]:
+        """The value, once."""
+        return self.value[None]
+
+
+class Step(AbstractPiecewiseConstant):
+    """ε = 1_[0, τ]: dropped at once at τ. The baseline of the notes is `Step(s)`.
+
+    Attributes:
+        tau: τ.
+    """
+
+    tau: Float[Array, ""] = eqx.field(converter=as_float64)
+
+    def __check_init__(self) -> None:
+        check_times("Step", self.tau)
+
+    @property
+    def start(self) -> Float[Array, ""]:
+        """τ."""
+        return self.tau
+
+    @property
+    def end(self) -> Float[Array, ""]:
+        """τ."""
+        return self.tau
+
+    def inner(self, t: Float[Array, "*shape"]) -> Float[Array, "*values"]:
+        """Nothing lies between start and end."""
+        return jnp.zeros_like(t)
+
+    @property
+    def jump_ts(self) -> Float[Array, " jumps"]:
+        """τ."""
+        return self.tau[None]
+
+    def levels(self) -> Float[Array, "arcs *m"]:
+        """1, then 0."""
+        return jnp.array([1.0, 0.0])
+
+    @classmethod
+    def search_space(cls, s: float, T: float) -> SearchSpace:
+        """τ ∈ [s, T]."""
+        return SearchSpace(("τ",), (s,), (T,), (False,), Partial(cls._member))
+
+    @classmethod
+    def _member(cls, parameters: Array) -> "Step":
+        return cls(parameters[0])
+
+
+class PiecewiseConstant(AbstractPiecewiseConstant):
+    """ε = 1 until knots[0] = s, values[k] on (knots[k], knots[k+1]], 0 from knots[-1] = T on.
+
+    Attributes:
+        knots: ascending times, shape (K+1,).
+        values: shape (K,), or (K, m) with one weight per deleted point.
+    """
+
+    knots: Float[Array, " K+1"] = eqx.field(converter=as_float64)
+    values: Float[Array, "K *m"] = eqx.field(converter=as_float64)
+
+    def __check_init__(self) -> None:
+        if self.knots.ndim != 1 or self.values.ndim not in (1, 2) or len(self.knots) != len(self.values) + 1:
+            raise InputError(
+                f"PiecewiseConstant: knots {self.knots.shape}, values {self.values.shape}; K+1 knots enclose K values."
+            )
+        check_times("PiecewiseConstant", self.knots)
+        values = known(self.values)
+        if values is not None and not np.isfinite(values).all():
+            raise InputError("PiecewiseConstant: every value must be finite.")
+
+    @property
+    def start(self) -> Float[Array, ""]:
+        """The first knot."""
+        return self.knots[0]
+
+    @property
+    def end(self) -> Float[Array, ""]:
+        """The last knot."""
+        return self.knots[-1]
+
+    def inner(self, t: Float[Array, "*shape"]) -> Float[Array, "*values"]:
+        """The value of the interval that t lies in; at a knot, that of the interval it closes."""
+        interval = jnp.searchsorted(self.knots, t, side="left") - 1
+        return self.values[jnp.clip(interval, 0, len(self.values) - 1)]
+
+    @property
+    def jump_ts(self) -> Float[Array, " jumps"]:
+        """The knots."""
+        return self.knots
+
+    def levels(self) -> Float[Array, "arcs *m"]:
+        """1, the values, 0."""
+        outside = jnp.ones((1, *self.values.shape[1:]))
+        return jnp.concatenate([outside, self.values, 0.0 * outside])
+
+
+class BangBang(AbstractPiecewiseConstant):
+    """ε alternates between two levels: 1 until s, then arcs that end at the switch times, 0 from T on.
+
+    Attributes:
+        s: when the deletion request arrives.
+        switch_ts: ascending switch times in [s, T], shape (k,); k switches separate k+1 arcs.
+        T: from when on ε must be 0.
+        first: "high" or "low": the level of the first arc after s.
+        low, high: the two levels, 0 and 1 unless given.
+    """
+
+    s: Float[Array, ""] = eqx.field(converter=as_float64)
+    switch_ts: Float[Array, " k"] = eqx.field(converter=as_float64)
+    T: Float[Array, ""] = eqx.field(converter=as_float64)
+    first: str = eqx.field(static=True, default="high")
+    low: Float[Array, ""] = eqx.field(converter=as_float64, default=0.0)
+    high: Float[Array, ""] = eqx.field(converter=as_float64, default=1.0)
+
+    def __check_init__(self) -> None:
+        if self.switch_ts.ndim != 1:
+            raise InputError(f"BangBang: switch_ts has shape {self.switch_ts.shape}; a vector of times is needed.")
+        check_times("BangBang", self.s, self.switch_ts, self.T)
+        if self.first not in ("high", "low"):
+            raise InputError(f"BangBang: first is {self.first!r}; choose 'high' or 'low'.")
+        bounds = known(self.low, self.high)
+        if bounds is not None and not (np.isfinite(bounds).all() and bounds[0] < bounds[1]):
+            raise InputError(f"BangBang: low = {bounds[0]:g} must lie below high = {bounds[1]:g}, both finite.")
+
+    @property
+    def start(self) -> Float[Array, ""]:
+        """s."""
+        return self.s
+
+    @property
+    def end(self) -> Float[Array, ""]:
+        """T."""
+        return self.T
+
+    @property
+    def arc_values(self) -> Float[Array, " k+1"]:
+        """The level of each arc between s and T."""
+        is_high = (jnp.arange(len(self.switch_ts) + 1) % 2 == 0) == (self.first == "high")
+        return jnp.where(is_high, self.high, self.low)
+
+    def inner(self, t: Float[Array, "*shape"]) -> Float[Array, "*values"]:
+        """The level of the arc that t lies in."""
+        return self.arc_values[jnp.searchsorted(self.switch_ts, t, side="left")]
+
+    @property
+    def jump_ts(self) -> Float[Array, " jumps"]:
+        """s, the switches, T."""
+        return jnp.concatenate([self.s[None], self.switch_ts, self.T[None]])
+
+    def levels(self) -> Float[Array, "arcs *m"]:
+        """1, the arcs' levels, 0."""
+        return jnp.concatenate([jnp.ones(1), self.arc_values, jnp.zeros(1)])
