@@ -1,0 +1,140 @@
+"""`gradient_flow`: one call for every problem and schedule."""
+
+from typing import Any, Literal
+
+import diffrax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from .._core import RESULTS, SUCCESS, ConvergenceError, InputError, as_scalar, message
+from ..problem import Problem, Quadratic
+from ..schedules import AbstractAnalytic, AbstractPiecewiseConstant, AbstractSchedule
+from ._diffrax import choose_solver, solve_diffrax
+from ._exact import solve_exact
+from ._series import solve_series
+from ._trajectory import Trajectory
+
+Method = Literal["auto", "exact", "series", "diffrax"]
+EXACT_LIMIT = 250_000_000
+"""Numbers that the exact flow may hold (one d×d eigenbasis per arc): 2 GB."""
+
+
+def gradient_flow(
+    problem: Problem,
+    schedule: AbstractSchedule,
+    theta0: Float[Array, " d"] | np.ndarray,
+    *,
+    ts: Float[Array, " k"] | np.ndarray,
+    t0: float = 0.0,
+    method: Method = "auto",
+    solver: diffrax.AbstractSolver | None = None,
+    rtol: float = 1e-10,
+    atol: float = 1e-12,
+    dense: bool = False,
+    estimate_error: bool = True,
+    max_steps: int = 100_000,
+    throw: bool = True,
+) -> Trajectory:
+    """Integrate (GF) θ̇ = −∇R_{ε(t)}(θ), θ(t0) = θ0.
+
+    Args:
+        problem: what is trained.
+        schedule: ε(t).
+        theta0: start, shape (d,).
+        ts: ascending times ≥ t0 at which θ is wanted, shape (k,).
+        t0: initial time.
+        method: "exact" (linear regression, piecewise-constant ε), "series" (linear regression, analytic ε), "diffrax"
+            (anything), or "auto": exact where it applies, else diffrax.
+        solver: a diffrax solver. Default: Dopri8, or Kvaerno5 where λ_max(∇²R)·(t1 − t0) exceeds 3e4 (stiff).
+        rtol, atol: diffrax's local tolerances.
+        dense: keep an interpolant, so that the trajectory can be called at any time.
+        estimate_error: also run with tolerances ten times looser and report the difference (diffrax only).
+        max_steps: steps after which diffrax gives up.
+        throw: raise if the integration fails; otherwise the result is in `Trajectory.result`.
+
+    Returns:
+        A `Trajectory`. The same shapes never compile twice, whatever the numbers.
+
+    Raises:
+        InputError: θ0 of the wrong length or type, times that descend, or a method that does not apply.
+        ConvergenceError: the integrator gave up (its own words; `.result` holds the trajectory so far).
+    """
+    start = problem.parameters(theta0, "theta0")
+    times, first = _times(ts, t0)
+    _check_method(problem, schedule, method, dense)
+    risk = problem.risk
+    if method != "diffrax" and isinstance(risk, Quadratic):
+        if isinstance(schedule, AbstractPiecewiseConstant):
+            thetas, error, flow = solve_exact(risk, schedule, start, times, first)
+            stats = {"arcs": len(flow.arc_starts)}
+            return Trajectory(times, thetas, schedule(times), error, SUCCESS, "exact", stats, flow)
+        if method == "series" and isinstance(schedule, AbstractAnalytic):
+            thetas, error, steps = solve_series(risk, schedule, start, times, first)
+            return Trajectory(times, thetas, schedule(times), error, SUCCESS, "series", {"num_steps": steps}, None)
+    chosen = solver or choose_solver(risk, start, float(times[-1] - first))
+    tight, loose = _tolerances(rtol, atol)
+    solution = solve_diffrax(risk, schedule, start, times, first, tight, chosen, max_steps, dense)
+    thetas, error = jnp.asarray(solution.ys), jnp.asarray(jnp.nan)
+    if estimate_error:
+        rough = solve_diffrax(risk, schedule, start, times, first, loose, chosen, max_steps, False)
+        error = jnp.max(jnp.abs(thetas - jnp.asarray(rough.ys)))
+    stats = {**solution.stats, "solver": type(chosen).__name__, "rtol": rtol, "atol": atol}
+    interpolant = solution.evaluate if dense else None
+    result = RESULTS.promote(solution.result)
+    trajectory = Trajectory(times, thetas, schedule(times), error, result, "diffrax", stats, interpolant)
+    if throw:
+        _throw(trajectory)
+    return trajectory
+
+
+def _times(ts: Any, t0: float) -> tuple[Array, Array]:
+    times, start = np.asarray(ts, dtype=np.float64), as_scalar(t0, "t0")
+    if times.ndim != 1 or times.size == 0 or not np.isfinite(times).all():
+        raise InputError(f"ts must be a non-empty vector of finite times; got shape {times.shape}.")
+    if times[0] < start or (np.diff(times) < 0.0).any():
+        raise InputError(f"ts must ascend from t0 = {start:g}; it runs from {times[0]:g} to {times[-1]:g}.")
+    return jnp.asarray(times), jnp.asarray(start)
+
+
+def _check_method(problem: Problem, schedule: AbstractSchedule, method: Method, dense: bool) -> None:
+    linear, exact = isinstance(problem.risk, Quadratic), isinstance(schedule, AbstractPiecewiseConstant)
+    if method not in ("auto", "exact", "series", "diffrax"):
+        raise InputError(f"unknown method {method!r}: choose auto, exact, series or diffrax.")
+    if method in ("exact", "series") and not linear:
+        raise InputError(f'method="{method}" is for linear regression; use method="diffrax" for this model or loss.')
+    if method == "exact" and not exact:
+        raise InputError(
+            f'method="exact" needs a piecewise-constant schedule, not {type(schedule).__name__}; use "diffrax", or '
+            '"series" for a decay.'
+        )
+    if method == "series" and (dense or not isinstance(schedule, AbstractAnalytic)):
+        raise InputError(
+            'method="series" needs a linear, polynomial or exponential decay, and gives θ at `ts` only; use "diffrax".'
+        )
+    if method != "diffrax" and linear and isinstance(schedule, AbstractPiecewiseConstant):
+        numbers = len(schedule.levels()) * problem.dim**2
+        if numbers > EXACT_LIMIT:
+            raise InputError(
+                f"the exact flow would hold {len(schedule.levels())} eigenbases of size {problem.dim}², "
+                f'{8e-9 * numbers:.1f} GB; use method="diffrax", whose memory does not grow with the arcs.'
+            )
+
+
+def _tolerances(rtol: float, atol: float) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+    """The tolerances asked for, and ten times looser ones."""
+    for name, value in (("rtol", rtol), ("atol", atol)):
+        if not 0.0 < value < 1.0:
+            raise InputError(f"{name} is {value}; a tolerance lies between 0 and 1, for instance 1e-10.")
+    return (jnp.asarray(rtol), jnp.asarray(atol)), (jnp.asarray(10.0 * rtol), jnp.asarray(10.0 * atol))
+
+
+def _throw(trajectory: Trajectory) -> None:
+    if bool(trajectory.result == RESULTS.successful):
+        return
+    raise ConvergenceError(
+        f"the flow stopped before t = {float(trajectory.ts[-1]):g}: {message(trajectory.result)} "
+        f"({trajectory.stats['solver']}, rtol {trajectory.stats['rtol']:g}). A looser rtol or diffrax.Kvaerno5() "
+        "may help on a stiff problem; throw=False returns what there is.",
+        trajectory,
+    )

@@ -1,0 +1,181 @@
+"""Flows over grids: the homotopy θ(t, ε) and the rewinding surface θ(T, s), each one vmapped solve."""
+
+from typing import Any
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from .._core import RESULTS, SUCCESS, ConvergenceError, InputError, message
+from ..problem import AbstractRisk, Problem, Quadratic
+from ..schedules import AbstractSchedule, Constant, Step
+from ._diffrax import choose_solver, solve_diffrax
+from ._exact import exact_flow
+
+
+class HomotopySurface(eqx.Module):
+    """θ(t, ε): every flow with a constant weight on the deleted points.
+
+    Attributes:
+        ts: times, shape (k,).
+        eps: weights, shape (e,) or (e, m).
+        thetas: θ(t, ε), shape (e, k, d).
+        error: estimate of the largest ‖·‖∞ error; a rounding bound where the flow is exact.
+        result: how each row's integration ended, shape (e,).
+        method: "exact" or "diffrax".
+    """
+
+    ts: Float[Array, " k"]
+    eps: Float[Array, "e *m"]
+    thetas: Float[Array, "e k d"]
+    error: Float[Array, ""]
+    result: RESULTS
+    method: str = eqx.field(static=True)
+
+
+class RewindSurface(eqx.Module):
+    """θ(T, s): trained with the deleted points until s, without them until T. s = 0 is retraining, s = T no unlearning.
+
+    Attributes:
+        s: when the points are dropped, shape (q,).
+        T: final times, shape (k,).
+        thetas: θ(T, s), shape (q, k, d).
+        error: estimate of the largest ‖·‖∞ error; a rounding bound where the flow is exact.
+        result: how each row's integration ended, shape (q,).
+        method: "exact" or "diffrax".
+    """
+
+    s: Float[Array, " q"]
+    T: Float[Array, " k"]
+    thetas: Float[Array, "q k d"]
+    error: Float[Array, ""]
+    result: RESULTS
+    method: str = eqx.field(static=True)
+
+
+def homotopy(
+    problem: Problem,
+    *,
+    eps: Float[Array, "e *m"] | np.ndarray,
+    ts: Float[Array, " k"] | np.ndarray,
+    theta0: Float[Array, " d"] | np.ndarray,
+    **options: Any,
+) -> HomotopySurface:
+    """θ(t, ε) from the same start for every constant weight ε.
+
+    Args:
+        problem: what is trained.
+        eps: weights of the deleted points, shape (e,), or (e, m) for one each.
+        ts: ascending times ≥ 0, shape (k,).
+        theta0: start, shape (d,).
+        **options: `solver`, `rtol`, `atol`, `max_steps`, `throw` as in `gradient_flow`, where diffrax is used.
+
+    Raises:
+        InputError: as `gradient_flow`.
+        ConvergenceError: if any row fails (`throw=False` keeps the others).
+    """
+    weights = _grid(eps, "eps", dimensions=(1, 2))
+    if weights.ndim == 2 and weights.shape[1] != problem.delete.size:
+        raise InputError(f"eps has {weights.shape[1]} columns, but {problem.delete.size} points are deleted.")
+    times = _grid(ts, "ts", ascending=True)
+    thetas, error, result, method = _solve(problem, Constant(weights), theta0, times, **options)
+    return HomotopySurface(times, weights, thetas, error, result, method)
+
+
+def rewind_surface(
+    problem: Problem,
+    *,
+    s: Float[Array, " q"] | np.ndarray,
+    T: Float[Array, " k"] | np.ndarray | float,
+    theta0: Float[Array, " d"] | np.ndarray,
+    **options: Any,
+) -> RewindSurface:
+    """θ(T, s): the flow under 1_[0, s] at T, for all s and all T.
+
+    Args:
+        problem: what is trained.
+        s: times ≥ 0 at which the points are dropped, shape (q,).
+        T: one final time, or ascending ones, shape (k,).
+        theta0: start, shape (d,).
+        **options: as in `homotopy`.
+
+    Raises:
+        InputError: as `gradient_flow`.
+        ConvergenceError: if any row fails (`throw=False` keeps the others).
+    """
+    drops, finals = _grid(s, "s"), _grid(np.atleast_1d(T), "T", ascending=True)
+    if float(drops.min()) < 0.0:
+        raise InputError(f"s contains {float(drops.min()):g}; points cannot be dropped before training starts at 0.")
+    thetas, error, result, method = _solve(problem, Step(drops), theta0, finals, **options)
+    return RewindSurface(drops, finals, thetas, error, result, method)
+
+
+def _solve(
+    problem: Problem,
+    schedules: AbstractSchedule,
+    theta0: Any,
+    ts: Array,
+    *,
+    solver: diffrax.AbstractSolver | None = None,
+    rtol: float = 1e-10,
+    atol: float = 1e-12,
+    max_steps: int = 100_000,
+    throw: bool = True,
+) -> tuple[Array, Array, RESULTS, str]:
+    start = problem.parameters(theta0, "theta0")
+    rows = jax.tree.leaves(schedules)[0].shape[0]
+    if isinstance(problem.risk, Quadratic):
+        thetas, rounding = _exact_rows(problem.risk, schedules, start, ts)
+        return thetas, rounding, SUCCESS, "exact"
+    chosen = solver or choose_solver(problem.risk, start, float(ts[-1]))
+    arguments = problem.risk, schedules, start, ts
+    thetas, results = _diffrax_rows(*arguments, (jnp.asarray(rtol), jnp.asarray(atol)), chosen, max_steps)
+    loose, _ = _diffrax_rows(*arguments, (jnp.asarray(10 * rtol), jnp.asarray(10 * atol)), chosen, max_steps)
+    result = RESULTS.promote(results)
+    failed = np.flatnonzero(np.asarray(result != RESULTS.successful))
+    surface = thetas, jnp.max(jnp.abs(thetas - loose)), result, "diffrax"
+    if throw and failed.size:
+        raise ConvergenceError(
+            f"{failed.size} of {rows} flows failed, first row {failed[0]}: {message(_row(result, int(failed[0])))} "
+            "throw=False keeps the others.",
+            surface,
+        )
+    return surface
+
+
+@eqx.filter_jit
+def _exact_rows(risk: Quadratic, schedules: Any, theta0: Array, ts: Array) -> tuple[Array, Array]:
+    def row(schedule: Any) -> tuple[Array, Array]:
+        flow = exact_flow(risk, schedule, theta0, jnp.zeros(()))
+        thetas = flow.at(ts)
+        return thetas, flow.rounding(ts, thetas)
+
+    thetas, rounding = jax.vmap(row)(schedules)
+    return thetas, jnp.max(rounding)
+
+
+@eqx.filter_jit
+def _diffrax_rows(
+    risk: AbstractRisk, schedules: Any, theta0: Array, ts: Array, tolerances: Any, solver: Any, max_steps: int
+) -> tuple[Array, Any]:
+    def row(schedule: AbstractSchedule) -> tuple[Array, Any]:
+        solution = solve_diffrax(risk, schedule, theta0, ts, jnp.zeros(()), tolerances, solver, max_steps, False)
+        return jnp.asarray(solution.ys), solution.result
+
+    return jax.vmap(row)(schedules)
+
+
+def _grid(values: Any, name: str, *, dimensions: tuple[int, ...] = (1,), ascending: bool = False) -> Array:
+    grid = np.asarray(values, dtype=np.float64)
+    if grid.ndim not in dimensions or grid.size == 0 or not np.isfinite(grid).all():
+        raise InputError(f"{name} must be a non-empty grid of finite numbers; got shape {grid.shape}.")
+    if ascending and (grid[0] < 0.0 or (np.diff(grid) < 0.0).any()):
+        raise InputError(f"{name} must ascend from a time ≥ 0; it runs from {grid[0]:g} to {grid[-1]:g}.")
+    return jnp.asarray(grid)
+
+
+def _row(result: RESULTS, index: int) -> RESULTS:
+    return jax.tree.map(lambda codes: codes[index], result)

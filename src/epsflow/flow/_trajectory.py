@@ -1,0 +1,50 @@
+"""What a flow returns."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from .._core import RESULTS, InputError
+
+
+class Trajectory(eqx.Module):
+    """θ(t) at the requested times.
+
+    Attributes:
+        ts: times, shape (k,).
+        thetas: θ(t), shape (k, d).
+        eps: ε(t), shape (k,) or (k, m).
+        error: estimate of the largest ‖·‖∞ error in `thetas`, in units of θ: a rounding bound for `exact` and `series`,
+            the change under a ten times looser tolerance for `diffrax`; NaN where none was asked for.
+        result: how the integration ended.
+        method: "exact", "series" or "diffrax".
+        stats: the integrator's own figures (steps, solver, tolerances).
+        interpolant: θ at any time, if the flow was asked for `dense=True`, or is exact.
+    """
+
+    ts: Float[Array, " k"]
+    thetas: Float[Array, "k d"]
+    eps: Float[Array, "k *m"]
+    error: Float[Array, ""]
+    result: RESULTS
+    method: str = eqx.field(static=True)
+    stats: dict[str, Any]
+    interpolant: Callable[[Array], Array] | None
+
+    def __call__(self, t: Float[Array, "*shape"]) -> Float[Array, "*shape d"]:
+        """θ at any times within the flow.
+
+        Raises:
+            InputError: if the flow kept only the times in `ts`.
+        """
+        if self.interpolant is None:
+            raise InputError("this trajectory holds only the times in `ts`; call gradient_flow with dense=True.")
+        return jnp.vectorize(self.interpolant, signature="()->(d)")(jnp.asarray(t, dtype=jnp.float64))
+
+    @property
+    def end(self) -> Float[Array, " d"]:
+        """θ at the last time."""
+        return self.thetas[-1]
