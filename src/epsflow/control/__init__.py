@@ -1,0 +1,16 @@
+"""Which ε(t) is best? A problem, θ0, s and T come in; `ScheduleSolution`s and family comparisons go out.
+
+`_task.py` states the question; `_optimal.py` answers it by direct transcription (`_exponential.py` for linear
+regression, `_transcription.py` for any JAX model, whose jaxpr `_translate.py` turns into CasADi symbols) and simulates
+every proposal; `_families.py` searches one-line schedules; `_pontryagin.py` holds an answer against the necessary
+conditions. Start in `_optimal.py`.
+"""
+
+from ._compare import Comparison as Comparison, compare_schedules as compare_schedules
+from ._families import FAMILIES as FAMILIES, FamilyResult as FamilyResult, best_in_family as best_in_family
+from ._optimal import optimal_schedule as optimal_schedule
+from ._pontryagin import Extremal as Extremal, extremal as extremal
+from ._program import Candidate as Candidate
+from ._solution import Arc as Arc, ScheduleSolution as ScheduleSolution, Scope as Scope, Status as Status
+from ._task import ControlTask as ControlTask, make_task as make_task
+from ._translate import UntranslatableError as UntranslatableError

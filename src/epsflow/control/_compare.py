@@ -1,0 +1,97 @@
+"""Families and the optimum in one table."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..problem import Problem
+from ..schedules import AbstractSchedule
+from ._families import FAMILIES, FamilyResult, baseline, search_families
+from ._optimal import solve_task
+from ._solution import ScheduleSolution
+from ._task import ControlTask, make_task
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Schedules for one task, side by side.
+
+    Attributes:
+        task: the question.
+        baseline: 1_[0,s].
+        families: the best member of each family.
+        optimum: the best schedule of all, or None if it was not asked for.
+    """
+
+    task: ControlTask
+    baseline: FamilyResult
+    families: tuple[FamilyResult, ...]
+    optimum: ScheduleSolution | None
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One dictionary per schedule: family, parameters, cost, cost_error, ratio (to the baseline's cost), status."""
+        rows = [
+            {
+                "family": result.family,
+                "parameters": result.parameters,
+                "cost": result.cost,
+                "cost_error": result.cost_error,
+                "ratio": self._ratio(result.cost),
+                "status": result.status,
+            }
+            for result in (self.baseline, *self.families)
+        ]
+        if self.optimum is not None:
+            best = self.optimum
+            switches = (
+                {f"switch {i}": arc.end for i, arc in enumerate(best.arcs[:-1], 1)} if len(best.arcs) <= 8 else {}
+            )
+            rows.append(
+                {
+                    "family": "optimum",
+                    "parameters": switches,
+                    "cost": best.cost,
+                    "cost_error": best.cost_error,
+                    "ratio": self._ratio(best.cost),
+                    "status": f"{best.status.value}, {best.scope.value}",
+                }
+            )
+        return rows
+
+    def _ratio(self, cost: float) -> float:
+        if self.baseline.cost == 0.0:
+            return 1.0 if cost == 0.0 else float("inf")
+        return cost / self.baseline.cost
+
+
+def compare_schedules(
+    problem: Problem,
+    theta0: object,
+    *,
+    s: float,
+    T: float,
+    bounds: tuple[float, float] = (0.0, 1.0),
+    families: Sequence[type[AbstractSchedule]] = FAMILIES,
+    optimum: bool = True,
+    target: object | None = None,
+    **options: Any,
+) -> Comparison:
+    """The baseline 1_[0,s], the best member of each family, and the optimal schedule, for one problem.
+
+    Args:
+        problem: what is trained, and which points are deleted.
+        theta0: θ(0), shape (d,).
+        s, T: the window.
+        bounds: bounds of ε on (s, T).
+        families: schedule classes with a `search_space`.
+        optimum: whether to solve for the optimum as well.
+        target: where θ(T) should be. Default: the leave-out optimum.
+        **options: for the optimum: `intervals`, `per_point`, `method`, `starts`, `throw` as in `optimal_schedule`.
+
+    Raises:
+        InputError: as `optimal_schedule` and `best_in_family`.
+        ConvergenceError: as there.
+    """
+    task = make_task(problem, theta0, s, T, bounds, target)
+    best = solve_task(task, **options) if optimum else None
+    return Comparison(task, baseline(task), search_families(task, families), best)

@@ -1,0 +1,185 @@
+"""The best member of a family, and families side by side."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from .._core import InputError
+from ..flow import exact_flow
+from ..flow._diffrax import choose_solver, solve_diffrax
+from ..flow._series import solve_series
+from ..problem import AbstractRisk, Problem, Quadratic
+from ..schedules import (
+    AbstractAnalytic,
+    AbstractPiecewiseConstant,
+    AbstractSchedule,
+    ExponentialDecay,
+    LinearDecay,
+    PolynomialDecay,
+    SearchSpace,
+    Step,
+    check_admissible,
+)
+from ._task import ControlTask, make_task, simulate
+
+FAMILIES: tuple[type[AbstractSchedule], ...] = (Step, LinearDecay, PolynomialDecay, ExponentialDecay)
+"""The families of the notes, which `compare_schedules` searches unless told otherwise."""
+
+SCAN_POINTS = {1: 201, 2: 21}
+"""Grid points per number, for families of one and two numbers."""
+
+
+@dataclass(frozen=True, eq=False)
+class FamilyResult:
+    """The best schedule of one family.
+
+    Attributes:
+        family: its name.
+        schedule: the best member found.
+        parameters: the numbers that pick it.
+        cost: 𝓔, simulated again by the flow room.
+        cost_error: bound or estimate of the error in `cost`.
+        status: "inside its range", or "at the bound of …": then a wider family might do better.
+        evaluations: schedules simulated in the search.
+    """
+
+    family: str
+    schedule: AbstractSchedule
+    parameters: dict[str, float]
+    cost: float
+    cost_error: float
+    status: str
+    evaluations: int
+
+
+def best_in_family(
+    family: type[AbstractSchedule],
+    problem: Problem,
+    theta0: object,
+    *,
+    s: float,
+    T: float,
+    bounds: tuple[float, float] = (0.0, 1.0),
+    target: object | None = None,
+    points: int | None = None,
+) -> FamilyResult:
+    """min 𝓔 over one family: a scan of its whole range, then scans of ever smaller boxes around the best point.
+
+    The scan is global on its grid; a minimum narrower than a grid cell can be missed. Refinement stops when the box has
+    shrunk to 1e-7 of the range, where the cost no longer changes by a relative 1e-12.
+
+    Args:
+        family: Step, LinearDecay, PolynomialDecay, ExponentialDecay, or a schedule class with `search_space`.
+        problem: what is trained, and which points are deleted.
+        theta0: θ(0), shape (d,).
+        s, T: the window.
+        bounds: bounds of ε; the family must respect them.
+        target: where θ(T) should be; default: the leave-out optimum.
+        points: grid points per number; default 201 for one number, 21 for two.
+
+    Raises:
+        InputError: a family without a search space, or whose members are outside E_s.
+        ConvergenceError: the flow of the best member failed.
+    """
+    return search_family(family, make_task(problem, theta0, s, T, bounds, target), points)
+
+
+def search_family(family: type[AbstractSchedule], task: ControlTask, points: int | None = None) -> FamilyResult:
+    """`best_in_family` for a task that has been checked."""
+    space = family.search_space(task.s, task.T)
+    lower, upper = _to_scale(space, np.array(space.lower)), _to_scale(space, np.array(space.upper))
+    corner = space.build(jnp.asarray(_from_scale(space, 0.5 * (lower + upper))))
+    check_admissible(corner, task.s, task.T, task.bounds)
+    per_axis = points or SCAN_POINTS.get(len(space.names), 9)
+    if per_axis < 5:
+        raise InputError(f"points is {per_axis}; at least 5 per number are needed to bracket a minimum.")
+    solver = choose_solver(task.problem.risk, task.theta_s, task.T - task.s)
+    unit, evaluations = np.linspace(0.0, 1.0, per_axis), 0
+    low, high, best, best_cost = lower, upper, 0.5 * (lower + upper), np.inf
+    while True:
+        axes = [a + (b - a) * unit for a, b in zip(low, high, strict=True)]
+        grid = np.array(list(itertools.product(*axes)))
+        costs = np.asarray(_costs(task, space, grid, solver))
+        evaluations += len(grid)
+        index = int(np.argmin(costs))
+        if costs[index] < best_cost:
+            best, best_cost = grid[index], costs[index]
+        if ((high - low) <= 1e-7 * (upper - lower)).all():
+            break
+        # Two cells to each side: a valley that runs across the axes may leave the nearest cell.
+        reach = 2.0 * (high - low) / (per_axis - 1)
+        low, high = np.maximum(lower, best - reach), np.minimum(upper, best + reach)
+    numbers = _from_scale(space, best)
+    schedule = space.build(jnp.asarray(numbers))
+    cost, error = simulate(task, schedule)
+    parameters = dict(zip(space.names, map(float, numbers), strict=True))
+    return FamilyResult(
+        family.__name__, schedule, parameters, cost, error, _where(space, best, lower, upper), evaluations
+    )
+
+
+def _costs(
+    task: ControlTask, space: SearchSpace, grid: Float[np.ndarray, "k p"], solver: diffrax.AbstractSolver
+) -> Float[Array, " k"]:
+    numbers = jnp.asarray(_from_scale(space, grid))
+    window = jnp.asarray([task.s, task.T])
+    return _family_costs(task.problem.risk, space.build, numbers, task.theta_s, window, task.target, solver)
+
+
+@eqx.filter_jit
+def _family_costs(
+    risk: AbstractRisk, build: Any, numbers: Array, theta_s: Array, window: Array, target: Array, solver: Any
+) -> Float[Array, " k"]:
+    """𝓔 of every member of a grid; infinite where the integration fails, so that such a member is never chosen."""
+    s, T = window
+
+    def cost(parameters: Array) -> Array:
+        schedule = build(parameters)
+        if isinstance(risk, Quadratic) and isinstance(schedule, AbstractPiecewiseConstant):
+            end = exact_flow(risk, schedule, theta_s, s)(T)
+        elif isinstance(risk, Quadratic) and isinstance(schedule, AbstractAnalytic):
+            end = solve_series(risk, schedule, theta_s, T[None], s)[0][-1]
+        else:
+            tolerances = jnp.asarray(1e-8), jnp.asarray(1e-10)
+            end = solve_diffrax(risk, schedule, theta_s, T[None], s, tolerances, solver, 100_000, False).ys
+            end = jnp.asarray(end)[-1]
+        value = 0.5 * jnp.sum((end - target) ** 2)
+        return jnp.where(jnp.isfinite(value), value, jnp.inf)
+
+    return jax.vmap(cost)(numbers)
+
+
+def _to_scale(space: SearchSpace, numbers: np.ndarray) -> np.ndarray:
+    return np.where(space.log, np.log(np.where(space.log, numbers, 1.0)), numbers)
+
+
+def _from_scale(space: SearchSpace, scaled: np.ndarray) -> np.ndarray:
+    return np.where(space.log, np.exp(np.where(space.log, scaled, 0.0)), scaled)
+
+
+def _where(space: SearchSpace, best: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> str:
+    near = 1e-7 * (upper - lower)
+    at_bound = [
+        name for name, on in zip(space.names, (best <= lower + near) | (best >= upper - near), strict=True) if on
+    ]
+    return f"at the bound of {', '.join(at_bound)}" if at_bound else "inside its range"
+
+
+def baseline(task: ControlTask) -> FamilyResult:
+    """The notes' 1_[0,s]: the points are dropped when the request arrives."""
+    schedule = Step(task.s)
+    cost, error = simulate(task, schedule)
+    return FamilyResult("1_[0,s]", schedule, {"τ": task.s}, cost, error, "baseline", 1)
+
+
+def search_families(task: ControlTask, families: Sequence[type[AbstractSchedule]]) -> tuple[FamilyResult, ...]:
+    """The best member of each family."""
+    return tuple(search_family(family, task) for family in families)

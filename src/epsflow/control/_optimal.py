@@ -1,0 +1,218 @@
+"""`optimal_schedule`: transcribe, solve from several starts, simulate every proposal, keep the best, say what it is."""
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from .._core import ConvergenceError, InputError
+from ..flow._diffrax import largest_curvature
+from ..problem import Problem, Quadratic
+from ..schedules import AbstractPiecewiseConstant, AbstractSchedule, PiecewiseConstant, Step
+from ._exponential import Interval, exponential_program
+from ._families import baseline, search_family
+from ._pontryagin import extremal
+from ._program import Candidate, solve_program
+from ._propagators import linear_control
+from ._solution import VERIFIED_FRACTION, ScheduleSolution, Scope, Status, classify, describe_arcs
+from ._task import ControlTask, make_task, simulate
+from ._transcription import collocation_program, feasible_point, shooting_program, take_apart
+
+Method = Literal["auto", "exponential", "shooting", "collocation"]
+
+SUBSTEP_LIMIT = 4
+"""Runge–Kutta steps per interval beyond which collocation, which has no stability limit, is the cheaper program."""
+
+
+def optimal_schedule(
+    problem: Problem,
+    theta0: object,
+    *,
+    s: float,
+    T: float,
+    bounds: tuple[float, float] = (0.0, 1.0),
+    intervals: int = 100,
+    per_point: bool = False,
+    method: Method = "auto",
+    starts: Sequence[AbstractSchedule] = (),
+    target: object | None = None,
+    throw: bool = True,
+) -> ScheduleSolution:
+    """min 𝓔(ε) = ½‖θ(T) − θ*_{-D}‖² over ε ∈ E_s: 1 until s, within `bounds` until T, 0 from then on.
+
+    ε is constant on each of N equal intervals of [s, T]; IPOPT solves the nonlinear program from several starts (all
+    high, all low, half way, the best step, and any that are given), and every proposal is simulated by the flow room.
+    The best one is returned with its costate.
+
+    Args:
+        problem: what is trained, and which points are deleted.
+        theta0: θ(0), shape (d,).
+        s, T: when the request arrives, and by when the points must be gone; 0 ≤ s < T.
+        bounds: least and largest ε on (s, T).
+        intervals: N.
+        per_point: one ε for each deleted point instead of one for all of them.
+        method: "exponential" (linear regression: exact in all directions but the deleted points'), "shooting"
+            (multiple shooting, Runge–Kutta), "collocation" (Radau IIA), or "auto": exponential where it applies, else
+            shooting, else collocation where stability would need more than four steps per interval.
+        starts: further schedules to start from.
+        target: where θ(T) should be. Default: the leave-out optimum.
+        throw: raise if no run of IPOPT succeeds; otherwise the best proposal is returned as UNVERIFIED.
+
+    Raises:
+        InputError: a question that makes no sense (see `make_task`), or a model that cannot be translated.
+        ConvergenceError: IPOPT failed from every start (its own words), or a flow did.
+    """
+    if intervals < 1:
+        raise InputError(f"intervals is {intervals}; at least one is needed between s and T.")
+    task = make_task(problem, theta0, s, T, bounds, target)
+    return solve_task(task, intervals=intervals, per_point=per_point, method=method, starts=starts, throw=throw)
+
+
+def solve_task(
+    task: ControlTask,
+    *,
+    intervals: int = 100,
+    per_point: bool = False,
+    method: Method = "auto",
+    starts: Sequence[AbstractSchedule] = (),
+    throw: bool = True,
+) -> ScheduleSolution:
+    """`optimal_schedule` for a task that has been checked."""
+    chosen = _method(task, method, intervals)
+    knots = np.linspace(task.s, task.T, intervals + 1)
+    guesses = _guesses(task, knots, starts, per_point)
+    candidates = _run(task, chosen, guesses, intervals, shared=not per_point)
+    proposals = [PiecewiseConstant(knots, candidate.values) for candidate in candidates]
+    costs = [simulate(task, proposal) for proposal in proposals]
+    best = min(range(len(costs)), key=lambda i: costs[i].cost)
+    solution = describe(task, proposals[best], *costs[best], tuple(candidates), chosen, intervals)
+    if throw and not any(candidate.success for candidate in candidates):
+        words = ", ".join(sorted({candidate.status for candidate in candidates}))
+        raise ConvergenceError(
+            f"IPOPT failed from all {len(candidates)} starts ({words}); the best proposal, cost {solution.cost:.6g}, "
+            "is in `.result`. Fewer intervals, another method or starts of your own may help.",
+            solution,
+        )
+    return solution
+
+
+def describe(
+    task: ControlTask,
+    schedule: AbstractPiecewiseConstant,
+    cost: float,
+    cost_error: float,
+    candidates: tuple[Candidate, ...],
+    method: str,
+    intervals: int,
+) -> ScheduleSolution:
+    """Attach costate, arcs, status and scope to a schedule."""
+    path = extremal(task.problem, schedule, task.theta0, s=task.s, T=task.T, bounds=task.bounds, target=task.target)
+    arcs = describe_arcs(schedule, task.s, task.T, task.bounds)
+    initial = 0.5 * float(jnp.sum((task.theta_s - task.target) ** 2))
+    status = classify(cost, initial, path, arcs, intervals)
+    if not any(candidate.success for candidate in candidates):
+        status = Status.UNVERIFIED
+    # 𝓔 ≥ 0 always: a schedule that reaches zero (to the mesh's accuracy) is as good as any.
+    exact, verified = status is Status.EXACT, path.pmp_gap <= VERIFIED_FRACTION * cost
+    local = status is not Status.UNVERIFIED and (exact or verified)
+    return ScheduleSolution(
+        task=task,
+        schedule=schedule,
+        cost=cost,
+        cost_error=cost_error,
+        lower_bound=0.0,
+        status=status,
+        scope=Scope.LOCAL if local else Scope.NONE,
+        arcs=arcs,
+        extremal=path,
+        candidates=candidates,
+        method=method,
+    )
+
+
+def _method(task: ControlTask, method: Method, intervals: int) -> Method:
+    linear = isinstance(task.problem.risk, Quadratic)
+    if method not in ("auto", "exponential", "shooting", "collocation"):
+        raise InputError(f"unknown method {method!r}: choose auto, exponential, shooting or collocation.")
+    if method == "exponential" and not linear:
+        raise InputError('method="exponential" is for linear regression; use "shooting" or "collocation".')
+    if method != "auto":
+        return method
+    if linear:
+        return "exponential"
+    return "shooting" if _substeps(task, intervals) <= SUBSTEP_LIMIT else "collocation"
+
+
+def _substeps(task: ControlTask, intervals: int) -> int:
+    """Runge–Kutta steps with λ_max h ≤ 1: well inside stability (2.8), and a relative error of 1/120 per step."""
+    rate = float(largest_curvature(task.problem.risk, task.theta_s))
+    return max(1, math.ceil(rate * (task.T - task.s) / intervals))
+
+
+def _guesses(
+    task: ControlTask, knots: Float[np.ndarray, " N+1"], extra: Sequence[AbstractSchedule], per_point: bool
+) -> dict[str, Float[np.ndarray, "N controls"]]:
+    """Named starting values of ε: the corners, the middle, the best step, and what the caller gave."""
+    (low, high), count = task.bounds, len(knots) - 1
+    columns = task.problem.delete.size if per_point else 1
+    guesses = {
+        "high": np.full((count, columns), high),
+        "low": np.full((count, columns), low),
+        "half way": np.full((count, columns), 0.5 * (low + high)),
+    }
+    if low <= 0.0 and high >= 1.0:
+        guesses["best step"] = _sample(search_family(Step, task).schedule, knots, columns)
+    for i, schedule in enumerate(extra):
+        guesses[f"given {i + 1}: {type(schedule).__name__}"] = np.clip(_sample(schedule, knots, columns), low, high)
+    return guesses
+
+
+def _sample(
+    schedule: AbstractSchedule, knots: Float[np.ndarray, " N+1"], columns: int
+) -> Float[np.ndarray, "N controls"]:
+    """Averages over each interval, so that a switch inside one leaves its mark."""
+    inside = knots[:-1, None] + np.diff(knots)[:, None] * (np.arange(16) + 0.5) / 16
+    values = np.asarray(schedule(inside)).reshape(*inside.shape, -1).mean(axis=1)
+    return np.broadcast_to(values, (len(values), columns)).copy()
+
+
+def _run(
+    task: ControlTask, method: Method, guesses: dict[str, np.ndarray], intervals: int, *, shared: bool
+) -> list[Candidate]:
+    """One run of IPOPT from every guess. The cost is measured in units of the baseline's, so that tolerances fit it."""
+    h = (task.T - task.s) / intervals
+    unit = np.array([max(baseline(task).cost, np.finfo(np.float64).tiny)])
+    if method == "exponential":
+        return _run_exponential(task, guesses, h, unit, shared)
+    structure, numbers = take_apart(task.problem.risk, shared)
+    if method == "shooting":
+        substeps = _substeps(task, intervals)
+        transcribed, step = shooting_program(structure, intervals, substeps), h / substeps
+    else:
+        transcribed, step = collocation_program(structure, intervals), h
+    numbers = [np.array([step]), *numbers]
+    first, goal = np.asarray(task.theta_s), np.asarray(task.target)
+    runs = []
+    for name, values in guesses.items():
+        guess = feasible_point(transcribed, first, values, numbers)
+        runs.append(solve_program(transcribed.program, name, guess, task.bounds, [first, goal, unit, *numbers]))
+    return runs
+
+
+def _run_exponential(
+    task: ControlTask, guesses: dict[str, np.ndarray], h: float, unit: np.ndarray, shared: bool
+) -> list[Candidate]:
+    risk = task.problem.risk
+    assert isinstance(risk, Quadratic)  # `_method` chose so; this tells the type checker
+    control = linear_control(risk, task.theta0, s=task.s, T=task.T, bounds=task.bounds, target=task.target)
+    intervals = len(next(iter(guesses.values())))
+    program = exponential_program(task.problem.dim, control.points, shared, intervals)
+    interval = Interval(control, h)
+    parameters = [control.start, np.zeros_like(control.start), unit, *interval.parameters]
+    return [
+        solve_program(program, name, interval.roll_out(control.start, values, control.points), task.bounds, parameters)
+        for name, values in guesses.items()
+    ]

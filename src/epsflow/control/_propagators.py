@@ -1,0 +1,214 @@
+"""The controlled linear flow, exact on every arc.
+
+In the eigenbasis of H_{-D}, with c absorbed (x_j ← √c Qᵀx_j, y_j ← √c y_j), δ = Qᵀ(θ − target) moves by
+
+    δ̇ = −Λδ + f − Σ_j u_j x_j e_j,   e_j = x_jᵀδ − r_j,   r_j = y_j − x_jᵀtarget,   f = Qᵀ(b_{-D} − H_{-D} target),
+
+f = 0 where the target is the leave-out optimum. While u is constant, H_u = Λ + Σ u_j x_j x_jᵀ = V diag(μ) Vᵀ, and both δ
+(forward) and the costate ṗ = H_u p (backward) are sums of exponentials. NumPy throughout: structures of any number of
+arcs follow each other here, and none may cost a compilation.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from jaxtyping import Array, Float
+
+from .._core import InputError
+from ..problem import Quadratic
+from ..schedules import AbstractPiecewiseConstant
+from ._task import ControlTask
+
+Vector = Float[np.ndarray, " d"]
+
+
+class Spectrum(NamedTuple):
+    """H_u for one constant weight.
+
+    Attributes:
+        rates: μ, shape (d,); below rounding they are exactly zero.
+        vectors: V, shape (d, d), from the eigenbasis of H_{-D} to that of H_u.
+        rows: x_jᵀV, shape (m, d).
+        drift: Vᵀ(f + Σ u_j x_j r_j), shape (d,).
+    """
+
+    rates: Float[np.ndarray, " d"]
+    vectors: Float[np.ndarray, "d d"]
+    rows: Float[np.ndarray, "m d"]
+    drift: Float[np.ndarray, " d"]
+
+
+@dataclass(frozen=True, eq=False)
+class LinearControl:
+    """The control problem of linear regression on [s, T], in the eigenbasis of H_{-D}.
+
+    Attributes:
+        rates: Λ, shape (d,).
+        rows: x_j, shape (m, d).
+        residuals: r_j, shape (m,).
+        drift: f, shape (d,).
+        start: δ(s), shape (d,).
+        s, T: the window.
+        bounds: least and largest ε.
+        basis: Q, shape (d, d).
+        target: in the original coordinates, shape (d,).
+        origin: δ(0), shape (d,); training up to s has ε = 1.
+    """
+
+    rates: Float[np.ndarray, " d"]
+    rows: Float[np.ndarray, "m d"]
+    residuals: Float[np.ndarray, " m"]
+    drift: Float[np.ndarray, " d"]
+    start: Float[np.ndarray, " d"]
+    s: float
+    T: float
+    bounds: tuple[float, float]
+    basis: Float[np.ndarray, "d d"]
+    target: Float[np.ndarray, " d"]
+    origin: Float[np.ndarray, " d"]
+    _spectra: dict[bytes, Spectrum] = field(default_factory=dict, repr=False)
+
+    @property
+    def points(self) -> int:
+        """Number of deleted points m."""
+        return len(self.residuals)
+
+    @property
+    def length(self) -> float:
+        """T − s."""
+        return self.T - self.s
+
+    def spectrum(self, level: float | np.ndarray) -> Spectrum:
+        """H_u at one weight for all deleted points, or one each; computed once per weight."""
+        weights = np.ascontiguousarray(np.broadcast_to(np.asarray(level, dtype=np.float64), (self.points,))) + 0.0
+        key = weights.tobytes()
+        if key not in self._spectra:
+            self._spectra[key] = self._diagonalise(weights)
+        return self._spectra[key]
+
+    def theta(self, delta: Float[np.ndarray, "*k d"]) -> Float[np.ndarray, "*k d"]:
+        """Back to θ."""
+        return self.target + delta @ self.basis.T
+
+    def residual(self, delta: Float[np.ndarray, "*k d"]) -> Float[np.ndarray, "*k m"]:
+        """e_j = x_jᵀδ − r_j."""
+        return delta @ self.rows.T - self.residuals
+
+    def _diagonalise(self, weights: Float[np.ndarray, " m"]) -> Spectrum:
+        drift = self.drift + (weights * self.residuals) @ self.rows
+        if not weights.any():
+            return Spectrum(self.rates, np.eye(len(self.rates)), self.rows, drift)
+        rates, vectors = np.linalg.eigh(np.diag(self.rates) + (self.rows.T * weights) @ self.rows)
+        rounding = len(rates) * np.finfo(np.float64).eps * np.abs(rates).max()
+        rates = np.where(np.abs(rates) <= rounding, 0.0, rates)
+        return Spectrum(rates, vectors, self.rows @ vectors, drift @ vectors)
+
+
+def linear_control(
+    risk: Quadratic,
+    theta0: Float[Array, " d"],
+    *,
+    s: float,
+    T: float,
+    bounds: tuple[float, float],
+    target: Float[Array, " d"],
+) -> LinearControl:
+    """The control problem in the eigenbasis: θ(0) = θ0, ε = 1 until s, free in `bounds` until T.
+
+    Args:
+        risk: R_ε of linear regression.
+        theta0: θ(0), shape (d,).
+        s, T: the window, 0 ≤ s < T.
+        bounds: least and largest ε.
+        target: where θ(T) should be, shape (d,).
+    """
+    basis, goal = np.asarray(risk.retained.vectors), np.asarray(target)
+    h, b = np.asarray(risk.h_retained), np.asarray(risk.b_retained)
+    root = np.sqrt(float(risk.scale))
+    x, y = np.asarray(risk.x_deleted), np.asarray(risk.y_deleted)
+    force = b - h @ goal
+    # What is left of H·target − b at the leave-out optimum is rounding: of the eigensolver (d·u) and of the product.
+    scale = np.linalg.norm(b) + np.linalg.norm(h) * np.linalg.norm(goal)
+    if np.linalg.norm(force) <= 8.0 * len(b) * np.finfo(np.float64).eps * scale:
+        force = np.zeros_like(b)
+    origin = (np.asarray(theta0) - goal) @ basis
+    control = LinearControl(
+        rates=np.asarray(risk.retained.values),
+        rows=root * x @ basis,
+        residuals=root * (y - x @ goal),
+        drift=force @ basis,
+        start=origin,
+        s=s,
+        T=T,
+        bounds=bounds,
+        basis=basis,
+        target=goal,
+        origin=origin,
+    )
+    return replace(control, start=advance(control.spectrum(1.0), origin, np.asarray([s]))[0])
+
+
+_CONTROLS: WeakKeyDictionary[ControlTask, LinearControl] = WeakKeyDictionary()
+
+
+def control_of(task: ControlTask) -> LinearControl:
+    """The task in the eigenbasis; its eigendecompositions are kept for as long as the task itself.
+
+    Raises:
+        InputError: the problem is not linear regression.
+    """
+    risk = task.problem.risk
+    if not isinstance(risk, Quadratic):
+        raise InputError(
+            f"{type(task.problem.model).__name__} with {type(task.problem.loss).__name__} is not linear regression: "
+            "exact propagators, and the certificates that rest on them, exist for linear regression only."
+        )
+    if task not in _CONTROLS:
+        window = {"s": task.s, "T": task.T, "bounds": task.bounds, "target": task.target}
+        _CONTROLS[task] = linear_control(risk, task.theta0, **window)
+    return _CONTROLS[task]
+
+
+def decay_integral(rates: np.ndarray, elapsed: np.ndarray) -> np.ndarray:
+    """∫₀ᵗ e^{−μτ}dτ for all rates (last axis) and times (first axis); t where μ = 0."""
+    safe = np.where(rates == 0.0, 1.0, rates)
+    return np.where(rates == 0.0, elapsed, -np.expm1(-safe * elapsed) / safe)
+
+
+def advance(spectrum: Spectrum, delta: Vector, elapsed: Float[np.ndarray, " k"]) -> Float[np.ndarray, "k d"]:
+    """δ after each elapsed time, from δ at 0."""
+    return coordinates(spectrum, delta @ spectrum.vectors, elapsed) @ spectrum.vectors.T
+
+
+def coordinates(spectrum: Spectrum, start: Vector, elapsed: Float[np.ndarray, " k"]) -> Float[np.ndarray, "k d"]:
+    """Vᵀδ after each elapsed time, from Vᵀδ at 0."""
+    column = elapsed[:, None]
+    return np.exp(-spectrum.rates * column) * start + decay_integral(spectrum.rates, column) * spectrum.drift
+
+
+def retreat(spectrum: Spectrum, costate: Vector, elapsed: float) -> Vector:
+    """p(t − elapsed) from p(t): e^{−H_u elapsed} p, which decays where H_u is positive."""
+    return (np.exp(-spectrum.rates * elapsed) * (costate @ spectrum.vectors)) @ spectrum.vectors.T
+
+
+def arcs_of(
+    schedule: AbstractPiecewiseConstant, s: float, T: float
+) -> tuple[Float[np.ndarray, " knots"], Float[np.ndarray, "arcs *m"]]:
+    """The knots of a schedule in [s, T], and its level on each of the intervals between them; none is empty."""
+    jumps, levels = np.asarray(schedule.jump_ts), np.asarray(schedule.levels())
+    edges = np.clip(np.concatenate([[s], jumps, [T]]), s, T)
+    kept = np.diff(edges) > 0.0
+    return np.append(edges[:-1][kept], T), levels[kept]
+
+
+def graded_grid(length: float, rate: float) -> Float[np.ndarray, " n"]:
+    """A grid on [0, length] that resolves e^{−rate·t} from both ends, and every slower exponential in between.
+
+    Each half is sinh(κx)/sinh(κ), κ = log(1 + rate·length): geometric down to 1/rate.
+    """
+    kappa = np.log1p(abs(rate) * length)
+    x = np.linspace(0.0, 1.0, 9 + int(np.ceil(3.0 * kappa)))
+    half = 0.5 * (np.sinh(kappa * x) / np.sinh(kappa) if kappa > 1e-3 else x)
+    return length * np.concatenate([half, 1.0 - half[-2::-1]])

@@ -1,0 +1,156 @@
+"""What the control room answers with, and what it claims about it."""
+
+import enum
+import itertools
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Array, Float
+
+from ..schedules import AbstractPiecewiseConstant, AbstractSchedule
+from ._pontryagin import Extremal
+from ._program import Candidate
+from ._propagators import arcs_of
+from ._task import ControlTask
+
+
+class Status(enum.Enum):
+    """What kind of schedule was found."""
+
+    BANG_BANG = "bang-bang"
+    BANG_SINGULAR = "bang-singular"
+    EXACT = "exact unlearning"
+    CHATTERING_SUSPECTED = "chattering suspected"
+    UNVERIFIED = "unverified"
+
+
+class Scope(enum.Enum):
+    """Among which schedules it is claimed to be the best."""
+
+    GLOBAL = "global (certified)"
+    LOCAL = "local"
+    NONE = "none"
+
+
+class Arc(NamedTuple):
+    """A stretch of time with one level of ε.
+
+    Attributes:
+        start, end: from when to when.
+        kind: "high" or "low" (on a bound), or "interior".
+        level: ε there; of an interior arc made of several intervals, its mean.
+        point: which deleted point, by its position in `problem.delete`; None where one ε serves all.
+    """
+
+    start: float
+    end: float
+    kind: str
+    level: float
+    point: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class ScheduleSolution:
+    """A schedule, what it costs, and how sure that is.
+
+    Attributes:
+        task: the question.
+        schedule: the answer, in E_s.
+        cost: 𝓔 = ½‖θ(T) − target‖², simulated again by the flow room with this very schedule.
+        cost_error: bound or estimate of the error in `cost`.
+        lower_bound: no admissible schedule costs less; 0 where nothing better was proved.
+        status: what kind of schedule it is; UNVERIFIED where Pontryagin's conditions fail visibly.
+        scope: GLOBAL (the lower bound meets the cost), LOCAL (first-order conditions hold), NONE.
+        arcs: the schedule in words, ascending in time.
+        extremal: costate, switching function and Hamiltonian along it.
+        candidates: every run of IPOPT that was made; empty for a schedule of other origin.
+        method: how the schedule was found.
+    """
+
+    task: ControlTask
+    schedule: AbstractSchedule
+    cost: float
+    cost_error: float
+    lower_bound: float
+    status: Status
+    scope: Scope
+    arcs: tuple[Arc, ...]
+    extremal: Extremal
+    candidates: tuple[Candidate, ...]
+    method: str
+
+    @property
+    def gap(self) -> float:
+        """cost − lower_bound ≥ 0: how far from the global optimum the schedule can be."""
+        return self.cost - self.lower_bound
+
+    @property
+    def pmp_gap(self) -> float:
+        """∫ [S u − min_v S v] dt over [s, T] ≥ 0: what Pontryagin's principle still misses, to first order."""
+        return self.extremal.pmp_gap
+
+    @property
+    def hamiltonian_drift(self) -> float:
+        """max 𝓗 − min 𝓗 over [s, T]: zero for an extremal."""
+        return self.extremal.hamiltonian_drift
+
+    def switching(self, t: Float[np.ndarray, "*shape"] | Array | float) -> Float[Array, "*values"]:
+        """S(t) = ∂𝓔/∂ε(t) at any times in [s, T]: negative where a larger ε would lower the cost."""
+        return self.extremal.switching(t)
+
+
+EXACT_FRACTION = 1e-12
+"""𝓔 below this fraction of ½‖δ(s)‖² counts as zero: δ(T) is then a millionth of δ(s), the accuracy of the mesh."""
+
+VERIFIED_FRACTION = 0.02
+"""PMP gap, in units of the cost, up to which a schedule on a mesh counts as verified. The one interval that smears a
+switch contributes a gap of second order in its length."""
+
+
+def classify(cost: float, initial: float, extremal: Extremal, arcs: tuple[Arc, ...], intervals: int) -> Status:
+    """The kind of a schedule on a mesh.
+
+    One or two intervals between the bounds are a switch that falls inside the mesh; three or more in a row are a
+    singular arc; switches in more than a quarter of the intervals suggest an optimum with infinitely many.
+
+    Args:
+        cost: 𝓔.
+        initial: ½‖δ(s)‖².
+        extremal: the schedule's Pontryagin figures.
+        arcs: its arcs.
+        intervals: mesh intervals.
+    """
+    if cost <= EXACT_FRACTION * initial:
+        return Status.EXACT
+    if extremal.pmp_gap > VERIFIED_FRACTION * cost:
+        return Status.UNVERIFIED
+    if len(arcs) > max(8, intervals // 4):
+        return Status.CHATTERING_SUSPECTED
+    width = (extremal.T - extremal.s) / intervals
+    singular = any(arc.kind == "interior" and arc.end - arc.start > 2.5 * width for arc in arcs)
+    return Status.BANG_SINGULAR if singular else Status.BANG_BANG
+
+
+def describe_arcs(
+    schedule: AbstractPiecewiseConstant, s: float, T: float, bounds: tuple[float, float]
+) -> tuple[Arc, ...]:
+    """Merge neighbouring intervals of one kind into arcs; point by point where ε has several components."""
+    knots, levels = arcs_of(schedule, s, T)
+    columns = levels.reshape(len(levels), -1).T
+    shared = levels.ndim == 1
+    return tuple(
+        arc for j, column in enumerate(columns) for arc in _merge(knots, column, bounds, None if shared else j)
+    )
+
+
+def _merge(knots: np.ndarray, levels: np.ndarray, bounds: tuple[float, float], point: int | None) -> list[Arc]:
+    low, high = bounds
+    # Outside the bounds only a schedule of other origin can be; it has no kind of its own.
+    kinds = np.where(levels == high, "high", np.where(levels == low, "low", "interior"))
+    breaks = np.concatenate([[0], np.flatnonzero(kinds[1:] != kinds[:-1]) + 1, [len(levels)]])
+    arcs = []
+    for first, last in itertools.pairwise(breaks):
+        level = np.average(levels[first:last], weights=np.diff(knots[first : last + 1]))
+        arcs.append(Arc(float(knots[first]), float(knots[last]), str(kinds[first]), float(level), point))
+    return arcs
