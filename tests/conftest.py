@@ -1,0 +1,43 @@
+"""What every test stands on: float64, no display, checked shapes, fixed seeds."""
+
+import os
+from pathlib import Path
+
+import jax
+import jaxtyping
+import numpy as np
+import pytest
+from hypothesis import settings
+
+# Before any array is made, and before epsflow is imported: the hook wraps a module as it is loaded.
+jax.config.update("jax_enable_x64", True)
+os.environ["MPLBACKEND"] = "Agg"
+jaxtyping.install_import_hook("epsflow", "beartype.beartype")
+
+# The first example of a property compiles, which takes longer than any sensible deadline.
+settings.register_profile("epsflow", deadline=None, derandomize=True)
+settings.load_profile("epsflow")
+
+CHECKOUT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def key() -> jax.Array:
+    return jax.random.key(0)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of data sets that are not part of the repository."""
+    named = os.environ.get("EPSFLOW_SHARED_DATA")
+    folder = Path(named) if named else CHECKOUT.parent / "shared" / "data"
+    if folder.is_dir():
+        return folder
+    if named:
+        pytest.fail(f"EPSFLOW_SHARED_DATA={named!r} is not a folder; correct it or unset it")
+    pytest.skip(f"no shared data: {folder} does not exist and EPSFLOW_SHARED_DATA is not set")
