@@ -18,6 +18,7 @@ from .control import (
     Scope as Scope,
     Status as Status,
     best_in_family as best_in_family,
+    certify as certify,
     compare_schedules as compare_schedules,
     extremal as extremal,
     optimal_schedule as optimal_schedule,

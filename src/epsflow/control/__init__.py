@@ -3,9 +3,11 @@
 `_task.py` states the question; `_optimal.py` answers it by direct transcription (`_exponential.py` for linear
 regression, `_transcription.py` for any JAX model, whose jaxpr `_translate.py` turns into CasADi symbols) and simulates
 every proposal; `_families.py` searches one-line schedules; `_pontryagin.py` holds an answer against the necessary
-conditions. Start in `_optimal.py`.
+conditions, `_polish.py` frees it of the mesh, and `_certify.py` bounds what any schedule could gain.
+Start in `_optimal.py`.
 """
 
+from ._certify import certify as certify
 from ._compare import Comparison as Comparison, compare_schedules as compare_schedules
 from ._families import FAMILIES as FAMILIES, FamilyResult as FamilyResult, best_in_family as best_in_family
 from ._optimal import optimal_schedule as optimal_schedule

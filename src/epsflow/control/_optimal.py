@@ -4,7 +4,6 @@ import math
 from collections.abc import Sequence
 from typing import Literal
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
@@ -12,12 +11,13 @@ from .._core import ConvergenceError, InputError
 from ..flow._diffrax import largest_curvature
 from ..problem import Problem, Quadratic
 from ..schedules import AbstractPiecewiseConstant, AbstractSchedule, PiecewiseConstant, Step
+from ._certify import judge
 from ._exponential import Interval, exponential_program
 from ._families import baseline, search_family
-from ._pontryagin import extremal
+from ._polish import polish
 from ._program import Candidate, solve_program
 from ._propagators import linear_control
-from ._solution import VERIFIED_FRACTION, ScheduleSolution, Scope, Status, classify, describe_arcs
+from ._solution import ScheduleSolution, Scope
 from ._task import ControlTask, make_task, simulate
 from ._transcription import collocation_program, feasible_point, shooting_program, take_apart
 
@@ -45,7 +45,8 @@ def optimal_schedule(
 
     ε is constant on each of N equal intervals of [s, T]; IPOPT solves the nonlinear program from several starts (all
     high, all low, half way, the best step, and any that are given), and every proposal is simulated by the flow room.
-    The best one is returned with its costate.
+    For linear regression the best one is then freed of the mesh: its switch times are polished to rounding, and a lower
+    bound certifies it where the signs of the deleted points' residuals are settled.
 
     Args:
         problem: what is trained, and which points are deleted.
@@ -55,8 +56,9 @@ def optimal_schedule(
         intervals: N.
         per_point: one ε for each deleted point instead of one for all of them.
         method: "exponential" (linear regression: exact in all directions but the deleted points'), "shooting"
-            (multiple shooting, Runge–Kutta), "collocation" (Radau IIA), or "auto": exponential where it applies, else
-            shooting, else collocation where stability would need more than four steps per interval.
+            (multiple shooting, Runge–Kutta), "collocation" (Radau IIA), or "auto". For linear regression, auto first
+            polishes the baseline and is done if a certificate closes; else it takes exponential. For other models it
+            takes shooting, or collocation where stability would need more than four steps per interval.
         starts: further schedules to start from.
         target: where θ(T) should be. Default: the leave-out optimum.
         throw: raise if no run of IPOPT succeeds; otherwise the best proposal is returned as UNVERIFIED.
@@ -81,6 +83,10 @@ def solve_task(
     throw: bool = True,
 ) -> ScheduleSolution:
     """`optimal_schedule` for a task that has been checked."""
+    if method == "auto" and isinstance(task.problem.risk, Quadratic):
+        certified = _without_mesh(task, per_point)
+        if certified is not None:
+            return certified
     chosen = _method(task, method, intervals)
     knots = np.linspace(task.s, task.T, intervals + 1)
     guesses = _guesses(task, knots, starts, per_point)
@@ -88,7 +94,10 @@ def solve_task(
     proposals = [PiecewiseConstant(knots, candidate.values) for candidate in candidates]
     costs = [simulate(task, proposal) for proposal in proposals]
     best = min(range(len(costs)), key=lambda i: costs[i].cost)
-    solution = describe(task, proposals[best], *costs[best], tuple(candidates), chosen, intervals)
+    schedule, mesh = proposals[best], (task.T - task.s) / intervals
+    if isinstance(task.problem.risk, Quadratic):
+        schedule, chosen, mesh = _polished(task, schedule, costs[best].cost, chosen, mesh)
+    solution = judge(task, schedule, method=chosen, candidates=tuple(candidates), mesh=mesh)
     if throw and not any(candidate.success for candidate in candidates):
         words = ", ".join(sorted({candidate.status for candidate in candidates}))
         raise ConvergenceError(
@@ -99,38 +108,20 @@ def solve_task(
     return solution
 
 
-def describe(
-    task: ControlTask,
-    schedule: AbstractPiecewiseConstant,
-    cost: float,
-    cost_error: float,
-    candidates: tuple[Candidate, ...],
-    method: str,
-    intervals: int,
-) -> ScheduleSolution:
-    """Attach costate, arcs, status and scope to a schedule."""
-    path = extremal(task.problem, schedule, task.theta0, s=task.s, T=task.T, bounds=task.bounds, target=task.target)
-    arcs = describe_arcs(schedule, task.s, task.T, task.bounds)
-    initial = 0.5 * float(jnp.sum((task.theta_s - task.target) ** 2))
-    status = classify(cost, initial, path, arcs, intervals)
-    if not any(candidate.success for candidate in candidates):
-        status = Status.UNVERIFIED
-    # 𝓔 ≥ 0 always: a schedule that reaches zero (to the mesh's accuracy) is as good as any.
-    exact, verified = status is Status.EXACT, path.pmp_gap <= VERIFIED_FRACTION * cost
-    local = status is not Status.UNVERIFIED and (exact or verified)
-    return ScheduleSolution(
-        task=task,
-        schedule=schedule,
-        cost=cost,
-        cost_error=cost_error,
-        lower_bound=0.0,
-        status=status,
-        scope=Scope.LOCAL if local else Scope.NONE,
-        arcs=arcs,
-        extremal=path,
-        candidates=candidates,
-        method=method,
-    )
+def _without_mesh(task: ControlTask, per_point: bool) -> ScheduleSolution | None:
+    """Polish the baseline as it stands: where the outcome is certified as the global optimum, no program is needed."""
+    levels = np.zeros((1, task.problem.delete.size)) if per_point else np.zeros(1)
+    start = PiecewiseConstant([task.s, task.T], np.clip(levels, *task.bounds))
+    solution = judge(task, polish(task, start).schedule, method="polish")
+    return solution if solution.scope is Scope.GLOBAL else None
+
+
+def _polished(
+    task: ControlTask, schedule: AbstractPiecewiseConstant, cost: float, method: str, mesh: float
+) -> tuple[AbstractPiecewiseConstant, str, float]:
+    """The bang-bang extremal next to a proposal, if it costs less: off the mesh, with switch times to rounding."""
+    better = polish(task, schedule)
+    return (better.schedule, f"{method} + polish", 0.0) if better.cost <= cost else (schedule, method, mesh)
 
 
 def _method(task: ControlTask, method: Method, intervals: int) -> Method:

@@ -1,0 +1,112 @@
+"""How good is a schedule? Its costate, a lower bound where one can be proved, and the words for both."""
+
+import jax.numpy as jnp
+import numpy as np
+
+from ..problem import Problem, Quadratic
+from ..schedules import AbstractPiecewiseConstant, AbstractSchedule, check_admissible
+from ._dual import certify_signs, dual_bound, maximise_dual
+from ._pontryagin import extremal
+from ._program import Candidate
+from ._solution import ScheduleSolution, Scope, Status, classify, describe_arcs, is_exact
+from ._task import ControlTask, make_task, simulate
+
+GLOBAL_GAP = 1e-6
+"""Gap to the lower bound, in units of the cost, at which a schedule counts as globally optimal."""
+
+SETTLED_GAP = 1e-9
+"""Gap at which the bound that a schedule's own costate gives is not maximised further."""
+
+VERIFIED_GAP = 0.02
+"""PMP gap, in units of the cost, up to which a schedule on a mesh counts as locally optimal. The intervals that smear
+its switches contribute a gap of second order in their length; a wrong arc contributes one of first order."""
+
+
+def certify(
+    problem: Problem,
+    theta0: object,
+    schedule: AbstractSchedule,
+    *,
+    s: float,
+    T: float,
+    bounds: tuple[float, float] = (0.0, 1.0),
+    target: object | None = None,
+) -> ScheduleSolution:
+    """Simulate a schedule of any origin and say how far from the global optimum it is.
+
+    For linear regression with settled residual signs (one deleted point, or a schedule with one weight per point) the
+    lower bound is the dual maximum, which equals the least cost. Elsewhere the bound is 0, and only Pontryagin's
+    conditions are reported.
+
+    Args:
+        problem: what is trained, and which points are deleted.
+        theta0: θ(0), shape (d,).
+        schedule: ε(t) in E_s.
+        s, T: the window.
+        bounds: bounds of ε among which "optimal" is meant.
+        target: where θ(T) should be. Default: the leave-out optimum.
+
+    Raises:
+        InputError: a schedule outside E_s, or a question that makes no sense.
+        ConvergenceError: a flow failed.
+    """
+    task = make_task(problem, theta0, s, T, bounds, target)
+    check_admissible(schedule, task.s, task.T, task.bounds)
+    return judge(task, schedule, method="given")
+
+
+def judge(
+    task: ControlTask,
+    schedule: AbstractSchedule,
+    *,
+    method: str,
+    candidates: tuple[Candidate, ...] = (),
+    mesh: float = 0.0,
+) -> ScheduleSolution:
+    """Everything that is said about a schedule.
+
+    Args:
+        task: the question.
+        schedule: in E_s.
+        method: how it was found.
+        candidates: the runs of IPOPT behind it.
+        mesh: length of an interval, if the schedule lives on a mesh that its optimum need not fit.
+    """
+    cost, error = simulate(task, schedule)
+    path = extremal(task.problem, schedule, task.theta0, s=task.s, T=task.T, bounds=task.bounds, target=task.target)
+    arcs = describe_arcs(schedule, task.s, task.T, task.bounds)
+    initial = 0.5 * float(jnp.sum((task.theta_s - task.target) ** 2))
+    bound = _lower_bound(task, schedule, np.asarray(path.theta(np.array([task.T]))[0] - task.target))
+    exact = is_exact(cost, initial)
+    certified = exact or (bound > 0.0 and cost - bound <= GLOBAL_GAP * cost)
+    verified = path.pmp_gap <= VERIFIED_GAP * cost
+    failed = bool(candidates) and not any(candidate.success for candidate in candidates)
+    status = classify(exact, path, arcs, mesh) if (certified or verified) and not failed else Status.UNVERIFIED
+    # A certificate stands on its own; a local claim needs a solver that converged, too.
+    local = Scope.LOCAL if status is not Status.UNVERIFIED else Scope.NONE
+    return ScheduleSolution(
+        task=task,
+        schedule=schedule,
+        cost=cost,
+        cost_error=error,
+        lower_bound=min(bound, cost),
+        status=status,
+        scope=Scope.GLOBAL if certified else local,
+        arcs=arcs,
+        extremal=path,
+        candidates=candidates,
+        method=method,
+    )
+
+
+def _lower_bound(task: ControlTask, schedule: AbstractSchedule, miss: np.ndarray) -> float:
+    """The dual maximum less its rounding, where the dual is a bound; else 0, which always is one."""
+    shared = not (isinstance(schedule, AbstractPiecewiseConstant) and np.ndim(schedule.levels()) == 2)
+    if not isinstance(task.problem.risk, Quadratic) or (shared and task.problem.delete.size > 1):
+        return 0.0
+    if not certify_signs(task).settled:
+        return 0.0
+    dual, cost = dual_bound(task, miss), 0.5 * float(miss @ miss)
+    if cost - dual.value > SETTLED_GAP * cost:
+        dual = maximise_dual(task, miss)
+    return max(0.0, dual.value - dual.rounding)

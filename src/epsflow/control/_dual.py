@@ -1,0 +1,320 @@
+"""Lower bounds on 𝓔 over all admissible schedules, in continuous time and without a mesh (linear regression).
+
+With w_j = u_j e_j the dynamics δ̇ = −Λδ + f − Σ w_j x_j are linear, and where the sign σ_j of e_j is the same for every
+admissible control, the constraint is linear too. For any π let p run backward from p(T) = π,
+
+    ṗ = Λp + Σ_j α_j x_j (x_jᵀp),    α_j = ε_max where σ_j x_jᵀp > 0, else ε_min.
+
+Then d(pᵀδ)/dt = pᵀf + Σ_j α_j r_j x_jᵀp + Σ_j (x_jᵀp)(α_j − u_j) e_j, and the last sum is ≥ 0. With ½‖δ‖² ≥ πᵀδ − ½‖π‖²,
+
+    𝓔 ≥ D(π) = −½‖π‖² + p(s)ᵀδ(s) + ∫_s^T (pᵀf + Σ_j α_j r_j x_jᵀp) dt,
+
+with equality at π = δ*(T). D is concave, and ∇D = −π + δ_α(T). The same backward path from σ_j x_j gives the least
+value of σ_j e_j at every time at once, because it does not depend on where it ends: that certifies the signs.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy.optimize import brentq, minimize
+
+from .._core import InputError
+from ._propagators import LinearControl, Spectrum, control_of, coordinates, decay_integral, retreat
+from ._task import ControlTask
+
+MAX_ARCS = 2_000
+
+
+class SweepArc(NamedTuple):
+    """One arc of a backward path, in time elapsed since its start.
+
+    Attributes:
+        start, duration: elapsed time from the path's beginning, and the arc's own length.
+        level: α, shape (m,).
+        spectrum: H_α.
+        costate: Vᵀp where the arc begins, shape (d,).
+        collected: ∫ (pᵀf + Σ α_j r_j x_jᵀp) over the arcs before.
+    """
+
+    start: float
+    duration: float
+    level: Float[np.ndarray, " m"]
+    spectrum: Spectrum
+    costate: Float[np.ndarray, " d"]
+    collected: float
+
+
+@dataclass(frozen=True, eq=False)
+class SignCertificate:
+    """Whether each e_j = x_jᵀθ − y_j keeps its sign on [s, T] under every admissible schedule.
+
+    Attributes:
+        signs: the sign of e_j(s), shape (m,).
+        margins: the least σ_j e_j over all times and schedules, while all signs hold, in units of √c·y; shape (m,).
+        settled: all margins are positive.
+        until: up to when the signs are certain; T where `settled`.
+    """
+
+    signs: Int[np.ndarray, " m"]
+    margins: Float[np.ndarray, " m"]
+    settled: bool
+    until: float
+
+
+@dataclass(frozen=True, eq=False)
+class DualBound:
+    """D(π): no admissible schedule has a smaller 𝓔.
+
+    Attributes:
+        value: D(π).
+        rounding: first-order bound on the rounding error of `value`.
+        pi: π in the coordinates of θ, shape (d,).
+        gradient: ∇D(π) = δ_α(T) − π, shape (d,); zero at the best π.
+        knots, levels: the schedule α that attains the bound's linear part, from s to T; per-point levels (K, m).
+    """
+
+    value: float
+    rounding: float
+    pi: Float[np.ndarray, " d"]
+    gradient: Float[np.ndarray, " d"]
+    knots: Float[np.ndarray, " knots"]
+    levels: Float[np.ndarray, "arcs m"]
+
+
+def dual_bound(task: ControlTask, pi: np.ndarray) -> DualBound:
+    """D(π) for one π; tight at π = θ(T) − target of an optimal schedule.
+
+    Args:
+        task: the question; linear regression whose residuals e_j have settled signs.
+        pi: shape (d,).
+
+    Raises:
+        InputError: not linear regression, or a sign is not settled: then D is no bound.
+    """
+    control = control_of(task)
+    signs = certify_control(control)
+    _require_settled(signs)
+    return evaluate_dual(control, np.asarray(pi) @ control.basis, signs.signs)
+
+
+def maximise_dual(task: ControlTask, pi: np.ndarray, *, max_iterations: int = 200) -> DualBound:
+    """The best lower bound: max_π D(π), a concave problem, from π = θ(T) − target of any schedule.
+
+    Args:
+        task: as in `dual_bound`.
+        pi: where to start, shape (d,).
+        max_iterations: of the quasi-Newton method. What it returns is a bound wherever it stops.
+
+    Raises:
+        InputError: as `dual_bound`.
+    """
+    control = control_of(task)
+    signs = certify_control(control)
+    _require_settled(signs)
+    return maximise_control(control, np.asarray(pi) @ control.basis, signs.signs, max_iterations)
+
+
+def certify_signs(task: ControlTask) -> SignCertificate:
+    """Do all e_j keep their signs, whatever the schedule does? One backward path per deleted point.
+
+    Raises:
+        InputError: the problem is not linear regression.
+    """
+    return certify_control(control_of(task))
+
+
+def _require_settled(signs: SignCertificate) -> None:
+    if not signs.settled:
+        raise InputError(
+            "the dual bound needs residuals e_j = x_jᵀθ − y_j of the deleted points that keep their signs under every "
+            f"admissible schedule; here that is certain only until t = {signs.until:g} (margins {signs.margins})."
+        )
+
+
+# ---- in the eigenbasis ------------------------------------------------------------------------------------------
+
+
+def evaluate_dual(control: LinearControl, pi: np.ndarray, signs: np.ndarray) -> DualBound:
+    """`dual_bound` in the eigenbasis; the signs are the caller's responsibility."""
+    arcs = sweep(control, pi, signs)
+    last = arcs[-1]
+    end = retreat(last.spectrum, last.spectrum.vectors @ last.costate, last.duration)
+    linear = float(end @ control.start) + last.collected + _collect(last.spectrum, last.costate, last.duration)
+    delta, largest = control.start, float(np.abs(control.start).max())
+    for arc in reversed(arcs):
+        start = delta @ arc.spectrum.vectors
+        delta = coordinates(arc.spectrum, start, np.array([arc.duration]))[0] @ arc.spectrum.vectors.T
+        largest = max(largest, float(np.abs(delta).max()))
+    rate = max(float(np.abs(arc.spectrum.rates).max()) for arc in arcs)
+    noise = len(pi) * np.finfo(np.float64).eps * (1.0 + rate * control.T) * float(np.linalg.norm(pi)) * largest
+    knots = control.T - np.array([arc.start for arc in arcs] + [last.start + last.duration])
+    knots[-1] = control.s
+    levels = np.array([arc.level for arc in arcs])
+    value = linear - 0.5 * float(pi @ pi)
+    q = control.basis
+    return DualBound(value, noise, q @ pi, q @ (delta - pi), knots[::-1], levels[::-1])
+
+
+def maximise_control(control: LinearControl, pi: np.ndarray, signs: np.ndarray, max_iterations: int) -> DualBound:
+    """`maximise_dual` in the eigenbasis: L-BFGS on −D, in units of ‖π‖²."""
+    scale = max(float(pi @ pi), np.finfo(np.float64).tiny)
+
+    def negative(z: np.ndarray) -> tuple[float, np.ndarray]:
+        bound = evaluate_dual(control, z, signs)
+        return -bound.value / scale, -(control.basis.T @ bound.gradient) / scale
+
+    options = {"maxiter": max_iterations, "maxcor": 30, "ftol": 0.0, "gtol": 1e-12}
+    found = minimize(negative, pi, jac=True, method="L-BFGS-B", options=options)
+    better = evaluate_dual(control, found.x, signs)
+    first = evaluate_dual(control, pi, signs)
+    return better if better.value >= first.value else first
+
+
+def certify_control(control: LinearControl) -> SignCertificate:
+    """`certify_signs` in the eigenbasis."""
+    residual = control.residual(control.start)
+    signs = np.where(residual < 0.0, -1, 1)
+    margins, exits = np.empty(control.points), np.full(control.points, control.length)
+    for j, sign in enumerate(signs):
+        margins[j], exits[j] = _least_residual(control, j, sign, signs)
+    settled = bool((margins > 0.0).all())
+    return SignCertificate(signs, margins, settled, control.T if settled else control.s + float(exits.min()))
+
+
+def _least_residual(control: LinearControl, j: int, sign: int, signs: np.ndarray) -> tuple[float, float]:
+    """min over time of the least σ_j e_j, and the elapsed time at which it first reaches zero."""
+    least, offset = np.inf, float(sign * control.residuals[j])
+    for arc in sweep(control, sign * control.rows[j], signs):
+        spectrum, costate = arc.spectrum, arc.costate
+        start = control.start @ spectrum.vectors
+
+        def value(t: float | np.ndarray, arc: SweepArc = arc, start: np.ndarray = start) -> np.ndarray:
+            elapsed = np.atleast_1d(t)[:, None]
+            decay = np.exp(-arc.spectrum.rates * elapsed) * start
+            moved = decay + decay_integral(arc.spectrum.rates, elapsed) * arc.spectrum.drift
+            return moved @ arc.costate + arc.collected - offset
+
+        slope = ExponentialSum(costate * (spectrum.drift - spectrum.rates * start), spectrum.rates)
+        grid = resolving_grid(spectrum.rates, arc.duration)
+        turning = slope.sign_changes(grid)
+        ts = np.union1d(grid, turning)
+        values = value(ts)
+        least = min(least, float(values.min()))
+        below = np.flatnonzero(values <= 0.0)
+        if below.size:
+            k = int(below[0])
+            if k == 0:
+                return least, arc.start
+            return least, arc.start + brentq(lambda t: float(value(t)[0]), ts[k - 1], ts[k])
+    return least, control.length
+
+
+# ---- backward paths ---------------------------------------------------------------------------------------------
+
+
+def sweep(control: LinearControl, end: np.ndarray, signs: np.ndarray) -> list[SweepArc]:
+    """The backward path of length T − s from p = `end`, cut where some x_jᵀp changes sign."""
+    low, high = control.bounds
+    elapsed, p, collected = 0.0, end, 0.0
+    sides = np.where(control.rows @ p < 0.0, -1, 1)
+    arcs: list[SweepArc] = []
+    while len(arcs) < MAX_ARCS:
+        level = np.where(signs * sides > 0, high, low)
+        spectrum = control.spectrum(level)
+        costate, left = p @ spectrum.vectors, control.length - elapsed
+        duration, crossing = _first_crossing(spectrum, costate, sides, left)
+        arcs.append(SweepArc(elapsed, duration, level, spectrum, costate, collected))
+        if crossing is None:
+            return arcs
+        collected += _collect(spectrum, costate, duration)
+        elapsed, p = elapsed + duration, retreat(spectrum, p, duration)
+        sides[crossing] = -sides[crossing]
+    raise InputError(
+        f"xᵀp changed its sign {MAX_ARCS} times on a window of length {control.length:g}; no bound can be computed. "
+        "Is the problem scaled so that eigenvalues × time is moderate?"
+    )
+
+
+def _collect(spectrum: Spectrum, costate: np.ndarray, duration: float) -> float:
+    """∫ (pᵀf + Σ α_j r_j x_jᵀp) over one arc."""
+    return float(costate @ (spectrum.drift * decay_integral(spectrum.rates, np.array(duration))))
+
+
+def _first_crossing(
+    spectrum: Spectrum, costate: np.ndarray, sides: np.ndarray, left: float
+) -> tuple[float, int | None]:
+    """When the first x_jᵀp leaves its side within `left`, and which j; (left, None) if none does."""
+    grid = resolving_grid(spectrum.rates, left)
+    first, which = left, None
+    for j, row in enumerate(spectrum.rows):
+        crossings = ExponentialSum(row * costate, spectrum.rates).sign_changes(grid, int(sides[j]))
+        if crossings.size and crossings[0] < first:
+            first, which = float(crossings[0]), j
+    return first, which
+
+
+class ExponentialSum(NamedTuple):
+    """F(t) = Σ_i c_i e^{−μ_i t}.
+
+    Attributes:
+        coefficients: c, shape (d,).
+        rates: μ, shape (d,).
+    """
+
+    coefficients: Float[np.ndarray, " d"]
+    rates: Float[np.ndarray, " d"]
+
+    def __call__(self, t: float) -> float:
+        """F(t)."""
+        return float(np.exp(-self.rates * t) @ self.coefficients)
+
+    def slope(self, t: float) -> float:
+        """F'(t)."""
+        return float(np.exp(-self.rates * t) @ (-self.rates * self.coefficients))
+
+    def sign_changes(self, grid: Float[np.ndarray, " k"], side: int = 0) -> Float[np.ndarray, " z"]:
+        """Where F changes sign on the grid's range, ascending.
+
+        Brackets come from the grid; an extremum between two grid points that reaches across zero is found from F'. A
+        value below the rounding of its own terms has no sign and takes that of its neighbour.
+
+        Args:
+            grid: ascending times from 0.
+            side: the sign of F just after 0, where F(0) may itself be a zero; 0 to read it off.
+        """
+        terms = np.exp(-self.rates * grid[:, None]) * self.coefficients
+        values, noise = terms.sum(axis=1), 4.0 * np.finfo(np.float64).eps * np.abs(terms).sum(axis=1)
+        signs = np.where(np.abs(values) > noise, np.sign(values), 0.0)
+        signs[0] = side or signs[0]
+        known = np.flatnonzero(signs)
+        if known.size < 2:
+            return np.zeros(0)
+        slopes = terms @ -self.rates
+        changes: list[float] = []
+        for a, b in zip(known[:-1], known[1:], strict=True):
+            if signs[a] != signs[b]:
+                changes.append(self._bracketed(self, grid[a], grid[b], side if a == 0 else 0))
+            elif signs[a] * slopes[a] < 0.0 < signs[b] * slopes[b]:
+                turn = float(brentq(self.slope, grid[a], grid[b], xtol=1e-300, rtol=1e-14))
+                if signs[a] * self(turn) < 0.0:
+                    changes += [self._bracketed(self, grid[a], turn, side if a == 0 else 0)]
+                    changes += [self._bracketed(self, turn, grid[b], 0)]
+        return np.array(changes)
+
+    @staticmethod
+    def _bracketed(function: Callable[[float], float], left: float, right: float, side: int) -> float:
+        if function(left) * function(right) >= 0.0:
+            # F starts at a zero with `side` known, and its first value is noise of the other sign.
+            return left if side else 0.5 * (left + right)
+        return float(brentq(function, left, right, xtol=1e-300, rtol=1e-15))
+
+
+def resolving_grid(rates: Float[np.ndarray, " d"], length: float) -> Float[np.ndarray, " n"]:
+    """A grid on [0, length] that resolves every e^{−μt}: geometric from 1/μ_max on, at both ends if some μ < 0."""
+    kappa = np.log1p(float(np.abs(rates).max()) * length)
+    x = np.linspace(0.0, 1.0, 17 + 8 * int(np.ceil(kappa)))
+    grid = length * (np.expm1(kappa * x) / np.expm1(kappa) if kappa > 1e-3 else x)
+    return grid if rates[0] >= 0.0 else np.union1d(grid, length - grid)
