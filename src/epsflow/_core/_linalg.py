@@ -50,7 +50,7 @@ def eigen(matrix: Float[Array, "d d"]) -> Eigen:
     return Eigen(jnp.where(jnp.abs(values) <= rounding, 0.0, values), vectors)
 
 
-def decay_integral(rate: Float[Array, "*shape"], t: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """∫₀ᵗ e^{−rate·τ} dτ = (1 − e^{−rate·t})/rate, and t where rate = 0. Elementwise; any sign of the rate."""
+def decay_integral(rate: Float[Array, "*#shape"], t: Float[Array, "*#shape"]) -> Float[Array, "*shape"]:
+    """∫₀ᵗ e^{−rate·τ} dτ = (1 − e^{−rate·t})/rate, and t where rate = 0. Broadcasts; any sign of the rate."""
     safe = jnp.where(rate == 0.0, 1.0, rate)
     return jnp.where(rate == 0.0, t, -jnp.expm1(-safe * t) / safe)

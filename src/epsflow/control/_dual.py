@@ -5,7 +5,7 @@ admissible control, the constraint is linear too. For any π let p run backward 
 
     ṗ = Λp + Σ_j α_j x_j (x_jᵀp),    α_j = ε_max where σ_j x_jᵀp > 0, else ε_min.
 
-Then d(pᵀδ)/dt = pᵀf + Σ_j α_j r_j x_jᵀp + Σ_j (x_jᵀp)(α_j − u_j) e_j, and the last sum is ≥ 0. With ½‖δ‖² ≥ πᵀδ − ½‖π‖²,
+Then d(pᵀδ)/dt = pᵀf + Σ_j α_j r_j x_jᵀp + Σ_j (x_jᵀp)(α_j − u_j) e_j with a last sum ≥ 0. As ½‖δ‖² ≥ πᵀδ − ½‖π‖²,
 
     𝓔 ≥ D(π) = −½‖π‖² + p(s)ᵀδ(s) + ∫_s^T (pᵀf + Σ_j α_j r_j x_jᵀp) dt,
 
@@ -13,13 +13,14 @@ with equality at π = δ*(T). D is concave, and ∇D = −π + δ_α(T). The sam
 value of σ_j e_j at every time at once, because it does not depend on where it ends: that certifies the signs.
 """
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.optimize import brentq, minimize
+from scipy.optimize import minimize, root_scalar
 
 from .._core import InputError
 from ._propagators import LinearControl, Spectrum, control_of, coordinates, decay_integral, retreat
@@ -179,7 +180,7 @@ def certify_control(control: LinearControl) -> SignCertificate:
     signs = np.where(residual < 0.0, -1, 1)
     margins, exits = np.empty(control.points), np.full(control.points, control.length)
     for j, sign in enumerate(signs):
-        margins[j], exits[j] = _least_residual(control, j, sign, signs)
+        margins[j], exits[j] = _least_residual(control, j, int(sign), signs)
     settled = bool((margins > 0.0).all())
     return SignCertificate(signs, margins, settled, control.T if settled else control.s + float(exits.min()))
 
@@ -208,7 +209,7 @@ def _least_residual(control: LinearControl, j: int, sign: int, signs: np.ndarray
             k = int(below[0])
             if k == 0:
                 return least, arc.start
-            return least, arc.start + brentq(lambda t: float(value(t)[0]), ts[k - 1], ts[k])
+            return least, arc.start + bracketed_zero(lambda t: float(value(t)[0]), ts[k - 1], ts[k])
     return least, control.length
 
 
@@ -275,7 +276,7 @@ class ExponentialSum(NamedTuple):
         """F'(t)."""
         return float(np.exp(-self.rates * t) @ (-self.rates * self.coefficients))
 
-    def sign_changes(self, grid: Float[np.ndarray, " k"], side: int = 0) -> Float[np.ndarray, " z"]:
+    def sign_changes(self, grid: Float[np.ndarray, " k"], side: int = 0) -> Float[np.ndarray, " zeros"]:
         """Where F changes sign on the grid's range, ascending.
 
         Brackets come from the grid; an extremum between two grid points that reaches across zero is found from F'. A
@@ -294,22 +295,24 @@ class ExponentialSum(NamedTuple):
             return np.zeros(0)
         slopes = terms @ -self.rates
         changes: list[float] = []
-        for a, b in zip(known[:-1], known[1:], strict=True):
+        for a, b in itertools.pairwise(known.tolist()):
             if signs[a] != signs[b]:
-                changes.append(self._bracketed(self, grid[a], grid[b], side if a == 0 else 0))
+                changes.append(self._between(grid[a], grid[b]))
             elif signs[a] * slopes[a] < 0.0 < signs[b] * slopes[b]:
-                turn = float(brentq(self.slope, grid[a], grid[b], xtol=1e-300, rtol=1e-14))
+                turn = bracketed_zero(self.slope, grid[a], grid[b])
                 if signs[a] * self(turn) < 0.0:
-                    changes += [self._bracketed(self, grid[a], turn, side if a == 0 else 0)]
-                    changes += [self._bracketed(self, turn, grid[b], 0)]
+                    changes += [self._between(grid[a], turn), self._between(turn, grid[b])]
         return np.array(changes)
 
-    @staticmethod
-    def _bracketed(function: Callable[[float], float], left: float, right: float, side: int) -> float:
-        if function(left) * function(right) >= 0.0:
-            # F starts at a zero with `side` known, and its first value is noise of the other sign.
-            return left if side else 0.5 * (left + right)
-        return float(brentq(function, left, right, xtol=1e-300, rtol=1e-15))
+    def _between(self, left: float, right: float) -> float:
+        # Where F starts at a zero with its side known, its first value can be noise of the other sign.
+        return left if self(left) * self(right) >= 0.0 else bracketed_zero(self, left, right)
+
+
+def bracketed_zero(function: Callable[[float], float], left: float, right: float) -> float:
+    """The zero between two times of opposite sign, to rounding (Brent)."""
+    found = root_scalar(function, bracket=(float(left), float(right)), method="brentq", xtol=1e-300, rtol=1e-15)
+    return float(found.root)
 
 
 def resolving_grid(rates: Float[np.ndarray, " d"], length: float) -> Float[np.ndarray, " n"]:

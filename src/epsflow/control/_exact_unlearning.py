@@ -1,27 +1,37 @@
-"""When can the target be reached exactly, in finite time? (Linear regression.)
+"""When can linear regression reach its target exactly, in finite time?
 
 The least such time is that of a time-optimal control. For any π ≠ 0 whose least value of πᵀδ(t) over all admissible
-controls, h_t(π), is positive, the target is out of reach at t. Hence, with π = δ*(t) of the best schedule for the horizon
-t, the first t' > t with h_t'(π) = 0 is a lower bound on the time, from one backward path; t ← t' converges to it from
-below (Eaton's method), quadratically. The last digits are Newton's: δ(t) = 0 in the switch times and t.
+controls, h_t(π), is positive, the target is out of reach at t. So with π = δ*(t) of the best schedule for the horizon
+t, the first t' > t with h_t'(π) = 0 is a lower bound on the time, from one path of p; t ← t' converges to it from below
+(Eaton's method), quadratically. The last digits are Newton's: δ(t) = 0 in the switch times and t.
 At the target ε = 0 keeps it there, because f = 0.
 """
 
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float, Int
-from scipy.optimize import brentq
 
 from .._core import InputError
 from ..problem import Problem
 from ..schedules import AbstractPiecewiseConstant, PiecewiseConstant, Step
-from ._dual import ExponentialSum, certify_control, evaluate_dual, resolving_grid, sweep
-from ._polish import Structure, delete_empty, derivatives, moved_by, polish_control, room_for, structure_arcs
+from ._dual import (
+    MAX_ARCS,
+    ExponentialSum,
+    SweepArc,
+    bracketed_zero,
+    certify_control,
+    evaluate_dual,
+    resolving_grid,
+    sweep,
+)
+from ._polish import polish_control
 from ._propagators import LinearControl, control_of, decay_integral
+from ._structure import Structure, delete_empty, derivatives, moved_by, room_for, structure_arcs
 from ._task import ControlTask, make_task
 
 EATON_STEPS, NEWTON_STEPS = 60, 30
+ROUNDING = 1e-14
+"""‖δ(t)‖ in units of ‖δ(0)‖ + ‖θ*‖ that counts as zero."""
 ARRIVAL = 1e-4
 """Relative advance of Eaton's method below which Newton's takes over. The advance, not the distance, tells an arrival
 from a slow decay: ‖δ‖ becomes small either way."""
@@ -32,9 +42,9 @@ class ExactUnlearning:
     """Whether and when 𝓔 = 0 is possible.
 
     Attributes:
-        time: the least T with 𝓔 = 0; ∞ if there is none up to `horizon`.
-        not_before: at no earlier time is 𝓔 = 0 possible, whatever the schedule (certified where `certified`); ∞ where it
-            is never possible.
+        time: the least T with 𝓔 = 0; ∞ if there is none up to the horizon; NaN where rounding leaves it undecided.
+        not_before: at no earlier time is 𝓔 = 0 possible, whatever the schedule (certified where `certified`); ∞ where
+            it is never possible.
         certified: the signs of the residuals e_j are settled up to `time` (or the horizon), so that the lower bound
             `not_before` holds for all admissible schedules.
         schedule: reaches the target at `time` with the fewest switches and stays there (ε = 0); None if `time` is ∞.
@@ -89,86 +99,129 @@ def exact_schedule(task: ControlTask) -> ExactUnlearning:
 def reach(control: LinearControl) -> ExactUnlearning:
     """`exact_unlearning_time` in the eigenbasis, up to control.T."""
     _require_rest(control)
-    signs = certify_control(control).signs
+    signs = certify_control(control)
     if not control.start.any():
         return ExactUnlearning(control.s, control.s, True, Step(control.s), 0.0, "θ(s) is the target")
-    blocked = _blocked_direction(control, signs)
-    if blocked is not None and certify_control(control).settled:
-        reason = f"the deleted points can only push the component along eigenvector {blocked} of H_-D away from the target"
-        return ExactUnlearning(np.inf, np.inf, True, None, np.nan, reason)
-    # From the start itself: π = δ(s).
-    shared, elapsed = control.points == 1, 0.0
-    direction = control.start / np.linalg.norm(control.start)
+    shared, elapsed, p = control.points == 1, 0.0, control.start
+    rounding = ROUNDING * (np.linalg.norm(control.origin) + np.linalg.norm(control.target))
     for _ in range(EATON_STEPS):
-        later = _first_zero(control, direction, signs, elapsed)
-        if later is None:
-            certified = certify_control(control).settled
-            reason = f"out of reach up to t = {control.T:g}: one direction separates it from all reachable points"
-            return ExactUnlearning(np.inf, control.T, certified, None, np.nan, reason)
+        later = max(
+            _first_zero(control, p, signs.signs, elapsed),
+            elapsed + _forward_zero(control, p, float(p @ p), signs.signs),
+        )
+        if later >= control.length:
+            return _out_of_reach(control, later, signs.settled)
         window = replace(control, T=control.s + later)
-        support = evaluate_dual(window, direction, signs)
+        support = evaluate_dual(window, p, signs.signs)
         best = polish_control(window, support.knots, support.levels[:, 0] if shared else support.levels)
-        miss = best.extremal.path.deltas[-1]
-        if later - elapsed <= ARRIVAL * later or not miss.any():
-            return _finish(control, window, best.structure, later)
-        direction, elapsed = miss / np.linalg.norm(miss), later
-    reason = f"not decided: after {EATON_STEPS} steps it is certain only that nothing before {control.s + elapsed:g} will do"
-    return ExactUnlearning(np.inf, control.s + elapsed, certify_control(control).settled, None, np.nan, reason)
+        p = best.miss
+        if later - elapsed <= ARRIVAL * later or np.linalg.norm(p) <= rounding:
+            arrival = _finish(control, window, best.structure, later)
+            if arrival is not None:
+                return arrival
+            break
+        elapsed = later
+    # The last bound holds for as long as the signs do.
+    known = min(control.s + elapsed, signs.until)
+    reason = f"not decided: certain is only that the target is out of reach before {known:g}; rounding hides the rest"
+    return ExactUnlearning(np.nan, known, signs.settled, None, np.nan, reason)
 
 
-def _finish(control: LinearControl, window: LinearControl, structure: Structure, not_before: float) -> ExactUnlearning:
-    """Newton (least squares) on δ(t) = 0 in the switch times and t."""
+def _finish(
+    control: LinearControl, window: LinearControl, structure: Structure, not_before: float
+) -> ExactUnlearning | None:
+    """Newton (least squares) on δ(t) = 0 in the switch times and t; None where that is no arrival in finite time."""
     shared = control.points == 1
-    best, best_distance = None, np.inf
+    best_distance, best = np.inf, (window, structure)
     for _ in range(NEWTON_STEPS):
         slopes = derivatives(window, structure, shared)
         distance = float(np.linalg.norm(slopes.miss))
         if distance >= 0.5 * best_distance:
             break
-        best, best_distance = (window, structure), distance
+        best_distance, best = distance, (window, structure)
         jacobian = np.vstack([slopes.carried, slopes.velocity])
         step = np.linalg.lstsq(jacobian.T, -slopes.miss, rcond=1e-13)[0]
         window = replace(window, T=window.T + step[-1])
-        structure = delete_empty(window, moved_by(window, structure, min(1.0, room_for(window, structure, step[:-1])) * step[:-1]))
+        structure = delete_empty(
+            window, moved_by(window, structure, min(1.0, room_for(window, structure, step[:-1])) * step[:-1])
+        )
+    window, structure = best
     window, structure = best
     knots, levels = structure_arcs(window, structure, shared)
-    certified = certify_control(window).settled
-    least = min(control.s + not_before, window.T) if certified else control.s
+    # With ε = 0 the flow approaches the target for ever, but does not arrive.
+    scale = np.linalg.norm(control.origin) + np.linalg.norm(control.target)
+    if best_distance > ROUNDING * scale or not levels[-1].any():
+        return None
+    signs = certify_control(window)
+    least = min(control.s + not_before, float(window.T), signs.until)
     reason = f"reached at {window.T:.12g} with {len(knots) - 1} arcs"
-    return ExactUnlearning(window.T, least, certified, PiecewiseConstant(knots, levels), best_distance, reason)
+    return ExactUnlearning(
+        float(window.T), least, signs.settled, PiecewiseConstant(knots, levels), best_distance, reason
+    )
+
+
+def _out_of_reach(control: LinearControl, until: float, certified: bool) -> ExactUnlearning:
+    never = np.isinf(until)
+    when = "at any time" if never else f"up to t = {control.T:g}"
+    reason = f"out of reach {when}: one direction separates the target from all reachable points"
+    return ExactUnlearning(np.inf, np.inf if never else control.T, certified, None, np.nan, reason)
 
 
 def _require_rest(control: LinearControl) -> None:
     low, high = control.bounds
     if control.drift.any() or not low <= 0.0 <= high:
         raise InputError(
-            f"exact unlearning needs the leave-out optimum as target and 0 within the bounds (here [{low:g}, {high:g}]): "
-            "elsewhere, or with ε kept away from 0, the flow does not stay where it has arrived."
+            "exact unlearning needs the leave-out optimum as target and 0 within the bounds "
+            f"(here [{low:g}, {high:g}]): elsewhere, or with ε kept from 0, the flow does not stay where it arrives."
         )
 
 
-def _blocked_direction(control: LinearControl, signs: np.ndarray) -> int | None:
-    """An eigenvector i of H_{-D} along which every σ_j x_ji δ_i(s) ≤ 0 ≠ δ_i(s): no push w_j = u_j e_j ≥ 0 brings it to 0."""
-    if control.bounds[0] < 0.0:
-        return None
-    push = signs[:, None] * control.rows * control.start
-    # A component that is rounding of the others is no obstacle to be certain about.
-    noise = 64.0 * np.finfo(np.float64).eps
-    solid = np.abs(control.start) > noise * np.linalg.norm(control.start)
-    against = solid & (push < -noise * np.abs(control.start) * np.linalg.norm(control.rows, axis=1)[:, None]).all(axis=0)
-    return int(np.argmax(against)) if against.any() else None
+def _forward_zero(control: LinearControl, p: np.ndarray, value: float, signs: np.ndarray) -> float:
+    """How long after t h(g) stays positive when p runs on *forward* from p(t), where h = `value`; ∞ if for ever.
+
+    Each p(s) = g separates its own future: h changes by dh/dt = Σ_j α_j r_j x_jᵀp. Where ε_min = 0 and every σ_j x_jᵀp
+    is negative from some time on, it stays as it is, and the target is never reached. Sums of growing exponentials are
+    divided by the fastest, which keeps their signs.
+    """
+    low, high = control.bounds
+    elapsed, sides = 0.0, np.where(control.rows @ p < 0.0, -1, 1)
+    for _ in range(MAX_ARCS):
+        size = float(np.linalg.norm(p))
+        p, value = p / size, value / size
+        spectrum = control.spectrum(np.where(signs * sides > 0, high, low))
+        fastest, costate = spectrum.rates[-1], p @ spectrum.vectors
+        decay = fastest - spectrum.rates
+        grid = resolving_grid(np.sort(decay), 40.0 / float(decay[decay > 1e-6 * fastest].min(initial=fastest)))
+        turns = [
+            ExponentialSum(row * costate, decay).sign_changes(grid, int(side))
+            for row, side in zip(spectrum.rows, sides, strict=True)
+        ]
+        first = min((float(ts[0]) for ts in turns if ts.size), default=np.inf)
+        parts = costate * spectrum.drift / spectrum.rates
+        level = ExponentialSum(np.append(parts, value - parts.sum()), np.append(decay, fastest))
+        zeros = level.sign_changes(np.union1d(grid, 40.0 / fastest * np.linspace(0.0, 1.0, 65)), 1)
+        if zeros.size and zeros[0] <= first:
+            return elapsed + float(zeros[0])
+        if first == np.inf:
+            return np.inf
+        value = value + float(parts @ np.expm1(spectrum.rates * first))
+        p = (np.exp(spectrum.rates * first) * costate) @ spectrum.vectors.T
+        elapsed += first
+        sides = np.where([ts.size > 0 and ts[0] == first for ts in turns], -sides, sides)
+    return elapsed
 
 
-def _first_zero(control: LinearControl, direction: np.ndarray, signs: np.ndarray, after: float) -> float | None:
-    """The first elapsed time > `after` at which h_t(π) ≤ 0, within the window."""
+def _first_zero(control: LinearControl, direction: np.ndarray, signs: np.ndarray, after: float) -> float:
+    """The first elapsed time > `after` at which h_t(π) ≤ 0; the length of the window if there is none."""
     for arc in sweep(control, direction, signs):
         if arc.start + arc.duration <= after:
             continue
         spectrum, start = arc.spectrum, control.start @ arc.spectrum.vectors
 
-        def value(t: float) -> float:
-            decayed = np.exp(-spectrum.rates * t) * start + decay_integral(spectrum.rates, np.array(t)) * spectrum.drift
-            return float(decayed @ arc.costate) + arc.collected
+        def value(t: float, arc: SweepArc = arc, start: np.ndarray = start) -> float:
+            rates, drift = arc.spectrum.rates, arc.spectrum.drift
+            moved = np.exp(-rates * t) * start + decay_integral(rates, np.array(t)) * drift
+            return float(moved @ arc.costate) + arc.collected
 
         slope = ExponentialSum(arc.costate * (spectrum.drift - spectrum.rates * start), spectrum.rates)
         grid = resolving_grid(spectrum.rates, arc.duration)
@@ -178,5 +231,5 @@ def _first_zero(control: LinearControl, direction: np.ndarray, signs: np.ndarray
         below = np.flatnonzero(values <= 0.0)
         if below.size:
             k = int(below[0])
-            return arc.start + (float(ts[0]) if k == 0 else float(brentq(value, ts[k - 1], ts[k], xtol=1e-15)))
-    return None
+            return arc.start + (float(ts[0]) if k == 0 else bracketed_zero(value, ts[k - 1], ts[k]))
+    return control.length

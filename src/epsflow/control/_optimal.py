@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -21,8 +20,6 @@ from ._solution import ScheduleSolution, Scope
 from ._task import ControlTask, make_task, simulate
 from ._transcription import collocation_program, feasible_point, shooting_program, take_apart
 
-Method = Literal["auto", "exponential", "shooting", "collocation"]
-
 SUBSTEP_LIMIT = 4
 """Runge–Kutta steps per interval beyond which collocation, which has no stability limit, is the cheaper program."""
 
@@ -36,7 +33,7 @@ def optimal_schedule(
     bounds: tuple[float, float] = (0.0, 1.0),
     intervals: int = 100,
     per_point: bool = False,
-    method: Method = "auto",
+    method: str = "auto",
     starts: Sequence[AbstractSchedule] = (),
     target: object | None = None,
     throw: bool = True,
@@ -78,7 +75,7 @@ def solve_task(
     *,
     intervals: int = 100,
     per_point: bool = False,
-    method: Method = "auto",
+    method: str = "auto",
     starts: Sequence[AbstractSchedule] = (),
     throw: bool = True,
 ) -> ScheduleSolution:
@@ -124,7 +121,7 @@ def _polished(
     return (better.schedule, f"{method} + polish", 0.0) if better.cost <= cost else (schedule, method, mesh)
 
 
-def _method(task: ControlTask, method: Method, intervals: int) -> Method:
+def _method(task: ControlTask, method: str, intervals: int) -> str:
     linear = isinstance(task.problem.risk, Quadratic)
     if method not in ("auto", "exponential", "shooting", "collocation"):
         raise InputError(f"unknown method {method!r}: choose auto, exponential, shooting or collocation.")
@@ -144,7 +141,7 @@ def _substeps(task: ControlTask, intervals: int) -> int:
 
 
 def _guesses(
-    task: ControlTask, knots: Float[np.ndarray, " N+1"], extra: Sequence[AbstractSchedule], per_point: bool
+    task: ControlTask, knots: Float[np.ndarray, " knots"], extra: Sequence[AbstractSchedule], per_point: bool
 ) -> dict[str, Float[np.ndarray, "N controls"]]:
     """Named starting values of ε: the corners, the middle, the best step, and what the caller gave."""
     (low, high), count = task.bounds, len(knots) - 1
@@ -162,7 +159,7 @@ def _guesses(
 
 
 def _sample(
-    schedule: AbstractSchedule, knots: Float[np.ndarray, " N+1"], columns: int
+    schedule: AbstractSchedule, knots: Float[np.ndarray, " knots"], columns: int
 ) -> Float[np.ndarray, "N controls"]:
     """Averages over each interval, so that a switch inside one leaves its mark."""
     inside = knots[:-1, None] + np.diff(knots)[:, None] * (np.arange(16) + 0.5) / 16
@@ -171,7 +168,7 @@ def _sample(
 
 
 def _run(
-    task: ControlTask, method: Method, guesses: dict[str, np.ndarray], intervals: int, *, shared: bool
+    task: ControlTask, method: str, guesses: dict[str, np.ndarray], intervals: int, *, shared: bool
 ) -> list[Candidate]:
     """One run of IPOPT from every guess. The cost is measured in units of the baseline's, so that tolerances fit it."""
     h = (task.T - task.s) / intervals

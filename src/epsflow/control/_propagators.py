@@ -4,8 +4,8 @@ In the eigenbasis of H_{-D}, with c absorbed (x_j ← √c Qᵀx_j, y_j ← √c
 
     δ̇ = −Λδ + f − Σ_j u_j x_j e_j,   e_j = x_jᵀδ − r_j,   r_j = y_j − x_jᵀtarget,   f = Qᵀ(b_{-D} − H_{-D} target),
 
-f = 0 where the target is the leave-out optimum. While u is constant, H_u = Λ + Σ u_j x_j x_jᵀ = V diag(μ) Vᵀ, and both δ
-(forward) and the costate ṗ = H_u p (backward) are sums of exponentials. NumPy throughout: structures of any number of
+f = 0 where the target is the leave-out optimum. While u is constant, H_u = Λ + Σ u_j x_j x_jᵀ = V diag(μ) Vᵀ, and both
+δ (forward) and the costate ṗ = H_u p (backward) are sums of exponentials. NumPy throughout: structures of any number of
 arcs follow each other here, and none may cost a compilation.
 """
 

@@ -58,7 +58,7 @@ def solve_diffrax(
 def largest_curvature(risk: AbstractRisk, theta: Float[Array, " d"]) -> Float[Array, ""]:
     """‖∇²R_1(θ)‖₂ to about ten percent, by twenty power iterations: enough to choose a solver."""
 
-    def iterate(_: int, vector: Array) -> Array:
+    def iterate(_: Any, vector: Array) -> Array:
         image = risk.hvp(theta, vector, jnp.asarray(1.0))
         return image / jnp.maximum(jnp.linalg.norm(image), jnp.finfo(image.dtype).tiny)
 

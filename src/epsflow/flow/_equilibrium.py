@@ -10,7 +10,7 @@ import optimistix as optx
 from jaxtyping import Array, Float
 
 from .._core import RESULTS, SUCCESS, ConvergenceError, InputError, eigen, message
-from ..problem import AbstractRisk, Problem, Quadratic
+from ..problem import AbstractRisk, Problem, Quadratic, Weights
 from ..schedules import Constant
 from ._diffrax import vector_field
 
@@ -40,7 +40,7 @@ class Equilibrium(eqx.Module):
 def equilibrium(
     problem: Problem,
     *,
-    eps: float | Float[Array, " m"] = 1.0,
+    eps: Weights = 1.0,
     theta0: Float[Array, " d"] | np.ndarray | None = None,
     tol: float = 1e-10,
     max_time: float = 1e9,
@@ -57,7 +57,7 @@ def equilibrium(
         problem: what is trained.
         eps: weight of the deleted points, one number or one each.
         theta0: where the flow starts; needed unless the minimiser is unique. Default: zero (convex risks only).
-        tol: ‖∇R_ε(θ)‖ ≤ tol·max(1, ‖∇R_ε(θ0)‖).
+        tol: ‖∇R_ε(θ)‖ ≤ tol·max(c, ‖∇R_ε(θ0)‖).
         max_time: how long a non-convex flow is followed.
         max_steps: iterations or integration steps.
         throw: raise if the tolerance is not met.
@@ -157,7 +157,7 @@ def _follow(
 def _certify(
     problem: Problem, theta: Array, start: Array, weights: Array, tol: float, result: RESULTS, method: str
 ) -> Equilibrium:
-    scale = max(1.0, float(jnp.linalg.norm(problem.gradient(start, weights))))
+    scale = max(problem.scale, float(jnp.linalg.norm(problem.gradient(start, weights))))
     norm = jnp.linalg.norm(problem.gradient(theta, weights))
     curvatures = jnp.linalg.eigvalsh(problem.hessian(theta, weights))
     rounding = problem.dim * 2.2e-16 * float(jnp.max(jnp.abs(curvatures)))

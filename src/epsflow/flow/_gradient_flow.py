@@ -1,6 +1,6 @@
 """`gradient_flow`: one call for every problem and schedule."""
 
-from typing import Any, Literal
+from typing import Any
 
 import diffrax
 import jax.numpy as jnp
@@ -15,7 +15,6 @@ from ._exact import solve_exact
 from ._series import solve_series
 from ._trajectory import Trajectory
 
-Method = Literal["auto", "exact", "series", "diffrax"]
 EXACT_LIMIT = 250_000_000
 """Numbers that the exact flow may hold (one d×d eigenbasis per arc): 2 GB."""
 
@@ -27,7 +26,7 @@ def gradient_flow(
     *,
     ts: Float[Array, " k"] | np.ndarray,
     t0: float = 0.0,
-    method: Method = "auto",
+    method: str = "auto",
     solver: diffrax.AbstractSolver | None = None,
     rtol: float = 1e-10,
     atol: float = 1e-12,
@@ -97,7 +96,7 @@ def _times(ts: Any, t0: float) -> tuple[Array, Array]:
     return jnp.asarray(times), jnp.asarray(start)
 
 
-def _check_method(problem: Problem, schedule: AbstractSchedule, method: Method, dense: bool) -> None:
+def _check_method(problem: Problem, schedule: AbstractSchedule, method: str, dense: bool) -> None:
     linear, exact = isinstance(problem.risk, Quadratic), isinstance(schedule, AbstractPiecewiseConstant)
     if method not in ("auto", "exact", "series", "diffrax"):
         raise InputError(f"unknown method {method!r}: choose auto, exact, series or diffrax.")

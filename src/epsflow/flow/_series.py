@@ -38,7 +38,7 @@ def _diagonal(risk: Quadratic) -> _Diagonal:
 
 
 def _series_step(
-    flow: _Diagonal, z: Float[Array, " d"], eps: Float[Array, " order+1"], h: Float[Array, ""]
+    flow: _Diagonal, z: Float[Array, " d"], eps: Float[Array, " terms"], h: Float[Array, ""]
 ) -> tuple[Float[Array, " d"], Float[Array, ""]]:
     """z(t + h) from z(t) and the scaled coefficients ε̃ of ε; and the size of the last term."""
     terms, products = [z], [flow.rows @ z]

@@ -23,4 +23,4 @@ from ._models import (
 )
 from ._problem import Problem as Problem, linear_regression as linear_regression
 from ._quadratic import Quadratic as Quadratic
-from ._risk import AbstractRisk as AbstractRisk, EmpiricalRisk as EmpiricalRisk
+from ._risk import AbstractRisk as AbstractRisk, EmpiricalRisk as EmpiricalRisk, Weights as Weights

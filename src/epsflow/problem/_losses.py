@@ -66,7 +66,9 @@ class SoftmaxCrossEntropy(AbstractLoss):
     convex: ClassVar[bool] = True
 
     def __call__(self, output: Float[Array, "*k"], target: Float[Array, "*t"]) -> Float[Array, ""]:
-        return jax.nn.logsumexp(output) - jnp.dot(jax.nn.one_hot(target, output.shape[0], dtype=output.dtype), output)
+        return jax.nn.logsumexp(output) - jnp.dot(
+            jax.nn.one_hot(target.astype(int), output.shape[0], dtype=output.dtype), output
+        )
 
     def check(self, output_shape: tuple[int, ...], y: np.ndarray) -> None:
         """Labels must be whole numbers below the number of logits."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 import equinox as eqx
 import jax
@@ -57,7 +56,7 @@ class Problem:
         data: Dataset,
         delete: Int[np.ndarray, " m"] | Sequence[int] | int | None = None,
         l2: float = 0.0,
-        reduction: Literal["sum", "mean"] = "sum",
+        reduction: str = "sum",
         chunk_rows: int = 16_384,
     ):
         """Check and assemble.
@@ -183,7 +182,7 @@ def linear_regression(
     delete: Int[np.ndarray, " m"] | Sequence[int] | int | None = None,
     *,
     l2: float = 0.0,
-    reduction: Literal["sum", "mean"] = "sum",
+    reduction: str = "sum",
 ) -> Problem:
     """R_ε(θ) = (c/2) Σ w_i (x_iᵀθ − y_i)² + (λ/2)‖θ‖², w_i = 1, or ε_j for the deleted points.
 

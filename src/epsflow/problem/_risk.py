@@ -5,12 +5,13 @@ import abc
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ._losses import AbstractLoss
 from ._models import AbstractModel
 
-Weights = Float[Array, ""] | Float[Array, " m"] | float
+Weights = Float[Array, ""] | Float[Array, " m"] | Float[np.ndarray, " m"] | float
 """ε of the deleted points: one number for all of them, or one each."""
 
 

@@ -88,7 +88,7 @@ class AbstractAnalytic(AbstractSchedule):
     """A schedule with a known Taylor series between `start` and `end`: linear regression then has a series solution."""
 
     @abc.abstractmethod
-    def taylor(self, t: Float[Array, ""], order: int) -> Float[Array, " order+1"]:
+    def taylor(self, t: Float[Array, ""], order: int) -> Float[Array, " terms"]:
         """Coefficients c_k of inner(t + h) = Σ_k c_k h^k, k = 0 … order, for start ≤ t < end."""
 
     @abc.abstractmethod

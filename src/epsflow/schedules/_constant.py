@@ -101,8 +101,8 @@ class PiecewiseConstant(AbstractPiecewiseConstant):
         values: shape (K,), or (K, m) with one weight per deleted point.
     """
 
-    knots: Float[Array, " K+1"] = eqx.field(converter=as_float64)
-    values: Float[Array, "K *m"] = eqx.field(converter=as_float64)
+    knots: Float[Array, " knots"] = eqx.field(converter=as_float64)
+    values: Float[Array, "arcs *m"] = eqx.field(converter=as_float64)
 
     def __check_init__(self) -> None:
         if self.knots.ndim != 1 or self.values.ndim not in (1, 2) or len(self.knots) != len(self.values) + 1:
@@ -179,7 +179,7 @@ class BangBang(AbstractPiecewiseConstant):
         return self.T
 
     @property
-    def arc_values(self) -> Float[Array, " k+1"]:
+    def arc_values(self) -> Float[Array, " arcs"]:
         """The level of each arc between s and T."""
         is_high = (jnp.arange(len(self.switch_ts) + 1) % 2 == 0) == (self.first == "high")
         return jnp.where(is_high, self.high, self.low)

@@ -43,7 +43,7 @@ class LinearDecay(AbstractAnalytic):
         """The two kinks."""
         return jnp.stack([self.s, self.t1])
 
-    def taylor(self, t: Float[Array, ""], order: int) -> Float[Array, " order+1"]:
+    def taylor(self, t: Float[Array, ""], order: int) -> Float[Array, " terms"]:
         """Value and slope, then zeros."""
         slope = -1.0 / _width(self.s, self.t1)
         return jnp.zeros(order + 1).at[:2].set(jnp.stack([self.inner(t), slope]))
@@ -98,7 +98,7 @@ class PolynomialDecay(AbstractAnalytic):
         """The two ends."""
         return jnp.stack([self.s, self.t1])
 
-    def taylor(self, t: Float[Array, ""], order: int) -> Float[Array, " order+1"]:
+    def taylor(self, t: Float[Array, ""], order: int) -> Float[Array, " terms"]:
         """Binomial series: c_{k+1} = −c_k (power − k) / ((k+1)(t₁ − t))."""
         k = jnp.arange(order)
         ratios = -(self.power - k) / ((k + 1) * (self.t1 - t))
@@ -154,7 +154,7 @@ class ExponentialDecay(AbstractAnalytic):
         """The kink and the cut."""
         return jnp.stack([self.s, self.T])
 
-    def taylor(self, t: Float[Array, ""], order: int) -> Float[Array, " order+1"]:
+    def taylor(self, t: Float[Array, ""], order: int) -> Float[Array, " terms"]:
         """c_{k+1} = −c_k rate/(k+1)."""
         return self.inner(t) * jnp.concatenate([jnp.ones(1), jnp.cumprod(-self.rate / jnp.arange(1, order + 1))])
 

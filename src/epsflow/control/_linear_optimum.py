@@ -1,0 +1,86 @@
+"""The optimum of linear regression: polish, exact-unlearning test and certificate in one call."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..schedules import AbstractPiecewiseConstant
+from ._dual import DualBound, SignCertificate, certify_control, evaluate_dual
+from ._exact_unlearning import ExactUnlearning, reach
+from ._polish import Polished, polish_control
+from ._pontryagin import Extremal, linear_extremal
+from ._propagators import LinearControl, arcs_of, control_of
+from ._task import ControlTask
+
+
+@dataclass(frozen=True, eq=False)
+class LinearOptimum:
+    """The best schedule found, and what is proved about it.
+
+    Attributes:
+        schedule: in E_s.
+        extremal: its costate and its Pontryagin figures; `extremal.cost` is 𝓔.
+        polished: second-order conditions of the bang-bang extremal; of the best one found where `exact` applies.
+        exact: the exact-unlearning schedule, if 𝓔 = 0 is reached within T; else None.
+        signs: whether the residuals keep their signs, which makes the problem convex.
+        bound: D(π) at the schedule's own π where the signs are settled; else None.
+        lower_bound: no admissible schedule (with one weight per point) costs less; 0 where nothing better is proved.
+    """
+
+    schedule: AbstractPiecewiseConstant
+    extremal: Extremal
+    polished: Polished
+    exact: ExactUnlearning | None
+    signs: SignCertificate
+    bound: DualBound | None
+    lower_bound: float
+
+    @property
+    def gap(self) -> float:
+        """𝓔 − lower bound, not below zero (rounding apart, it cannot be)."""
+        return max(self.extremal.cost - self.lower_bound, 0.0)
+
+
+def linear_optimum(
+    task: ControlTask, starts: tuple[AbstractPiecewiseConstant, ...] = (), *, shared: bool = True
+) -> LinearOptimum:
+    """Polish from both bounds and from `starts`, keep the best, ask whether 𝓔 = 0 is possible, and certify.
+
+    Args:
+        task: linear regression.
+        starts: further schedules to start from, such as candidates of a transcription.
+        shared: one ε for all deleted points, or one each (which keeps the problem convex). The same for one point.
+
+    Raises:
+        InputError: the problem is not linear regression.
+    """
+    control = control_of(task)
+    one_weight = shared or control.points == 1
+    width = () if one_weight else (control.points,)
+    corners = [(np.array([task.s, task.T]), np.full((1, *width), level)) for level in task.bounds]
+    runs = [polish_control(control, *start) for start in [*corners, *(arcs_of(x, task.s, task.T) for x in starts)]]
+    best = min(runs, key=lambda run: run.cost)
+    signs, arrival = certify_control(control), _arrival(control, best, one_weight)
+    schedule = best.schedule if arrival is None or arrival.schedule is None else arrival.schedule
+    found = best.extremal
+    if schedule is not best.schedule:
+        knots, levels = arcs_of(schedule, task.s, task.T)
+        # Where the points have one weight each, the row that T's own 0 adds is one number for all of them.
+        found = linear_extremal(control, knots, levels)
+    bound = None
+    if signs.settled:
+        miss = np.asarray(found.theta(task.T) - task.target) @ control.basis
+        bound = evaluate_dual(control, miss, signs.signs)
+    lower = max(bound.value - bound.rounding, 0.0) if bound is not None else 0.0
+    return LinearOptimum(schedule, found, best, arrival, signs, bound, lower)
+
+
+def _arrival(control: LinearControl, best: Polished, one_weight: bool) -> ExactUnlearning | None:
+    """The exact-unlearning schedule where the polished one leaves room for it and it fits in the window."""
+    low, high = control.bounds
+    if best.exact or not best.may_vanish or control.drift.any() or not low <= 0.0 <= high:
+        return None
+    if not one_weight or control.points == 1:
+        arrival = reach(control)
+        return arrival if arrival.time <= control.T else None
+    return None

@@ -1,0 +1,92 @@
+"""Exact unlearning: the closed-form example, least times, and certified impossibility."""
+
+import numpy as np
+import pytest
+import reference
+
+from epsflow.control import make_task
+from epsflow.control._exact_unlearning import exact_schedule, exact_unlearning_time
+from epsflow.control._linear_optimum import linear_optimum
+from epsflow.control._polish import polish
+from epsflow.problem import Dataset, linear_regression
+from epsflow.schedules import Constant
+
+HALF_LOG_3 = 0.5493061443340548  # MATH: reference values, row 2
+
+
+@pytest.fixture(scope="module")
+def planar():
+    """Two parameters; a problem whose target can be reached at t = 1.8952825912730…, found by a search over seeds."""
+    rng = np.random.default_rng(1)
+    for _ in range(53):
+        d, extra = int(rng.integers(2, 3)), int(rng.integers(1, 5))
+        data = Dataset(rng.standard_normal((d + extra + 1, d)), 3.0 * rng.standard_normal(d + extra + 1))
+        theta0, s, _ = 3.0 * rng.standard_normal(d), float(rng.uniform(0, 0.5)), rng.uniform(0.3, 3)
+    return linear_regression(data, delete=[0]), theta0, s
+
+
+@pytest.mark.parametrize("s", [0.0, 0.3, 0.549])
+def test_example_of_the_notes(two_rows, s):
+    found = exact_unlearning_time(two_rows, [0.0], s=s)
+    assert found.time == pytest.approx(HALF_LOG_3, abs=1e-14)
+    assert found.not_before == pytest.approx(HALF_LOG_3, abs=1e-14)
+    assert found.certified
+    assert found.distance < 1e-15
+    np.testing.assert_array_equal(found.schedule.values, [1.0])
+
+
+def test_too_late_is_never(two_rows):
+    found = exact_unlearning_time(two_rows, [0.0], s=0.56)
+    assert found.time == found.not_before == np.inf
+    assert found.certified
+    assert found.schedule is None
+
+
+def test_least_time_in_the_plane(planar):
+    problem, theta0, s = planar
+    found = exact_unlearning_time(problem, theta0, s=s)
+    assert found.time == pytest.approx(1.8952825912730, abs=1e-10)
+    assert found.certified
+    assert found.time - found.not_before < 1e-8
+    # The independent flow arrives, too, and stays.
+    system = reference.split_system(problem.data.x, problem.data.y, [0])
+    knots = np.r_[0.0, np.asarray(found.schedule.knots), found.time + 3.0]
+    path = reference.propagate(system, theta0, knots, [1.0, *np.asarray(found.schedule.values), 0.0])
+    np.testing.assert_allclose(path[-2:], np.tile(system.target, (2, 1)), atol=1e-14)
+    # A little earlier nothing gets there: brute force over controls of up to three switches.
+    early = reference.bang_bang_optimum(system, theta0, s, found.time - 0.02, grid=16)
+    assert early.cost > 1e-10
+
+
+def test_the_optimum_knows_that_it_is_exact(planar):
+    problem, theta0, s = planar
+    task = make_task(problem, theta0, s, 2.5)
+    assert polish(task, Constant(0.0)).may_vanish
+    found = linear_optimum(task)
+    assert found.exact is not None
+    assert found.extremal.cost < 1e-28
+    assert found.gap <= found.extremal.cost
+    short = linear_optimum(make_task(problem, theta0, s, 1.5))
+    assert short.exact is None
+    assert short.gap <= 1e-9 * short.extremal.cost
+
+
+def test_from_the_trained_point_it_is_impossible(rng):
+    data = Dataset(rng.standard_normal((8, 3)), rng.standard_normal(8))
+    problem = linear_regression(data, delete=[2])
+    trained = np.linalg.lstsq(data.x, data.y, rcond=None)[0]
+    found = exact_unlearning_time(problem, trained, s=0.0)
+    # ε ≡ 0 is the best schedule from there, and it arrives only in the limit.
+    assert found.time == found.not_before == np.inf
+    assert found.certified
+
+
+def test_a_window_that_is_too_short(two_rows):
+    found = exact_schedule(make_task(two_rows, [0.0], 0.0, 0.5))
+    assert found.time == np.inf
+    assert found.not_before == 0.5
+
+
+def test_refuses_bounds_without_zero(two_rows):
+    with pytest.raises(ValueError, match="0 within the bounds"):
+        exact_unlearning_time(two_rows, [0.0], s=0.0, bounds=(0.2, 1.0))

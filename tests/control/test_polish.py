@@ -1,0 +1,108 @@
+"""Switch times to rounding: reference values, brute force, finite differences, and structures that must change."""
+
+import numpy as np
+import pytest
+import reference
+
+from epsflow.control import make_task
+from epsflow.control._polish import polish
+from epsflow.control._propagators import control_of
+from epsflow.control._structure import Structure, cost_of, derivatives
+from epsflow.problem import Dataset, linear_regression
+from epsflow.schedules import BangBang, Constant, PiecewiseConstant, Step
+
+TAU, COST = 0.8147809854393819, 1.06312561447804595  # MATH: reference values, row 1
+
+
+def random_task(seed, *, d=3, delete=1, bounds=(0.0, 1.0)):
+    rng = np.random.default_rng(seed)
+    data = Dataset(rng.standard_normal((d + 3, d)), 3.0 * rng.standard_normal(d + 3))
+    problem = linear_regression(data, delete=list(range(delete)))
+    return make_task(problem, 3.0 * rng.standard_normal(d), 0.2, 2.5, bounds)
+
+
+def system_of(task):
+    data = task.problem.data
+    return reference.split_system(data.x, data.y, list(task.problem.delete))
+
+
+@pytest.mark.parametrize(
+    "start",
+    [Step(0.0), Constant(1.0), BangBang(0.0, [0.1, 0.2, 0.3, 1.9], 2.0), PiecewiseConstant([0.0, 1.0, 2.0], [0.7, 0.1])],
+    ids=["low", "high", "five arcs", "interior"],
+)
+def test_reference_switch_from_any_start(row_one, zero, start):
+    found = polish(make_task(row_one, zero, 0.0, 2.0), start)
+    # The issue asks for 1e-9 and 1e-11; Newton leaves rounding.
+    np.testing.assert_allclose(found.switch_ts, [TAU], atol=1e-13)
+    assert found.cost == pytest.approx(COST, rel=1e-14)
+    assert found.converged
+    assert not found.exact
+    assert found.least_curvature == pytest.approx(found.slopes[0]) > 0.0  # one switch from 1 to 0
+    assert isinstance(found.schedule, BangBang)
+
+
+@pytest.mark.parametrize(("seed", "bounds"), [(0, (0.0, 1.0)), (1, (0.0, 1.0)), (5, (-0.5, 2.0)), (6, (-1.0, 1.0))])
+def test_agrees_with_brute_force(seed, bounds):
+    task = random_task(seed, d=2, bounds=bounds)
+    found = min((polish(task, Constant(level)) for level in bounds), key=lambda run: run.cost)
+    best = reference.bang_bang_optimum(system_of(task), np.asarray(task.theta0), task.s, task.T, grid=12, bounds=bounds)
+    assert found.converged
+    # The reference exponentiates matrices and differences small numbers: 1e-10 relative.
+    assert found.cost == pytest.approx(best.cost, rel=1e-10)
+
+
+def test_gradient_and_hessian_against_finite_differences():
+    control = control_of(random_task(3))
+    structure = Structure((True,), (np.array([0.5, 0.9, 1.6]),))
+    exact, h = derivatives(control, structure, True), 1e-4
+
+    def moved(step):
+        return structure._replace(times=(structure.times[0] + step,))
+
+    for i in range(3):
+        step = h * np.eye(3)[i]
+        up, down = (cost_of(control, moved(sign * step), True) for sign in (1, -1))
+        assert (up - down) / (2 * h) == pytest.approx(exact.gradient[i], rel=1e-6)  # h² = 1e-8 of the third derivative
+        up, down = (derivatives(control, moved(sign * step), True).gradient for sign in (1, -1))
+        np.testing.assert_allclose((up - down) / (2 * h), exact.hessian[i], rtol=1e-5, atol=1e-6)
+
+
+def test_one_weight_per_point_is_stationary_in_every_switch():
+    task = random_task(8, d=3, delete=2)
+    found = polish(task, PiecewiseConstant([task.s, task.T], [[1.0, 0.0]]))
+    assert found.converged
+    assert found.extremal.pmp_gap <= 1e-9 * found.cost
+    assert isinstance(found.schedule, PiecewiseConstant)
+    # A grid of constant pairs and single switches does no better.
+    for first in np.linspace(task.s, task.T, 6):
+        for second in np.linspace(task.s, task.T, 6):
+            knots = np.unique([task.s, first, second, task.T])
+            middle = 0.5 * (knots[1:] + knots[:-1])
+            levels = np.column_stack([middle < first, middle < second]) * 1.0
+            assert polish(task, PiecewiseConstant(knots, levels), max_rounds=0).cost >= found.cost * (1 - 1e-10)
+
+
+def test_one_shared_weight_for_two_points():
+    task = random_task(9, d=3, delete=2)
+    found = polish(task, Constant(0.0))
+    best = reference.bang_bang_optimum(system_of(task), np.asarray(task.theta0), task.s, task.T, max_switches=2, grid=10)
+    assert found.cost == pytest.approx(best.cost, rel=1e-9)
+
+
+def test_the_cost_never_rises():
+    for seed in range(12):
+        task = random_task(seed, d=4)
+        start = BangBang(task.s, [0.6, 1.1, 1.9], task.T)
+        before = 0.5 * float(np.sum((reference.propagate(
+            system_of(task), np.asarray(task.theta_s), [task.s, 0.6, 1.1, 1.9, task.T], [1.0, 0.0, 1.0, 0.0]
+        )[-1] - np.asarray(task.target)) ** 2))  # fmt: skip
+        assert polish(task, start).cost <= before * (1 + 1e-12)
+
+
+def test_refuses_other_models(zero):
+    from epsflow.problem import LinearModel, LogisticLoss, Problem
+
+    problem = Problem(LinearModel(2), LogisticLoss(), Dataset(np.eye(2), np.array([0.0, 1.0])), delete=[0], l2=1.0)
+    with pytest.raises(ValueError, match="not linear regression"):
+        polish(make_task(problem, zero, 0.0, 1.0), Constant(1.0))

@@ -1,0 +1,93 @@
+"""The programs themselves: feasible points, agreement with the flow, reuse."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import epsflow as ef
+from epsflow.control import _exponential, make_task
+from epsflow.control._propagators import linear_control
+from epsflow.control._transcription import (
+    collocation_program,
+    feasible_point,
+    shooting_program,
+    take_apart,
+    translated_field,
+)
+
+
+def random_task(rng, *, points=(0, 3), d=3, T=1.5):
+    data = ef.Dataset(rng.standard_normal((9, d)), 2.0 * rng.standard_normal(9))
+    return make_task(ef.linear_regression(data, list(points), l2=0.2), rng.standard_normal(d), 0.0, T)
+
+
+def test_moments_have_their_closed_forms():
+    z = np.array([1e-9, 0.3, 0.999, 1.001, 7.0, 400.0])
+    first, second, third = _exponential._moments(z, 3)
+    # M₀ = (1 − e^{−z})/z; M₁ = (1 − M₀)/z loses log₁₀(1/z) digits, hence the test points.
+    np.testing.assert_allclose(first, -np.expm1(-z) / z, rtol=1e-14)
+    np.testing.assert_allclose(second[1:], ((1.0 - first) / z)[1:], rtol=1e-14)
+    np.testing.assert_allclose(third[2:], ((1.0 - 2.0 * second) / z)[2:], rtol=1e-13)
+
+
+@pytest.mark.parametrize(("method", "order"), [("exponential", 6), ("shooting", 4), ("collocation", 5)])
+def test_feasible_points_converge_to_the_flow_at_their_order(rng, method, order):
+    """What a program believes about θ(T) is wrong by O(h^order), its quadrature's order."""
+    task = random_task(rng)
+    errors = [roll_out_error(task, method, count) for count in (12, 24)]
+    assert np.log2(errors[0] / errors[1]) == pytest.approx(order, abs=0.5)
+
+
+def roll_out_error(task, method, count):
+    """ε = 0.7 for the first point and 0.2 for the second, throughout."""
+    values, h = np.tile([0.7, 0.2], (count, 1)), task.T / count
+    schedule = ef.PiecewiseConstant([0.0, task.T], [[0.7, 0.2]])
+    exact = ef.gradient_flow(task.problem, schedule, task.theta0, ts=np.array([task.T])).end
+    if method == "exponential":
+        control = linear_control(task.problem.risk, task.theta0, s=0.0, T=task.T, bounds=(0.0, 1.0), target=task.target)
+        last = _exponential.Interval(control, h).roll_out(control.start, values, 2)[-1, -3:]
+        return np.abs(control.theta(last) - np.asarray(exact)).max()
+    structure, numbers = take_apart(task.problem.risk, shared=False)
+    program = shooting_program(structure, count, 1) if method == "shooting" else collocation_program(structure, count)
+    point = feasible_point(program, np.asarray(task.theta0), values, [np.array([h]), *numbers])
+    return np.abs(point[-1, -3:] - np.asarray(exact)).max()
+
+
+def test_a_program_is_built_once_for_all_problems_of_a_shape(rng):
+    for _ in range(3):
+        task = random_task(rng, points=(1,))
+        ef.optimal_schedule(task.problem, task.theta0, s=0.1, T=1.0, intervals=9, method="exponential")
+    info = _exponential.exponential_program.cache_info()
+    before = info.misses
+    task = random_task(rng, points=(2,))
+    ef.optimal_schedule(task.problem, task.theta0, s=0.2, T=1.3, intervals=9, method="exponential")
+    assert _exponential.exponential_program.cache_info().misses == before
+
+
+def test_equal_structures_share_a_translation(rng):
+    structures = [take_apart(random_task(rng).problem.risk, shared=True)[0] for _ in range(2)]
+    assert structures[0] == structures[1]
+    assert translated_field(structures[0]) is translated_field(structures[1])
+
+
+def test_the_translated_field_is_the_one_that_diffrax_integrates(rng):
+    model = ef.MLP((2, 3, 1))
+    data = ef.Dataset(rng.standard_normal((20, 2)), rng.standard_normal(20))
+    problem = ef.Problem(model, ef.PseudoHuberLoss(0.5), data, [1, 7], l2=0.1, reduction="mean")
+    structure, numbers = take_apart(problem.risk, shared=False)
+    theta, eps = model.init(jax.random.key(0)), jnp.array([0.3, 0.8])
+    casadi = np.asarray(translated_field(structure)(theta, eps, *[number.ravel() for number in numbers])).ravel()
+    # The same few hundred operations in another order.
+    np.testing.assert_allclose(casadi, -problem.gradient(theta, eps), rtol=1e-12, atol=1e-13)
+
+
+def test_an_untranslatable_model_names_its_primitive(rng):
+    def apply(params, x):
+        return jnp.sort(params)[0] * x[0]
+
+    data = ef.Dataset(rng.standard_normal((5, 1)), rng.standard_normal(5))
+    problem = ef.Problem(ef.FunctionModel(apply, jnp.ones(2)), ef.SquaredLoss(), data, [0], l2=1.0)
+    structure, _ = take_apart(problem.risk, shared=True)
+    with pytest.raises(ValueError, match="sort"):
+        translated_field(structure)
