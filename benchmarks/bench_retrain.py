@@ -1,0 +1,151 @@
+"""569 exact logistic leave-one-outs of breast_cancer (λ = 1): ours beside scikit-learn and a batched NumPy Newton.
+
+    python benchmarks/bench_retrain.py [--plot growth.png]
+
+Every contender must reach ‖∇R_0‖ ≤ 1e-10, recomputed here by the same NumPy code, before its time is compared.
+scikit-learn is fitted to a sample of the points (every tenth), at its strictest, and scaled to all.
+"""
+
+import argparse
+import resource
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+jax.config.update("jax_enable_x64", True)
+
+from rich.console import Console  # noqa: E402
+from rich.table import Table  # noqa: E402
+from sklearn.linear_model import LogisticRegression  # noqa: E402
+
+from epsflow.analysis import retrain_all  # noqa: E402 - after the flag
+from epsflow.problem import Dataset, LinearModel, LogisticLoss, Problem, load_dataset  # noqa: E402
+
+L2 = 1.0
+ACCURACY = 1e-10
+
+
+def best(work: Callable[[], Any], repeat: int) -> tuple[float, Any]:
+    """The shortest of `repeat` runs, after one that warms up (and compiles)."""
+    result, times = work(), []
+    for _ in range(repeat):
+        start = time.perf_counter()
+        result = work()
+        times.append(time.perf_counter() - start)
+    return min(times), result
+
+
+def sigmoid(a: np.ndarray) -> np.ndarray:
+    return 0.5 * (1.0 + np.tanh(0.5 * a))
+
+
+def slopes(x: np.ndarray, y: np.ndarray, thetas: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """∇R_0 of each leave-one-out, shape (k, d)."""
+    pulls = sigmoid(thetas @ x.T) - y
+    pulls[np.arange(len(points)), points] = 0.0
+    return pulls @ x + L2 * thetas
+
+
+def numpy_newton(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """One full fit, then Newton's method on all n leave-one-outs together; every Hessian by one matrix product."""
+    n, d = x.shape
+    theta, points = np.zeros(d), np.arange(n)
+    for _ in range(30):
+        p = sigmoid(x @ theta)
+        slope = x.T @ (p - y) + L2 * theta
+        if np.linalg.norm(slope) <= ACCURACY:
+            break
+        theta = theta - np.linalg.solve((x.T * (p * (1.0 - p))) @ x + L2 * np.eye(d), slope)
+    thetas, active = np.repeat(theta[None], n, axis=0), points
+    products = (x[:, :, None] * x[:, None, :]).reshape(n, d * d)
+    while active.size:
+        slope = slopes(x, y, thetas[active], active)
+        moving = np.linalg.norm(slope, axis=1) > ACCURACY
+        active, slope = active[moving], slope[moving]
+        p = sigmoid(thetas[active] @ x.T)
+        weights = p * (1.0 - p)
+        weights[np.arange(active.size), active] = 0.0
+        hessians = (weights @ products).reshape(-1, d, d) + L2 * np.eye(d)
+        thetas[active] -= np.linalg.solve(hessians, slope[..., None])[..., 0]
+    return thetas
+
+
+def scikit_learn(x: np.ndarray, y: np.ndarray, points: np.ndarray) -> np.ndarray:
+    thetas = []
+    for point in points:
+        keep = np.arange(len(y)) != point
+        model = LogisticRegression(C=1.0 / L2, solver="newton-cholesky", fit_intercept=False, tol=1e-12, max_iter=100)
+        thetas.append(model.fit(x[keep], y[keep]).coef_[0])
+    return np.array(thetas)
+
+
+def peers(console: Console) -> None:
+    data = load_dataset("breast_cancer")
+    x, y, n = data.x, data.y, data.n
+    everyone, sample = np.arange(n), np.arange(0, n, 10)
+    problem = Problem(LinearModel(x.shape[1]), LogisticLoss(), data, l2=L2)
+    contenders = (
+        ("epsflow, retrain_all", lambda: np.asarray(retrain_all(problem, tol=1e-11).thetas), everyone, 5),
+        ("NumPy, batched Newton", lambda: numpy_newton(x, y), everyone, 5),
+        ("scikit-learn, newton-cholesky", lambda: scikit_learn(x, y, sample), sample, 2),
+    )
+    table = Table("569 leave-one-outs, d = 30", "s", "time / ours", "largest ‖∇R_0‖")
+    mine = 0.0
+    for name, work, points, repeat in contenders:
+        seconds, thetas = best(work, repeat)
+        seconds *= n / len(points)
+        mine = mine or seconds
+        norm = float(np.linalg.norm(slopes(x, y, thetas, points), axis=1).max())
+        table.add_row(name, f"{seconds:.3f}", f"{seconds / mine:.3g}", f"{norm:.1e}")
+        if norm > ACCURACY:
+            console.print(
+                f"{name} stops at ‖∇R_0‖ = {norm:.1e} > {ACCURACY:g}: its time is for a looser answer", style="red"
+            )
+    console.print(table)
+
+
+def synthetic(n: int, d: int) -> Dataset:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(n, d))
+    return Dataset(x, rng.random(n) < sigmoid(x @ rng.normal(size=d)), f"{n}×{d}")
+
+
+def growth(console: Console, plot: str | None) -> None:
+    """All n leave-one-outs: n gradients of n terms a step, so time grows as n²d."""
+    table = Table("n×d", "s", "ns per n²d", "largest ‖∇R_0‖", "peak memory of the process, MB")
+    measured = []
+    for n, d in [(250, 10), (500, 10), (1_000, 10), (2_000, 10), (1_000, 20), (1_000, 40)]:
+        problem = Problem(LinearModel(d), LogisticLoss(), synthetic(n, d), l2=L2)
+        seconds, found = best(lambda problem=problem: jax.block_until_ready(retrain_all(problem)), 2)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+        measured.append((n, d, seconds))
+        table.add_row(
+            f"{n}×{d}", f"{seconds:.3f}", f"{1e9 * seconds / (n * n * d):.2f}",
+            f"{float(found.gradient_norms.max()):.1e}", f"{peak:.0f}",
+        )  # fmt: skip
+    console.print(table)
+    if plot:
+        import matplotlib.pyplot as plt
+
+        figure, axis = plt.subplots(figsize=(4.5, 3.5), layout="constrained")
+        by_n = [row for row in measured if row[1] == 10]
+        axis.loglog([row[0] for row in by_n], [row[2] for row in by_n], "o-", label="d = 10")
+        axis.set(xlabel="points n (all left out in turn)", ylabel="time, s")
+        axis.legend()
+        figure.savefig(plot)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--plot", help="write a log–log plot of time against n")
+    arguments = parser.parse_args()
+    console = Console()
+    peers(console)
+    growth(console, arguments.plot)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,313 @@
+"""Gradient descent: the flow in steps of η, with all points or with mini-batches; and the same steps backwards."""
+
+from typing import Any
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import lineax as lx
+import numpy as np
+import optimistix as optx
+from jaxtyping import Array, Float, Int, Key
+
+from .._core import RESULTS, SUCCESS, ConvergenceError, InputError, as_scalar, message
+from ..problem import AbstractRisk, EmpiricalRisk, Problem
+from ..schedules import AbstractSchedule, Constant
+from ._curvature import curvature_at
+from ._lissa import largest_eigenvalue
+
+PROX_TOLERANCE = 1e-13
+"""Relative tolerance of one backward step; the next steps amplify what it leaves."""
+
+DIVERGED = RESULTS.promote(diffrax.RESULTS.nonlinear_divergence)
+
+
+class Descent(eqx.Module):
+    """θ after chosen numbers of steps; with mini-batches a leading axis of seeds (r).
+
+    Attributes:
+        steps: numbers of steps, shape (k,).
+        thetas: θ after them, shape (*r, k, d).
+        step_size: η; step k stands for the time ηk of the flow.
+        batch_size: points per step; 0 for all.
+        result: successful, or nonlinear_divergence (θ is no longer finite), one per seed.
+    """
+
+    steps: Int[np.ndarray, " k"]
+    thetas: Float[Array, "*r k d"]
+    step_size: Float[Array, ""]
+    batch_size: int = eqx.field(static=True)
+    result: RESULTS
+
+    @property
+    def end(self) -> Float[Array, "*r d"]:
+        """θ after the last step."""
+        return self.thetas[..., -1, :]
+
+
+class Reconstruction(eqx.Module):
+    """Earlier iterates of gradient descent, recovered from the last one.
+
+    Attributes:
+        steps: how many steps before the last iterate, 0 to the number asked for, shape (k+1,).
+        thetas: the iterates so many steps before, shape (k+1, d).
+        uncertainty: distance of a second reconstruction that started one unit of rounding away: what rounding of θ_T
+            alone has grown to, shape (k+1,).
+        step_error: ‖θ̂_t − η∇R(θ̂_t) − θ̂_{t+1}‖, how far one step forward misses, shape (k+1,).
+        replay_error: distance from this path of gradient descent run forward again from the earliest iterate that is
+            known, shape (k+1,); NaN before that. A contraction hides its start: a small error does *not* say that the
+            start was right, only the uncertainty can.
+        breakdown: steps before the end at which the path stops being known: the uncertainty, or what one step forward
+            misses, exceeds `tol` times the distance from θ_T. −1 where it never does.
+        result: successful, or nonlinear_divergence where it broke down.
+    """
+
+    steps: Int[np.ndarray, " k"]
+    thetas: Float[Array, "k d"]
+    uncertainty: Float[Array, " k"]
+    step_error: Float[Array, " k"]
+    replay_error: Float[Array, " k"]
+    breakdown: int = eqx.field(static=True)
+    result: RESULTS
+
+
+def gradient_descent(
+    problem: Problem,
+    schedule: AbstractSchedule | float,
+    theta0: Float[Array, " d"] | np.ndarray,
+    *,
+    steps: int | Int[np.ndarray, " k"],
+    step_size: float | None = None,
+    batch_size: int | None = None,
+    key: Key[Array, ""] | None = None,
+    seeds: int = 1,
+    throw: bool = True,
+) -> Descent:
+    """θ_{k+1} = θ_k − η ∇R_{ε(η(k+½))}(θ_k): explicit Euler for the flow, so θ_k = θ(ηk) + O(η).
+
+    With mini-batches, ∇R is replaced by its unbiased estimate (n/b) c Σ_{i∈B_k} w_i∇ℓ_i + λθ, B_k drawn from *all* n
+    points without replacement. B_k depends on the seed and on k alone, so that runs with different schedules share
+    their batches (deleted points in them have weight ε).
+
+    Args:
+        problem: what is trained.
+        schedule: ε(t), or one constant weight.
+        theta0: start, shape (d,).
+        steps: a number of steps, or ascending numbers at which θ is wanted (checkpoints), shape (k,).
+        step_size: η. Default: 1/λ_max(∇²R_1(θ0)), estimated; for a convex quadratic, 2/λ_max is the limit of
+            stability.
+        batch_size: points per step; None for all of them.
+        key: seed of the batches; needed with `batch_size`.
+        seeds: number of runs with different batches.
+        throw: raise if θ does not stay finite.
+
+    Raises:
+        InputError: steps that do not ascend, a non-positive step size, a batch larger than the data, no key.
+        ConvergenceError: divergence; `.result` holds the run.
+    """
+    start = problem.parameters(theta0, "theta0")
+    marks, eta = as_steps(steps), as_step_size(problem, start, step_size)
+    eps = schedule if isinstance(schedule, AbstractSchedule) else Constant(problem.weights(schedule))
+    batch, keys = as_batches(problem, batch_size, key, seeds)
+    risk = problem.empirical() if batch else problem.risk
+    arguments = risk, eps, start, jnp.asarray(0), jnp.asarray(marks), eta
+    thetas = descend(*arguments, keys, batch)
+    thetas = thetas if batch else thetas[0]
+    found = Descent(marks, thetas, eta, batch, finite(thetas))
+    if throw:
+        throw_diverged(found.result, found, eta)
+    return found
+
+
+def reconstruct(
+    problem: Problem,
+    theta_T: Float[Array, " d"] | np.ndarray,
+    *,
+    steps: int,
+    step_size: float,
+    eps: float = 1.0,
+    tol: float = 1e-2,
+) -> Reconstruction:
+    """The iterates before θ_T by the proximal map, θ_t = prox_{−R,η}(θ_{t+1}): the root of θ_t − η∇R_ε(θ_t) = θ_{t+1}.
+
+    Needs ηλ_max < 1, or the root is not unique (at ηλ = 1 a step forgets that direction altogether). Each step back
+    multiplies an error along an eigenvector by 1/(1 − ηλ): rounding of θ_T grows until the path is lost, and the result
+    says where.
+
+    Args:
+        problem: what was trained.
+        theta_T: the last iterate of full-batch gradient descent, shape (d,).
+        steps: how many steps to go back.
+        step_size: η of the training.
+        eps: weight that the deleted points had.
+        tol: relative uncertainty at which the path counts as lost.
+
+    Raises:
+        InputError: ηλ_max ≥ 1 at θ_T, or bad shapes.
+
+    Source: Mu and Klabjan, "Rewind-to-delete", arXiv 2409.09778.
+    """
+    end = problem.parameters(theta_T, "theta_T")
+    marks, eta = as_steps(steps), as_step_size(problem, end, step_size)
+    if marks.size != 1 or marks[0] < 1:
+        raise InputError(f"steps is {steps!r}; one number of steps to go back is needed, at least 1.")
+    largest = float(largest_eigenvalue(curvature_at(problem, end, "hessian", eps=eps)))
+    if float(eta) * largest >= 1.0:
+        raise InputError(
+            f"η·λ_max = {float(eta) * largest:.3g} at theta_T; below 1 a step of gradient descent can be undone, at "
+            f"1 it forgets a direction. Keep checkpoints, or train with a step size below {1.0 / largest:.3g}."
+        )
+    weights = problem.weights(eps)
+    paths, errors = _backwards(problem.risk, weights, end, eta, int(marks[0]))
+    path, uncertainty = paths[:, 0], jnp.linalg.norm(paths[:, 0] - paths[:, 1], axis=1)
+    allowed = tol * np.asarray(jnp.linalg.norm(path - end, axis=1))
+    lost = np.flatnonzero(~(np.asarray(jnp.maximum(uncertainty, errors))[1:] <= allowed[1:]))
+    breakdown = int(lost[0]) + 1 if lost.size else -1
+    known = int(lost[0]) if lost.size else len(path) - 1
+    forward = jnp.asarray(0), jnp.arange(len(path)), eta, no_keys(), 0
+    replay = descend(problem.risk, Constant(weights), path[known], *forward)[0]
+    misses = jnp.linalg.norm(replay[known::-1] - path[: known + 1], axis=1)
+    return Reconstruction(
+        steps=np.arange(len(path)),
+        thetas=path,
+        uncertainty=uncertainty,
+        step_error=errors,
+        replay_error=jnp.full(len(path), jnp.nan).at[: known + 1].set(misses),
+        breakdown=breakdown,
+        result=RESULTS.where(jnp.asarray(breakdown > 0), DIVERGED, SUCCESS),
+    )
+
+
+def as_steps(steps: Any) -> Int[np.ndarray, " k"]:
+    """Ascending numbers of steps, as a vector."""
+    marks = np.atleast_1d(np.asarray(steps))
+    if marks.ndim != 1 or marks.dtype.kind not in "iu" or not marks.size or marks[0] < 0 or (np.diff(marks) < 0).any():
+        raise InputError(f"steps must be a whole number ≥ 0, or ascending ones; got {steps!r}.")
+    return marks.astype(np.int64)
+
+
+def as_step_size(problem: Problem, theta: Array, step_size: Any) -> Float[Array, ""]:
+    """η > 0; 1/λ_max(∇²R_1(θ)) if none was given."""
+    if step_size is None:
+        return 1.0 / largest_eigenvalue(curvature_at(problem, theta, "hessian"))
+    eta = as_scalar(step_size, "step_size")
+    if eta <= 0.0:
+        raise InputError(f"step_size is {eta:g}; a positive number is needed, below 2/λ_max(∇²R) for stability.")
+    return jnp.asarray(eta)
+
+
+def as_batches(problem: Problem, batch_size: Any, key: Any, seeds: int) -> tuple[int, Key[Array, " r"]]:
+    """The batch size (0 for all points) and one key per run."""
+    if batch_size is None:
+        return 0, no_keys()
+    if not 1 <= batch_size <= problem.data.n:
+        raise InputError(
+            f"batch_size is {batch_size}; it must lie between 1 and the number of points, {problem.data.n}."
+        )
+    if key is None:
+        raise InputError("mini-batches are drawn at random: pass key=jax.random.key(0), or another seed.")
+    if seeds < 1:
+        raise InputError(f"seeds is {seeds}; at least one run is needed.")
+    return int(batch_size), jax.random.split(key, seeds)
+
+
+def no_keys() -> Key[Array, " r"]:
+    """One key, for a run that draws nothing."""
+    return jax.random.split(jax.random.key(0), 1)
+
+
+@eqx.filter_jit
+def descend(
+    risk: AbstractRisk,
+    schedule: AbstractSchedule,
+    theta0: Float[Array, "*r d"],
+    first: Array,
+    marks: Int[Array, " k"],
+    eta: Array,
+    keys: Key[Array, " r"],
+    batch: int,
+) -> Float[Array, "r k d"]:
+    """Gradient descent from step `first` on, at each of the steps `marks`, for every key; one start or one each."""
+
+    def run(key: Array, start: Array) -> Array:
+        def step(k: Array, theta: Array) -> Array:
+            eps = schedule(eta * (k + 0.5))
+            if batch:
+                return theta - eta * _batch_gradient(risk, theta, eps, jax.random.fold_in(key, k), batch)
+            return theta - eta * risk.gradient(theta, eps)
+
+        def segment(carry: tuple[Array, Array], mark: Array) -> tuple[tuple[Array, Array], Array]:
+            theta = jax.lax.fori_loop(carry[0], mark, step, carry[1])
+            return (mark, theta), theta
+
+        return jax.lax.scan(segment, (first, start), marks)[1]
+
+    return jax.vmap(run, in_axes=(0, None if theta0.ndim == 1 else 0))(keys, theta0)
+
+
+def _batch_gradient(risk: Any, theta: Array, eps: Array, key: Array, batch: int) -> Float[Array, " d"]:
+    """(n/b) Σ_{i∈B} w_i∇ℓ_i + λθ, w_i = c or cε_j."""
+    rows: EmpiricalRisk = risk
+    n = rows.x.shape[0]
+    drawn = jax.random.choice(key, n, (batch,), replace=False)
+    weights = rows.weights(eps)[drawn] * (n / batch)
+
+    def loss(t: Array) -> Array:
+        outputs = jax.vmap(rows.model, in_axes=(None, 0))(t, rows.x[drawn])
+        return weights @ jax.vmap(rows.loss)(outputs, rows.y[drawn])
+
+    return jax.grad(loss)(theta) + rows.l2 * theta
+
+
+def _forward_miss(theta: Array, args: tuple[AbstractRisk, Array, Array, Array]) -> Array:
+    risk, eps, eta, target = args
+    return theta - eta * risk.gradient(theta, eps) - target
+
+
+@eqx.filter_jit
+def _backwards(
+    risk: AbstractRisk, eps: Array, end: Array, eta: Array, steps: int
+) -> tuple[Float[Array, "k 2 d"], Float[Array, " k"]]:
+    """Two reconstructions from ends one rounding apart, and how far one step forward misses on the first."""
+    # I − ηH is positive definite while ηλ_max < 1.
+    inner = lx.CG(rtol=PROX_TOLERANCE, atol=1e-300, norm=lx.internal.two_norm, max_steps=4 * end.shape[0] + 20)
+    newton = optx.Newton(rtol=PROX_TOLERANCE, atol=PROX_TOLERANCE, norm=optx.two_norm, linear_solver=inner)
+    positive = frozenset({lx.positive_semidefinite_tag})
+
+    def back(target: Array) -> tuple[Array, Array]:
+        args = risk, eps, eta, target
+        guess = target + eta * risk.gradient(target, eps)
+        root = optx.root_find(_forward_miss, newton, guess, args, tags=positive, max_steps=50, throw=False).value
+        return root, jnp.linalg.norm(_forward_miss(root, args))
+
+    def step(targets: Array, _: None) -> tuple[Array, tuple[Array, Array]]:
+        found, misses = jax.vmap(back)(targets)
+        return found, (found, misses[0])
+
+    signs = jnp.where(jnp.arange(end.shape[0]) % 2 == 0, 1.0, -1.0)
+    pair = jnp.stack([end, end + jnp.finfo(end.dtype).eps * jnp.abs(end) * signs])
+    _, (path, misses) = jax.lax.scan(step, pair, None, length=steps)
+    return jnp.concatenate([pair[None], path]), jnp.concatenate([jnp.zeros(1), misses])
+
+
+@eqx.filter_jit
+def finite(thetas: Float[Array, "*shape k d"]) -> RESULTS:
+    """Per run: successful, or nonlinear_divergence."""
+
+    def one(run: Array) -> RESULTS:
+        return RESULTS.where(jnp.isfinite(run).all(), SUCCESS, DIVERGED)
+
+    return one(thetas) if thetas.ndim == 2 else jax.vmap(one)(thetas)
+
+
+def throw_diverged(result: RESULTS, whole: Any, eta: Array) -> None:
+    """Raise if a run did not stay finite."""
+    failed = np.flatnonzero(np.asarray(result != RESULTS.successful))
+    if failed.size:
+        words = message(DIVERGED)
+        raise ConvergenceError(
+            f"gradient descent left the finite numbers in {failed.size} run(s) with η = {float(eta):g}: {words} Try a "
+            "smaller step_size (below 2/λ_max(∇²R)); throw=False returns the run.",
+            whole,
+        )

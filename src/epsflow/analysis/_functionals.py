@@ -1,0 +1,128 @@
+"""Functionals φ(θ) whose change is asked for: losses and predictions of given points, or any function of θ."""
+
+import abc
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from .._core import InputError
+from ..problem import AbstractLoss, AbstractModel
+
+
+class AbstractFunctional(eqx.Module):
+    """φ: θ ↦ q values, which knows its Jacobian better than one reverse pass per value over all of its points."""
+
+    @abc.abstractmethod
+    def __call__(self, theta: Float[Array, " d"]) -> Float[Array, " q"]:
+        """φ(θ)."""
+
+    @abc.abstractmethod
+    def jacobian(self, theta: Float[Array, " d"]) -> Float[Array, "q d"]:
+        """∂φ/∂θ."""
+
+
+Functional = AbstractFunctional | Callable[[Array], Array]
+"""An `AbstractFunctional`, or a JAX function of θ (shape (d,)) with a scalar or a vector as its value."""
+
+
+def _as_jax(value: Array | np.ndarray) -> Array:
+    return jnp.asarray(value, dtype=jnp.float64)
+
+
+class Losses(AbstractFunctional):
+    """φ_i(θ) = ℓ(f(θ; x_i), y_i), unscaled, for q given points, test points for instance.
+
+    Attributes:
+        model, loss: f and ℓ.
+        x: features, shape (q, p).
+        y: targets, shape (q, ...).
+    """
+
+    model: AbstractModel
+    loss: AbstractLoss
+    x: Float[Array, "q p"] = eqx.field(converter=_as_jax)
+    y: Float[Array, "q *t"] = eqx.field(converter=_as_jax)
+
+    def __check_init__(self) -> None:
+        if self.x.ndim != 2 or self.y.ndim < 1 or len(self.x) != len(self.y):
+            raise InputError(
+                f"Losses: x of shape {self.x.shape} and y of shape {self.y.shape} do not list the same points."
+            )
+
+    def __call__(self, theta: Float[Array, " d"]) -> Float[Array, " q"]:
+        """φ(θ)."""
+        return jax.vmap(self._one, (None, 0, 0))(theta, self.x, self.y)
+
+    def jacobian(self, theta: Float[Array, " d"]) -> Float[Array, "q d"]:
+        """∇ℓ_i(θ), one reverse pass per point."""
+        return jax.vmap(jax.grad(self._one), (None, 0, 0))(theta, self.x, self.y)
+
+    def _one(self, theta: Array, x: Array, y: Array) -> Array:
+        return self.loss(self.model(theta, x), y)
+
+
+class Predictions(AbstractFunctional):
+    """φ(θ) = f(θ; x_i) for given points; several outputs per point follow each other.
+
+    Attributes:
+        model: f.
+        x: features, shape (points, p).
+    """
+
+    model: AbstractModel
+    x: Float[Array, "points p"] = eqx.field(converter=_as_jax)
+
+    def __check_init__(self) -> None:
+        if self.x.ndim != 2:
+            raise InputError(f"Predictions: x has shape {self.x.shape}; a matrix (points, features) is needed.")
+
+    def __call__(self, theta: Float[Array, " d"]) -> Float[Array, " q"]:
+        """φ(θ)."""
+        return jax.vmap(self.model, (None, 0))(theta, self.x).ravel()
+
+    def jacobian(self, theta: Float[Array, " d"]) -> Float[Array, "q d"]:
+        """∂f(θ; x_i)/∂θ, one reverse pass per output."""
+        return jax.vmap(jax.jacrev(self.model), (None, 0))(theta, self.x).reshape(-1, theta.shape[0])
+
+
+@eqx.filter_jit
+def functional_jacobian(functional: Functional, theta: Float[Array, " d"]) -> Float[Array, "*q d"]:
+    """∂φ/∂θ, shape (d,) for a scalar functional, (q, d) for a vector.
+
+    Compiled once per functional: a function is recognised by its identity, the classes of this module by their shapes.
+
+    Raises:
+        InputError: a value that is neither a scalar nor a vector of floats.
+    """
+    if isinstance(functional, AbstractFunctional):
+        return functional.jacobian(theta)
+    value = jax.eval_shape(functional, theta)
+    if (
+        not isinstance(value, jax.ShapeDtypeStruct)
+        or len(value.shape) > 1
+        or not jnp.issubdtype(value.dtype, jnp.floating)
+    ):
+        what = (
+            f"shape {value.shape}, dtype {value.dtype}"
+            if isinstance(value, jax.ShapeDtypeStruct)
+            else type(value).__name__
+        )
+        raise InputError(
+            f"the functional must map θ, shape {theta.shape}, to a float scalar or a vector of floats; "
+            f"it returned {what}."
+        )
+    return jax.jacrev(functional)(theta)
+
+
+@eqx.filter_jit
+def functional_curvatures(functional: Functional, theta: Float[Array, " d"], vectors: Float[Array, "p d"]) -> Array:
+    """vᵀ∇²φ(θ)v for each row v, shape (p, *q)."""
+
+    def one(vector: Array) -> Array:
+        return jax.jvp(lambda t: jax.jvp(functional, (t,), (vector,))[1], (theta,), (vector,))[1]
+
+    return jax.vmap(one)(vectors)

@@ -1,0 +1,289 @@
+"""D2D and R2D: unlearning algorithms as endpoints of the flow, and as gradient descent in steps of η."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Key
+
+from .._core import RESULTS, ConvergenceError, InputError, as_scalar
+from ..flow import gradient_flow, rewind_surface
+from ..problem import Problem
+from ..schedules import AbstractSchedule, Constant
+from ._descent import as_batches, as_step_size, as_steps, descend, finite, reconstruct, throw_diverged
+from ._retrain import retrain
+from ._stationary import require_deletion
+from ._trust_region import pick
+
+
+class Unlearning(eqx.Module):
+    """Where unlearning ends, and how far that is from retraining. With mini-batches a leading axis of seeds (r).
+
+    Attributes:
+        amounts: how much unlearning was done: K, in time (flow) or in steps (descent), shape (k,).
+        thetas: the parameters it ends with, shape (*r, k, d).
+        distance: ‖θ − target‖₂, shape (*r, k); NaN without a target.
+        target: what is meant by retraining, shape (d,), or (r, d) where retraining used the same batches.
+        reference: the target in words.
+        gradients: gradients of the risk that the unlearning (not the training) took, in units of one pass over all n
+            points, shape (k,); NaN for a flow, which is no algorithm.
+        error: estimate of the flow's integration error, in units of θ; NaN for gradient descent, which is O(η) away
+            from the flow.
+        step_size: η; NaN for a flow.
+        method: "flow", "gradient descent" or "stochastic gradient descent".
+        result: how the computation ended (one per seed with mini-batches).
+    """
+
+    amounts: Float[np.ndarray, " k"]
+    thetas: Float[Array, "*r k d"]
+    distance: Float[Array, "*r k"]
+    target: Float[Array, "*q d"]
+    reference: str = eqx.field(static=True)
+    gradients: Float[np.ndarray, " k"]
+    error: Float[Array, ""]
+    step_size: Float[Array, ""]
+    method: str = eqx.field(static=True)
+    result: RESULTS
+
+    @property
+    def theta(self) -> Float[Array, "*r d"]:
+        """The parameters after the largest amount of unlearning."""
+        return self.thetas[..., -1, :]
+
+
+def descend_to_delete(
+    problem: Problem,
+    theta_T: Float[Array, " d"] | np.ndarray,
+    *,
+    time: float | int | Sequence[float] | np.ndarray | None = None,
+    steps: int | Sequence[int] | np.ndarray | None = None,
+    step_size: float | None = None,
+    batch_size: int | None = None,
+    key: Key[Array, ""] | None = None,
+    seeds: int = 1,
+    target: Float[Array, " d"] | np.ndarray | None = None,
+    throw: bool = True,
+    **options: Any,
+) -> Unlearning:
+    """Descent-to-delete (D2D): go on training from θ_T without the deleted points, θ̇ = −∇R_0(θ) or steps of it.
+
+    Args:
+        problem: what was trained, and which points are deleted.
+        theta_T: the trained parameters, shape (d,).
+        time: how long the flow runs: one time, or ascending ones (k,).
+        steps: or how many steps of gradient descent: one number, or ascending ones (k,).
+        step_size: η, see `gradient_descent`.
+        batch_size, key, seeds: mini-batches, see `gradient_descent`.
+        target: what distances are measured to, shape (d,). Default: θ(0), the exact leave-out optimum, for convex
+            risks; none for others, where it depends on what retraining means (see `retrain`).
+        throw: raise if the computation fails.
+        **options: of `gradient_flow`, with `time`.
+
+    Raises:
+        InputError: not exactly one of `time` and `steps`; no deleted points; as `gradient_descent`.
+        ConvergenceError: the flow or the descent failed; `.result` holds what there is.
+
+    Source: Neel, Roth, Sharifi-Malvajerdi, "Descent-to-delete", 2020 (their noise is added to this endpoint).
+    """
+    require_deletion(problem)
+    if (time is None) == (steps is None):
+        raise InputError("give `time` (the continuous flow) or `steps` (gradient descent), one of the two.")
+    start = problem.parameters(theta_T, "theta_T")
+    goal, reference = _optimum(problem, start, target)
+    if time is not None:
+        amounts = _times(time, "time")
+        path = gradient_flow(problem, Constant(0.0), start, ts=amounts, throw=throw, **options)
+        return _flowed(amounts, path.thetas, goal, reference, path.error, path.result)
+    marks, eta = as_steps(steps), as_step_size(problem, start, step_size)
+    batch, keys = as_batches(problem, batch_size, key, seeds)
+    risk = problem.empirical() if batch else problem.risk
+    thetas = descend(risk, Constant(0.0), start, jnp.asarray(0), jnp.asarray(marks), eta, keys, batch)
+    return _descended(problem, marks, thetas, goal, reference, eta, batch, throw)
+
+
+def rewind_to_delete(
+    problem: Problem,
+    theta0: Float[Array, " d"] | np.ndarray,
+    *,
+    T: float | int,
+    K: float | int | Sequence[float] | Sequence[int] | np.ndarray,
+    step_size: float | None = None,
+    batch_size: int | None = None,
+    key: Key[Array, ""] | None = None,
+    seeds: int = 1,
+    target: Float[Array, " d"] | np.ndarray | None = None,
+    checkpoints: Literal["kept", "reconstructed"] = "kept",
+    throw: bool = True,
+    **options: Any,
+) -> Unlearning:
+    """Rewind-to-delete (R2D): train to T, go back to the checkpoint at T − K, and train on for K without the points.
+
+    The endpoint is θ(T, s = T − K) of `rewind_surface`: K = T is retraining, K = 0 no unlearning. Without `step_size`,
+    T and K are times of the flow; with it, numbers of steps of gradient descent.
+
+    Args:
+        problem: what is trained, and which points are deleted.
+        theta0: where training starts, shape (d,).
+        T: length of the training.
+        K: how far to rewind: one number in [0, T], or ascending ones (k,).
+        step_size: η of gradient descent.
+        batch_size, key, seeds: mini-batches, see `gradient_descent`. Retraining then uses the same batches.
+        target: what distances are measured to. Default: retraining from θ0 without the points, for T as well.
+        checkpoints: "kept", or "reconstructed": the iterate at T − K is recovered from θ_T alone (see `reconstruct`;
+            full batches only).
+        throw: raise if the computation fails.
+        **options: of `rewind_surface`, for the flow.
+
+    Raises:
+        InputError: K outside [0, T]; steps that are not whole; mini-batches without `step_size`, or reconstructed.
+        ConvergenceError: the computation failed, or the reconstruction broke down before T − K (`.result` says where).
+
+    Source: Mu and Klabjan, "Rewind-to-delete", arXiv 2409.09778 (their noise is added to this endpoint).
+    """
+    require_deletion(problem)
+    start = problem.parameters(theta0, "theta0")
+    if checkpoints not in ("kept", "reconstructed"):
+        raise InputError(f"checkpoints is {checkpoints!r}; choose 'kept' or 'reconstructed'.")
+    final, amounts = as_scalar(T, "T"), _times(K, "K")
+    if amounts[-1] > final:
+        raise InputError(f"K = {amounts[-1]:g} exceeds T = {final:g}: one cannot rewind beyond the start of training.")
+    given = None if target is None else problem.parameters(target, "target")
+    if step_size is not None:
+        batch, keys = as_batches(problem, batch_size, key, seeds)
+        eta, lengths = as_step_size(problem, start, step_size), as_steps(_whole([*amounts, final]))
+        return _rewind_steps(problem, start, lengths, eta, batch, keys, given, checkpoints, throw)
+    if batch_size is not None or checkpoints != "kept":
+        raise InputError("mini-batches and reconstruction belong to gradient descent: pass step_size; T, K in steps.")
+    drops = np.concatenate([[0.0], final - amounts[::-1]])
+    surface = rewind_surface(problem, s=drops, T=final, theta0=start, throw=throw, **options)
+    thetas, reference = surface.thetas[:, 0], RETRAINED if given is None else "given"
+    goal = thetas[0] if given is None else given
+    return _flowed(amounts, thetas[:0:-1], goal, reference, surface.error, _worst(surface.result))
+
+
+RETRAINED = "retraining from θ0 for T, without the points"
+OPTIMUM = "θ(0), the exact leave-out optimum"
+NO_TARGET = "none: pass target"
+
+
+def _rewind_steps(
+    problem: Problem,
+    start: Array,
+    lengths: np.ndarray,
+    eta: Array,
+    batch: int,
+    keys: Array,
+    given: Array | None,
+    checkpoints: str,
+    throw: bool,
+) -> Unlearning:
+    *rewinds, final = (int(length) for length in lengths)
+    risk = problem.empirical() if batch else problem.risk
+    zero, end = jnp.asarray(0), jnp.asarray([final])
+    # Checkpoints in the order of time; the smallest rewind is the latest.
+    marks = final - np.asarray(rewinds)[::-1]
+    if checkpoints == "kept":
+        kept = descend(risk, Constant(1.0), start, zero, jnp.asarray(marks), eta, keys, batch)
+    else:
+        if batch:
+            raise InputError("mini-batches cannot be undone: keep checkpoints, or use full batches.")
+        trained = descend(risk, Constant(1.0), start, zero, end, eta, keys, batch)[0, -1]
+        kept = _recover(problem, trained, final - marks, eta, throw)[None]
+    thetas = _resume(risk, Constant(0.0), kept, jnp.asarray(marks), end, eta, keys, batch)[:, ::-1]
+    goal, reference = given, "given"
+    if goal is None:
+        goal = descend(risk, Constant(0.0), start, zero, end, eta, keys, batch)[:, -1]
+        goal, reference = (goal if batch else goal[0]), RETRAINED
+    return _descended(problem, np.asarray(rewinds), thetas, goal, reference, eta, batch, throw)
+
+
+def _recover(problem: Problem, trained: Array, back: np.ndarray, eta: Array, throw: bool) -> Float[Array, "k d"]:
+    furthest = int(back.max())
+    if furthest == 0:
+        return trained[None]
+    found = reconstruct(problem, trained, steps=furthest, step_size=float(eta))
+    if throw and 0 < found.breakdown <= furthest:
+        raise ConvergenceError(
+            f"the iterates before θ_T are lost {found.breakdown} steps back, of {furthest} needed: rounding has grown "
+            f"to {float(found.uncertainty[found.breakdown]):.2e}. Keep checkpoints, rewind less, or train with smaller "
+            "steps; throw=False goes on with what was reconstructed.",
+            found,
+        )
+    return found.thetas[jnp.asarray(back)]
+
+
+@eqx.filter_jit
+def _resume(
+    risk: Any, schedule: AbstractSchedule, kept: Array, firsts: Array, end: Array, eta: Array, keys: Array, batch: int
+) -> Float[Array, "r k d"]:
+    """From the k checkpoints of every run, (r, k, d), on to step `end`."""
+
+    def one(leg: tuple[Array, Array]) -> Array:
+        return descend(risk, schedule, leg[0], leg[1], end, eta, keys, batch)[:, -1]
+
+    return jnp.swapaxes(jax.lax.map(one, (jnp.swapaxes(kept, 0, 1), firsts)), 0, 1)
+
+
+def _optimum(problem: Problem, start: Array, target: Any) -> tuple[Float[Array, " d"], str]:
+    if target is not None:
+        return problem.parameters(target, "target"), "given"
+    if not problem.convex:
+        return jnp.full(problem.dim, jnp.nan), NO_TARGET
+    return retrain(problem, theta0=start).theta, OPTIMUM
+
+
+def _flowed(
+    amounts: np.ndarray, thetas: Array, goal: Array, reference: str, error: Array, result: RESULTS
+) -> Unlearning:
+    nothing, cost = jnp.asarray(jnp.nan), np.full(len(amounts), np.nan)
+    distance = jnp.linalg.norm(thetas - goal, axis=-1)
+    return Unlearning(amounts, thetas, distance, goal, reference, cost, error, nothing, "flow", result)
+
+
+def _descended(
+    problem: Problem,
+    amounts: np.ndarray,
+    thetas: Array,
+    goal: Array,
+    reference: str,
+    eta: Array,
+    batch: int,
+    throw: bool,
+) -> Unlearning:
+    thetas = thetas if batch else thetas[0]
+    result = finite(thetas)
+    distance = jnp.linalg.norm(thetas - (goal[:, None] if goal.ndim == 2 else goal), axis=-1)
+    method = "stochastic gradient descent" if batch else "gradient descent"
+    steps = amounts.astype(np.float64)
+    cost, nothing = steps * (batch / problem.data.n if batch else 1.0), jnp.asarray(jnp.nan)
+    found = Unlearning(steps, thetas, distance, goal, reference, cost, nothing, eta, method, result)
+    if throw:
+        throw_diverged(result, found, eta)
+    return found
+
+
+def _times(values: Any, name: str) -> Float[np.ndarray, " k"]:
+    times = np.atleast_1d(np.asarray(values, dtype=np.float64))
+    if times.ndim != 1 or not times.size or not np.isfinite(times).all():
+        raise InputError(f"{name} must be a finite number, or a vector of them; got {values!r}.")
+    if times[0] < 0.0 or (np.diff(times) < 0.0).any():
+        raise InputError(f"{name} must be ≥ 0 and ascend; it runs from {times[0]:g} to {times[-1]:g}.")
+    return times
+
+
+def _whole(values: list[float]) -> np.ndarray:
+    numbers = np.asarray(values)
+    if (numbers != np.round(numbers)).any():
+        raise InputError(f"with step_size, T and K count steps and must be whole numbers; got {numbers.tolist()}.")
+    return numbers.astype(np.int64)
+
+
+def _worst(results: RESULTS) -> RESULTS:
+    """The first failure of several, if one failed."""
+    failed = np.flatnonzero(np.asarray(results != RESULTS.successful))
+    if np.ndim(results == RESULTS.successful) == 0:  # the exact flow has one result for all rows
+        return results
+    return pick(results, (int(failed[0]) if failed.size else 0,))
