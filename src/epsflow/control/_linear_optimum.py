@@ -78,9 +78,8 @@ def linear_optimum(
 def _arrival(control: LinearControl, best: Polished, one_weight: bool) -> ExactUnlearning | None:
     """The exact-unlearning schedule where the polished one leaves room for it and it fits in the window."""
     low, high = control.bounds
-    if best.exact or not best.may_vanish or control.drift.any() or not low <= 0.0 <= high:
+    possible = (best.exact or best.may_vanish) and not control.drift.any() and low <= 0.0 <= high
+    if not possible or (one_weight and control.points > 1):
         return None
-    if not one_weight or control.points == 1:
-        arrival = reach(control)
-        return arrival if arrival.time <= control.T else None
-    return None
+    arrival = reach(control)
+    return arrival if arrival.time <= control.T else None

@@ -1,0 +1,145 @@
+"""A result as files for other programs: a JSON document, and the optimal schedule as CSV."""
+
+import csv
+import dataclasses
+import io
+import json
+import math
+from typing import Any
+
+import numpy as np
+
+from .._core import provenance
+from ..control import Comparison, ScheduleSolution
+from ..flow import gradient_flow
+from ..schedules import AbstractSchedule
+from ._inputs import Deletion, Request, Source
+from ._report import finding
+
+PROGRAM = "epsflow"
+FORMAT = 1
+"""Version of the JSON document; raised when a key changes its meaning or goes."""
+
+CSV_POINTS = 401
+
+
+def heading(command: str, source: Source, deletion: Deletion) -> dict[str, Any]:
+    """What every document begins with: which program, which command, which problem."""
+    problem = deletion.problem
+    return {
+        "program": PROGRAM,
+        "format": FORMAT,
+        "command": command,
+        "problem": {
+            "data": problem.data.name,
+            "csv": None if source.csv is None else str(source.csv),
+            "points": problem.data.n,
+            "features": problem.data.features,
+            "target": problem.data.target,
+            "model": type(problem.model).__name__,
+            "loss": type(problem.loss).__name__,
+            "parameters": problem.dim,
+            "reduction": problem.reduction,
+            "l2": problem.l2,
+            "deleted": problem.delete,
+            "deleted_chosen_by": deletion.chosen_by,
+        },
+    }
+
+
+def answers(request: Request, comparison: Comparison) -> dict[str, Any]:
+    """What `optimise` and `compare` asked and found."""
+    task, optimum = comparison.task, comparison.optimum
+    return {
+        "finding": finding(comparison),
+        "task": {
+            "s": task.s,
+            "T": task.T,
+            "bounds": task.bounds,
+            "start": request.start,
+            "seed": request.seed if request.start == "random" else None,
+            "theta0": task.theta0,
+            "target": task.target,
+        },
+        "schedules": [
+            {**row, "schedule": _fields(schedule)}
+            for row, schedule in zip(comparison.rows(), _schedules(comparison), strict=True)
+        ],
+        "optimum": None if optimum is None else _optimum(optimum, request.intervals),
+    }
+
+
+def _schedules(comparison: Comparison) -> list[AbstractSchedule]:
+    found = [comparison.baseline.schedule, *(family.schedule for family in comparison.families)]
+    return found if comparison.optimum is None else [*found, comparison.optimum.schedule]
+
+
+def _optimum(optimum: ScheduleSolution, intervals: int) -> dict[str, Any]:
+    return {
+        "cost": optimum.cost,
+        "cost_error": optimum.cost_error,
+        "lower_bound": optimum.lower_bound,
+        "gap": optimum.gap,
+        "status": optimum.status.value,
+        "scope": optimum.scope.value,
+        "arcs": [arc._asdict() for arc in optimum.arcs],
+        "pmp_gap": optimum.pmp_gap,
+        "hamiltonian_drift": optimum.hamiltonian_drift,
+        "method": optimum.method,
+        "intervals": intervals,
+        "candidates": [
+            {"start": run.start, "status": run.status, "success": run.success, "iterations": run.iterations}
+            for run in optimum.candidates
+        ],
+    }
+
+
+def _fields(schedule: AbstractSchedule) -> dict[str, Any]:
+    values = {field.name: getattr(schedule, field.name) for field in dataclasses.fields(schedule)}
+    return {"type": type(schedule).__name__, **values}
+
+
+def _plain(value: Any) -> Any:
+    """JSON's own types, all the way down."""
+    match value:
+        case dict():
+            return {key: _plain(entry) for key, entry in value.items()}
+        case None | str() | bool() | int():
+            return value
+        case float():
+            return value if math.isfinite(value) else None
+        case list() | tuple():
+            return [_plain(entry) for entry in value]
+        case _:  # arrays of NumPy or JAX, of any shape
+            return _plain(np.asarray(value).tolist())
+
+
+def to_json(content: dict[str, Any]) -> str:
+    """The document as text, with the versions that made it; NaN and infinity become null."""
+    return json.dumps(_plain({**content, "provenance": provenance()}), indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def schedule_csv(optimum: ScheduleSolution) -> str:
+    """t, ε, S and ‖θ(t) − θ*_{-D}‖ as comma-separated values, with a header.
+
+    ε in a row is its value on the interval that *ends* at t: Σ ε_k (t_k − t_{k−1}) is the integral of a schedule that
+    is constant between rows, since every jump is a row. S is defined on [s, T]; before s its field is empty. Numbers
+    have all their digits.
+    """
+    task = optimum.task
+    jumps = np.asarray(optimum.schedule.jump_ts)
+    grid = np.concatenate([np.linspace(0.0, task.T, CSV_POINTS), [task.s], jumps[(jumps > 0.0) & (jumps < task.T)]])
+    ts = np.unique(grid)
+    eps = np.asarray(optimum.schedule(ts)).reshape(len(ts), -1)
+    late = ts >= task.s
+    switching = np.full((len(ts), eps.shape[1]), np.nan)
+    switching[late] = np.asarray(optimum.switching(ts[late])).reshape(int(late.sum()), -1)
+    path = gradient_flow(task.problem, optimum.schedule, task.theta0, ts=ts, estimate_error=False)
+    distance = np.linalg.norm(np.asarray(path.thetas) - np.asarray(task.target), axis=1)
+    tails = [""] if eps.shape[1] == 1 else [f"_{point}" for point in task.problem.delete]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["t", *(f"eps{tail}" for tail in tails), *(f"switching{tail}" for tail in tails), "distance"])
+    for row in np.column_stack([ts, eps, switching, distance]).tolist():
+        writer.writerow(["" if math.isnan(value) else repr(value) for value in row])
+    return text.getvalue()

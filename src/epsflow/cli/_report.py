@@ -1,0 +1,102 @@
+"""What is said about a result: the rows of a table, and one sentence."""
+
+import math
+
+from rich import box
+from rich.table import Table
+
+from ..control import Arc, Comparison, FamilyResult, ScheduleSolution, Scope, Status
+from ._inputs import Deletion
+
+NO_GAIN = 1e-9
+"""A relative gain below this is rounding."""
+
+NAMED_ARCS = 4
+"""So many arcs are described one by one in the sentence; of more, only their number is given."""
+
+
+def new_table(title: str) -> Table:
+    """An empty table in the house style."""
+    return Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold", pad_edge=False)
+
+
+def table(deletion: Deletion, comparison: Comparison) -> Table:
+    """Family, parameter, 𝓔, ratio to the baseline 1_[0,s], status."""
+    drawn = new_table(deletion.title)
+    drawn.add_column("family", no_wrap=True)
+    drawn.add_column("parameter", overflow="fold")
+    drawn.add_column("cost 𝓔", justify="right", no_wrap=True)
+    drawn.add_column("ratio", justify="right", no_wrap=True)
+    drawn.add_column("status", overflow="fold")
+    for row in comparison.rows():
+        best = row["family"] == "optimum"
+        drawn.add_row(
+            row["family"],
+            ", ".join(f"{name} = {value:.6g}" for name, value in row["parameters"].items()),
+            f"{row['cost']:.6e}",
+            f"{row['ratio']:.4g}",
+            row["status"],
+            style="bold" if best else None,
+        )
+    return drawn
+
+
+def finding(comparison: Comparison) -> str:
+    """One sentence that says what was found, and claims no more than the result does."""
+    optimum, best = comparison.optimum, min(comparison.families, key=lambda family: family.cost)
+    baseline = f"dropping the points at once, 1_[0,s] (𝓔 = {comparison.baseline.cost:.4g})"
+    if optimum is None:
+        if best.cost >= comparison.baseline.cost * (1.0 - NO_GAIN):
+            return f"None of these families does better than {baseline}."
+        return (
+            f"Of these families {_family(best)} ends nearest to the leave-out optimum: {_gain(comparison, best.cost)}."
+        )
+    if optimum.scope is Scope.NONE:
+        return (
+            f"No schedule was verified as optimal: the best candidate has 𝓔 = {optimum.cost:.4g}, and Pontryagin's "
+            f"conditions miss by {optimum.pmp_gap:.2g} (status: {optimum.status.value}). More intervals may help."
+        )
+    found = f"{_arcs(optimum)}: {_gain(comparison, optimum.cost)}"
+    if optimum.status is Status.EXACT:
+        return f"The leave-out optimum is reached in finite time by {found}."
+    claim = {
+        Scope.GLOBAL: f"certified as the best of all schedules (none costs less than {optimum.lower_bound:.4g})",
+        Scope.LOCAL: "a local optimum: first-order conditions hold, a global bound was not proved",
+    }[optimum.scope]
+    if optimum.cost >= comparison.baseline.cost * (1.0 - NO_GAIN):
+        return f"Nothing does better than {baseline}: {claim}."
+    if best.cost < optimum.cost - optimum.cost_error - best.cost_error:
+        excess = 100.0 * (optimum.cost / best.cost - 1.0) if best.cost > 0.0 else math.inf
+        return (
+            f"The best schedule found is {_family(best)}: {_gain(comparison, best.cost)}; the optimum on the mesh "
+            f"comes within {excess:.2g} % of it (more --intervals bring it closer)."
+        )
+    return f"The best schedule has {found}; {claim}."
+
+
+def _gain(comparison: Comparison, cost: float) -> str:
+    base = comparison.baseline.cost
+    if base == 0.0:
+        return f"𝓔 = {cost:.4g}; dropping the points at once already gives 0"
+    less = f"{100.0 * (1.0 - cost / base):.3g} % less than dropping the points at once ({base:.4g})"
+    return f"𝓔 = {cost:.4g} at T = {comparison.task.T:g}, {less}"
+
+
+def _family(result: FamilyResult) -> str:
+    return f"{result.family} with " + ", ".join(f"{key} = {value:.6g}" for key, value in result.parameters.items())
+
+
+def _arcs(optimum: ScheduleSolution) -> str:
+    """ε = 1 until t = 1.5, then ε = 0."""
+    arcs = optimum.arcs
+    shared = all(arc.point is None for arc in arcs) or optimum.task.problem.delete.size == 1
+    if not shared:
+        return f"{len(arcs)} arcs over {optimum.task.problem.delete.size} points"
+    if len(arcs) > NAMED_ARCS:
+        return f"{len(arcs)} arcs"
+    words = [f"{_level(arc)} until t = {arc.end:.6g}" for arc in arcs[:-1]]
+    return ", then ".join([*words, _level(arcs[-1])])
+
+
+def _level(arc: Arc) -> str:
+    return f"ε = {arc.level:.3g}" if arc.kind != "interior" else f"ε between its bounds (mean {arc.level:.3g})"

@@ -1,0 +1,151 @@
+"""What separates retraining from an influence estimate, and how far every answer to a deletion ends from retraining."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from .._core import InputError
+from ..analysis._decompose import GAPS, Decomposition
+from ..analysis._endpoints import Endpoints
+from ._style import BLACK, BLUE, GREEN, GREY, ORANGE, SKY, VERMILLION, panel, styled
+
+GAP_LOOKS = ((BLUE, "////"), (SKY, "...."), (GREEN, "\\\\\\\\"), (ORANGE, ""), (VERMILLION, "xxxx"))
+"""Colour and hatch of each gap, in the order of `GAPS`; the hatch tells them apart in black-and-white print."""
+
+UNITS = {"outputs": "units of $y$", "losses": "units of the loss", "parameters": "units of $\\theta$"}
+
+
+def decomposition(
+    result: Decomposition | Mapping[str, Decomposition],
+    *,
+    space: Literal["outputs", "losses", "parameters"] = "outputs",
+    kind: Literal["sizes", "shares"] = "sizes",
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw the five gaps between cold retraining and the influence estimate, stacked, one bar per data set and model.
+
+    Sizes are root mean squares over the data points and outputs, averaged over the deletions. A thin line through the
+    first gap shows the standard deviation over cold starts, where there are several. Gaps between stages that did not
+    all converge are marked by a star. Source: Figure 1 of the notes (error decomposition).
+
+    Args:
+        result: of `epsflow.decompose`, or several by name.
+        space: in which the gaps are measured.
+        kind: "sizes", or "shares" of their sum in per cent.
+        ax: where to draw. Default: a new figure.
+
+    Raises:
+        InputError: nothing to draw, or an unknown space or kind.
+    """
+    results = dict(result) if isinstance(result, Mapping) else {result.name: result}
+    if not results:
+        raise InputError("there is no decomposition to draw.")
+    if space not in UNITS:
+        raise InputError(f"space is {space!r}; choose one of {', '.join(UNITS)}.")
+    if kind not in ("sizes", "shares"):
+        raise InputError(f"kind is {kind!r}; choose 'sizes' or 'shares'.")
+    sizes = np.array([found.sizes(space).mean(axis=1) for found in results.values()])
+    totals = sizes.sum(axis=1, keepdims=True)
+    scales = 100.0 / np.where(totals > 0.0, totals, 1.0) if kind == "shares" else np.ones_like(totals)
+    with styled():
+        drawn = panel(ax, height=1.5 + 0.55 * len(results))
+        places = np.arange(len(results) - 1.0, -1.0, -1.0)
+        heights = sizes * scales
+        for index, (color, hatch) in enumerate(GAP_LOOKS):
+            left = heights[:, :index].sum(axis=1)
+            style = {"color": color, "hatch": hatch, "edgecolor": "white", "linewidth": 0.8}
+            drawn.barh(places, heights[:, index], left=left, height=0.62, **style)
+        for place, scale, found, height in zip(places, scales[:, 0], results.values(), heights, strict=True):
+            _mark_spread(drawn, place, scale, found, height[0], space)
+            _mark_flags(drawn, place, height, found)
+        drawn.set_yticks(places, list(results))
+        drawn.tick_params(axis="y", length=0)
+        drawn.grid(visible=False, axis="y")
+        drawn.set_xlim(0.0, 1.06 * heights.sum(axis=1).max())
+        what = f"share of the summed root mean square gaps in {space}  (%)"
+        drawn.set_xlabel(what if kind == "shares" else f"root mean square gap in {space}, stacked  ({UNITS[space]})")
+        _explain(drawn, spread=space != "losses" and any(len(found.cold_thetas) > 1 for found in results.values()))
+    return drawn
+
+
+def _explain(ax: Axes, *, spread: bool) -> None:
+    """The legend, above the panel."""
+    handles: list[Patch | Line2D] = [
+        Patch(facecolor=color, hatch=hatch, edgecolor="white", label=gap)
+        for gap, (color, hatch) in zip(GAPS, GAP_LOOKS, strict=True)
+    ]
+    if spread:
+        handles.append(Line2D([], [], color=BLACK, linewidth=1.0, label="± s.d., cold starts"))
+    place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0.0, 1.02), "borderaxespad": 0.0}
+    ax.legend(handles=handles, ncols=3, columnspacing=1.4, handlelength=2.0, **place)
+
+
+def _mark_spread(ax: Axes, place: float, scale: float, found: Decomposition, height: float, space: str) -> None:
+    """A whisker of one standard deviation over cold starts, at the end of the first gap."""
+    if space == "losses" or len(found.cold_thetas) < 2:
+        return
+    spread = scale * found.cold_sizes("parameters" if space == "parameters" else "outputs").std(axis=0, ddof=1).mean()
+    ax.errorbar(height, place, xerr=spread, color=BLACK, capsize=2.5, linewidth=1.0, zorder=4.0)
+
+
+def _mark_flags(ax: Axes, place: float, heights: np.ndarray, found: Decomposition) -> None:
+    """A star over every gap with a stage that did not converge."""
+    middles = np.cumsum(heights) - 0.5 * heights
+    for index, middle in enumerate(middles):
+        if not found.converged[index : index + 2].all():
+            ax.text(middle, place + 0.34, "*", ha="center", va="center", fontsize=12.0)
+
+
+def endpoints(result: Endpoints, *, ax: Axes | None = None) -> Axes:
+    """Draw how far each method ends from retraining, relative to the way that retraining goes, with its cost beside it.
+
+    The vertical line at 1 is doing nothing. Open markers did not converge; a method without an answer says so. Costs
+    are gradients of the whole risk and Hessian–vector products.
+
+    Args:
+        result: of `epsflow.endpoints`.
+        ax: where to draw. Default: a new figure.
+
+    Raises:
+        InputError: retraining did not move θ, so that there is nothing to compare.
+    """
+    errors = np.asarray(result.relative_error)[1:]
+    if not np.isfinite(errors).any():
+        raise InputError("no method has a finite relative error: retraining did not move θ, or nothing answered.")
+    names, places = result.methods[1:], np.arange(len(errors) - 1.0, -1.0, -1.0)
+    least, most = errors[errors > 0.0].min(initial=1.0), max(1.0, np.nanmax(errors))
+    with styled():
+        drawn = panel(ax, height=1.0 + 0.29 * len(errors))
+        drawn.set_xscale("log")
+        drawn.set_xlim(0.3 * least, 4.0 * most)
+        drawn.axvline(1.0, color=GREY, linewidth=1.0, linestyle=(0, (4.0, 2.0)), zorder=1.0)
+        place_label = {"xytext": (0.0, 3.0), "textcoords": "offset points", "color": "#555555", "fontsize": 8.0}
+        drawn.annotate("doing nothing", (1.0, 1.0), xycoords=drawn.get_xaxis_transform(), ha="center", **place_label)
+        for place, error, good in zip(places, errors, result.converged[1:], strict=True):
+            _draw_end(drawn, place, float(error), bool(good), 0.3 * least)
+        for place, gradients, products in zip(places, result.gradients[1:], result.products[1:], strict=True):
+            cost = f"{gradients:,.0f} / {products:,.0f}"
+            drawn.text(1.02, place, cost, transform=drawn.get_yaxis_transform(), va="center", fontsize=8.0)
+        heading: dict[str, Any] = {"transform": drawn.get_yaxis_transform(), "color": "#555555", "fontsize": 8.0}
+        drawn.text(1.02, len(errors) - 0.35, "gradients / $Hv$", va="bottom", **heading)
+        drawn.set_yticks(places, [name.replace("λ_d", "$\\lambda_d$") for name in names])
+        drawn.tick_params(axis="y", length=0)
+        drawn.set_ylim(-0.6, len(errors) - 0.4)
+        retrained = "\\theta_{\\mathrm{retrained}}"
+        drawn.set_xlabel(f"distance to retraining  $\\|\\theta-{retrained}\\|\\,/\\,\\|{retrained}-\\theta_s\\|$")
+        drawn.set_title(result.title, loc="left", pad=16.0)
+    return drawn
+
+
+def _draw_end(ax: Axes, place: float, error: float, good: bool, edge: float) -> None:
+    if not np.isfinite(error):
+        words: dict[str, Any] = {"va": "center", "color": "#555555", "fontsize": 8.0, "zorder": 3.0}
+        ax.text(1.15 * edge, place, "no answer (see its note)", backgroundcolor="white", **words)
+        return
+    # An error of zero has no logarithm: it is drawn on the left border.
+    shown = {"color": BLUE, "markerfacecolor": BLUE if good else "white", "markersize": 6.0, "clip_on": False}
+    ax.plot(max(error, edge), place, "o" if error > 0.0 else "<", zorder=3.0, **shown)

@@ -1,0 +1,119 @@
+"""ε(t) over the switching function that explains it."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.patches import Patch
+
+from .._core import InputError
+from ..control import Arc, ScheduleSolution
+from ..schedules import AbstractSchedule
+from ._paths import Result, drawn_from, entries, sample
+from ._style import BLACK, HEIGHTS, LOOKS, handle, legend_above, mark_times, new_figure, stack, styled
+
+POINTS = 800
+ARC_TINTS = {"high": "#DCE9F5", "interior": "#F6E7D3"}
+"""Background of the optimum's arcs on which ε is at its upper bound, or between its bounds; none at the lower one."""
+
+NAMED_SWITCHES = 3
+"""So many switches have their time written beside them; more would not be legible."""
+
+
+def schedule(
+    result: Result,
+    *,
+    others: Mapping[str, AbstractSchedule] | None = None,
+    ax: Sequence[Axes] | np.ndarray | None = None,
+) -> tuple[Axes, ...]:
+    """Draw ε(t) of every schedule of a result and, below it, the optimum's switching function S(t) = ∂𝓔/∂ε(t).
+
+    Where S < 0 a larger ε lowers the cost, so that the optimum is at its upper bound (shaded); where S > 0 it is at its
+    lower bound. S is defined on [s, T], where ε may be chosen; it has one curve per deleted point if weights differ.
+    Up to s all schedules agree: the first is drawn from 0, the others from s on.
+
+    Args:
+        result: of `epsflow.compare_schedules` or `epsflow.optimal_schedule`.
+        others: more schedules to draw, by name.
+        ax: the panels to draw on, one for ε and one for S (the latter only if there is an optimum). Default: a new
+            figure.
+
+    Returns:
+        The panel of ε(t) and, where there is an optimum, the panel of S(t).
+
+    Raises:
+        InputError: a wrong number of panels.
+    """
+    optimum = result if isinstance(result, ScheduleSolution) else result.optimum
+    count = 1 if optimum is None else 2
+    if ax is not None and len(ax) != count:
+        raise InputError(f"this figure has {count} panel(s), but {len(ax)} Axes were given.")
+    with styled():
+        axes = tuple(ax) if ax is not None else stack(new_figure(HEIGHTS[count]), count)
+        _draw_weights(axes[0], result, others or {}, () if optimum is None else optimum.arcs)
+        if optimum is not None:
+            _draw_switching(axes[1], optimum)
+            for arc in optimum.arcs:
+                for panel in axes if arc.kind in ARC_TINTS and _shared(optimum, arc) else ():
+                    panel.axvspan(arc.start, arc.end, color=ARC_TINTS[arc.kind], linewidth=0.0, zorder=0.1)
+        mark_times(axes, {"s": result.task.s, "T": result.task.T})
+        # A little room after T shows that ε is 0 there.
+        axes[0].set_xlim(0.0, 1.03 * result.task.T)
+        axes[-1].set_xlabel("flow time $t$")
+    return axes
+
+
+def _shared(optimum: ScheduleSolution, arc: Arc) -> bool:
+    """Whether an arc is one of all deleted points, so that the background can show it."""
+    return arc.point is None or optimum.task.problem.delete.size == 1
+
+
+def _draw_weights(ax: Axes, result: Result, others: Mapping[str, AbstractSchedule], arcs: Sequence[Arc]) -> None:
+    task = result.task
+    known = entries(result)
+    lines = [
+        (entry.schedule, entry.look, entry.label, max(0.0, drawn_from(result, i))) for i, entry in enumerate(known)
+    ]
+    for index, (name, weights) in enumerate(others.items()):
+        lines.append((weights, LOOKS[(len(known) + index) % len(LOOKS)], name, 0.0))
+    for order, (weights, look, _, start) in enumerate(lines):
+        times, values = sample(weights, start, 1.03 * task.T, POINTS)
+        ax.plot(times, values, zorder=2.0 + 0.1 * order, **look.line())
+    low, high = min(task.bounds[0], 0.0), max(task.bounds[1], 1.0)
+    margin = 0.06 * (high - low)
+    ax.set_ylim(low - margin, high + margin)
+    ax.set_ylabel("weight of the deleted\npoints $\\varepsilon(t)$")
+    handles = [handle(look, label) for _, look, label, _ in lines]
+    kinds = {arc.kind for arc in arcs}
+    names = {"high": "optimum at its upper bound", "interior": "optimum between its bounds"}
+    tints = [Patch(color=tint, label=names[kind]) for kind, tint in ARC_TINTS.items() if kind in kinds]
+    legend_above(ax, [*handles, *tints], columns=2)
+
+
+def _draw_switching(ax: Axes, optimum: ScheduleSolution) -> None:
+    task = optimum.task
+    times = np.linspace(task.s, task.T, POINTS)
+    curves = np.asarray(optimum.switching(times)).reshape(len(times), -1)
+    ax.axhline(0.0, color=BLACK, linewidth=0.8, zorder=1.5)
+    if curves.shape[1] == 1:
+        ax.plot(times, curves[:, 0], color=BLACK, zorder=2.5)
+        _name_switches(ax, times, curves[:, 0])
+    else:
+        for index, point in enumerate(np.asarray(task.problem.delete)):
+            look = LOOKS[index % len(LOOKS)].line()
+            ax.plot(times, curves[:, index], label=f"point {point}", zorder=2.5, **look)
+        legend_above(ax, columns=6)
+    ax.set_ylabel("switching function $S(t)$\n(units of $\\theta^2$ / time)")
+    ax.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3), useMathText=True)
+
+
+def _name_switches(ax: Axes, times: np.ndarray, values: np.ndarray) -> None:
+    """A dot at each sign change of S, with its time."""
+    before = np.flatnonzero(np.sign(values[:-1]) * np.sign(values[1:]) < 0.0)
+    if before.size > NAMED_SWITCHES:
+        return
+    share = values[before] / (values[before] - values[before + 1])
+    for time in times[before] + share * (times[before + 1] - times[before]):
+        ax.plot([time], [0.0], marker="o", markersize=4.0, color=BLACK, zorder=3.0)
+        place = {"xytext": (-5.0, 4.0), "textcoords": "offset points", "ha": "right", "va": "bottom", "fontsize": 8.0}
+        ax.annotate(f"$t={time:.4g}$", (time, 0.0), **place)

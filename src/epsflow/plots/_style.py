@@ -1,0 +1,221 @@
+"""One look for every figure, applied only while a figure is drawn or written: global settings are left alone."""
+
+import contextlib
+import secrets
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.lines import Line2D
+
+from .._core import InputError
+
+# Okabe & Ito, "Color Universal Design" (2008): told apart by every common kind of colour vision.
+BLACK, GREY = "#000000", "#7F7F7F"
+BLUE, ORANGE, GREEN, PURPLE, VERMILLION, SKY = "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9"
+
+SETTINGS: Any = {
+    "font.size": 9.0,
+    "axes.labelsize": 9.0,
+    "axes.titlesize": 9.0,
+    "legend.fontsize": 8.0,
+    "xtick.labelsize": 8.0,
+    "ytick.labelsize": 8.0,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.8,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "grid.color": "#E5E5E5",
+    "grid.linewidth": 0.6,
+    "lines.linewidth": 1.5,
+    "lines.dash_capstyle": "butt",
+    "contour.negative_linestyle": "solid",
+    "legend.frameon": False,
+    "legend.handlelength": 3.2,
+    "figure.constrained_layout.use": True,
+    "savefig.dpi": 200,
+    "pdf.fonttype": 42,  # TrueType outlines, which journals accept and editors can change
+    "svg.hashsalt": "epsflow",  # the same figure is the same file
+}
+"""Matplotlib settings of every figure."""
+
+WIDTH = 6.3
+"""Width of a figure in inches: the text width of an A4 page."""
+
+FORMATS = ("pdf", "svg", "png")
+
+
+class Look(NamedTuple):
+    """How one line looks; colour and dashes both differ, so that it also reads in black-and-white print."""
+
+    color: str
+    dashes: Any
+    width: float = 1.5
+
+    def line(self) -> dict[str, Any]:
+        """Keyword arguments of `Axes.plot`."""
+        return {"color": self.color, "linestyle": self.dashes, "linewidth": self.width}
+
+
+OPTIMUM = Look(BLACK, "-", 2.8)
+BASELINE = Look(GREY, (0, (1.0, 1.2)), 1.8)
+LOOKS = (
+    Look(VERMILLION, (0, (5.0, 1.6))),
+    Look(BLUE, (0, (6.0, 1.5, 1.2, 1.5))),
+    Look(GREEN, (0, (2.6, 1.2))),
+    Look(PURPLE, (0, (6.0, 1.5, 1.2, 1.5, 1.2, 1.5))),
+    Look(ORANGE, (0, (9.0, 2.0))),
+    Look(SKY, (0, (3.5, 1.2, 1.2, 1.2))),
+)
+"""Looks of the families, in the order of their appearance; they repeat after six."""
+
+
+@contextlib.contextmanager
+def styled() -> Iterator[None]:
+    """The house settings, for as long as the block lasts."""
+    with mpl.rc_context(SETTINGS):
+        yield
+
+
+HEIGHTS = {1: 3.2, 2: 4.6}
+"""Height of a figure in inches, by its number of panels."""
+
+
+def panels(count: int = 1) -> tuple[Axes, ...]:
+    """New Axes, one below the other over one time axis, in a figure without a window: for programs that write files.
+
+    `save` writes the figure; nothing needs closing. For a figure on screen, leave `ax` of the drawing functions alone.
+
+    Args:
+        count: 1 or 2 panels; of two, the upper one is the larger.
+
+    Raises:
+        InputError: another number.
+    """
+    if count not in HEIGHTS:
+        raise InputError(f"count is {count}; a figure of this library has one or two panels.")
+    with styled():
+        return stack(Figure(figsize=(WIDTH, HEIGHTS[count])), count)
+
+
+def stack(figure: Figure, count: int) -> tuple[Axes, ...]:
+    """Panels one below the other that share the horizontal axis."""
+    grid = figure.subplots(count, 1, sharex=True, squeeze=False, gridspec_kw={"height_ratios": [1.4, 1.0][:count]})
+    return tuple(grid[:, 0])
+
+
+def new_figure(height: float, width: float = WIDTH) -> Figure:
+    """A figure of Matplotlib's current backend, which shows it: in a window, or in a notebook."""
+    return plt.figure(figsize=(width, height))
+
+
+def panel(ax: Axes | None, *, height: float = HEIGHTS[1], width: float = WIDTH) -> Axes:
+    """The caller's Axes, or a new one."""
+    return stack(new_figure(height, width), 1)[0] if ax is None else ax
+
+
+def figure_of(ax: Axes) -> Figure | SubFigure:
+    """The figure that an Axes belongs to."""
+    figure = ax.get_figure()
+    if figure is None:
+        raise InputError("these Axes have been removed from their figure; draw on Axes that belong to one.")
+    return figure
+
+
+def legend_above(ax: Axes, handles: Sequence[Any] | None = None, *, columns: int = 3) -> None:
+    """A legend above the panel and the names of marked times, where it covers no data."""
+    shown = ax.get_legend_handles_labels()[0] if handles is None else list(handles)
+    if shown:
+        place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0.0, 1.0), "borderaxespad": 1.6}
+        ax.legend(handles=shown, ncols=min(columns, len(shown)), columnspacing=1.4, **place)
+
+
+def mark_times(axes: Iterable[Axes], marks: dict[str, float]) -> None:
+    """Thin vertical lines at named times, with the names above the first panel."""
+    for index, ax in enumerate(axes):
+        for name, time in marks.items():
+            ax.axvline(time, color=GREY, linewidth=0.8, linestyle=(0, (4.0, 2.0)), zorder=1.0)
+            if index == 0:
+                where = {"xy": (time, 1.0), "xycoords": ax.get_xaxis_transform(), "xytext": (0.0, 2.0)}
+                ax.annotate(f"${name}$", **where, textcoords="offset points", ha="center", va="bottom", color="#555555")
+
+
+def show_distance(ax: Axes, values: np.ndarray) -> None:
+    """A logarithmic axis of distances. Zero (reached exactly) has no logarithm: the line is cut off there.
+
+    Raises:
+        InputError: if every distance is zero, so that nothing can be drawn.
+    """
+    positive = values[values > 0.0]
+    if positive.size == 0:
+        raise InputError("every distance is exactly zero: there is nothing to draw on a logarithmic axis.")
+    ax.set_yscale("log", nonpositive="mask")
+    ax.set_ylim(0.7 * positive.min(), 1.4 * positive.max())
+
+
+def number(value: float, digits: int = 3) -> str:
+    """A number in mathtext, without the dollar signs, for instance 3.34 × 10⁻⁴."""
+    mantissa, _, exponent = f"{value:.{digits - 1}e}".partition("e")
+    power = int(exponent)
+    return f"{value:.{digits}g}" if -3 < power < 4 else f"{mantissa}\\times 10^{{{power}}}"
+
+
+def handle(look: Look, label: str) -> Line2D:
+    """A legend entry."""
+    return Line2D([], [], label=label, **look.line())
+
+
+def save(figure: Figure | SubFigure | Axes | Sequence[Axes] | np.ndarray, *paths: str | Path) -> tuple[Path, ...]:
+    """Write a figure as PDF or SVG (vector) or PNG, by the names' endings; whole or not at all.
+
+    Each file is written beside its place under another name and then moved there. The same figure gives the same
+    bytes: no date is stored.
+
+    Args:
+        figure: a Matplotlib figure, or Axes of it, as the functions of this room return them.
+        *paths: one file name or several, in existing folders; existing files are replaced.
+
+    Returns:
+        The paths written.
+
+    Raises:
+        InputError: no path, an ending other than pdf, svg or png, or a folder that cannot be written to.
+    """
+    whole = _whole_figure(figure)
+    targets = tuple(Path(path) for path in paths)
+    if not targets:
+        raise InputError('save needs at least one file name, for instance save(figure, "schedule.pdf").')
+    for path in targets:
+        if path.suffix[1:].lower() not in FORMATS:
+            raise InputError(f"cannot write {path}: the name must end in .pdf, .svg (vector graphics) or .png.")
+    with styled():
+        for path in targets:
+            _write(whole, path)
+    return targets
+
+
+def _whole_figure(figure: Figure | SubFigure | Axes | Sequence[Axes] | np.ndarray) -> Figure:
+    part = figure if isinstance(figure, Figure | SubFigure | Axes) else next(iter(figure))
+    owner = figure_of(part) if isinstance(part, Axes) else part
+    return owner if isinstance(owner, Figure) else owner.figure.figure
+
+
+def _write(figure: Figure, path: Path) -> None:
+    kind = path.suffix[1:].lower()
+    undated: dict[str, dict[str, Any]] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}
+    temporary = path.with_name(f".{path.stem}-{secrets.token_hex(4)}{path.suffix}")
+    try:
+        figure.savefig(temporary, format=kind, metadata=undated[kind])
+        temporary.replace(path)
+    except OSError as error:
+        raise InputError(
+            f"cannot write {path}: {error.strerror}. Name a folder that exists and can be written to."
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,66 @@
+"""How far the flow is from the leave-out optimum."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from jaxtyping import Array, Float
+from matplotlib.axes import Axes
+
+from .._core import InputError
+from ..flow import Trajectory
+from ._paths import Result, check_trajectories, distances, drawn_from, flows, looks
+from ._style import legend_above, mark_times, panel, show_distance, styled
+
+POINTS = 400
+
+
+def distance(
+    result: Result | Mapping[str, Trajectory],
+    *,
+    target: Float[Array, " d"] | Float[np.ndarray, " d"] | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw ‖θ(t) − θ*_{-D}‖₂ on a logarithmic axis, one line per schedule.
+
+    Args:
+        result: of `epsflow.compare_schedules` or `epsflow.optimal_schedule` (the flows are then computed here, at 400
+            times from 0 to T, and only the first is drawn before s, where all agree); or trajectories of
+            `epsflow.gradient_flow` by name.
+        target: the point that distances are measured to, shape (d,). Default: the result's own target, θ*_{-D};
+            trajectories do not know one, so it must be given with them.
+        ax: where to draw. Default: a new figure.
+
+    Raises:
+        InputError: trajectories without a target or with another number of parameters; nothing to draw.
+        ConvergenceError: a flow did not reach T.
+    """
+    goal = _goal(result, target)
+    paths = result if isinstance(result, Mapping) else flows(result, POINTS)
+    check_trajectories(paths, goal.size)
+    style = looks(result)
+    with styled():
+        drawn = panel(ax)
+        lengths = [distances(np.asarray(path.thetas), goal) for path in paths.values()]
+        for order, ((name, path), values) in enumerate(zip(paths.items(), lengths, strict=True)):
+            ts = np.asarray(path.ts)
+            own = ts >= drawn_from(result, order)
+            drawn.plot(ts[own], values[own], label=name, zorder=2.0 + 0.1 * order, **style[name].line())
+        show_distance(drawn, np.concatenate(lengths))
+        ends = np.array([[path.ts[0], path.ts[-1]] for path in paths.values()])
+        drawn.set_xlim(ends[:, 0].min(), ends[:, 1].max())
+        drawn.set_xlabel("flow time $t$")
+        drawn.set_ylabel("$\\|\\theta(t)-\\theta^*_{-D}\\|$  (units of $\\theta$)")
+        if not isinstance(result, Mapping):
+            mark_times([drawn], {"s": result.task.s, "T": result.task.T})
+        legend_above(drawn)
+    return drawn
+
+
+def _goal(result: Result | Mapping[str, Trajectory], target: Array | np.ndarray | None) -> np.ndarray:
+    if target is not None:
+        return np.asarray(target, dtype=np.float64)
+    if isinstance(result, Mapping):
+        raise InputError(
+            "trajectories do not know their target: pass target=epsflow.equilibrium(problem, eps=0.0).theta."
+        )
+    return np.asarray(result.task.target)
