@@ -221,7 +221,7 @@ def test_problems_that_are_none(make, message):
         ((np.array([0.0, np.nan, 0.0]), 1.0), r"theta\[1\] is nan"),
         ((np.ones(3), np.nan), "eps must be one finite number or 2 of them"),
         ((np.ones(3), np.ones(3)), "eps must be one finite number or 2 of them"),
-        ((np.ones(3), "much"), "much"),
+        ((np.ones(3), "much"), "eps holds .* values; numbers are needed"),
     ],
 )
 def test_bad_points_and_weights(arguments, message):

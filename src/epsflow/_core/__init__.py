@@ -4,6 +4,7 @@ Start in `_errors.py` (how the library refuses) and `_linalg.py` (how linear flo
 """
 
 from ._checks import (
+    as_float64 as as_float64,
     as_index_array as as_index_array,
     as_matrix as as_matrix,
     as_scalar as as_scalar,

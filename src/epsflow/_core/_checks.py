@@ -21,7 +21,12 @@ def require_x64() -> None:
         )
 
 
-def _as_float64(value: object, name: str) -> np.ndarray:
+def as_float64(value: object, name: str) -> np.ndarray:
+    """Numbers of any shape as a float64 array.
+
+    Raises:
+        InputError: a floating type narrower than 64 bits, or no numbers at all.
+    """
     require_x64()
     # Only a *floating* narrow dtype has lost digits already; integers and Python lists convert exactly.
     try:
@@ -40,7 +45,7 @@ def _as_float64(value: object, name: str) -> np.ndarray:
 
 def as_scalar(value: object, name: str) -> float:
     """A finite Python float, or an `InputError` that names it."""
-    array = _as_float64(value, name)
+    array = as_float64(value, name)
     if array.ndim != 0:
         raise InputError(f"{name} must be one number; got an array of shape {array.shape}.")
     if not np.isfinite(array):
@@ -54,7 +59,7 @@ def as_vector(value: object, name: str, size: int) -> Float[Array, " size"]:
     Raises:
         InputError: wrong length, narrow dtype, or NaN/inf (the first such entry is named).
     """
-    array = _as_float64(value, name)
+    array = as_float64(value, name)
     if array.shape != (size,):
         raise InputError(
             f"{name} has shape {array.shape}; this problem needs a vector of length {size}, shape ({size},)."
@@ -67,7 +72,7 @@ def as_vector(value: object, name: str, size: int) -> Float[Array, " size"]:
 
 def as_matrix(value: object, name: str, columns: int) -> Float[Array, "rows columns"]:
     """A finite float64 matrix with the given number of columns, or an `InputError` that names it."""
-    array = _as_float64(value, name)
+    array = as_float64(value, name)
     if array.ndim != 2 or array.shape[1] != columns:
         raise InputError(f"{name} has shape {array.shape}; a matrix with {columns} columns is needed.")
     bad = np.argwhere(~np.isfinite(array))

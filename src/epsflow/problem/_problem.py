@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from .._core import InputError, as_index_array, as_scalar, as_vector, require_x64
+from .._core import InputError, as_float64, as_index_array, as_scalar, as_vector, require_x64
 from ._dataset import Dataset
 from ._losses import AbstractLoss, SquaredLoss
 from ._models import AbstractModel, LinearModel
@@ -159,7 +159,7 @@ class Problem:
 
     def weights(self, eps: object, name: str = "eps") -> Float[Array, "*m"]:
         """ε as one finite float64 number, or as one per deleted point."""
-        array = np.asarray(eps, dtype=np.float64)
+        array = as_float64(eps, name)
         if (array.ndim and array.shape != self.delete.shape) or not np.isfinite(array).all():
             raise InputError(f"{name} must be one finite number or {self.delete.size} of them; got {eps}.")
         return jnp.asarray(array)

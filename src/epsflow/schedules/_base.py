@@ -99,7 +99,10 @@ class AbstractAnalytic(AbstractSchedule):
 def as_float64(value: object) -> Array:
     """Field converter: anything numeric (tracers included) to a float64 JAX array."""
     require_x64()
-    return jnp.asarray(value, dtype=jnp.float64)
+    try:
+        return jnp.asarray(value, dtype=jnp.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"a schedule is made of numbers; got {value!r}.") from error
 
 
 def known(*values: Array) -> np.ndarray | None:
