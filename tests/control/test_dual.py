@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-import reference
 
+import reference
 from epsflow.control import make_task
 from epsflow.control._dual import ExponentialSum, certify_signs, dual_bound, maximise_dual, resolving_grid
 from epsflow.control._polish import polish

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-import reference
 
+import reference
 from epsflow.control import make_task
 from epsflow.control._polish import polish
 from epsflow.control._propagators import control_of
@@ -28,7 +28,12 @@ def system_of(task):
 
 @pytest.mark.parametrize(
     "start",
-    [Step(0.0), Constant(1.0), BangBang(0.0, [0.1, 0.2, 0.3, 1.9], 2.0), PiecewiseConstant([0.0, 1.0, 2.0], [0.7, 0.1])],
+    [
+        Step(0.0),
+        Constant(1.0),
+        BangBang(0.0, [0.1, 0.2, 0.3, 1.9], 2.0),
+        PiecewiseConstant([0.0, 1.0, 2.0], [0.7, 0.1]),
+    ],
     ids=["low", "high", "five arcs", "interior"],
 )
 def test_reference_switch_from_any_start(row_one, zero, start):
@@ -88,7 +93,9 @@ def test_one_weight_per_point_is_stationary_in_every_switch():
 def test_one_shared_weight_for_two_points():
     task = random_task(9, d=3, delete=2)
     found = polish(task, Constant(0.0))
-    best = reference.bang_bang_optimum(system_of(task), np.asarray(task.theta0), task.s, task.T, max_switches=2, grid=6, starts=1)
+    best = reference.bang_bang_optimum(
+        system_of(task), np.asarray(task.theta0), task.s, task.T, max_switches=2, grid=6, starts=1
+    )
     assert found.cost == pytest.approx(best.cost, rel=1e-9)
 
 

@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import reference
 
+import reference
 from epsflow.control._pontryagin import extremal
 from epsflow.problem import Dataset, LinearModel, LogisticLoss, Problem, linear_regression
 from epsflow.schedules import BangBang, LinearDecay, PiecewiseConstant, Step

@@ -142,7 +142,7 @@ def test_every_point_inside_is_a_member(family, s, length, data):
 
 @each_family
 def test_the_box_is_not_too_small(family):
-    """It reaches from the baseline 1_[0, s] (up to the fastest decay) to keeping the point for at least half the time."""
+    """From the baseline 1_[0, s] (up to the fastest decay) to keeping the point for at least half the time."""
     space = family.search_space(S, T)
     times = np.linspace(0.0, 6.0, 60001)
     corners = [space.build(jnp.array(c)) for c in itertools.product(*zip(space.lower, space.upper, strict=True))]

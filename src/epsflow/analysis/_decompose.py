@@ -1,7 +1,7 @@
 """`decompose`: what separates retraining without the deleted points from the influence estimate, gap by gap."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import equinox as eqx
 import jax
@@ -56,6 +56,8 @@ class Decomposition(eqx.Module):
         name: of the data set and the model.
     """
 
+    stage_names: ClassVar[tuple[str, ...]] = STAGES
+    gap_names: ClassVar[tuple[str, ...]] = GAPS
     thetas: Float[Array, "6 q d"]
     theta_s: Float[Array, " d"]
     outputs: Float[Array, "6 q n *k"]
@@ -90,7 +92,7 @@ class Decomposition(eqx.Module):
         return values[space]
 
     def gaps(self, space: Space = "parameters") -> Array:
-        """Signed differences of consecutive stages, in the order of `GAPS`, shape (5, q, …)."""
+        """Signed differences of consecutive stages, in the order of `gap_names`, shape (5, q, …)."""
         values = self.stages(space)
         return values[:-1] - values[1:]
 

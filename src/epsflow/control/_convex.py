@@ -1,13 +1,14 @@
 """Lower bounds where the residual of the deleted point can change its sign (linear regression, one point).
 
-Time is cut into windows on which e keeps one sign, or is small: |e| ≤ η. On the latter, w = ue is relaxed to the hull of
-{w between ae and be, |e| ≤ η}: with m = (a + b)/2 it satisfies |w − me| ≤ κ = (b − a)η/2. Both kinds keep the problem
-convex, and its dual in continuous time is that of `_dual` with α = m and a loss κ∫|xᵀp| on the small windows.
-Branch and bound on when e changes sign: see `docs/theory-control.md`.
+Time is cut into windows on which e keeps one sign, or is small: |e| ≤ η. On the latter, {w between ae and be} is relaxed
+to |w − me| ≤ κ, with m = (a + b)/2 and κ = (b − a)η/2. Both kinds keep the problem convex, and its dual in continuous
+time is that of `_dual` with α = m and a loss κ∫|xᵀp| on the small windows. Branch and bound on the time at which e first
+changes its sign: see `docs/theory-control.md`.
 """
 
 import heapq
 import itertools
+import time
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,19 +17,20 @@ from jaxtyping import Float
 from scipy.optimize import minimize
 
 from .._core import InputError
-from ._dual import ExponentialSum, resolving_grid
+from ._dual import MAX_ARCS, ExponentialSum, certify_control, resolving_grid
 from ._propagators import LinearControl, Spectrum, control_of, coordinates, decay_integral, retreat
 from ._task import ControlTask
 
-MAX_TRACE = 400
-"""Steps in which the tail of a node is searched for the first possible change of sign."""
+FIRST_WINDOWS, MAX_STEPS, MAX_ITERATIONS = 8, 150, 60
+SHORTEST = 1e-4
+MULTIPLIERS = (1.0, 0.5, 2.0, 4.0, 16.0, 64.0, 0.0)
 
 
 class Window(NamedTuple):
-    """What is assumed about e on (start, end).
+    """What is assumed about e between two times.
 
     Attributes:
-        start, end: times.
+        start, end: the times.
         sign: σ with σe ≥ 0, or 0 where only |e| ≤ slack is assumed.
         slack: η.
     """
@@ -40,7 +42,14 @@ class Window(NamedTuple):
 
 
 class Leg(NamedTuple):
-    """One arc of a backward path: spectrum, Vᵀp at its (later) end, its duration, and the drift that pairs with p."""
+    """One arc of a backward path.
+
+    Attributes:
+        spectrum: H_α.
+        costate: Vᵀp at its later end, shape (d,).
+        duration: its length.
+        drift: what pairs with p: Vᵀ(f + αrx), less κ sign(xᵀp) Vᵀx on small windows, shape (d,).
+    """
 
     spectrum: Spectrum
     costate: Float[np.ndarray, " d"]
@@ -49,18 +58,17 @@ class Leg(NamedTuple):
 
 
 class Node(NamedTuple):
-    """A set of controls: those whose residual respects the windows, and has `sign` where they end.
+    """The controls under which e first changes its sign between two times, or never (left = right = T).
 
     Attributes:
-        windows: from s on, without gaps; those of a complete node end at T.
-        sign: of e at the end of the last one.
-        complete: nothing is left open.
-        pi: the best π known for it.
+        left, right: the times.
+        returns: whether e might change its sign once more.
+        pi: the best π known for them.
     """
 
-    windows: tuple[Window, ...]
-    sign: int
-    complete: bool
+    left: float
+    right: float
+    returns: bool
     pi: Float[np.ndarray, " d"]
 
 
@@ -80,16 +88,22 @@ class MixedBound:
 
 
 def mixed_bound(
-    task: ControlTask, cost: float, pi: np.ndarray, *, tolerance: float = 1e-6, max_nodes: int = 400
+    task: ControlTask,
+    cost: float,
+    pi: np.ndarray,
+    *,
+    tolerance: float = 1e-6,
+    max_nodes: int = 400,
+    max_seconds: float = 30.0,
 ) -> MixedBound:
-    """Prove that no schedule costs less than (1 − tolerance)·cost, or as much of it as `max_nodes` allow.
+    """Prove that no schedule costs less than (1 − tolerance)·cost, or as much of it as the budget allows.
 
     Args:
         task: the question; linear regression with one deleted point, whatever its residual does.
         cost: 𝓔 of the best schedule known; only what could be cheaper is examined.
         pi: θ(T) − target of that schedule, shape (d,).
         tolerance: relative gap at which to stop.
-        max_nodes: budget.
+        max_nodes, max_seconds: the budget; what is proved when it is spent remains a bound.
 
     Raises:
         InputError: not linear regression, or several deleted points.
@@ -100,104 +114,199 @@ def mixed_bound(
             f"branching on the sign of a residual is for one deleted point; this problem deletes {control.points}. "
             "With settled signs, `dual_bound` serves any number."
         )
-    return branch(control, cost, np.asarray(pi) @ control.basis, tolerance, max_nodes)
+    return branch(control, cost, np.asarray(pi) @ control.basis, tolerance, (max_nodes, max_seconds))
 
 
-def branch(control: LinearControl, cost: float, pi: np.ndarray, tolerance: float, max_nodes: int) -> MixedBound:
+def branch(
+    control: LinearControl, cost: float, pi: np.ndarray, tolerance: float, budget: tuple[int, float]
+) -> MixedBound:
     """`mixed_bound` in the eigenbasis: best-first search."""
-    goal, limits, order = (1.0 - tolerance) * cost, _Limits.of(control), itertools.count()
-    residual = float(control.residual(control.start)[0])
-    root = Node((), -1 if residual < 0.0 else 1, False, pi)
-    queue = [(0.0, next(order), root)]
-    nodes = 0
-    while queue and queue[0][0] < goal and nodes < max_nodes:
-        least, _, node = heapq.heappop(queue)
-        for child in _split(node, control) if node.complete else _expand(node, control, limits):
+    goal, order, nodes = (1.0 - tolerance) * cost, itertools.count(), 0
+    signs, problem = certify_control(control), _Crossing.of(control)
+    edges = np.linspace(signs.until, control.T, FIRST_WINDOWS + 1 if not signs.settled else 1)
+    pairs = [(control.T, control.T), *itertools.pairwise(edges.tolist())]
+    todo = [Node(left, right, True, pi) for left, right in pairs]
+    queue: list[tuple[float, int, Node]] = []
+    parent_bound, deadline = 0.0, time.monotonic() + budget[1]
+    while True:
+        for node in todo:
+            bound, best = problem.bound(node, goal)
+            heapq.heappush(queue, (max(bound, parent_bound), next(order), best))
             nodes += 1
-            bound, best_pi = _bound(child, control, limits, goal)
-            heapq.heappush(queue, (max(bound, least), next(order), child._replace(pi=best_pi)))
-    value = min(queue[0][0], cost) if queue else cost
-    return MixedBound(value, value >= goal, nodes)
+        parent_bound, _, node = heapq.heappop(queue)
+        spent = nodes >= budget[0] or time.monotonic() > deadline
+        if parent_bound >= goal or spent or node.right - node.left <= 1e-12 * control.length:
+            return MixedBound(min(parent_bound, cost), parent_bound >= goal, nodes)
+        middle = 0.5 * (node.left + node.right)
+        todo = [node._replace(right=middle), node._replace(left=middle)]
 
 
-# ---- nodes ------------------------------------------------------------------------------------------------------
+# ---- one node ---------------------------------------------------------------------------------------------------
 
 
-class _Limits(NamedTuple):
-    """What holds for every admissible control: ‖δ‖ ≤ radius, ‖dδ/dt‖ ≤ speed, |e| ≤ residual, |de/dt| ≤ slope."""
+class _Crossing(NamedTuple):
+    """The control problem with what holds for every admissible control.
 
-    radius: float
-    speed: float
+    Attributes:
+        control: the problem.
+        sign: σ of e(s).
+        residual, speed: |e| ≤ residual and ‖dδ/dt‖ ≤ speed on [s, T].
+    """
+
+    control: LinearControl
+    sign: int
     residual: float
-    slope: float
+    speed: float
 
     @staticmethod
-    def of(control: LinearControl) -> "_Limits":
+    def of(control: LinearControl) -> "_Crossing":
         low, high = control.bounds
         most, length = max(abs(low), abs(high)), control.length
-        x, r, f = (float(np.linalg.norm(v)) for v in (control.rows[0], control.residuals, control.drift))
-        start = float(np.linalg.norm(control.start))
+        x, r, f, start = (
+            float(np.linalg.norm(v)) for v in (control.rows[0], control.residuals, control.drift, control.start)
+        )
         if low >= 0.0:  # d½‖δ‖²/dt ≤ ‖f‖‖δ‖ − u(e² + re) ≤ ‖f‖‖δ‖ + u r²/4
             radius = np.sqrt(start**2 + 0.5 * high * r**2 * length) + f * length
-        else:  # Gronwall
+        else:  # Gronwall's inequality
             radius = (start + length * (f + most * x * r)) * np.exp(most * x**2 * length)
-        residual = x * radius + r
-        speed = float(control.rates[-1]) * radius + f + most * x * residual
-        return _Limits(float(radius), float(speed), float(residual), float(x * speed))
+        residual = float(x * radius + r)
+        speed = float(control.rates[-1] * radius + f + most * x * residual)
+        return _Crossing(control, -1 if control.residual(control.start)[0] < 0.0 else 1, residual, speed)
+
+    def bound(self, node: Node, goal: float) -> tuple[float, Node]:
+        """A lower bound on the cost of the node's controls, and the node with what was learnt."""
+        if node.returns and node.left < self.control.T:
+            node = node._replace(returns=not self.crosses_once(node))
+            if node.returns:  # nothing is known of e after its first change: halve the window first
+                return 0.0, node
+        windows, control = self.windows(node), self.control
+        scale = max(goal, np.finfo(np.float64).tiny)
+        best, best_pi = 0.0, node.pi
+
+        def negative(pi: np.ndarray) -> tuple[float, np.ndarray]:
+            nonlocal best, best_pi
+            value, gradient = relaxed_dual(control, pi, windows)
+            if value > best:
+                best, best_pi = value, pi.copy()
+            return -value / scale, -gradient / scale
+
+        def stop(_: np.ndarray) -> None:
+            if best >= goal:
+                raise StopIteration
+
+        if -negative(node.pi)[0] * scale < goal:
+            options = {"maxiter": MAX_ITERATIONS, "ftol": 1e-12, "gtol": 1e-12}
+            minimize(negative, node.pi, jac=True, method="L-BFGS-B", callback=stop, options=options)
+        return best, node._replace(pi=best_pi)
+
+    def windows(self, node: Node, until: float = np.inf) -> list[Window]:
+        """What is assumed of e, up to a time."""
+        s, end = self.control.s, min(until, self.control.T)
+        parts = [
+            Window(s, min(node.left, end), self.sign),
+            Window(node.left, min(node.right, end), 0, self.slack(node)),
+            Window(node.right, end, -self.sign),
+        ]
+        return [part for part in parts if part.end > part.start]
+
+    def slack(self, node: Node) -> float:
+        """η: e vanishes somewhere in a window of length h, so |e| ≤ h max|xᵀ(f − Λδ)| e^{‖x‖² max|u| h} there."""
+        control, length = self.control, node.right - node.left
+        if length == 0.0:
+            return 0.0
+        pull, before = control.rates * control.rows[0], [Window(control.s, node.left, self.sign)]
+        before = before if node.left > control.s else []
+        push = float(control.rows[0] @ control.drift)
+        steepest = max(push - least(control, pull, before), -push - least(control, -pull, before))
+        steepest += length * float(np.linalg.norm(pull)) * self.speed
+        growth = np.exp(float(control.rows[0] @ control.rows[0]) * max(map(abs, control.bounds)) * length)
+        return min(length * steepest * float(growth), self.residual)
+
+    def crosses_once(self, node: Node) -> bool:
+        """Can e change its sign back? Not where de/dt has one sign whenever e = 0, at every time from `left` to T.
+
+        At e = 0, −σ de/dt = σxᵀΛδ − σxᵀf whatever u is. Adding −νσe, which vanishes there, is free. Each evaluation
+        holds for as long as the functional cannot have moved to zero.
+        """
+        control, t, best = self.control, node.left, MULTIPLIERS[0]
+        rates, x = control.rates, control.rows[0]
+        typical = float(x @ (rates * x) / (x @ x))
+        for _ in range(MAX_STEPS):
+            windows = self.windows(node, t)
+            margin, functional = -np.inf, x
+            for multiple in (best, *MULTIPLIERS):
+                nu = multiple * typical
+                c = self.sign * (rates - nu) * x
+                offset = self.sign * (nu * float(control.residuals[0]) - float(x @ control.drift))
+                relative = (least(control, c, windows) + offset) / max(float(np.linalg.norm(c)), 1e-300)
+                if relative > margin:
+                    margin, functional, best = relative, c / max(float(np.linalg.norm(c)), 1e-300), multiple
+                if margin > 0.05 * self.speed * control.length:
+                    break
+            step = self.holds_for(functional, margin, windows) if margin > 0.0 else 0.0
+            if step <= SHORTEST * control.length:
+                return False
+            t += step
+            if t >= control.T:
+                return True
+        return False
+
+    def holds_for(self, c: Float[np.ndarray, " d"], margin: float, windows: list[Window]) -> float:
+        """How long cᵀδ + offset = margin stays positive: margin − A h − ½K h², A ≥ −d(cᵀδ)/dt now, K ≥ its change."""
+        control, most = self.control, max(map(abs, self.control.bounds))
+        rates, x, r = control.rates, control.rows[0], float(control.residuals[0])
+        largest = min(self.residual, max(abs(least(control, x, windows) - r), abs(least(control, -x, windows) + r)))
+        force = most * abs(float(c @ x)) * largest
+        fall = max(0.0, -least(control, -rates * c, windows) - float(c @ control.drift) + force)
+        bend = (float(np.linalg.norm(rates * c)) + most * abs(float(c @ x)) * float(np.linalg.norm(x))) * self.speed
+        return float(2.0 * margin / (fall + np.sqrt(fall**2 + 2.0 * bend * margin)))
 
 
-def _expand(node: Node, control: LinearControl, limits: _Limits) -> list[Node]:
-    """Either e keeps its sign from here to T, or it first changes it within one of two windows."""
-    start = node.windows[-1].end if node.windows else control.s
-    keeps = Window(start, control.T, node.sign)
-    children = [Node((*node.windows, keeps), node.sign, True, node.pi)]
-    first = _first_change(node, control, limits)
-    if first >= control.T:
-        return children
-    middle = 0.5 * (first + control.T)
-    for left, right in ((first, middle), (middle, control.T)):
-        children += _changing(node, control, limits, start, left, right)
-    return children
+# ---- the relaxed problem ----------------------------------------------------------------------------------------
 
 
-def _changing(
-    node: Node, control: LinearControl, limits: _Limits, start: float, left: float, right: float
-) -> list[Node]:
-    """The controls under which e first changes its sign, after `start`, within [left, right]."""
-    before = (*node.windows, *([Window(start, left, node.sign)] if left > start else []))
-    length = right - left
-    slope = _steepest(control, limits, before, length)
-    small = Window(left, right, 0, min(length * slope, limits.residual))
-    windows = (*before, small)
-    # At e = 0 the slope does not depend on u: where it has one sign, e crosses once and in that direction.
-    toward = _least(control, -node.sign * control.rates * -control.rows[0], before) + node.sign * -1.0 * float(
-        control.rows[0] @ control.drift
-    )
-    once = toward > length * float(np.linalg.norm(control.rates * control.rows[0])) * limits.speed
-    done = right >= control.T
-    signs = (-node.sign,) if once or done else (-node.sign, node.sign)
-    return [Node(windows, sign, done, node.pi) for sign in signs]
+def relaxed_dual(
+    control: LinearControl, pi: np.ndarray, windows: list[Window]
+) -> tuple[float, Float[np.ndarray, " d"]]:
+    """D(π) over all controls that respect the windows, and its gradient."""
+    legs = _path(control, pi, windows)
+    delta = control.start
+    for leg in reversed(legs):
+        shifted = leg.spectrum._replace(drift=leg.drift)
+        delta = coordinates(shifted, delta @ leg.spectrum.vectors, np.array([leg.duration]))[0] @ leg.spectrum.vectors.T
+    return float(pi @ delta) - 0.5 * float(pi @ pi), delta - pi
 
 
-def _split(node: Node, control: LinearControl) -> list[Node]:
-    """Halve the longest of the windows on which e is only known to be small; its slack is halved as well."""
-    index = max(
-        (k for k, window in enumerate(node.windows) if window.sign == 0),
-        key=lambda k: node.windows[k].end - node.windows[k].start,
-        default=None,
-    )
-    if index is None:
-        return []
-    window = node.windows[index]
-    middle = 0.5 * (window.start + window.end)
-    children = []
-    for left, right in ((window.start, middle), (middle, window.end)):
-        # Before the half that holds the crossing e has the old sign, after it the new one.
-        old = _sign_before(node, index)
-        new = _sign_after(node, index)
-        pieces = [Window(window.start, left, old)] if left > window.start else []
-        pieces.append(Window(left, right, 0, 0.5 * window.slack))
-        pieces += [Window(right, window.end, new)] if right < window.end else []
-        windows = (*node.windows[:index], *pieces, *node.windows[index + 1 :])
-        children.append(Node(windows, node.sign, True, node.pi))
-    return children
+def least(control: LinearControl, functional: np.ndarray, windows: list[Window]) -> float:
+    """A lower bound on cᵀδ at the end of the windows, over all controls that respect them."""
+    legs, total, p = _path(control, functional, windows), 0.0, functional
+    for leg in legs:
+        total += float(leg.costate @ (leg.drift * decay_integral(leg.spectrum.rates, np.array(leg.duration))))
+        p = retreat(leg.spectrum, p, leg.duration)
+    return total + float(p @ control.start)
+
+
+def _path(control: LinearControl, end: np.ndarray, windows: list[Window]) -> list[Leg]:
+    """The backward path from p = `end`, through the windows, cut where xᵀp changes sign."""
+    low, high = control.bounds
+    legs: list[Leg] = []
+    p, side = end, -1 if control.rows[0] @ end < 0.0 else 1
+    for window in reversed(windows):
+        left = window.end - window.start
+        while left > 0.0:
+            level = (high if window.sign * side > 0 else low) if window.sign else 0.5 * (low + high)
+            spectrum = control.spectrum(level)
+            costate = p @ spectrum.vectors
+            crossings = ExponentialSum(spectrum.rows[0] * costate, spectrum.rates).sign_changes(
+                resolving_grid(spectrum.rates, left), side
+            )
+            duration = float(crossings[0]) if crossings.size else left
+            loss = 0.5 * (high - low) * window.slack * side
+            legs.append(Leg(spectrum, costate, duration, spectrum.drift - loss * spectrum.rows[0]))
+            p, left = retreat(spectrum, p, duration), left - duration
+            if not crossings.size:
+                break
+            side = -side
+            if len(legs) > MAX_ARCS:
+                raise InputError(f"xᵀp changed its sign {MAX_ARCS} times; is the problem scaled sensibly?")
+    return legs

@@ -27,6 +27,8 @@ from ._propagators import LinearControl, Spectrum, control_of, coordinates, deca
 from ._task import ControlTask
 
 MAX_ARCS = 2_000
+NOISE = 1e-13
+"""A sum of exponentials below this fraction of its terms' moduli has no sign: two rotations made its coefficients."""
 
 
 class SweepArc(NamedTuple):
@@ -287,7 +289,7 @@ class ExponentialSum(NamedTuple):
             side: the sign of F just after 0, where F(0) may itself be a zero; 0 to read it off.
         """
         terms = np.exp(-self.rates * grid[:, None]) * self.coefficients
-        values, noise = terms.sum(axis=1), 4.0 * np.finfo(np.float64).eps * np.abs(terms).sum(axis=1)
+        values, noise = terms.sum(axis=1), NOISE * np.abs(terms).sum(axis=1)
         signs = np.where(np.abs(values) > noise, np.sign(values), 0.0)
         signs[0] = side or signs[0]
         known = np.flatnonzero(signs)
@@ -297,16 +299,25 @@ class ExponentialSum(NamedTuple):
         changes: list[float] = []
         for a, b in itertools.pairwise(known.tolist()):
             if signs[a] != signs[b]:
-                changes.append(self._between(grid[a], grid[b]))
+                changes.append(self._between(grid[a], grid[b], int(signs[a])))
             elif signs[a] * slopes[a] < 0.0 < signs[b] * slopes[b]:
                 turn = bracketed_zero(self.slope, grid[a], grid[b])
                 if signs[a] * self(turn) < 0.0:
-                    changes += [self._between(grid[a], turn), self._between(turn, grid[b])]
+                    changes += [
+                        self._between(grid[a], turn, int(signs[a])),
+                        self._between(turn, grid[b], -int(signs[a])),
+                    ]
         return np.array(changes)
 
-    def _between(self, left: float, right: float) -> float:
-        # Where F starts at a zero with its side known, its first value can be noise of the other sign.
-        return left if self(left) * self(right) >= 0.0 else bracketed_zero(self, left, right)
+    def _between(self, left: float, right: float, side: int) -> float:
+        if self(left) * self(right) < 0.0:
+            return bracketed_zero(self, left, right)
+        # F starts at a zero, and its first value is noise; further on, if not too far, it shows the side it is on.
+        for halvings in range(1, 48):
+            inner = left + (right - left) * 0.5**halvings
+            if self(inner) * side > 0.0:
+                return bracketed_zero(self, inner, right)
+        return left
 
 
 def bracketed_zero(function: Callable[[float], float], left: float, right: float) -> float:

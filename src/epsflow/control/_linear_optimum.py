@@ -5,12 +5,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..schedules import AbstractPiecewiseConstant
+from ._convex import MixedBound, branch
 from ._dual import DualBound, SignCertificate, certify_control, evaluate_dual
 from ._exact_unlearning import ExactUnlearning, reach
 from ._polish import Polished, polish_control
 from ._pontryagin import Extremal, linear_extremal
 from ._propagators import LinearControl, arcs_of, control_of
 from ._task import ControlTask
+
+GAP, BUDGET = 1e-6, (400, 30.0)
+"""Relative gap, nodes and seconds of the branching."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +27,8 @@ class LinearOptimum:
         polished: second-order conditions of the bang-bang extremal; of the best one found where `exact` applies.
         exact: the exact-unlearning schedule, if 𝓔 = 0 is reached within T; else None.
         signs: whether the residuals keep their signs, which makes the problem convex.
-        bound: D(π) at the schedule's own π where the signs are settled; else None.
+        bound: D(π) at the schedule's own π where the signs are settled, the bound from branching where they are mixed
+            (one point); else None.
         lower_bound: no admissible schedule (with one weight per point) costs less; 0 where nothing better is proved.
     """
 
@@ -32,13 +37,13 @@ class LinearOptimum:
     polished: Polished
     exact: ExactUnlearning | None
     signs: SignCertificate
-    bound: DualBound | None
+    bound: DualBound | MixedBound | None
     lower_bound: float
 
     @property
     def gap(self) -> float:
-        """𝓔 − lower bound, not below zero (rounding apart, it cannot be)."""
-        return max(self.extremal.cost - self.lower_bound, 0.0)
+        """𝓔 − lower bound ≥ 0."""
+        return self.extremal.cost - self.lower_bound
 
 
 def linear_optimum(
@@ -67,11 +72,15 @@ def linear_optimum(
         knots, levels = arcs_of(schedule, task.s, task.T)
         # Where the points have one weight each, the row that T's own 0 adds is one number for all of them.
         found = linear_extremal(control, knots, levels)
-    bound = None
+    bound, lower = None, 0.0
+    miss = np.asarray(found.theta(task.T) - task.target) @ control.basis
     if signs.settled:
-        miss = np.asarray(found.theta(task.T) - task.target) @ control.basis
         bound = evaluate_dual(control, miss, signs.signs)
-    lower = max(bound.value - bound.rounding, 0.0) if bound is not None else 0.0
+        lower = bound.value - bound.rounding
+    elif control.points == 1 and found.cost > found.cost_error:
+        bound = branch(control, found.cost, miss, GAP, BUDGET)
+        lower = bound.value
+    lower = min(max(lower, 0.0), found.cost)
     return LinearOptimum(schedule, found, best, arrival, signs, bound, lower)
 
 

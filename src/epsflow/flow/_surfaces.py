@@ -109,7 +109,7 @@ def rewind_surface(
     drops, finals = _grid(s, "s"), _grid(np.atleast_1d(T), "T", ascending=True)
     if float(drops.min()) < 0.0:
         raise InputError(f"s contains {float(drops.min()):g}; points cannot be dropped before training starts at 0.")
-    thetas, error, result, method = _solve(problem, Step(drops), theta0, finals, **options)
+    thetas, error, result, method = _solve(problem, jax.vmap(Step)(drops), theta0, finals, **options)
     return RewindSurface(drops, finals, thetas, error, result, method)
 
 

@@ -9,12 +9,11 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from .._core import InputError
-from ..analysis._decompose import GAPS, Decomposition
-from ..analysis._endpoints import Endpoints
+from ..analysis import Decomposition, Endpoints
 from ._style import BLACK, BLUE, GREEN, GREY, ORANGE, SKY, VERMILLION, panel, styled
 
 GAP_LOOKS = ((BLUE, "////"), (SKY, "...."), (GREEN, "\\\\\\\\"), (ORANGE, ""), (VERMILLION, "xxxx"))
-"""Colour and hatch of each gap, in the order of `GAPS`; the hatch tells them apart in black-and-white print."""
+"""Colour and hatch of each gap, in their order; the hatch tells them apart in black-and-white print."""
 
 UNITS = {"outputs": "units of $y$", "losses": "units of the loss", "parameters": "units of $\\theta$"}
 
@@ -30,7 +29,9 @@ def decomposition(
 
     Sizes are root mean squares over the data points and outputs, averaged over the deletions. A thin line through the
     first gap shows the standard deviation over cold starts, where there are several. Gaps between stages that did not
-    all converge are marked by a star. Source: Figure 1 of the notes (error decomposition).
+    all converge are marked by a star. The share of the last two gaps is written beside the bar.
+
+    Source: Figure 1 of the notes (error decomposition).
 
     Args:
         result: of `epsflow.decompose`, or several by name.
@@ -57,15 +58,17 @@ def decomposition(
         heights = sizes * scales
         for index, (color, hatch) in enumerate(GAP_LOOKS):
             left = heights[:, :index].sum(axis=1)
-            style = {"color": color, "hatch": hatch, "edgecolor": "white", "linewidth": 0.8}
+            style = {"color": color, "hatch": hatch, "edgecolor": "white", "linewidth": 0.3}
             drawn.barh(places, heights[:, index], left=left, height=0.62, **style)
         for place, scale, found, height in zip(places, scales[:, 0], results.values(), heights, strict=True):
             _mark_spread(drawn, place, scale, found, height[0], space)
             _mark_flags(drawn, place, height, found)
+            _tell_estimation(drawn, place, height)
         drawn.set_yticks(places, list(results))
         drawn.tick_params(axis="y", length=0)
         drawn.grid(visible=False, axis="y")
-        drawn.set_xlim(0.0, 1.06 * heights.sum(axis=1).max())
+        drawn.set_xlim(0.0, 1.22 * heights.sum(axis=1).max())
+        drawn.set_ylim(-0.7, len(results) - 0.3)
         what = f"share of the summed root mean square gaps in {space}  (%)"
         drawn.set_xlabel(what if kind == "shares" else f"root mean square gap in {space}, stacked  ({UNITS[space]})")
         _explain(drawn, spread=space != "losses" and any(len(found.cold_thetas) > 1 for found in results.values()))
@@ -76,7 +79,7 @@ def _explain(ax: Axes, *, spread: bool) -> None:
     """The legend, above the panel."""
     handles: list[Patch | Line2D] = [
         Patch(facecolor=color, hatch=hatch, edgecolor="white", label=gap)
-        for gap, (color, hatch) in zip(GAPS, GAP_LOOKS, strict=True)
+        for gap, (color, hatch) in zip(Decomposition.gap_names, GAP_LOOKS, strict=True)
     ]
     if spread:
         handles.append(Line2D([], [], color=BLACK, linewidth=1.0, label="± s.d., cold starts"))
@@ -90,6 +93,13 @@ def _mark_spread(ax: Axes, place: float, scale: float, found: Decomposition, hei
         return
     spread = scale * found.cold_sizes("parameters" if space == "parameters" else "outputs").std(axis=0, ddof=1).mean()
     ax.errorbar(height, place, xerr=spread, color=BLACK, capsize=2.5, linewidth=1.0, zorder=4.0)
+
+
+def _tell_estimation(ax: Axes, place: float, heights: np.ndarray) -> None:
+    """How much of the bar the last two gaps are: they are often too thin to be seen."""
+    total = heights.sum()
+    words = f" last two: {100.0 * heights[3:].sum() / total:.2g} %" if total > 0.0 else " no gap"
+    ax.text(total, place, words, va="center", color="#555555", fontsize=8.0)
 
 
 def _mark_flags(ax: Axes, place: float, heights: np.ndarray, found: Decomposition) -> None:
@@ -124,7 +134,7 @@ def endpoints(result: Endpoints, *, ax: Axes | None = None) -> Axes:
         drawn.set_xlim(0.3 * least, 4.0 * most)
         drawn.axvline(1.0, color=GREY, linewidth=1.0, linestyle=(0, (4.0, 2.0)), zorder=1.0)
         place_label = {"xytext": (0.0, 3.0), "textcoords": "offset points", "color": "#555555", "fontsize": 8.0}
-        drawn.annotate("doing nothing", (1.0, 1.0), xycoords=drawn.get_xaxis_transform(), ha="center", **place_label)
+        drawn.annotate("doing nothing", (1.0, 1.0), xycoords=drawn.get_xaxis_transform(), ha="right", **place_label)
         for place, error, good in zip(places, errors, result.converged[1:], strict=True):
             _draw_end(drawn, place, float(error), bool(good), 0.3 * least)
         for place, gradients, products in zip(places, result.gradients[1:], result.products[1:], strict=True):
@@ -143,8 +153,9 @@ def endpoints(result: Endpoints, *, ax: Axes | None = None) -> Axes:
 
 def _draw_end(ax: Axes, place: float, error: float, good: bool, edge: float) -> None:
     if not np.isfinite(error):
+        blank = {"facecolor": "white", "edgecolor": "none", "pad": 1.0}
         words: dict[str, Any] = {"va": "center", "color": "#555555", "fontsize": 8.0, "zorder": 3.0}
-        ax.text(1.15 * edge, place, "no answer (see its note)", backgroundcolor="white", **words)
+        ax.text(1.15 * edge, place, "no answer (see its note)", bbox=blank, **words)
         return
     # An error of zero has no logarithm: it is drawn on the left border.
     shown = {"color": BLUE, "markerfacecolor": BLUE if good else "white", "markersize": 6.0, "clip_on": False}

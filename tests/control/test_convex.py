@@ -1,0 +1,95 @@
+"""Bounds where the residual changes its sign: valid for every control, closed on the reference problem."""
+
+import numpy as np
+import pytest
+
+import reference
+from epsflow.control import make_task
+from epsflow.control._convex import Window, least, mixed_bound, relaxed_dual
+from epsflow.control._dual import certify_signs, dual_bound
+from epsflow.control._linear_optimum import linear_optimum
+from epsflow.control._polish import polish
+from epsflow.control._propagators import control_of
+from epsflow.problem import Dataset, linear_regression
+from epsflow.schedules import Constant
+
+
+def random_task(seed, bounds=(0.0, 1.0)):
+    rng = np.random.default_rng(seed)
+    problem = linear_regression(Dataset(rng.standard_normal((5, 2)), 3.0 * rng.standard_normal(5)), delete=[0])
+    return make_task(problem, 3.0 * rng.standard_normal(2), 0.2, 2.0, bounds)
+
+
+MIXED = [seed for seed in range(24) if not certify_signs(random_task(seed)).settled][:4]
+
+
+def best_of(task):
+    found = min((polish(task, Constant(level)) for level in task.bounds), key=lambda run: run.cost)
+    return found.cost, np.asarray(found.extremal.theta(task.T) - task.target)
+
+
+def test_reference_problem_is_globally_optimal(row_one, zero):
+    found = linear_optimum(make_task(row_one, zero, 0.0, 2.0))
+    assert not found.signs.settled
+    assert found.bound.closed
+    assert 0.0 <= found.gap <= 1e-6 * found.extremal.cost
+    assert found.lower_bound <= 1.06312561447804595
+
+
+@pytest.mark.parametrize("seed", MIXED)
+def test_bound_is_below_brute_force_and_close(seed):
+    task = random_task(seed)
+    system = reference.split_system(task.problem.data.x, task.problem.data.y, [0])
+    search = {"max_switches": 2, "grid": 8, "starts": 1}
+    brute = reference.bang_bang_optimum(system, np.asarray(task.theta0), task.s, task.T, **search).cost
+    cost, pi = best_of(task)
+    bound = mixed_bound(task, cost, pi, max_seconds=5.0)
+    assert bound.value <= brute * (1 + 1e-9)
+    assert bound.closed
+    # A schedule that is not the best cannot be certified.
+    refuted = mixed_bound(task, 1.3 * cost, pi, max_nodes=30, max_seconds=5.0)
+    assert not refuted.closed
+    assert refuted.value <= cost * (1 + 1e-9)
+
+
+def test_settled_signs_need_one_node(rng):
+    task = next(task for task in map(random_task, range(24)) if certify_signs(task).settled)
+    cost, pi = best_of(task)
+    bound = mixed_bound(task, cost, pi)
+    assert bound.closed
+    assert bound.nodes == 1
+    # One window with one sign is the dual of the settled case.
+    control, elsewhere = control_of(task), rng.standard_normal(2)
+    sign = int(certify_signs(task).signs[0])
+    value, gradient = relaxed_dual(control, elsewhere @ control.basis, [Window(task.s, task.T, sign)])
+    expected = dual_bound(task, elsewhere)
+    assert value == pytest.approx(expected.value, rel=1e-12)
+    np.testing.assert_allclose(control.basis @ gradient, expected.gradient, atol=1e-12)
+
+
+@pytest.mark.parametrize("bounds", [(0.0, 1.0), (-0.5, 1.5)])
+def test_least_value_holds_for_every_control_that_respects_the_windows(bounds, rng):
+    task = random_task(MIXED[0], bounds)
+    control, system = control_of(task), reference.split_system(task.problem.data.x, task.problem.data.y, [0])
+    sign = -1 if control.residual(control.start)[0] < 0.0 else 1
+    until = certify_signs(task).until
+    slack = 0.5
+    windows = [Window(task.s, until, sign), Window(until, until + 0.1, 0, slack)]
+    functional = rng.standard_normal(2)
+    bound = least(control, functional @ control.basis, windows)
+    respected = 0
+    for _ in range(60):
+        ts = np.unique(np.r_[np.linspace(task.s, until, 4), np.linspace(until, until + 0.1, 3)])
+        levels = rng.choice(bounds, len(ts) - 1)
+        path = reference.propagate(system, np.asarray(task.theta_s), ts, levels)
+        residuals = np.abs(path @ system.x[0] - system.y[0])[ts >= until]
+        if residuals.max() < 0.8 * slack:  # |e| ≤ slack between the knots as well
+            respected += 1
+            assert functional @ (path[-1] - np.asarray(task.target)) >= bound - 1e-12
+    assert respected > 5
+
+
+def test_refuses_several_points(rng):
+    problem = linear_regression(Dataset(rng.standard_normal((6, 2)), rng.standard_normal(6)), delete=[0, 1])
+    with pytest.raises(ValueError, match="one deleted point"):
+        mixed_bound(make_task(problem, np.zeros(2), 0.0, 1.0), 1.0, np.ones(2))
