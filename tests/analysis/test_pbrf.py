@@ -173,7 +173,6 @@ def test_its_linearisation_is_its_derivative_in_the_weight(network, theta_s, res
 
 @pytest.mark.slow  # another program to compile
 # JAX 0.10 deprecates one_hot of float labels, which is how SoftmaxCrossEntropy reads them.
-@pytest.mark.filterwarnings("ignore:jax.nn.one_hot:DeprecationWarning")
 def test_several_outputs(data):
     """Softmax with three classes, where ∇²_fℓ is a singular matrix."""
     labels = np.digitize(data.y, [-0.5, 0.5]).astype(float)

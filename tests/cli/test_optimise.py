@@ -12,6 +12,7 @@ import pytest
 import reference
 from epsflow import ConvergenceError, Scope, Status
 from epsflow.cli import _optimise
+from epsflow.cli._inputs import Request, Source, choose_points, read_data, starting_point
 
 FILES = ["result.json", "schedule.csv", "schedule.pdf", "schedule.png"]
 
@@ -67,7 +68,7 @@ def test_costs_are_those_of_an_independent_simulation(result, system):
 
 
 def test_the_optimum_is_that_of_brute_force(result, system):
-    best = reference.bang_bang_optimum(system, reference.propagate(system, np.zeros(2), [0.0, 0.2], [1.0])[-1], 1.8)
+    best = reference.bang_bang_optimum(system, np.zeros(2), 0.2, 2.0, max_switches=2)
     # The solver stops at a relative 1e-9 or so; brute force polishes to rounding.
     assert result["optimum"]["cost"] == pytest.approx(best.cost, rel=1e-6, abs=1e-14)
 
@@ -155,13 +156,18 @@ def test_quiet_prints_one_sentence(question, command, here: Path):
     assert line.startswith(("Of these families", "None of these families"))
 
 
-@pytest.mark.parametrize(("start", "seed"), [("random", "3"), ("trained", "0")])
-def test_starts(question, command, start: str, seed: str):
-    task = command("compare", *question, "--json", "--start", start, "--seed", seed).json["task"]
-    assert task["seed"] == (3 if start == "random" else None)
-    if start == "random":
-        again = command("compare", *question, "--json", "--start", start, "--seed", seed).json["task"]
-        assert task["theta0"] == again["theta0"] != [0.0, 0.0]
+def test_starts(question, table_csv: Path):
+    """Zero, the trained optimum, or a draw that its seed repeats."""
+    source = Source(None, table_csv, "weight", (5,), "sum", 0.0)
+    problem = choose_points(source, read_data(source)).problem
+
+    def start(kind: str, seed: int = 0) -> np.ndarray:
+        return np.asarray(starting_point(Request(source, 0.2, 2.0, (0.0, 1.0), kind, seed), problem))
+
+    np.testing.assert_array_equal(start("zero"), np.zeros(2))
+    np.testing.assert_array_equal(start("random", 3), start("random", 3))
+    assert (start("random", 3) != start("random", 4)).all()
+    np.testing.assert_allclose(problem.gradient(start("trained"), 1.0), 0.0, atol=1e-13)  # rounding of H θ − b
 
 
 def test_without_convergence_nothing_is_written(question, command, here: Path, monkeypatch: pytest.MonkeyPatch):

@@ -20,7 +20,7 @@ def random_task(seed, bounds=(0.0, 1.0)):
     return make_task(problem, 3.0 * rng.standard_normal(2), 0.2, 2.0, bounds)
 
 
-MIXED = [seed for seed in range(24) if not certify_signs(random_task(seed)).settled][:4]
+MIXED = (6, 20)  # seeds whose residual can change its sign
 
 
 def best_of(task):
@@ -43,11 +43,12 @@ def test_bound_is_below_brute_force_and_close(seed):
     search = {"max_switches": 2, "grid": 8, "starts": 1}
     brute = reference.bang_bang_optimum(system, np.asarray(task.theta0), task.s, task.T, **search).cost
     cost, pi = best_of(task)
-    bound = mixed_bound(task, cost, pi, max_seconds=5.0)
+    assert not certify_signs(task).settled
+    bound = mixed_bound(task, cost, pi, max_seconds=120.0)
     assert bound.value <= brute * (1 + 1e-9)
     assert bound.closed
     # A schedule that is not the best cannot be certified.
-    refuted = mixed_bound(task, 1.3 * cost, pi, max_nodes=30, max_seconds=5.0)
+    refuted = mixed_bound(task, 1.3 * cost, pi, max_nodes=20, max_seconds=120.0)
     assert not refuted.closed
     assert refuted.value <= cost * (1 + 1e-9)
 
@@ -73,7 +74,7 @@ def test_least_value_holds_for_every_control_that_respects_the_windows(bounds, r
     control, system = control_of(task), reference.split_system(task.problem.data.x, task.problem.data.y, [0])
     sign = -1 if control.residual(control.start)[0] < 0.0 else 1
     until = certify_signs(task).until
-    slack = 0.5
+    slack = 1.5 * abs(float(control.residual(control.start)[0]))
     windows = [Window(task.s, until, sign), Window(until, until + 0.1, 0, slack)]
     functional = rng.standard_normal(2)
     bound = least(control, functional @ control.basis, windows)

@@ -1,8 +1,8 @@
 """Lower bounds where the residual of the deleted point can change its sign (linear regression, one point).
 
-Time is cut into windows on which e keeps one sign, or is small: |e| ≤ η. On the latter, {w between ae and be} is relaxed
-to |w − me| ≤ κ, with m = (a + b)/2 and κ = (b − a)η/2. Both kinds keep the problem convex, and its dual in continuous
-time is that of `_dual` with α = m and a loss κ∫|xᵀp| on the small windows. Branch and bound on the time at which e first
+Time is cut into windows on which e keeps one sign, or is small: |e| ≤ η. On the latter, w = ue is only required to meet
+|w − me| ≤ κ, with m = (a + b)/2 and κ = (b − a)η/2. Both kinds keep the problem convex, and its dual in continuous time
+is that of `_dual` with α = m and a loss κ∫|xᵀp| on the small windows. Branch and bound on the time at which e first
 changes its sign: see `docs/theory-control.md`.
 """
 

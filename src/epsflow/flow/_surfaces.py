@@ -1,6 +1,6 @@
 """Flows over grids: the homotopy θ(t, ε) and the rewinding surface θ(T, s), each one vmapped solve."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 import diffrax
 import equinox as eqx
@@ -56,12 +56,16 @@ class RewindSurface(eqx.Module):
     method: str = eqx.field(static=True)
 
 
+Surface = TypeVar("Surface", HomotopySurface, RewindSurface)
+
+
 def homotopy(
     problem: Problem,
     *,
     eps: Float[Array, "e *m"] | np.ndarray,
     ts: Float[Array, " k"] | np.ndarray,
     theta0: Float[Array, " d"] | np.ndarray,
+    throw: bool = True,
     **options: Any,
 ) -> HomotopySurface:
     """θ(t, ε) from the same start for every constant weight ε.
@@ -71,7 +75,8 @@ def homotopy(
         eps: weights of the deleted points, shape (e,), or (e, m) for one each.
         ts: ascending times ≥ 0, shape (k,).
         theta0: start, shape (d,).
-        **options: `solver`, `rtol`, `atol`, `max_steps`, `throw` as in `gradient_flow`, where diffrax is used.
+        throw: raise if the flow of any row fails.
+        **options: `solver`, `rtol`, `atol`, `max_steps` as in `gradient_flow`, where diffrax is used.
 
     Raises:
         InputError: as `gradient_flow`.
@@ -81,8 +86,9 @@ def homotopy(
     if weights.ndim == 2 and weights.shape[1] != problem.delete.size:
         raise InputError(f"eps has {weights.shape[1]} columns, but {problem.delete.size} points are deleted.")
     times = _grid(ts, "ts", ascending=True)
-    thetas, error, result, method = _solve(problem, Constant(weights), theta0, times, **options)
-    return HomotopySurface(times, weights, thetas, error, result, method)
+    return _checked(
+        HomotopySurface(times, weights, *_solve(problem, Constant(weights), theta0, times, **options)), throw
+    )
 
 
 def rewind_surface(
@@ -91,6 +97,7 @@ def rewind_surface(
     s: Float[Array, " q"] | np.ndarray,
     T: Float[Array, " k"] | np.ndarray | float,
     theta0: Float[Array, " d"] | np.ndarray,
+    throw: bool = True,
     **options: Any,
 ) -> RewindSurface:
     """θ(T, s): the flow under 1_[0, s] at T, for all s and all T.
@@ -100,6 +107,7 @@ def rewind_surface(
         s: times ≥ 0 at which the points are dropped, shape (q,).
         T: one final time, or ascending ones, shape (k,).
         theta0: start, shape (d,).
+        throw: raise if the flow of any row fails.
         **options: as in `homotopy`.
 
     Raises:
@@ -109,8 +117,8 @@ def rewind_surface(
     drops, finals = _grid(s, "s"), _grid(np.atleast_1d(T), "T", ascending=True)
     if float(drops.min()) < 0.0:
         raise InputError(f"s contains {float(drops.min()):g}; points cannot be dropped before training starts at 0.")
-    thetas, error, result, method = _solve(problem, jax.vmap(Step)(drops), theta0, finals, **options)
-    return RewindSurface(drops, finals, thetas, error, result, method)
+    rows = _solve(problem, jax.vmap(Step)(drops), theta0, finals, **options)
+    return _checked(RewindSurface(drops, finals, *rows), throw)
 
 
 def _solve(
@@ -123,23 +131,27 @@ def _solve(
     rtol: float = 1e-10,
     atol: float = 1e-12,
     max_steps: int = 100_000,
-    throw: bool = True,
 ) -> tuple[Array, Array, RESULTS, str]:
+    """θ in every row, the error, each row's result, and the method."""
     start = problem.parameters(theta0, "theta0")
-    rows = jax.tree.leaves(schedules)[0].shape[0]
     if isinstance(problem.risk, Quadratic):
         thetas, rounding = _exact_rows(problem.risk, schedules, start, ts)
-        return thetas, rounding, SUCCESS, "exact"
+        success = jax.tree.map(lambda code: jnp.broadcast_to(code, thetas.shape[:1]), SUCCESS)
+        return thetas, rounding, success, "exact"
     chosen = solver or choose_solver(problem.risk, start, float(ts[-1]))
     arguments = problem.risk, schedules, start, ts
     thetas, results = _diffrax_rows(*arguments, (jnp.asarray(rtol), jnp.asarray(atol)), chosen, max_steps)
     loose, _ = _diffrax_rows(*arguments, (jnp.asarray(10 * rtol), jnp.asarray(10 * atol)), chosen, max_steps)
-    result = RESULTS.promote(results)
-    failed = np.flatnonzero(np.asarray(result != RESULTS.successful))
-    surface = thetas, jnp.max(jnp.abs(thetas - loose)), result, "diffrax"
+    return thetas, jnp.max(jnp.abs(thetas - loose)), RESULTS.promote(results), "diffrax"
+
+
+def _checked(surface: Surface, throw: bool) -> Surface:
+    rows = len(surface.thetas)
+    failed = np.flatnonzero(np.asarray(surface.result != RESULTS.successful))
     if throw and failed.size:
+        first = jax.tree.map(lambda codes: codes[failed[0]], surface.result)
         raise ConvergenceError(
-            f"{failed.size} of {rows} flows failed, first row {failed[0]}: {message(_row(result, int(failed[0])))} "
+            f"{failed.size} of {rows} flows failed, first row {failed[0]}: {message(first)} "
             "throw=False keeps the others.",
             surface,
         )
@@ -175,7 +187,3 @@ def _grid(values: Any, name: str, *, dimensions: tuple[int, ...] = (1,), ascendi
     if ascending and (grid[0] < 0.0 or (np.diff(grid) < 0.0).any()):
         raise InputError(f"{name} must ascend from a time ≥ 0; it runs from {grid[0]:g} to {grid[-1]:g}.")
     return jnp.asarray(grid)
-
-
-def _row(result: RESULTS, index: int) -> RESULTS:
-    return jax.tree.map(lambda codes: codes[index], result)
