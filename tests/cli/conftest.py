@@ -12,7 +12,7 @@ import pytest
 import reference
 from epsflow.cli import main
 
-WINDOW = ("--s", "0.2", "--horizon", "2", "--reduction", "sum")
+WINDOW = ("--s", "0.05", "--horizon", "0.5", "--reduction", "sum")
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def command() -> Callable[..., Ran]:
 
 @pytest.fixture(scope="session")
 def table_csv(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six points with two features; the last one is an outlier."""
+    """Six points with two features; without point 4 the optimum switches once."""
     x, y = reference.rows_of(np.array([[1.0, 0.3], [0.3, 0.4]]), np.array([1.0, -0.5]))
     rows = np.column_stack([np.vstack([x, -x, [1.0, -0.8], [0.1, 0.2]]), [*y, *(0.4 - y), 1.5, -2.0]])
     path = tmp_path_factory.mktemp("data") / "six.csv"
@@ -54,8 +54,8 @@ def table_csv(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def question(table_csv: Path) -> tuple[str, ...]:
-    """A small problem: d = 2, the outlier deleted, s = 0.2, T = 2."""
-    return ("--csv", str(table_csv), "--target", "weight", "--delete", "5", *WINDOW)
+    """A small problem: d = 2, point 4 deleted, s = 0.05, T = 0.5."""
+    return ("--csv", str(table_csv), "--target", "weight", "--delete", "4", *WINDOW)
 
 
 @pytest.fixture(scope="session")

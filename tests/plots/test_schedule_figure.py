@@ -39,6 +39,7 @@ def test_families_are_drawn_from_s_on(comparison: Comparison):
     upper, _ = plots.schedule(comparison)
     baseline, step, linear = upper.lines[1:4]
     assert baseline.get_xdata()[0] == step.get_xdata()[0] == linear.get_xdata()[0] == comparison.task.s
+    assert integral(upper, 1) == pytest.approx(0.0, abs=1e-12)  # dropped at s: upright there
     end = comparison.families[1].parameters["t₁"]
     # A triangle of height 1; its apex lies between two of 800 points.
     assert integral(upper, 3) == pytest.approx(0.5 * (end - 0.2), abs=1e-4)

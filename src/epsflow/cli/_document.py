@@ -130,7 +130,7 @@ def schedule_csv(optimum: ScheduleSolution) -> str:
     jumps = np.asarray(optimum.schedule.jump_ts)
     grid = np.concatenate([np.linspace(0.0, task.T, CSV_POINTS), [task.s], jumps[(jumps > 0.0) & (jumps < task.T)]])
     ts = np.unique(grid)
-    eps = np.asarray(optimum.schedule(ts)).reshape(len(ts), -1)
+    eps = np.asarray(optimum.schedule(np.nextafter(ts, -np.inf))).reshape(len(ts), -1)
     late = ts >= task.s
     switching = np.full((len(ts), eps.shape[1]), np.nan)
     switching[late] = np.asarray(optimum.switching(ts[late])).reshape(int(late.sum()), -1)

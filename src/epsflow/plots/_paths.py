@@ -60,8 +60,8 @@ def sample(schedule: AbstractSchedule, start: float, end: float, points: int) ->
     The number of times is `points` whatever the jumps are (as long as they are fewer): nothing is compiled anew.
     """
     jumps = _jumps(schedule, start, end)
-    both = np.concatenate([jumps, np.nextafter(jumps, np.inf)])
-    times = np.sort(np.concatenate([np.linspace(start, end, max(points - both.size, 2)), both]))
+    sides = np.concatenate([np.nextafter(jumps, -np.inf), jumps, np.nextafter(jumps, np.inf)])
+    times = np.sort(np.concatenate([np.linspace(start, end, max(points - sides.size, 2)), np.clip(sides, start, end)]))
     return times, np.asarray(schedule(times))
 
 
