@@ -92,8 +92,8 @@ class HalfLife(AbstractAnalytic):
     def inner(self, t):
         return self.inside.inner(t)
 
-    def taylor(self, t, order):
-        return self.inside.taylor(t, order)
+    def taylor(self, t, order, step=1.0):
+        return self.inside.taylor(t, order, step)
 
     def taylor_step(self, t):
         return self.inside.taylor_step(t)

@@ -71,12 +71,15 @@ def equilibrium(
         raise InputError("a non-convex risk has many equilibria; pass theta0, where the flow starts.")
     start = jnp.zeros(problem.dim) if theta0 is None else problem.parameters(theta0, "theta0")
     if isinstance(problem.risk, Quadratic):
-        return _linear(problem.risk, weights, start)
-    if problem.convex:
-        theta, result, method = *_minimise(problem.risk, start, weights, tol, max_steps), "minimisation"
+        end = _linear(problem.risk, weights, start)
     else:
-        theta, result, method = *_follow(problem.risk, start, weights, tol, max_time, max_steps), "flow"
-    end = _certify(problem, theta, start, weights, tol, result, method)
+        if problem.convex:
+            method = "minimisation"
+            theta, result = _minimise(problem.risk, start, weights, jnp.asarray(tol), max_steps)
+        else:
+            method, patience = "flow", jnp.asarray(max_time)
+            theta, result = _follow(problem.risk, start, weights, jnp.asarray(tol), patience, max_steps)
+        end = _certify(problem, theta, start, weights, tol, result, method)
     if throw and not bool(end.result == RESULTS.successful):
         raise ConvergenceError(
             f"no equilibrium: {message(end.result)} (‖∇R‖ = {float(end.gradient_norm):.2e}, least curvature "
@@ -88,7 +91,8 @@ def equilibrium(
 
 def _linear(risk: Quadratic, weights: Array, theta0: Array) -> Equilibrium:
     theta, norm, least = _closed_form(risk, weights, theta0)
-    return Equilibrium(theta, weights, norm, least, bool(least > 0.0), SUCCESS, "closed form")
+    result = RESULTS.where(least < 0.0, RESULTS.not_a_minimum, SUCCESS)  # only with a negative weight
+    return Equilibrium(theta, weights, norm, least, bool(least > 0.0), result, "closed form")
 
 
 @eqx.filter_jit
@@ -159,10 +163,13 @@ def _certify(
 ) -> Equilibrium:
     scale = max(problem.scale, float(jnp.linalg.norm(problem.gradient(start, weights))))
     norm = jnp.linalg.norm(problem.gradient(theta, weights))
-    curvatures = jnp.linalg.eigvalsh(problem.hessian(theta, weights))
+    curvatures, axes = jnp.linalg.eigh(problem.hessian(theta, weights))
     rounding = problem.dim * 2.2e-16 * float(jnp.max(jnp.abs(curvatures)))
     if bool(result == RESULTS.successful):
-        if not bool(norm <= tol * scale):
+        # Far out on a plateau the gradient is small and no minimum near: Newton's step there would still be long.
+        newton = (axes.T @ problem.gradient(theta, weights)) / jnp.where(curvatures > rounding, curvatures, jnp.inf)
+        far = jnp.linalg.norm(newton) > 1e-3 * (1.0 + jnp.linalg.norm(theta))
+        if bool(far) or not bool(norm <= tol * scale):
             result = RESULTS.not_stationary
         elif bool(curvatures[0] < -rounding):
             result = RESULTS.not_a_minimum

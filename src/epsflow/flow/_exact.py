@@ -40,7 +40,7 @@ class ExactFlow(eqx.Module):
     def at(self, ts: Float[Array, " k"]) -> Float[Array, "k d"]:
         """θ at each of the times."""
         arc = jnp.searchsorted(self.arc_starts, ts, side="right") - 1
-        elapsed = (ts - self.arc_starts[arc])[:, None]
+        elapsed = jnp.where(ts >= self.arc_starts[0], ts - self.arc_starts[arc], jnp.nan)[:, None]  # no flow before t0
         z = propagate(self.bases.values[arc], self.drifts[arc], self.coordinates[arc], elapsed)
         if len(self.arc_starts) == 1:  # one basis for all times: a matrix product instead of a gather of matrices
             return z @ self.bases.vectors[0].T
@@ -50,7 +50,9 @@ class ExactFlow(eqx.Module):
         """First-order bound on the rounding error: eigenvalues carry an error of d·u·λ_max, which acts for a time t."""
         d = thetas.shape[-1]
         stiffness = jnp.max(jnp.abs(self.bases.values)) * (ts[-1] - self.arc_starts[0])
-        return d * jnp.finfo(thetas.dtype).eps * (1.0 + stiffness) * jnp.max(jnp.abs(thetas))
+        # A large start leaves its rounding in the slow directions, however small θ has become since.
+        size = jnp.maximum(jnp.max(jnp.abs(thetas)), jnp.max(jnp.abs(self.coordinates)))
+        return d * jnp.finfo(thetas.dtype).eps * (1.0 + stiffness) * size
 
 
 def propagate(rates: Array, drift: Array, start: Array, elapsed: Array) -> Array:

@@ -4,8 +4,8 @@ With a_k = θ⁽ᵏ⁾hᵏ/k! and ε̃_k = c_k hᵏ the coefficients of θ and �
 
     (k+1) a_{k+1} = h·(b_{-D}[k=0] − H_{-D} a_k − c Σ_j x_j (Σ_{i≤k} ε̃_i x_jᵀa_{k−i} − ε̃_k y_j)).
 
-h ≤ 2/‖H‖ makes the terms fall like 2ᵏ/k!, so order 24 reaches 2²⁴/24! = 3e-17. For the linear decay this solves the
-autonomous polynomial system (0.14) of the notes, corrected, by its own power series; no closed form is needed.
+Terms scale as hᵏ: a step whose last terms are above rounding is shortened, and no term is computed again. For the
+linear decay this solves the autonomous polynomial system (0.14) of the notes, corrected, by its own power series.
 Computed in the eigenbasis of H_{-D}, where its product is a multiplication.
 """
 
@@ -39,16 +39,25 @@ def _diagonal(risk: Quadratic) -> _Diagonal:
 
 def _series_step(
     flow: _Diagonal, z: Float[Array, " d"], eps: Float[Array, " terms"], h: Float[Array, ""]
-) -> tuple[Float[Array, " d"], Float[Array, ""]]:
-    """z(t + h) from z(t) and the scaled coefficients ε̃ of ε; and the size of the last term."""
+) -> tuple[Float[Array, " d"], Float[Array, ""], Float[Array, ""]]:
+    """z(t + fh) from z(t) and the scaled coefficients ε̃ of ε; the size of the last term; and the fraction f ≤ 1 taken.
+
+    f is the largest with |a_23|f²³ and |a_24|f²⁴ below rounding of the largest term.
+    """
     terms, products = [z], [flow.rows @ z]
     for k in range(ORDER):
         force = -flow.rates * terms[k] + (flow.drift if k == 0 else 0.0)
         weighted = sum(eps[i] * products[k - i] for i in range(k + 1)) - eps[k] * flow.targets
         terms.append(h * (force - weighted @ flow.rows) / (k + 1))
         products.append(flow.rows @ terms[-1])
+    sizes = jnp.max(jnp.abs(jnp.stack(terms)), axis=1)
+    orders, rounding = jnp.array([ORDER - 1, ORDER]), jnp.finfo(z.dtype).eps * jnp.max(sizes)
+    above = sizes[-2:] > rounding
+    fractions = (rounding / jnp.where(above, sizes[-2:], 1.0)) ** (1.0 / orders)
+    fraction = jnp.min(jnp.where(above, fractions, 1.0))
     # Smallest terms first, so that they are not lost one by one.
-    return sum(terms[::-1], jnp.zeros_like(z)), jnp.max(jnp.abs(terms[-1]))
+    total = sum((terms[k] * fraction**k for k in reversed(range(ORDER + 1))), jnp.zeros_like(z))
+    return total, sizes[-1] * fraction**ORDER, fraction
 
 
 @eqx.filter_jit
@@ -58,12 +67,14 @@ def solve_series(
     """θ at `ts`, a bound on truncation and rounding, and the number of steps."""
     flow = _diagonal(risk)
     norm = jnp.max(flow.rates) + jnp.sum(flow.rows**2)
-    tail = 1e-14 * (schedule.end - schedule.start)
+    # Not below the resolution of t itself: a quarter of a shorter rest would not move t at all.
+    resolution = 4.0 * jnp.finfo(ts.dtype).eps * jnp.abs(schedule.end)
+    tail = jnp.maximum(1e-14 * (schedule.end - schedule.start), resolution)
 
     def coefficients(t: Array, h: Array) -> Array:
         flat = jnp.zeros(ORDER + 1).at[0].set(jnp.where(t < schedule.start, 1.0, 0.0))
         inside = (t >= schedule.start) & (t < schedule.end)
-        return jnp.where(inside, schedule.taylor(t, ORDER), flat) * h ** jnp.arange(ORDER + 1)
+        return jnp.where(inside, schedule.taylor(t, ORDER, h), flat)
 
     def longest_step(t: Array) -> Array:
         inside = (t >= schedule.start) & (t < schedule.end)
@@ -79,7 +90,8 @@ def solve_series(
             t, z, truncation, count = state
             remaining = target - t
             h = jnp.minimum(longest_step(t), remaining)
-            z, last = _series_step(flow, z, coefficients(t, h), h)
+            z, last, fraction = _series_step(flow, z, coefficients(t, h), h)
+            h = h * fraction
             # Land exactly on the target and on the borders, so that `inside` never sees a rounded neighbour.
             landed = jnp.where(t < schedule.start, jnp.minimum(t + h, schedule.start), t + h)
             landed = jnp.where(
@@ -93,5 +105,6 @@ def solve_series(
     start = (t0, risk.retained.to_basis(theta0), jnp.asarray(0.0), jnp.asarray(0))
     (_, _, truncation, count), coordinates = jax.lax.scan(advance, start, ts)
     thetas = risk.retained.from_basis(coordinates)
-    rounding = jnp.finfo(thetas.dtype).eps * (count + 1) * jnp.max(jnp.abs(thetas))
+    size = jnp.maximum(jnp.max(jnp.abs(thetas)), jnp.max(jnp.abs(theta0)))
+    rounding = jnp.finfo(thetas.dtype).eps * (count + 1) * size
     return thetas, truncation + rounding, count

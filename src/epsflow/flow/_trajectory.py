@@ -34,7 +34,7 @@ class Trajectory(eqx.Module):
     stats: dict[str, Any]
     interpolant: Callable[[Array], Array] | None
 
-    def __call__(self, t: Float[Array, "*shape"]) -> Float[Array, "*shape d"]:
+    def __call__(self, t: Float[Array, "*shape"] | float) -> Float[Array, "*shape d"]:
         """θ at any times within the flow.
 
         Raises:

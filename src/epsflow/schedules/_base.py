@@ -88,8 +88,11 @@ class AbstractAnalytic(AbstractSchedule):
     """A schedule with a known Taylor series between `start` and `end`: linear regression then has a series solution."""
 
     @abc.abstractmethod
-    def taylor(self, t: Float[Array, ""], order: int) -> Float[Array, " terms"]:
-        """Coefficients c_k of inner(t + h) = Σ_k c_k h^k, k = 0 … order, for start ≤ t < end."""
+    def taylor(self, t: Float[Array, ""], order: int, step: Float[Array, ""] | float = 1.0) -> Float[Array, " terms"]:
+        """Coefficients c_k·step^k of inner(t + h) = Σ_k c_k h^k, k = 0 … order, for start ≤ t < end.
+
+        In units of the step, so that c_k of a small radius of convergence does not overflow.
+        """
 
     @abc.abstractmethod
     def taylor_step(self, t: Float[Array, ""]) -> Float[Array, ""]:

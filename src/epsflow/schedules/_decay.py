@@ -43,10 +43,10 @@ class LinearDecay(AbstractAnalytic):
         """The two kinks."""
         return jnp.stack([self.s, self.t1])
 
-    def taylor(self, t: Float[Array, ""], order: int) -> Float[Array, " terms"]:
-        """Value and slope, then zeros."""
+    def taylor(self, t: Float[Array, ""], order: int, step: Float[Array, ""] | float = 1.0) -> Float[Array, " terms"]:
+        """Value and slope·step, then zeros."""
         slope = -1.0 / _width(self.s, self.t1)
-        return jnp.zeros(order + 1).at[:2].set(jnp.stack([self.inner(t), slope]))
+        return jnp.zeros(order + 1).at[:2].set(jnp.stack([self.inner(t), slope * step]))
 
     def taylor_step(self, t: Float[Array, ""]) -> Float[Array, ""]:
         """+∞."""
@@ -98,10 +98,10 @@ class PolynomialDecay(AbstractAnalytic):
         """The two ends."""
         return jnp.stack([self.s, self.t1])
 
-    def taylor(self, t: Float[Array, ""], order: int) -> Float[Array, " terms"]:
-        """Binomial series: c_{k+1} = −c_k (power − k) / ((k+1)(t₁ − t))."""
+    def taylor(self, t: Float[Array, ""], order: int, step: Float[Array, ""] | float = 1.0) -> Float[Array, " terms"]:
+        """Binomial series: c_{k+1} = −c_k (power − k) / ((k+1)(t₁ − t)), times stepᵏ."""
         k = jnp.arange(order)
-        ratios = -(self.power - k) / ((k + 1) * (self.t1 - t))
+        ratios = -(self.power - k) / (k + 1) * (step / (self.t1 - t))
         return self.inner(t) * jnp.concatenate([jnp.ones(1), jnp.cumprod(ratios)])
 
     def taylor_step(self, t: Float[Array, ""]) -> Float[Array, ""]:
@@ -154,9 +154,9 @@ class ExponentialDecay(AbstractAnalytic):
         """The kink and the cut."""
         return jnp.stack([self.s, self.T])
 
-    def taylor(self, t: Float[Array, ""], order: int) -> Float[Array, " terms"]:
-        """c_{k+1} = −c_k rate/(k+1)."""
-        return self.inner(t) * jnp.concatenate([jnp.ones(1), jnp.cumprod(-self.rate / jnp.arange(1, order + 1))])
+    def taylor(self, t: Float[Array, ""], order: int, step: Float[Array, ""] | float = 1.0) -> Float[Array, " terms"]:
+        """c_{k+1} = −c_k rate/(k+1), times stepᵏ."""
+        return self.inner(t) * jnp.concatenate([jnp.ones(1), jnp.cumprod(-self.rate * step / jnp.arange(1, order + 1))])
 
     def taylor_step(self, t: Float[Array, ""]) -> Float[Array, ""]:
         """2/rate: 2²⁴/24! = 3e-17."""
