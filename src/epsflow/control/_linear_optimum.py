@@ -10,9 +10,11 @@ from ._dual import DualBound, SignCertificate, certify_control, evaluate_dual
 from ._exact_unlearning import ExactUnlearning, reach
 from ._polish import Polished, polish_control
 from ._pontryagin import Extremal, linear_extremal
-from ._propagators import LinearControl, arcs_of, control_of
+from ._propagators import LinearControl, advance, arcs_of, control_of
 from ._task import ControlTask
 
+SWITCHES = 33
+"""Times at which a single switch is tried."""
 GAP, BUDGET = 1e-6, (400, 30.0)
 """Relative gap, nodes and seconds of the branching."""
 
@@ -49,7 +51,7 @@ class LinearOptimum:
 def linear_optimum(
     task: ControlTask, starts: tuple[AbstractPiecewiseConstant, ...] = (), *, shared: bool = True
 ) -> LinearOptimum:
-    """Polish from both bounds and from `starts`, keep the best, ask whether 𝓔 = 0 is possible, and certify.
+    """Polish the best single switches and `starts`, keep the best, ask whether 𝓔 = 0 is possible, and certify.
 
     Args:
         task: linear regression.
@@ -61,9 +63,8 @@ def linear_optimum(
     """
     control = control_of(task)
     one_weight = shared or control.points == 1
-    width = () if one_weight else (control.points,)
-    corners = [(np.array([task.s, task.T]), np.full((1, *width), level)) for level in task.bounds]
-    runs = [polish_control(control, *start) for start in [*corners, *(arcs_of(x, task.s, task.T) for x in starts)]]
+    given = [arcs_of(schedule, task.s, task.T) for schedule in starts]
+    runs = [polish_control(control, *start) for start in [*_best_switches(control, one_weight), *given]]
     best = min(runs, key=lambda run: run.cost)
     signs, arrival = certify_control(control), _arrival(control, best, one_weight)
     schedule = best.schedule if arrival is None or arrival.schedule is None else arrival.schedule
@@ -82,6 +83,22 @@ def linear_optimum(
         lower = bound.value
     lower = min(max(lower, 0.0), found.cost)
     return LinearOptimum(schedule, found, best, arrival, signs, bound, lower)
+
+
+def _best_switches(control: LinearControl, one_weight: bool) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The best schedule with one switch, downwards and upwards, on a grid that is finer near s; constants included."""
+    fractions = np.linspace(0.0, 1.0, SWITCHES) ** 2
+    found = []
+    for first, second in (control.bounds[::-1], control.bounds):
+        before, after = control.spectrum(first), control.spectrum(second)
+        middle = advance(before, control.start, fractions * control.length)
+        rest = (1.0 - fractions) * control.length
+        ends = [advance(after, delta, np.array([left]))[0] for delta, left in zip(middle, rest, strict=True)]
+        time = control.s + control.length * fractions[int(np.argmin(np.sum(np.square(ends), axis=1)))]
+        knots = np.unique([control.s, time, control.T])
+        levels = np.array([first, second] if len(knots) == 3 else [second if time == control.s else first])
+        found.append((knots, levels if one_weight else np.tile(levels[:, None], control.points)))
+    return found
 
 
 def _arrival(control: LinearControl, best: Polished, one_weight: bool) -> ExactUnlearning | None:

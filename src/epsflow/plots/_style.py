@@ -159,7 +159,7 @@ def show_distance(ax: Axes, values: np.ndarray) -> None:
     ax.set_ylim(0.7 * positive.min(), 1.4 * positive.max())
 
 
-def number(value: float, digits: int = 3) -> str:
+def number(value: float, digits: int = 4) -> str:
     """A number in mathtext, without the dollar signs, for instance 3.34 × 10⁻⁴."""
     mantissa, _, exponent = f"{value:.{digits - 1}e}".partition("e")
     power = int(exponent)
