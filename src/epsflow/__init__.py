@@ -13,19 +13,21 @@ from ._core import (
     RESULTS as RESULTS, ConvergenceError as ConvergenceError, EpsflowError as EpsflowError, InputError as InputError,
 )
 from .analysis import (
-    CG as CG, EKFAC as EKFAC, PBRF as PBRF, Cholesky as Cholesky, Decomposition as Decomposition, Dual as Dual,
-    Endpoints as Endpoints, Influence as Influence, Leverage as Leverage, LiSSA as LiSSA, Losses as Losses,
+    CG as CG, EKFAC as EKFAC, PBRF as PBRF, Cholesky as Cholesky, Decomposition as Decomposition, Descent as Descent,
+    Dual as Dual, Endpoints as Endpoints, Influence as Influence, Leverage as Leverage, LiSSA as LiSSA, Losses as Losses,
     NewtonStep as NewtonStep, Nystrom as Nystrom, Predictions as Predictions, ResponsePath as ResponsePath,
     Retraining as Retraining, decompose as decompose, descend_to_delete as descend_to_delete, endpoints as endpoints,
     influence as influence, leverage as leverage, newton_step as newton_step, newton_step_all as newton_step_all,
-    pbrf as pbrf, reconstruct as reconstruct, response_jacobian as response_jacobian, response_path as response_path,
+    gradient_descent as gradient_descent, pbrf as pbrf, reconstruct as reconstruct,
+    response_jacobian as response_jacobian, response_path as response_path,
     retrain as retrain, retrain_all as retrain_all, rewind_to_delete as rewind_to_delete,
     self_influence as self_influence,
 )
 from .control import (
     Comparison as Comparison, FamilyResult as FamilyResult, ScheduleSolution as ScheduleSolution, Scope as Scope,
     Status as Status, best_in_family as best_in_family, certify as certify, compare_schedules as compare_schedules,
-    extremal as extremal, optimal_schedule as optimal_schedule,
+    exact_starts as exact_starts, exact_unlearning_time as exact_unlearning_time, extremal as extremal,
+    optimal_schedule as optimal_schedule,
 )
 from .flow import (
     Equilibrium as Equilibrium, HomotopySurface as HomotopySurface, RewindSurface as RewindSurface,

@@ -59,9 +59,9 @@ def test_the_switching_function_is_the_solutions_own(comparison: Comparison):
 def test_every_schedule_is_named_with_its_cost(comparison: Comparison):
     upper, _ = plots.schedule(comparison, others={"mine": LinearDecay(0.2, 1.0)})
     names = labels(upper)
-    assert [name.split(",")[0] for name in names] == [
+    assert [name.split(", $")[0] for name in names] == [
         "optimum",
-        "dropped at $s$ (baseline)",
+        "baseline $1_{[0,s]}$",
         "step",
         "linear decay",
         "mine",

@@ -9,6 +9,12 @@ Start in `_optimal.py`.
 
 from ._certify import certify as certify
 from ._compare import Comparison as Comparison, compare_schedules as compare_schedules
+from ._exact_unlearning import (
+    ExactStarts as ExactStarts,
+    ExactUnlearning as ExactUnlearning,
+    exact_starts as exact_starts,
+    exact_unlearning_time as exact_unlearning_time,
+)
 from ._families import FAMILIES as FAMILIES, FamilyResult as FamilyResult, best_in_family as best_in_family
 from ._optimal import optimal_schedule as optimal_schedule
 from ._pontryagin import Extremal as Extremal, extremal as extremal

@@ -5,6 +5,7 @@ import numpy as np
 
 from ..problem import Problem, Quadratic
 from ..schedules import AbstractPiecewiseConstant, AbstractSchedule, check_admissible
+from ._convex import mixed_bound
 from ._dual import certify_signs, dual_bound, maximise_dual
 from ._pontryagin import extremal
 from ._program import Candidate
@@ -13,6 +14,9 @@ from ._task import ControlTask, make_task, simulate
 
 GLOBAL_GAP = 1e-6
 """Gap to the lower bound, in units of the cost, at which a schedule counts as globally optimal."""
+
+BRANCHING = 5.0
+"""Seconds after which branching over the sign changes of one residual stops, with the bound it has."""
 
 SETTLED_GAP = 1e-9
 """Gap at which the bound that a schedule's own costate gives is not maximised further."""
@@ -35,8 +39,8 @@ def certify(
     """Simulate a schedule of any origin and say how far from the global optimum it is.
 
     For linear regression with settled residual signs (one deleted point, or a schedule with one weight per point) the
-    lower bound is the dual maximum, which equals the least cost. Elsewhere the bound is 0, and only Pontryagin's
-    conditions are reported.
+    lower bound is the dual maximum, which equals the least cost. For one point whose residual may change sign it comes
+    from branching on when it does. Elsewhere the bound is 0, and only Pontryagin's conditions are reported.
 
     Args:
         problem: what is trained, and which points are deleted.
@@ -62,6 +66,7 @@ def judge(
     method: str,
     candidates: tuple[Candidate, ...] = (),
     mesh: float = 0.0,
+    lower_bound: float | None = None,
 ) -> ScheduleSolution:
     """Everything that is said about a schedule.
 
@@ -71,12 +76,16 @@ def judge(
         method: how it was found.
         candidates: the runs of IPOPT behind it.
         mesh: length of an interval, if the schedule lives on a mesh that its optimum need not fit.
+        lower_bound: a bound that is known already; computed if None.
     """
     cost, error = simulate(task, schedule)
     path = extremal(task.problem, schedule, task.theta0, s=task.s, T=task.T, bounds=task.bounds, target=task.target)
     arcs = describe_arcs(schedule, task.s, task.T, task.bounds)
     initial = 0.5 * float(jnp.sum((task.theta_s - task.target) ** 2))
-    bound = _lower_bound(task, schedule, np.asarray(path.theta(np.array([task.T]))[0] - task.target))
+    if lower_bound is None:
+        miss = np.asarray(path.theta(np.array([task.T]))[0] - task.target)
+        lower_bound = _lower_bound(task, schedule, miss)
+    bound = lower_bound
     exact = is_exact(cost, initial)
     certified = exact or (bound > 0.0 and cost - bound <= GLOBAL_GAP * cost)
     verified = path.pmp_gap <= VERIFIED_GAP * cost
@@ -100,12 +109,13 @@ def judge(
 
 
 def _lower_bound(task: ControlTask, schedule: AbstractSchedule, miss: np.ndarray) -> float:
-    """The dual maximum less its rounding, where the dual is a bound; else 0, which always is one."""
+    """The dual maximum less its rounding where residual signs are settled; else what branching on them proves, or 0."""
     shared = not (isinstance(schedule, AbstractPiecewiseConstant) and np.ndim(schedule.levels()) == 2)
     if not isinstance(task.problem.risk, Quadratic) or (shared and task.problem.delete.size > 1):
         return 0.0
     if not certify_signs(task).settled:
-        return 0.0
+        one = task.problem.delete.size == 1
+        return mixed_bound(task, 0.5 * float(miss @ miss), miss, max_seconds=BRANCHING).value if one else 0.0
     dual, cost = dual_bound(task, miss), 0.5 * float(miss @ miss)
     if cost - dual.value > SETTLED_GAP * cost:
         dual = maximise_dual(task, miss)

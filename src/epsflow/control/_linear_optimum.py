@@ -15,7 +15,7 @@ from ._task import ControlTask
 
 SWITCHES = 33
 """Times at which a single switch is tried."""
-GAP, BUDGET = 1e-6, (400, 30.0)
+GAP, BUDGET = 1e-6, (400, 5.0)
 """Relative gap, nodes and seconds of the branching."""
 
 

@@ -13,6 +13,7 @@ from ..schedules import AbstractPiecewiseConstant, AbstractSchedule, PiecewiseCo
 from ._certify import judge
 from ._exponential import Interval, exponential_program
 from ._families import baseline, search_family
+from ._linear_optimum import linear_optimum
 from ._polish import polish
 from ._program import Candidate, solve_program
 from ._propagators import linear_control
@@ -54,7 +55,7 @@ def optimal_schedule(
         per_point: one ε for each deleted point instead of one for all of them.
         method: "exponential" (linear regression: exact in all directions but the deleted points'), "shooting"
             (multiple shooting, Runge–Kutta), "collocation" (Radau IIA), or "auto". For linear regression, auto first
-            polishes the baseline and is done if a certificate closes; else it takes exponential. For other models it
+            polishes the best single switches and is done if a certificate closes; else it takes exponential. For other models it
             takes shooting, or collocation where stability would need more than four steps per interval.
         starts: further schedules to start from.
         target: where θ(T) should be. Default: the leave-out optimum.
@@ -106,10 +107,9 @@ def solve_task(
 
 
 def _without_mesh(task: ControlTask, per_point: bool) -> ScheduleSolution | None:
-    """Polish the baseline as it stands: where the outcome is certified as the global optimum, no program is needed."""
-    levels = np.zeros((1, task.problem.delete.size)) if per_point else np.zeros(1)
-    start = PiecewiseConstant([task.s, task.T], np.clip(levels, *task.bounds))
-    solution = judge(task, polish(task, start).schedule, method="polish")
+    """Polish the best single switches: where the outcome is certified as the global optimum, no program is needed."""
+    optimum = linear_optimum(task, shared=not per_point)
+    solution = judge(task, optimum.schedule, method="polish", lower_bound=optimum.lower_bound)
     return solution if solution.scope is Scope.GLOBAL else None
 
 

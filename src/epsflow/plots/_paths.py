@@ -43,7 +43,7 @@ def entries(result: Result) -> list[Entry]:
     if isinstance(result, ScheduleSolution):
         return [Entry("optimum", result.schedule, result.cost, OPTIMUM)]
     found = [] if result.optimum is None else entries(result.optimum)
-    found.append(Entry("dropped at $s$ (baseline)", result.baseline.schedule, result.baseline.cost, BASELINE))
+    found.append(Entry("baseline $1_{[0,s]}$", result.baseline.schedule, result.baseline.cost, BASELINE))
     for index, family in enumerate(result.families):
         found.append(Entry(_words(family.family), family.schedule, family.cost, LOOKS[index % len(LOOKS)]))
     return found
