@@ -55,8 +55,8 @@ def optimal_schedule(
         per_point: one ε for each deleted point instead of one for all of them.
         method: "exponential" (linear regression: exact in all directions but the deleted points'), "shooting"
             (multiple shooting, Runge–Kutta), "collocation" (Radau IIA), or "auto". For linear regression, auto first
-            polishes the best single switches and is done if a certificate closes; else it takes exponential. For other models it
-            takes shooting, or collocation where stability would need more than four steps per interval.
+            polishes the best single switches and is done if a certificate closes; else it takes exponential. For other
+            models it takes shooting, or collocation where stability would need more than four steps per interval.
         starts: further schedules to start from.
         target: where θ(T) should be. Default: the leave-out optimum.
         throw: raise if no run of IPOPT succeeds; otherwise the best proposal is returned as UNVERIFIED.
@@ -65,8 +65,6 @@ def optimal_schedule(
         InputError: a question that makes no sense (see `make_task`), or a model that cannot be translated.
         ConvergenceError: IPOPT failed from every start (its own words), or a flow did.
     """
-    if intervals < 1:
-        raise InputError(f"intervals is {intervals}; at least one is needed between s and T.")
     task = make_task(problem, theta0, s, T, bounds, target)
     return solve_task(task, intervals=intervals, per_point=per_point, method=method, starts=starts, throw=throw)
 
@@ -81,6 +79,8 @@ def solve_task(
     throw: bool = True,
 ) -> ScheduleSolution:
     """`optimal_schedule` for a task that has been checked."""
+    if intervals < 1:
+        raise InputError(f"intervals is {intervals}; at least one is needed between s and T.")
     if method == "auto" and isinstance(task.problem.risk, Quadratic):
         certified = _without_mesh(task, per_point)
         if certified is not None:
