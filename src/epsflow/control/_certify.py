@@ -90,7 +90,7 @@ def judge(
     certified = exact or (bound > 0.0 and cost - bound <= GLOBAL_GAP * cost)
     verified = path.pmp_gap <= VERIFIED_GAP * cost
     failed = bool(candidates) and not any(candidate.success for candidate in candidates)
-    status = classify(exact, path, arcs, mesh) if (certified or verified) and not failed else Status.UNVERIFIED
+    status = classify(exact, path, arcs, mesh) if certified or (verified and not failed) else Status.UNVERIFIED
     # A certificate stands on its own; a local claim needs a solver that converged, too.
     local = Scope.LOCAL if status is not Status.UNVERIFIED else Scope.NONE
     return ScheduleSolution(

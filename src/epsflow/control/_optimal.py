@@ -96,7 +96,7 @@ def solve_task(
     if isinstance(task.problem.risk, Quadratic):
         schedule, chosen, mesh = _polished(task, schedule, costs[best].cost, chosen, mesh)
     solution = judge(task, schedule, method=chosen, candidates=tuple(candidates), mesh=mesh)
-    if throw and not any(candidate.success for candidate in candidates):
+    if throw and solution.scope is not Scope.GLOBAL and not any(candidate.success for candidate in candidates):
         words = ", ".join(sorted({candidate.status for candidate in candidates}))
         raise ConvergenceError(
             f"IPOPT failed from all {len(candidates)} starts ({words}); the best proposal, cost {solution.cost:.6g}, "
