@@ -48,7 +48,7 @@ def row(table: Endpoints, start: str) -> dict:
 
 
 def test_for_least_squares_newton_and_pbrf_are_retraining(table):
-    """MATH section 2; 1e-12 relative to the change, which is of order 0.1."""
+    """An identity; 1e-12 relative to the change, which is of order 0.1."""
     assert row(table, "Newton")["relative error"] <= 1e-12
     assert row(table, "PBRF")["relative error"] <= 1e-12
     assert row(table, RETRAINING)["distance"] == 0.0

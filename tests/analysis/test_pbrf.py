@@ -57,7 +57,7 @@ def response(network, theta_s):
 
 
 def test_ordinary_least_squares_without_damping_is_leave_one_out():
-    """MATH section 2: PBRF(λ_d = 0) = LOO. 1e-12: a condition number of about 20 times rounding, with room."""
+    """PBRF(λ_d = 0) = LOO. 1e-12: a condition number of about 20 times rounding, with room."""
     data = load_dataset("diabetes").subsample(60, seed=0)
     response = pbrf(linear_regression(data), ols(data.x, data.y), damping=0.0, points="all")
     np.testing.assert_allclose(response.theta, leave_one_out(data.x, data.y), atol=1e-12)

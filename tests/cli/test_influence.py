@@ -24,7 +24,7 @@ def test_table_and_files(small, command, tmp_path: Path):
 
 
 def test_newton_is_exact_and_influence_is_short_by_the_leverage(small, command, table_csv: Path):
-    """For least squares: Newton = retraining, influence = (1 − P_jj) of it (MATH.md, section 2)."""
+    """For least squares: Newton = retraining, influence = (1 − P_jj) of it (an identity of ordinary least squares)."""
     ran = command("influence", *small, "--json")
     rows = {row["method"]: row for row in ran.json["methods"]}
     table = np.loadtxt(table_csv, delimiter=",", skiprows=1)

@@ -64,7 +64,7 @@ def test_bound_holds_for_all_and_is_tight_at_the_optimum(delete, bounds, rng):
 
 def test_the_reference_problem_switches_where_its_residual_vanishes(row_one, zero):
     signs = certify_signs(make_task(row_one, zero, 0.0, 2.0))
-    # MATH, row 1: e changes sign there, so this problem needs the mixed-sign route.
+    # The known extremal: e changes sign there, so this problem needs the mixed-sign route.
     assert not signs.settled
     assert signs.until == pytest.approx(0.8147809854393819, abs=1e-12)
 

@@ -170,7 +170,7 @@ def test_decays_for_orthonormal_points(schedule, integral, method):
 
 @pytest.mark.parametrize("method", ["series", "diffrax"])
 def test_linear_decay_is_the_autonomous_system(pair, method):
-    """MATH.md, section 3: (θ, r) with r = t, integrated by solve_ivp at rtol 1e-12."""
+    """the derivation, section 3: (θ, r) with r = t, integrated by solve_ivp at rtol 1e-12."""
     problem, system = pair
     s, t1, T = 0.5, 1.7, 3.0
     theta_s = ref.linear_flow(*system.at(1.0), THETA0, s)

@@ -18,7 +18,7 @@ def no_figure_stays_open() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def problem() -> Problem:
-    """MATH's first reference problem: d = 2, one deleted point, the optimum switches once, at 0.8148."""
+    """A problem whose optimum is known: d = 2, one deleted point, the optimum switches once, at 0.8148."""
     x, y = reference.rows_of(np.array([[1.0, 0.3], [0.3, 0.4]]), np.array([1.0, -0.5]))
     return linear_regression(Dataset(np.vstack([x, [1.0, -0.8]]), np.append(y, 1.5)), delete=[2])
 

@@ -13,7 +13,7 @@ from epsflow.control import Arc, Comparison
 from epsflow.problem import Problem, linear_regression
 from epsflow.schedules import LinearDecay
 
-SWITCH = 0.8147809854393819  # MATH.md, section 6
+SWITCH = 0.8147809854393819  # the derivation, section 6
 
 
 def labels(ax: Axes) -> list[str]:
@@ -130,5 +130,5 @@ def test_the_legend_covers_no_data(comparison: Comparison):
 
 
 def test_problem_of_the_fixture_is_the_reference(problem: Problem, comparison: Comparison):
-    # 𝓔* of MATH.md, section 6 (s = 0 there; here s lies before the switch, so the optimum is the same).
+    # 𝓔* of the derivation, section 6 (s = 0 there; here s lies before the switch, so the optimum is the same).
     assert comparison.optimum.cost == pytest.approx(1.06312561447804595, rel=1e-6)
