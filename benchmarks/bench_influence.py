@@ -14,17 +14,16 @@ from typing import Any
 
 import jax
 import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from epsflow.analysis._functionals import Losses
+from epsflow.analysis._influence import Influence, influence
+from epsflow.analysis._solvers import CG, EKFAC, Nystrom
+from epsflow.flow import equilibrium
+from epsflow.problem import MLP, Dataset, LinearModel, LogisticLoss, Problem, SquaredLoss, load_dataset
 
 jax.config.update("jax_enable_x64", True)
-
-from rich.console import Console  # noqa: E402
-from rich.table import Table  # noqa: E402
-
-from epsflow.analysis._functionals import Losses  # noqa: E402 - after the flag
-from epsflow.analysis._influence import Influence, influence  # noqa: E402
-from epsflow.analysis._solvers import CG, EKFAC, Nystrom  # noqa: E402
-from epsflow.flow import equilibrium  # noqa: E402
-from epsflow.problem import MLP, Dataset, LinearModel, LogisticLoss, Problem, SquaredLoss, load_dataset  # noqa: E402
 
 TESTS = 50
 DAMPING = 1.0

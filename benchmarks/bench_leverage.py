@@ -13,14 +13,13 @@ from typing import Any
 
 import jax
 import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from epsflow.analysis import leverage
+from epsflow.problem import Dataset, linear_regression, load_dataset
 
 jax.config.update("jax_enable_x64", True)
-
-from rich.console import Console  # noqa: E402
-from rich.table import Table  # noqa: E402
-
-from epsflow.analysis import leverage  # noqa: E402 - after the flag
-from epsflow.problem import Dataset, linear_regression, load_dataset  # noqa: E402
 
 try:
     import statsmodels.api as sm

@@ -14,15 +14,14 @@ from typing import Any
 
 import jax
 import numpy as np
+from rich.console import Console
+from rich.table import Table
+from sklearn.linear_model import LogisticRegression
+
+from epsflow.analysis import retrain_all
+from epsflow.problem import Dataset, LinearModel, LogisticLoss, Problem, load_dataset
 
 jax.config.update("jax_enable_x64", True)
-
-from rich.console import Console  # noqa: E402
-from rich.table import Table  # noqa: E402
-from sklearn.linear_model import LogisticRegression  # noqa: E402
-
-from epsflow.analysis import retrain_all  # noqa: E402 - after the flag
-from epsflow.problem import Dataset, LinearModel, LogisticLoss, Problem, load_dataset  # noqa: E402
 
 L2 = 1.0
 ACCURACY = 1e-10
