@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import epsflow as ef
-from epsflow.control import _exponential, make_task
+from epsflow.control import _exponential, _program, make_task
 from epsflow.control._propagators import linear_control
 from epsflow.control._transcription import (
     collocation_program,
@@ -91,3 +91,15 @@ def test_an_untranslatable_model_names_its_primitive(rng):
     structure, _ = take_apart(problem.risk, shared=True)
     with pytest.raises(ValueError, match="sort"):
         translated_field(structure)
+
+
+def test_a_program_that_would_run_for_hours_is_refused(rng, monkeypatch):
+    monkeypatch.setattr(_program, "SIZE_LIMIT", 10_000)
+    task = random_task(rng, points=(1,), d=5)
+    with pytest.raises(ef.InputError, match="Use fewer intervals, a subsample of the data"):
+        ef.optimal_schedule(task.problem, task.theta0, s=0.1, T=1.0, intervals=61, method="shooting")
+
+
+def test_what_is_near_a_bound_is_moved_onto_it():
+    values = np.array([-0.2, 1e-4, 0.01, 0.5, 0.9995, 1.0])
+    assert _program.on_bounds(values, (0.0, 1.0), 1e-3).tolist() == [0.0, 0.0, 0.01, 0.5, 1.0, 1.0]

@@ -15,7 +15,7 @@ from ._exponential import Interval, exponential_program
 from ._families import baseline, search_family
 from ._linear_optimum import linear_optimum
 from ._polish import polish
-from ._program import Candidate, solve_program
+from ._program import Candidate, on_bounds, solve_program
 from ._propagators import linear_control
 from ._solution import ScheduleSolution, Scope
 from ._task import ControlTask, make_task, simulate
@@ -89,7 +89,9 @@ def solve_task(
     knots = np.linspace(task.s, task.T, intervals + 1)
     guesses = _guesses(task, knots, starts, per_point)
     candidates = _run(task, chosen, guesses, intervals, shared=not per_point)
-    proposals = [PiecewiseConstant(knots, candidate.values) for candidate in candidates]
+    # An interior-point method stops short of the bounds; what is near one is also proposed on it, and simulated.
+    values = [option for run in candidates for option in (run.values, on_bounds(run.values, task.bounds, 1e-3))]
+    proposals = [PiecewiseConstant(knots, option) for option in values]
     costs = [simulate(task, proposal) for proposal in proposals]
     best = min(range(len(costs)), key=lambda i: costs[i].cost)
     schedule, mesh = proposals[best], (task.T - task.s) / intervals

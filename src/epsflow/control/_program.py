@@ -10,10 +10,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from .._core import InputError
 from ._casadi import ca
 
 EXPAND_LIMIT = 200_000
 """Scalar operations of all intervals together up to which CasADi expands the program: faster, but slower to build."""
+
+
+SIZE_LIMIT = 500_000_000
+"""Scalar operations of all intervals times states: beyond it a single iteration takes many seconds."""
 
 
 class Candidate(NamedTuple):
@@ -60,7 +65,17 @@ def build_program(interval: Any, intervals: int, controls: int, states: int, max
         controls: controls per interval.
         states: numbers in a state.
         max_iterations: IPOPT's limit.
+
+    Raises:
+        InputError: a program so large that it would run for hours.
     """
+    operations = interval.n_instructions() * intervals
+    if operations * states > SIZE_LIMIT:
+        raise InputError(
+            f"the transcription would hold {operations:.1e} operations over {states} states, and every iteration "
+            f"differentiates them by each state (limit {SIZE_LIMIT:.0e} in all). Use fewer intervals, a subsample of "
+            "the data, or a smaller model."
+        )
     variables = interval.size1_in(1)
     w = ca.MX.sym("w", variables, intervals)
     first, goal, unit = ca.MX.sym("first", states), ca.MX.sym("goal", states), ca.MX.sym("unit")
@@ -74,7 +89,7 @@ def build_program(interval: Any, intervals: int, controls: int, states: int, max
         "g": ca.vec(residuals),
     }
     options = {
-        "expand": interval.n_instructions() * intervals <= EXPAND_LIMIT,
+        "expand": operations <= EXPAND_LIMIT,
         "error_on_fail": False,
         "print_time": False,
         "ipopt": {"print_level": 0, "sb": "yes", "tol": 1e-9, "max_iter": max_iterations},
@@ -109,9 +124,13 @@ def solve_program(
 
 
 def _tidy(values: np.ndarray, bounds: tuple[float, float]) -> np.ndarray:
-    """Within the bounds, and on them where an interior-point method stops 1e-6 short; one column becomes a vector."""
-    low, high = bounds
-    values = np.clip(np.where(np.isfinite(values), values, low), low, high)
-    margin = 1e-6 * (high - low)
-    values = np.where(values < low + margin, low, np.where(values > high - margin, high, values))
+    """Finite, on the bounds where within 1e-6 of them; one column becomes a vector."""
+    values = on_bounds(np.where(np.isfinite(values), values, bounds[0]), bounds, 1e-6)
     return values[:, 0] if values.shape[1] == 1 else values
+
+
+def on_bounds(values: np.ndarray, bounds: tuple[float, float], margin: float) -> np.ndarray:
+    """Values within the bounds, and moved onto a bound that is closer than a fraction `margin` of their distance."""
+    low, high = bounds
+    near = margin * (high - low)
+    return np.where(values < low + near, low, np.where(values > high - near, high, values))
