@@ -213,6 +213,7 @@ def test_the_series_reaches_a_whole_step(name, where, fraction):
     [
         (lambda: Step(np.nan), "Step: every time must be finite"),
         (lambda: Step("soon"), "soon"),
+        (lambda: Step([1.0, 2.0]), r"one number .* shape \(2,\) was given; .* jax.vmap"),
         (lambda: Constant(np.inf), "Constant: the weight must be finite"),
         (lambda: LinearDecay(3.0, 2.0), r"LinearDecay: times must not decrease; got \[3.0, 2.0\]"),
         (lambda: PolynomialDecay(2.0, 1.0), "PolynomialDecay: times must not decrease"),

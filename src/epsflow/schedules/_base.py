@@ -108,6 +108,17 @@ def as_float64(value: object) -> Array:
         raise InputError(f"a schedule is made of numbers; got {value!r}.") from error
 
 
+def as_number(value: object) -> Float[Array, ""]:
+    """Field converter: as `as_float64`, for a field that is one number. Several at once: `jax.vmap`."""
+    number = as_float64(value)
+    if number.ndim != 0:
+        raise InputError(
+            f"one number is needed where an array of shape {number.shape} was given; for several schedules at once, "
+            "map over the numbers: jax.vmap(lambda tau: ... epsflow.Step(tau) ...)(taus)."
+        )
+    return number
+
+
 def known(*values: Array) -> np.ndarray | None:
     """The values end to end, or None inside a transformation, where they are not known (and were checked before)."""
     if any(isinstance(value, Tracer) for value in values):

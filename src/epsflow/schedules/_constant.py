@@ -7,7 +7,7 @@ from jax.tree_util import Partial
 from jaxtyping import Array, Float
 
 from .._core import InputError
-from ._base import AbstractPiecewiseConstant, SearchSpace, as_float64, check_times, known
+from ._base import AbstractPiecewiseConstant, SearchSpace, as_float64, as_number, check_times, known
 
 
 class Constant(AbstractPiecewiseConstant):
@@ -55,7 +55,7 @@ class Step(AbstractPiecewiseConstant):
         tau: τ.
     """
 
-    tau: Float[Array, ""] = eqx.field(converter=as_float64)
+    tau: Float[Array, ""] = eqx.field(converter=as_number)
 
     def __check_init__(self) -> None:
         check_times("Step", self.tau)
@@ -151,12 +151,12 @@ class BangBang(AbstractPiecewiseConstant):
         low, high: the two levels, 0 and 1 unless given.
     """
 
-    s: Float[Array, ""] = eqx.field(converter=as_float64)
+    s: Float[Array, ""] = eqx.field(converter=as_number)
     switch_ts: Float[Array, " k"] = eqx.field(converter=as_float64)
-    T: Float[Array, ""] = eqx.field(converter=as_float64)
+    T: Float[Array, ""] = eqx.field(converter=as_number)
     first: str = eqx.field(static=True, default="high")
-    low: Float[Array, ""] = eqx.field(converter=as_float64, default=0.0)
-    high: Float[Array, ""] = eqx.field(converter=as_float64, default=1.0)
+    low: Float[Array, ""] = eqx.field(converter=as_number, default=0.0)
+    high: Float[Array, ""] = eqx.field(converter=as_number, default=1.0)
 
     def __check_init__(self) -> None:
         if self.switch_ts.ndim != 1:

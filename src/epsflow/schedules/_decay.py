@@ -7,7 +7,7 @@ from jax.tree_util import Partial
 from jaxtyping import Array, Float
 
 from .._core import InputError
-from ._base import AbstractAnalytic, SearchSpace, as_float64, check_times, known
+from ._base import AbstractAnalytic, SearchSpace, as_float64, as_number, check_times, known
 
 
 class LinearDecay(AbstractAnalytic):
@@ -18,8 +18,8 @@ class LinearDecay(AbstractAnalytic):
         t1: t₁ of the notes, s ≤ t₁ ≤ T.
     """
 
-    s: Float[Array, ""] = eqx.field(converter=as_float64)
-    t1: Float[Array, ""] = eqx.field(converter=as_float64)
+    s: Float[Array, ""] = eqx.field(converter=as_number)
+    t1: Float[Array, ""] = eqx.field(converter=as_number)
 
     def __check_init__(self) -> None:
         check_times("LinearDecay", self.s, self.t1)
@@ -71,9 +71,9 @@ class PolynomialDecay(AbstractAnalytic):
         power: > 0.
     """
 
-    s: Float[Array, ""] = eqx.field(converter=as_float64)
-    t1: Float[Array, ""] = eqx.field(converter=as_float64)
-    power: Float[Array, ""] = eqx.field(converter=as_float64, default=2.0)
+    s: Float[Array, ""] = eqx.field(converter=as_number)
+    t1: Float[Array, ""] = eqx.field(converter=as_number)
+    power: Float[Array, ""] = eqx.field(converter=as_number, default=2.0)
 
     def __check_init__(self) -> None:
         check_times("PolynomialDecay", self.s, self.t1)
@@ -127,9 +127,9 @@ class ExponentialDecay(AbstractAnalytic):
         T: when the rest is dropped.
     """
 
-    s: Float[Array, ""] = eqx.field(converter=as_float64)
-    rate: Float[Array, ""] = eqx.field(converter=as_float64)
-    T: Float[Array, ""] = eqx.field(converter=as_float64)
+    s: Float[Array, ""] = eqx.field(converter=as_number)
+    rate: Float[Array, ""] = eqx.field(converter=as_number)
+    T: Float[Array, ""] = eqx.field(converter=as_number)
 
     def __check_init__(self) -> None:
         check_times("ExponentialDecay", self.s, self.T)
