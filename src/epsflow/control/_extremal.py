@@ -12,6 +12,7 @@ from jaxtyping import Array, ArrayLike, Float
 from ._propagators import graded_grid
 
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(8)
+PARTS = np.linspace(0.0, 1.0, 65)
 
 
 class Point(NamedTuple):
@@ -133,15 +134,20 @@ def _nodes(edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _sign_changes(function: Callable[[np.ndarray], np.ndarray], ts: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Zeros between neighbours of opposite sign, by bisection to rounding, all at once."""
+    """Zeros between neighbours of opposite sign, to rounding, all at once.
+
+    By cutting every bracket into 64 parts nine times (2⁻⁵⁴): 64 values at once take hardly longer than one.
+    """
     change = np.flatnonzero(np.sign(values[:-1]) * np.sign(values[1:]) < 0.0)
     if change.size == 0:
         return np.zeros(0)
     low, high, sign = ts[change], ts[change + 1], np.sign(values[change])
-    for _ in range(52):
-        middle = 0.5 * (low + high)
-        below = np.sign(function(middle)) == sign
-        low, high = np.where(below, middle, low), np.where(below, high, middle)
+    rows, last = np.arange(len(change)), np.zeros((len(change), 1), dtype=bool)
+    for _ in range(9):
+        cuts = low[:, None] + (high - low)[:, None] * PARTS
+        below = np.sign(function(cuts[:, 1:-1].ravel())).reshape(len(change), -1) == sign[:, None]
+        first = np.argmin(np.hstack([below, last]), axis=1)  # the first part at whose end the sign has changed
+        low, high = cuts[rows, first], cuts[rows, first + 1]
     return 0.5 * (low + high)
 
 
