@@ -8,16 +8,21 @@ import pytest
 import epsflow as ef
 import reference
 from epsflow.control import _exponential, _optimal, make_task
+from epsflow.control._deadline import Deadline
+from epsflow.control._general import Setting
+from epsflow.control._system import system_of
+from epsflow.control._transcription import Window
 
 OPTIMUM, SWITCH, T = 1.06312561447804595, 0.8147809854393819, 2.0  # a known extremal of this problem, to 17 digits
 
 
-@pytest.mark.parametrize("method", ["exponential", "shooting", "collocation"])
+@pytest.mark.parametrize("method", ["exponential", "shooting", "collocation", "adjoint"])
 def test_every_transcription_finds_the_known_optimum(row_one, zero, method):
     task = make_task(row_one, zero, 0.0, T)
     knots = np.linspace(0.0, T, 101)
-    guesses = _optimal._guesses(task, knots, (), per_point=False)
-    runs = _optimal._run(task, method, guesses, 100, shared=True)
+    never = Deadline(None)
+    setting = Setting(system_of(task, shared=True), task.theta_s, 0.0, Window(T, (0.0, 1.0), 1.0), never)
+    runs = _optimal._run(task, setting, method, _optimal._guesses(task, knots, (), per_point=False, step_until=never))
     assert all(run.success for run in runs)
     best = min((ef.PiecewiseConstant(knots, run.values) for run in runs), key=lambda u: cost_of(row_one, u, zero))
     # The switch may lie anywhere in an interval of 0.02; smearing it over that interval costs the square of its width.

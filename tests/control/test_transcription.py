@@ -8,6 +8,7 @@ import pytest
 import epsflow as ef
 from epsflow.control import _exponential, _program, make_task
 from epsflow.control._propagators import linear_control
+from epsflow.control._system import RiskSystem, system_of
 from epsflow.control._transcription import (
     collocation_program,
     feasible_point,
@@ -48,7 +49,7 @@ def roll_out_error(task, method, count):
         control = linear_control(task.problem.risk, task.theta0, s=0.0, T=task.T, bounds=(0.0, 1.0), target=task.target)
         last = _exponential.Interval(control, h).roll_out(control.start, values, 2)[-1, -3:]
         return np.abs(control.theta(last) - np.asarray(exact)).max()
-    structure, numbers = take_apart(task.problem.risk, shared=False)
+    structure, numbers = take_apart(system_of(task, shared=False))
     program = shooting_program(structure, count, 1) if method == "shooting" else collocation_program(structure, count)
     point = feasible_point(program, np.asarray(task.theta0), values, [np.array([h]), *numbers])
     return np.abs(point[-1, -3:] - np.asarray(exact)).max()
@@ -66,7 +67,7 @@ def test_a_program_is_built_once_for_all_problems_of_a_shape(rng):
 
 
 def test_equal_structures_share_a_translation(rng):
-    structures = [take_apart(random_task(rng).problem.risk, shared=True)[0] for _ in range(2)]
+    structures = [take_apart(system_of(random_task(rng), shared=True))[0] for _ in range(2)]
     assert structures[0] == structures[1]
     assert translated_field(structures[0]) is translated_field(structures[1])
 
@@ -75,7 +76,7 @@ def test_the_translated_field_is_the_one_that_diffrax_integrates(rng):
     model = ef.MLP((2, 3, 1))
     data = ef.Dataset(rng.standard_normal((20, 2)), rng.standard_normal(20))
     problem = ef.Problem(model, ef.PseudoHuberLoss(0.5), data, [1, 7], l2=0.1, reduction="mean")
-    structure, numbers = take_apart(problem.risk, shared=False)
+    structure, numbers = take_apart(RiskSystem(problem.risk, jnp.zeros(problem.dim), shared=False))
     theta, eps = model.init(jax.random.key(0)), jnp.array([0.3, 0.8])
     casadi = np.asarray(translated_field(structure)(theta, eps, *[number.ravel() for number in numbers])).ravel()
     # The same few hundred operations in another order.
@@ -88,7 +89,7 @@ def test_an_untranslatable_model_names_its_primitive(rng):
 
     data = ef.Dataset(rng.standard_normal((5, 1)), rng.standard_normal(5))
     problem = ef.Problem(ef.FunctionModel(apply, jnp.ones(2)), ef.SquaredLoss(), data, [0], l2=1.0)
-    structure, _ = take_apart(problem.risk, shared=True)
+    structure, _ = take_apart(RiskSystem(problem.risk, jnp.zeros(2), shared=True))
     with pytest.raises(ValueError, match="sort"):
         translated_field(structure)
 

@@ -5,6 +5,7 @@ import numpy as np
 
 from ..problem import Problem, Quadratic
 from ..schedules import AbstractPiecewiseConstant, AbstractSchedule, check_admissible
+from ._arc_polish import SecondOrder
 from ._convex import mixed_bound
 from ._dual import certify_signs, dual_bound, maximise_dual
 from ._pontryagin import extremal
@@ -67,6 +68,8 @@ def judge(
     candidates: tuple[Candidate, ...] = (),
     mesh: float = 0.0,
     lower_bound: float | None = None,
+    second_order: SecondOrder | None = None,
+    interrupted: bool = False,
 ) -> ScheduleSolution:
     """Everything that is said about a schedule.
 
@@ -74,9 +77,11 @@ def judge(
         task: the question.
         schedule: in E_s.
         method: how it was found.
-        candidates: the runs of IPOPT behind it.
+        candidates: the solver's runs behind it.
         mesh: length of an interval, if the schedule lives on a mesh that its optimum need not fit.
         lower_bound: a bound that is known already; computed if None.
+        second_order: derivatives by its switch times, if they were free.
+        interrupted: whether time ran out on the search: then only a certificate counts.
     """
     cost, error = simulate(task, schedule)
     path = extremal(task.problem, schedule, task.theta0, s=task.s, T=task.T, bounds=task.bounds, target=task.target)
@@ -89,7 +94,7 @@ def judge(
     exact = is_exact(cost, initial)
     certified = exact or (bound > 0.0 and cost - bound <= GLOBAL_GAP * cost)
     verified = path.pmp_gap <= VERIFIED_GAP * cost
-    failed = bool(candidates) and not any(candidate.success for candidate in candidates)
+    failed = interrupted or (bool(candidates) and not any(candidate.success for candidate in candidates))
     status = classify(exact, path, arcs, mesh) if certified or (verified and not failed) else Status.UNVERIFIED
     # A certificate stands on its own; a local claim needs a solver that converged, too.
     local = Scope.LOCAL if status is not Status.UNVERIFIED else Scope.NONE
@@ -105,6 +110,7 @@ def judge(
         extremal=path,
         candidates=candidates,
         method=method,
+        second_order=second_order,
     )
 
 

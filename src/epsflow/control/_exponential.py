@@ -38,7 +38,8 @@ def exponential_program(d: int, m: int, shared: bool, intervals: int) -> Program
     sees = start @ delta + p["free"] - ca.reshape(echo, NODES * m, NODES * m).T @ forces
     inputs = [delta, variables, *p.values(), echo]
     interval = differentiable("interval", inputs, [ca.vertcat(end - arrives, residuals - sees)])
-    return build_program(interval, intervals, controls, d, MAX_ITERATIONS)
+    terminal = ca.Function("terminal", [delta, *p.values(), echo], [0.5 * ca.sumsqr(delta)])  # δ is the miss itself
+    return build_program(interval, terminal, intervals, controls, d, MAX_ITERATIONS)
 
 
 class Interval:

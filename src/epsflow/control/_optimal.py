@@ -1,28 +1,33 @@
 """`optimal_schedule`: transcribe, solve from several starts, simulate every proposal, keep the best, say what it is."""
 
-import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
 from .._core import ConvergenceError, InputError
-from ..flow._diffrax import largest_curvature
 from ..problem import Problem, Quadratic
 from ..schedules import AbstractPiecewiseConstant, AbstractSchedule, PiecewiseConstant, Step
+from ._arc_polish import SecondOrder
 from ._certify import judge
+from ._deadline import Deadline
 from ._exponential import Interval, exponential_program
 from ._families import baseline, search_family
+from ._general import Setting, choose_method, polish_mesh, search_by_adjoint, search_by_program
 from ._linear_optimum import linear_optimum
 from ._polish import polish
 from ._program import Candidate, on_bounds, solve_program
-from ._propagators import linear_control
+from ._propagators import control_of
 from ._solution import ScheduleSolution, Scope
+from ._system import system_of
 from ._task import ControlTask, make_task, simulate
-from ._transcription import collocation_program, feasible_point, shooting_program, take_apart
+from ._transcription import Window
 
-SUBSTEP_LIMIT = 4
-"""Runge–Kutta steps per interval beyond which collocation, which has no stability limit, is the cheaper program."""
+METHODS = ("auto", "exponential", "shooting", "collocation", "adjoint")
+
+LEAST_INTERVAL = 1e-12
+"""Least length of an interval relative to T: below it, neighbouring knots differ in their last digits only."""
 
 
 def optimal_schedule(
@@ -37,14 +42,16 @@ def optimal_schedule(
     method: str = "auto",
     starts: Sequence[AbstractSchedule] = (),
     target: object | None = None,
+    time_limit: float | None = None,
     throw: bool = True,
 ) -> ScheduleSolution:
     """min 𝓔(ε) = ½‖θ(T) − θ*_{-D}‖² over ε ∈ E_s: 1 until s, within `bounds` until T, 0 from then on.
 
-    ε is constant on each of N equal intervals of [s, T]; IPOPT solves the nonlinear program from several starts (all
-    high, all low, half way, the best step, and any that are given), and every proposal is simulated by the flow room.
-    For linear regression the best one is then freed of the mesh: its switch times are polished to rounding, and a lower
-    bound certifies it where the signs of the deleted points' residuals are settled.
+    ε is constant on each of N equal intervals of [s, T]; the levels are optimised from several starts (all high, all
+    low, half way, the best step, and any that are given), and every proposal is simulated by the flow room. The best
+    one is then freed of the mesh: its switch times become unknowns of their own, arcs are inserted and deleted, and
+    what costs less is kept. For linear regression this is exact to rounding, and a lower bound certifies the schedule
+    where the signs of the deleted points' residuals are settled.
 
     Args:
         problem: what is trained, and which points are deleted.
@@ -54,19 +61,27 @@ def optimal_schedule(
         intervals: N.
         per_point: one ε for each deleted point instead of one for all of them.
         method: "exponential" (linear regression: exact in all directions but the deleted points'), "shooting"
-            (multiple shooting, Runge–Kutta), "collocation" (Radau IIA), or "auto". For linear regression, auto first
-            polishes the best single switches and is done if a certificate closes; else it takes exponential. For other
-            models it takes shooting, or collocation where stability would need more than four steps per interval.
+            (multiple shooting, Runge–Kutta) and "collocation" (Radau IIA) are nonlinear programs for IPOPT. "adjoint"
+            builds no program: exact gradients by one forward and one backward solve, and L-BFGS-B; for networks of any
+            size. "auto": for linear regression, the best single switches polished, done if a certificate closes, else
+            exponential; for other models shooting, collocation where stability would need more than four steps per
+            interval, or adjoint where a program would be too large.
         starts: further schedules to start from.
-        target: where θ(T) should be. Default: the leave-out optimum.
-        throw: raise if no run of IPOPT succeeds; otherwise the best proposal is returned as UNVERIFIED.
+        target: where θ(T) should be. Default: the leave-out optimum. A network too large for that can aim at what
+            retraining gives: `gradient_flow(problem, Constant(0.0), theta0, ts=[T]).end`.
+        time_limit: seconds after which the search stops between two iterations. What it has by then is simulated and
+            returned as UNVERIFIED, unless a certificate stands.
+        throw: raise if no run succeeds, or time runs out; otherwise the best proposal is returned as UNVERIFIED.
 
     Raises:
         InputError: a question that makes no sense (see `make_task`), or a model that cannot be translated.
-        ConvergenceError: IPOPT failed from every start (its own words), or a flow did.
+        ConvergenceError: the solver failed from every start (its own words), time ran out (`.result` holds the best
+            schedule so far), or a flow failed.
     """
+    deadline = Deadline(time_limit)
     task = make_task(problem, theta0, s, T, bounds, target)
-    return solve_task(task, intervals=intervals, per_point=per_point, method=method, starts=starts, throw=throw)
+    options = {"intervals": intervals, "per_point": per_point, "method": method, "starts": starts}
+    return solve_task(task, **options, deadline=deadline, throw=throw)
 
 
 def solve_task(
@@ -76,36 +91,66 @@ def solve_task(
     per_point: bool = False,
     method: str = "auto",
     starts: Sequence[AbstractSchedule] = (),
+    deadline: Deadline | None = None,
     throw: bool = True,
 ) -> ScheduleSolution:
     """`optimal_schedule` for a task that has been checked."""
-    if intervals < 1:
-        raise InputError(f"intervals is {intervals}; at least one is needed between s and T.")
+    _check(task, method, intervals)
     if method == "auto" and isinstance(task.problem.risk, Quadratic):
         certified = _without_mesh(task, per_point)
         if certified is not None:
             return certified
-    chosen = _method(task, method, intervals)
+    unit = max(baseline(task).cost, np.finfo(np.float64).tiny)
+    setting = Setting(
+        system_of(task, not per_point),
+        task.theta_s,
+        task.s,
+        Window(task.T - task.s, task.bounds, unit),
+        Deadline(None) if deadline is None else deadline,
+    )
+    chosen = _method(setting, method, intervals)
     knots = np.linspace(task.s, task.T, intervals + 1)
-    guesses = _guesses(task, knots, starts, per_point)
-    candidates = _run(task, chosen, guesses, intervals, shared=not per_point)
-    # An interior-point method stops short of the bounds; what is near one is also proposed on it, and simulated.
-    values = [option for run in candidates for option in (run.values, on_bounds(run.values, task.bounds, 1e-3))]
-    proposals = [PiecewiseConstant(knots, option) for option in values]
-    costs = [simulate(task, proposal) for proposal in proposals]
-    best = min(range(len(costs)), key=lambda i: costs[i].cost)
-    schedule, mesh = proposals[best], (task.T - task.s) / intervals
-    if isinstance(task.problem.risk, Quadratic):
-        schedule, chosen, mesh = _polished(task, schedule, costs[best].cost, chosen, mesh)
-    solution = judge(task, schedule, method=chosen, candidates=tuple(candidates), mesh=mesh)
-    if throw and solution.scope is not Scope.GLOBAL and not any(candidate.success for candidate in candidates):
-        words = ", ".join(sorted({candidate.status for candidate in candidates}))
+    guesses = _guesses(task, knots, starts, per_point, setting.deadline if chosen != "adjoint" else None)
+    candidates = _run(task, setting, chosen, guesses)
+    proposals = _proposals(task, candidates, guesses, interrupted=setting.deadline.passed)
+    costs = [simulate(task, PiecewiseConstant(knots, option)).cost for option in proposals]
+    best = int(np.argmin(costs))
+    freed = _freed_of_mesh(task, setting, knots, proposals[best], costs[best])
+    schedule = PiecewiseConstant(knots, proposals[best]) if freed is None else freed.schedule
+    solution = judge(
+        task,
+        schedule,
+        method=chosen if freed is None else f"{chosen} + polish",
+        candidates=tuple(candidates),
+        mesh=(task.T - task.s) / intervals if freed is None else 0.0,
+        second_order=None if freed is None else freed.second_order,
+        interrupted=setting.deadline.passed,
+    )
+    if throw:
+        _throw(solution, interrupted=setting.deadline.passed)
+    return solution
+
+
+def _throw(solution: ScheduleSolution, *, interrupted: bool) -> None:
+    """Say why a schedule is not verified: time ran out, or no run of the solver succeeded."""
+    if solution.scope is Scope.GLOBAL:
+        return
+    candidates = solution.candidates
+    kept = f"the best proposal, cost {solution.cost:.6g}, is in `.result`"
+    if interrupted:
         raise ConvergenceError(
-            f"IPOPT failed from all {len(candidates)} starts ({words}); the best proposal, cost {solution.cost:.6g}, "
-            "is in `.result`. Fewer intervals, another method or starts of your own may help.",
+            f"the time limit was reached after {len(candidates)} of the starts; {kept}. A larger time_limit, fewer "
+            "intervals or a start of your own may help.",
             solution,
         )
-    return solution
+    if not any(candidate.success for candidate in candidates):
+        words = ", ".join(sorted({candidate.status for candidate in candidates}))
+        solver = "L-BFGS-B" if solution.method.startswith("adjoint") else "IPOPT"
+        raise ConvergenceError(
+            f"{solver} failed from all {len(candidates)} starts ({words}); {kept}. Fewer intervals, another method or "
+            "starts of your own may help.",
+            solution,
+        )
 
 
 def _without_mesh(task: ControlTask, per_point: bool) -> ScheduleSolution | None:
@@ -115,37 +160,80 @@ def _without_mesh(task: ControlTask, per_point: bool) -> ScheduleSolution | None
     return solution if solution.scope is Scope.GLOBAL else None
 
 
-def _polished(
-    task: ControlTask, schedule: AbstractPiecewiseConstant, cost: float, method: str, mesh: float
-) -> tuple[AbstractPiecewiseConstant, str, float]:
-    """The bang-bang extremal next to a proposal, if it costs less: off the mesh, with switch times to rounding."""
-    better = polish(task, schedule)
-    return (better.schedule, f"{method} + polish", 0.0) if better.cost <= cost else (schedule, method, mesh)
+class Freed(NamedTuple):
+    """A schedule with continuous switch times.
+
+    Attributes:
+        schedule: the schedule.
+        second_order: the derivatives by its switch times.
+    """
+
+    schedule: AbstractPiecewiseConstant
+    second_order: SecondOrder
 
 
-def _method(task: ControlTask, method: str, intervals: int) -> str:
-    linear = isinstance(task.problem.risk, Quadratic)
-    if method not in ("auto", "exponential", "shooting", "collocation"):
-        raise InputError(f"unknown method {method!r}: choose auto, exponential, shooting or collocation.")
-    if method == "exponential" and not linear:
-        raise InputError('method="exponential" is for linear regression; use "shooting" or "collocation".')
+def _freed_of_mesh(
+    task: ControlTask, setting: Setting, knots: np.ndarray, values: np.ndarray, cost: float
+) -> Freed | None:
+    """The extremal next to a proposal, off the mesh; None if it costs more, or there is no time."""
+    if isinstance(task.problem.risk, Quadratic):
+        better = polish(task, PiecewiseConstant(knots, values))
+        second = SecondOrder(better.switch_ts, better.gradient, better.hessian)
+        return Freed(better.schedule, second) if better.cost <= cost else None
+    if setting.deadline.passed:
+        return None
+    polished = polish_mesh(setting, values.reshape(len(values), -1))
+    if polished is None:
+        return None
+    schedule = polished.arcs.schedule(setting.system.shared)
+    return Freed(schedule, polished.second_order) if simulate(task, schedule).cost <= cost else None
+
+
+def _proposals(
+    task: ControlTask, candidates: list[Candidate], guesses: dict[str, np.ndarray], *, interrupted: bool
+) -> list[np.ndarray]:
+    """What is worth simulating: every run, also with what is near a bound moved onto it, and the starts of cut runs.
+
+    An interior-point method stops short of the bounds. L-BFGS-B ends on them, and never above its start.
+    """
+    options = [option for run in candidates for option in (run.values, on_bounds(run.values, task.bounds, 1e-3))]
+    if interrupted:
+        options += [values[:, 0] if values.shape[1] == 1 else values for values in guesses.values()]
+    return [u for i, u in enumerate(options) if not any(np.array_equal(u, earlier) for earlier in options[:i])]
+
+
+def _check(task: ControlTask, method: str, intervals: int) -> None:
+    if intervals < 1:
+        raise InputError(f"intervals is {intervals}; at least one is needed between s and T.")
+    if method not in METHODS:
+        raise InputError(f"unknown method {method!r}: choose {', '.join(METHODS[:-1])} or {METHODS[-1]}.")
+    if method == "exponential" and not isinstance(task.problem.risk, Quadratic):
+        raise InputError('method="exponential" is for linear regression; use "shooting", "collocation" or "adjoint".')
+    least = LEAST_INTERVAL * task.T
+    if task.T - task.s < intervals * least:
+        raise InputError(
+            f"T − s = {task.T - task.s:g} cannot hold {intervals} intervals: times near T = {task.T:g} are known to "
+            f"{least:.1g} only. Ask for a later T, or for fewer intervals."
+        )
+
+
+def _method(setting: Setting, method: str, intervals: int) -> str:
     if method != "auto":
         return method
-    if linear:
-        return "exponential"
-    return "shooting" if _substeps(task, intervals) <= SUBSTEP_LIMIT else "collocation"
-
-
-def _substeps(task: ControlTask, intervals: int) -> int:
-    """Runge–Kutta steps with λ_max h ≤ 1: well inside stability (2.8), and a relative error of 1/120 per step."""
-    rate = float(largest_curvature(task.problem.risk, task.theta_s))
-    return max(1, math.ceil(rate * (task.T - task.s) / intervals))
+    return "exponential" if isinstance(setting.risk, Quadratic) else choose_method(setting, intervals)
 
 
 def _guesses(
-    task: ControlTask, knots: Float[np.ndarray, " knots"], extra: Sequence[AbstractSchedule], per_point: bool
+    task: ControlTask,
+    knots: Float[np.ndarray, " knots"],
+    extra: Sequence[AbstractSchedule],
+    per_point: bool,
+    step_until: Deadline | None,
 ) -> dict[str, Float[np.ndarray, "N controls"]]:
-    """Named starting values of ε: the corners, the middle, the best step, and what the caller gave."""
+    """Named starting values of ε: the corners, the middle, the best step, and what the caller gave.
+
+    The best step is searched by hundreds of flows, and only while there is time: `step_until`, or None for not at all.
+    """
     (low, high), count = task.bounds, len(knots) - 1
     columns = task.problem.delete.size if per_point else 1
     guesses = {
@@ -153,7 +241,7 @@ def _guesses(
         "low": np.full((count, columns), low),
         "half way": np.full((count, columns), 0.5 * (low + high)),
     }
-    if low <= 0.0 and high >= 1.0:
+    if low <= 0.0 and high >= 1.0 and step_until is not None and not step_until.passed:
         guesses["best step"] = _sample(search_family(Step, task).schedule, knots, columns)
     for i, schedule in enumerate(extra):
         guesses[f"given {i + 1}: {type(schedule).__name__}"] = np.clip(_sample(schedule, knots, columns), low, high)
@@ -169,40 +257,21 @@ def _sample(
     return np.broadcast_to(values, (len(values), columns)).copy()
 
 
-def _run(
-    task: ControlTask, method: str, guesses: dict[str, np.ndarray], intervals: int, *, shared: bool
-) -> list[Candidate]:
-    """One run of IPOPT from every guess. The cost is measured in units of the baseline's, so that tolerances fit it."""
-    h = (task.T - task.s) / intervals
-    unit = np.array([max(baseline(task).cost, np.finfo(np.float64).tiny)])
-    if method == "exponential":
-        return _run_exponential(task, guesses, h, unit, shared)
-    structure, numbers = take_apart(task.problem.risk, shared)
-    if method == "shooting":
-        substeps = _substeps(task, intervals)
-        transcribed, step = shooting_program(structure, intervals, substeps), h / substeps
-    else:
-        transcribed, step = collocation_program(structure, intervals), h
-    numbers = [np.array([step]), *numbers]
-    first, goal = np.asarray(task.theta_s), np.asarray(task.target)
-    runs = []
-    for name, values in guesses.items():
-        guess = feasible_point(transcribed, first, values, numbers)
-        runs.append(solve_program(transcribed.program, name, guess, task.bounds, [first, goal, unit, *numbers]))
-    return runs
-
-
-def _run_exponential(
-    task: ControlTask, guesses: dict[str, np.ndarray], h: float, unit: np.ndarray, shared: bool
-) -> list[Candidate]:
-    risk = task.problem.risk
-    assert isinstance(risk, Quadratic)  # `_method` chose so; this tells the type checker
-    control = linear_control(risk, task.theta0, s=task.s, T=task.T, bounds=task.bounds, target=task.target)
+def _run(task: ControlTask, setting: Setting, method: str, guesses: dict[str, np.ndarray]) -> list[Candidate]:
+    """One run of a solver from every guess."""
+    if method == "adjoint":
+        return search_by_adjoint(setting, guesses)
+    if method != "exponential":
+        return search_by_program(setting, guesses, method)
+    control, shared = control_of(task), setting.system.shared
     intervals = len(next(iter(guesses.values())))
     program = exponential_program(task.problem.dim, control.points, shared, intervals)
-    interval = Interval(control, h)
-    parameters = [control.start, np.zeros_like(control.start), unit, *interval.parameters]
-    return [
-        solve_program(program, name, interval.roll_out(control.start, values, control.points), task.bounds, parameters)
-        for name, values in guesses.items()
-    ]
+    interval = Interval(control, setting.window.length / intervals)
+    parameters = [control.start, np.array([setting.window.unit]), *interval.parameters]
+    runs: list[Candidate] = []
+    for name, values in guesses.items():
+        if runs and setting.deadline.passed:
+            break
+        guess = interval.roll_out(control.start, values, control.points)
+        runs.append(solve_program(program, name, guess, task.bounds, parameters, setting.deadline))
+    return runs

@@ -12,6 +12,7 @@ from jaxtyping import Float
 
 from .._core import InputError
 from ._casadi import ca
+from ._deadline import Deadline
 
 EXPAND_LIMIT = 200_000
 """Scalar operations of all intervals together up to which CasADi expands the program: faster, but slower to build."""
@@ -22,14 +23,15 @@ SIZE_LIMIT = 500_000_000
 
 
 class Candidate(NamedTuple):
-    """One run of IPOPT. Its numbers are a proposal until the schedule is simulated by the flow room.
+    """One run of a solver. Its numbers are a proposal until the schedule is simulated by the flow room.
 
     Attributes:
         start: what ε the run began with.
         values: ε on the intervals, within the bounds, shape (N,) or (N, m).
-        status: IPOPT's return status.
-        success: whether IPOPT itself calls it a success.
-        iterations: IPOPT's iterations.
+        status: the return status of IPOPT, or of L-BFGS-B (`method="adjoint"`), in its own words.
+        success: whether the solver itself calls it a success.
+        iterations: the solver's iterations.
+        sweeps: gradients of the cost that were computed (`method="adjoint"`); 0 where nobody counts.
     """
 
     start: str
@@ -37,30 +39,63 @@ class Candidate(NamedTuple):
     status: str
     success: bool
     iterations: int
+    sweeps: int = 0
 
 
 @dataclass(frozen=True, eq=False)
 class Program:
-    """min ½‖x_N − goal‖²/unit over controls and states, subject to every interval's equations.
+    """min φ(x_N)/unit over controls and states, subject to every interval's equations.
 
     Attributes:
         solver: CasADi's interface to IPOPT.
+        watch: what stops it between two iterations when time is up.
         variables: numbers per interval: the controls, inner states, and last the state that the interval ends with.
         controls: the first of them, 1 or m.
         intervals: N.
     """
 
     solver: Any
+    watch: "Watch"
     variables: int
     controls: int
     intervals: int
 
 
-def build_program(interval: Any, intervals: int, controls: int, states: int, max_iterations: int) -> Program:
+class Watch(ca.Callback):
+    """IPOPT asks it after every iteration whether to go on. A program outlives the deadlines of its runs."""
+
+    def __init__(self, variables: int, constraints: int, parameters: int):
+        ca.Callback.__init__(self)
+        self.deadline = Deadline(None)
+        self.sizes = {"x": variables, "f": 1, "g": constraints, "lam_x": variables, "lam_g": constraints}
+        self.sizes["lam_p"] = parameters
+        self.construct("watch", {})
+
+    def get_n_in(self) -> int:
+        """CasADi: as many inputs as a solver has outputs."""
+        return ca.nlpsol_n_out()
+
+    def get_n_out(self) -> int:
+        """CasADi: one, whether to stop."""
+        return 1
+
+    def get_sparsity_in(self, i: int) -> Any:
+        """CasADi: shape of the i-th output of a solver."""
+        return ca.Sparsity.dense(self.sizes[ca.nlpsol_out(i)], 1)
+
+    def eval(self, arg: Any) -> list[int]:
+        """CasADi: 1 to stop."""
+        return [int(self.deadline.passed)]
+
+
+def build_program(
+    interval: Any, terminal: Any, intervals: int, controls: int, states: int, max_iterations: int
+) -> Program:
     """Chain N copies of one interval.
 
     Args:
         interval: CasADi function (state before, variables of the interval, parameters…) ↦ residuals that must vanish.
+        terminal: CasADi function (last state, the same parameters…) ↦ φ.
         intervals: N.
         controls: controls per interval.
         states: numbers in a state.
@@ -74,27 +109,29 @@ def build_program(interval: Any, intervals: int, controls: int, states: int, max
         raise InputError(
             f"the transcription would hold {operations:.1e} operations over {states} states, and every iteration "
             f"differentiates them by each state (limit {SIZE_LIMIT:.0e} in all). Use fewer intervals, a subsample of "
-            "the data, or a smaller model."
+            'the data, a smaller model, or method="adjoint", which builds no program.'
         )
     variables = interval.size1_in(1)
     w = ca.MX.sym("w", variables, intervals)
-    first, goal, unit = ca.MX.sym("first", states), ca.MX.sym("goal", states), ca.MX.sym("unit")
+    first, unit = ca.MX.sym("first", states), ca.MX.sym("unit")
     parameters = [ca.MX.sym(f"p{i}", interval.size_in(i)) for i in range(2, interval.n_in())]
     before = ca.horzcat(first, w[-states:, :-1]) if intervals > 1 else first
     residuals = interval.map(intervals)(before, w, *parameters)
     program = {
         "x": ca.vec(w),
-        "p": ca.veccat(first, goal, unit, *parameters),
-        "f": 0.5 * ca.sumsqr(w[-states:, -1] - goal) / unit,
+        "p": ca.veccat(first, unit, *parameters),
+        "f": terminal(w[-states:, -1], *parameters) / unit,
         "g": ca.vec(residuals),
     }
+    watch = Watch(*(program[part].numel() for part in ("x", "g", "p")))
     options = {
+        "iteration_callback": watch,
         "expand": operations <= EXPAND_LIMIT,
         "error_on_fail": False,
         "print_time": False,
         "ipopt": {"print_level": 0, "sb": "yes", "tol": 1e-9, "max_iter": max_iterations},
     }
-    return Program(ca.nlpsol("schedule", "ipopt", program, options), variables, controls, intervals)
+    return Program(ca.nlpsol("schedule", "ipopt", program, options), watch, variables, controls, intervals)
 
 
 def differentiable(name: str, inputs: list[Any], outputs: list[Any]) -> Any:
@@ -111,8 +148,10 @@ def solve_program(
     guess: Float[np.ndarray, "N variables"],
     bounds: tuple[float, float],
     parameters: list[np.ndarray],
+    deadline: Deadline,
 ) -> Candidate:
-    """One run from `guess`. `parameters`: first state, goal, unit of the cost, then the interval's own."""
+    """One run from `guess`. `parameters`: first state, unit of the cost, then the interval's own."""
+    program.watch.deadline = deadline
     lower, upper = np.full(guess.shape, -np.inf), np.full(guess.shape, np.inf)
     lower[:, : program.controls], upper[:, : program.controls] = bounds
     # Arrays enter in C order, as the translation of a model reads them.

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..schedules import AbstractPiecewiseConstant, AbstractSchedule
+from ._arc_polish import SecondOrder
 from ._pontryagin import Extremal
 from ._program import Candidate
 from ._propagators import arcs_of
@@ -64,8 +65,9 @@ class ScheduleSolution:
         scope: GLOBAL (the lower bound meets the cost), LOCAL (first-order conditions hold), NONE.
         arcs: the schedule in words, ascending in time.
         extremal: costate, switching function and Hamiltonian along it.
-        candidates: every run of IPOPT that was made; empty for a schedule of other origin.
+        candidates: every run of a solver that was made; empty for a schedule of other origin.
         method: how the schedule was found.
+        second_order: gradient and Hessian of 𝓔 by the switch times, where they were free; None on a mesh.
     """
 
     task: ControlTask
@@ -79,6 +81,7 @@ class ScheduleSolution:
     extremal: Extremal
     candidates: tuple[Candidate, ...]
     method: str
+    second_order: SecondOrder | None = None
 
     @property
     def gap(self) -> float:

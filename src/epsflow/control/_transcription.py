@@ -1,9 +1,11 @@
-"""Direct transcription of any JAX model: multiple shooting and collocation.
+"""Direct transcription of any system: multiple shooting and collocation.
 
-The vector field is the one that diffrax integrates: its jaxpr is translated to CasADi symbols, with the numbers of the
-risk (data, or sufficient statistics) as parameters. A program depends on shapes alone and is built once for each.
+The vector field is the one that diffrax integrates: its jaxpr, and that of the terminal cost, are translated to CasADi
+symbols, with the numbers of the system (data, or sufficient statistics) as parameters. A program depends on shapes
+alone and is built once for each.
 """
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -14,9 +16,10 @@ import numpy as np
 from jaxtyping import Float
 
 from .._core import InputError
-from ..problem import AbstractRisk
 from ._casadi import ca
-from ._program import Program, build_program, differentiable
+from ._deadline import Deadline
+from ._program import Candidate, Program, build_program, differentiable, solve_program
+from ._system import AbstractSystem
 from ._translate import max_disagreement, to_casadi
 
 AGREEMENT = 1e-12
@@ -33,10 +36,10 @@ class Structure(NamedTuple):
 
     Attributes:
         shapes: of the arrays that become parameters.
-        treedef: how they make up the risk, together with `rest`.
-        rest: the risk's remaining leaves (indices) with their own treedef; they are part of the program.
-        dim: d.
-        controls: 1, or one per deleted point.
+        treedef: how they make up the system, together with `rest`.
+        rest: the system's remaining leaves (indices) with their own treedef; they are part of the program.
+        dim: length of a state, d.
+        controls: length of a control: 1, or one per deleted point.
     """
 
     shapes: tuple[tuple[int, ...], ...]
@@ -45,8 +48,8 @@ class Structure(NamedTuple):
     dim: int
     controls: int
 
-    def risk(self, leaves: tuple[Any, ...]) -> AbstractRisk:
-        """Put the risk together again, around given arrays."""
+    def system(self, leaves: tuple[Any, ...]) -> AbstractSystem:
+        """Put the system together again, around given arrays."""
         treedef, fixed = self.rest
         arrays = [jnp.asarray(np.frombuffer(raw, dtype).reshape(shape)) for dtype, shape, raw in fixed]
         return eqx.combine(jax.tree.unflatten(self.treedef, leaves), jax.tree.unflatten(treedef, arrays))
@@ -64,39 +67,54 @@ class Transcribed(NamedTuple):
     roll_out: Any
 
 
-def take_apart(risk: AbstractRisk, shared: bool) -> tuple[Structure, list[np.ndarray]]:
-    """A risk as its structure and its numbers."""
-    numbers, rest = eqx.partition(risk, eqx.is_inexact_array)
+def take_apart(system: AbstractSystem) -> tuple[Structure, list[np.ndarray]]:
+    """A system as its structure and its numbers."""
+    numbers, rest = eqx.partition(system, eqx.is_inexact_array)
     leaves, treedef = jax.tree.flatten(numbers)
     fixed_leaves, fixed_treedef = jax.tree.flatten(rest)
     fixed = tuple((str(leaf.dtype), leaf.shape, np.asarray(leaf).tobytes()) for leaf in fixed_leaves)
     shapes = tuple(leaf.shape for leaf in leaves)
-    structure = Structure(shapes, treedef, (fixed_treedef, fixed), risk.dim, 1 if shared else risk.num_deleted)
+    structure = Structure(shapes, treedef, (fixed_treedef, fixed), system.dim, system.controls)
     return structure, [np.asarray(leaf) for leaf in leaves]
 
 
 @lru_cache(maxsize=32)
 def translated_field(structure: Structure) -> Any:
-    """The CasADi function (θ, ε, numbers…) ↦ −∇R_ε(θ), checked against JAX at random points.
+    """The CasADi function (x, u, numbers…) ↦ f(x, u), checked against JAX at random points.
 
     Raises:
         UntranslatableError: a primitive of the model has no CasADi counterpart.
         InputError: the translation disagrees with JAX by more than 1e-12.
     """
 
-    def field(theta: Any, eps: Any, *leaves: Any) -> Any:
-        return -structure.risk(leaves).gradient(theta, eps[0] if structure.controls == 1 else eps)
+    def field(x: Any, u: Any, *leaves: Any) -> Any:
+        return structure.system(leaves).field(x, u)
 
-    examples = [jnp.zeros(shape) for shape in ((structure.dim,), (structure.controls,), *structure.shapes)]
-    function = to_casadi(field, *examples, name="field")
-    worst = max_disagreement(jax.jit(field), function, examples, seed=0)
+    return _translated(field, "field", [(structure.dim,), (structure.controls,), *structure.shapes])
+
+
+@lru_cache(maxsize=32)
+def translated_terminal(structure: Structure) -> Any:
+    """The CasADi function (x, h, numbers…) ↦ φ(x), checked likewise; h, the interval's length, plays no part."""
+
+    def terminal(x: Any, h: Any, *leaves: Any) -> Any:
+        del h
+        return structure.system(leaves).terminal(x)
+
+    return _translated(terminal, "terminal", [(structure.dim,), (), *structure.shapes])
+
+
+def _translated(function: Callable[..., Any], name: str, shapes: list[tuple[int, ...]]) -> Any:
+    examples = [jnp.zeros(shape) for shape in shapes]
+    translation = to_casadi(function, *examples, name=name)
+    worst = max_disagreement(jax.jit(function), translation, examples, seed=0)
     if not worst <= AGREEMENT:
         raise InputError(
             f"the CasADi translation of this model differs from JAX by {worst:.1e} (relative; the limit is "
             f"{AGREEMENT:g}), so the transcription would solve another problem. Kinks or poles near the tested random "
-            "points are the usual cause; smooth the model there."
+            'points are the usual cause; smooth the model there, or use method="adjoint", which translates nothing.'
         )
-    return function
+    return translation
 
 
 @lru_cache(maxsize=32)
@@ -114,7 +132,8 @@ def shooting_program(structure: Structure, intervals: int, substeps: int) -> Tra
     end = ca.SX.sym("end", structure.dim)
     residual = end - step(theta, eps, h, *numbers)[0]
     interval = differentiable("interval", [theta, ca.vertcat(eps, end), h, *numbers], [residual])
-    program = build_program(interval, intervals, structure.controls, structure.dim, MAX_ITERATIONS)
+    terminal = differentiable("terminal", [theta, h, *numbers], [translated_terminal(structure)(theta, h, *numbers)])
+    program = build_program(interval, terminal, intervals, structure.controls, structure.dim, MAX_ITERATIONS)
     return Transcribed(program, step.mapaccum("roll_out", intervals))
 
 
@@ -128,7 +147,8 @@ def collocation_program(structure: Structure, intervals: int) -> Transcribed:
     slopes = ca.horzcat(*[field(nodes[:, i], eps, *numbers) for i in range(DEGREE)])
     residual = ca.vec(ca.horzcat(theta, nodes) @ derivative - h * slopes)
     interval = differentiable("interval", [theta, ca.vertcat(eps, inner), h, *numbers], [residual])
-    program = build_program(interval, intervals, structure.controls, structure.dim, MAX_ITERATIONS)
+    terminal = differentiable("terminal", [theta, h, *numbers], [translated_terminal(structure)(theta, h, *numbers)])
+    program = build_program(interval, terminal, intervals, structure.controls, structure.dim, MAX_ITERATIONS)
     implicit = ca.Function("implicit", [inner, theta, eps, h, *numbers], [residual])
     newton = ca.rootfinder("newton", "newton", implicit, {"error_on_fail": False})
     state, value, length = ca.MX.sym("theta", structure.dim), ca.MX.sym("eps", structure.controls), ca.MX.sym("h")
@@ -144,9 +164,62 @@ def feasible_point(
     values: Float[np.ndarray, "N controls"],
     numbers: list[np.ndarray],
 ) -> Float[np.ndarray, "N variables"]:
-    """The variables that belong to given controls; `numbers`: the step h, then those of the risk."""
+    """The variables that belong to given controls; `numbers`: the step h, then those of the system."""
     repeated = [np.tile(np.ravel(number)[:, None], (1, len(values))) for number in numbers]
     return np.asarray(transcribed.roll_out(theta, values.T, *repeated)[1]).T
+
+
+class Window(NamedTuple):
+    """What is solved on: N intervals of equal length from s to T.
+
+    Attributes:
+        length: T − s.
+        bounds: least and largest u.
+        unit: the cost is measured in it, so that IPOPT's tolerances fit.
+    """
+
+    length: float
+    bounds: tuple[float, float]
+    unit: float
+
+
+def transcribe(
+    system: AbstractSystem,
+    start: Float[np.ndarray, " d"],
+    guesses: dict[str, Float[np.ndarray, "N controls"]],
+    window: Window,
+    deadline: Deadline,
+    *,
+    substeps: int | None,
+) -> list[Candidate]:
+    """One run of IPOPT from every guess, as long as there is time.
+
+    Args:
+        system: f and φ.
+        start: x(s).
+        guesses: controls to start from, by name; all on the same mesh.
+        window: what they are controls on.
+        deadline: when to stop.
+        substeps: Runge–Kutta steps per interval of multiple shooting; None for collocation.
+
+    Raises:
+        UntranslatableError, InputError: see `translated_field` and `build_program`.
+    """
+    structure, numbers = take_apart(system)
+    intervals = len(next(iter(guesses.values())))
+    if substeps is None:
+        transcribed = collocation_program(structure, intervals)
+    else:
+        transcribed = shooting_program(structure, intervals, substeps)
+    numbers = [np.array([window.length / intervals / (substeps or 1)]), *numbers]
+    runs: list[Candidate] = []
+    for name, values in guesses.items():
+        if runs and deadline.passed:
+            break
+        guess = feasible_point(transcribed, start, values, numbers)
+        parameters = [start, np.array([window.unit]), *numbers]
+        runs.append(solve_program(transcribed.program, name, guess, window.bounds, parameters, deadline))
+    return runs
 
 
 def _symbols(structure: Structure) -> tuple[Any, Any, Any, list[Any]]:
