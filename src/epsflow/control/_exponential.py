@@ -22,8 +22,11 @@ MAX_ITERATIONS = 500
 
 
 @lru_cache(maxsize=32)
-def exponential_program(d: int, m: int, shared: bool, intervals: int) -> Program:
-    """The program for d parameters and m deleted points, with one control for all of them or one each."""
+def exponential_program(d: int, m: int, shared: bool, intervals: int, factor: tuple[int, ...]) -> Program:
+    """The program for d parameters and m deleted points, with one control for all of them or one each.
+
+    `factor`: the shape of L in the cost ½‖Lδ(T)‖², the last of the parameters; (d,) for a diagonal.
+    """
     controls = 1 if shared else m
     delta, variables = ca.SX.sym("delta", d), ca.SX.sym("w", controls + NODES * m + d)
     sizes = {"decay": d, "drift": d, "push": d * NODES * m, "start": NODES * m * d, "free": NODES * m}
@@ -36,9 +39,14 @@ def exponential_program(d: int, m: int, shared: bool, intervals: int) -> Program
     start = ca.reshape(p["start"], d, NODES * m).T
     arrives = p["decay"] * delta + p["drift"] - push @ forces
     sees = start @ delta + p["free"] - ca.reshape(echo, NODES * m, NODES * m).T @ forces
-    inputs = [delta, variables, *p.values(), echo]
+    weights, goal = ca.SX.sym("factor", int(np.prod(factor))), ca.SX.sym("goal", d)
+    miss = delta - goal
+    image = weights * miss if len(factor) == 1 else ca.reshape(weights, d, factor[0]).T @ miss
+    numbers = [*p.values(), echo, weights]
+    cost = ca.Function("cost", [delta, goal, *numbers], [0.5 * ca.sumsqr(image)])
+    inputs = [delta, variables, *numbers]
     interval = differentiable("interval", inputs, [ca.vertcat(end - arrives, residuals - sees)])
-    return build_program(interval, intervals, controls, d, MAX_ITERATIONS)
+    return build_program(interval, intervals, controls, d, MAX_ITERATIONS, cost)
 
 
 class Interval:

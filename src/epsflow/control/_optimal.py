@@ -11,14 +11,14 @@ from ..flow._diffrax import largest_curvature
 from ..problem import Problem, Quadratic
 from ..schedules import AbstractPiecewiseConstant, AbstractSchedule, PiecewiseConstant, Step
 from ._certify import judge
+from ._cost import AbstractCost
 from ._exponential import Interval, exponential_program
 from ._families import baseline, search_family
 from ._linear_optimum import linear_optimum
 from ._polish import polish
 from ._program import Candidate, on_bounds, solve_program
-from ._propagators import linear_control
 from ._solution import ScheduleSolution, Scope
-from ._task import ControlTask, make_task, simulate
+from ._task import ControlTask, control_of, make_task, simulate
 from ._transcription import collocation_program, feasible_point, shooting_program, take_apart
 
 SUBSTEP_LIMIT = 4
@@ -37,6 +37,9 @@ def optimal_schedule(
     method: str = "auto",
     starts: Sequence[AbstractSchedule] = (),
     target: object | None = None,
+    cost: AbstractCost | None = None,
+    budget: float | None = None,
+    price: float = 0.0,
     throw: bool = True,
 ) -> ScheduleSolution:
     """min 𝓔(ε) = ½‖θ(T) − θ*_{-D}‖² over ε ∈ E_s: 1 until s, within `bounds` until T, 0 from then on.
@@ -59,13 +62,16 @@ def optimal_schedule(
             models it takes shooting, or collocation where stability would need more than four steps per interval.
         starts: further schedules to start from.
         target: where θ(T) should be. Default: the leave-out optimum.
+        cost: of θ(T), in place of the distance 𝓔: `QuadraticForm`, `PredictionGap`, `RetainedLoss`.
+        budget: B, the most that ∫|ε| dt over (s, T) may be (linear regression); claims are local then.
+        price: ρ, what is paid for each unit of ∫|ε| dt (linear regression); claims are local then.
         throw: raise if no run of IPOPT succeeds; otherwise the best proposal is returned as UNVERIFIED.
 
     Raises:
         InputError: a question that makes no sense (see `make_task`), or a model that cannot be translated.
         ConvergenceError: IPOPT failed from every start (its own words), or a flow did.
     """
-    task = make_task(problem, theta0, s, T, bounds, target)
+    task = make_task(problem, theta0, s, T, bounds, target, cost, budget, price)
     return solve_task(task, intervals=intervals, per_point=per_point, method=method, starts=starts, throw=throw)
 
 
@@ -81,6 +87,8 @@ def solve_task(
     """`optimal_schedule` for a task that has been checked."""
     if intervals < 1:
         raise InputError(f"intervals is {intervals}; at least one is needed between s and T.")
+    if task.priced:
+        return _priced(task, method, per_point, starts)
     if method == "auto" and isinstance(task.problem.risk, Quadratic):
         certified = _without_mesh(task, per_point)
         if certified is not None:
@@ -113,6 +121,20 @@ def _without_mesh(task: ControlTask, per_point: bool) -> ScheduleSolution | None
     optimum = linear_optimum(task, shared=not per_point)
     solution = judge(task, optimum.schedule, method="polish", lower_bound=optimum.lower_bound)
     return solution if solution.scope is Scope.GLOBAL else None
+
+
+def _priced(task: ControlTask, method: str, per_point: bool, starts: Sequence[AbstractSchedule]) -> ScheduleSolution:
+    """With a budget or a price for ∫|ε| dt: by the polish alone, which is exact; what it finds is a local optimum."""
+    if method != "auto" or not isinstance(task.problem.risk, Quadratic):
+        raise InputError(
+            'a budget or a price for ∫|ε| dt is for linear regression with method="auto", which polishes switch times; '
+            f"this is {type(task.problem.model).__name__} with {type(task.problem.loss).__name__}, {method=}."
+        )
+    given = tuple(start for start in starts if isinstance(start, AbstractPiecewiseConstant))
+    if len(given) < len(starts):
+        raise InputError("with a budget or a price, `starts` must be piecewise constant: their switches are polished.")
+    optimum = linear_optimum(task, given, shared=not per_point)
+    return judge(task, optimum.schedule, method="polish", lower_bound=optimum.lower_bound)
 
 
 def _polished(
@@ -177,7 +199,7 @@ def _run(
     unit = np.array([max(baseline(task).cost, np.finfo(np.float64).tiny)])
     if method == "exponential":
         return _run_exponential(task, guesses, h, unit, shared)
-    structure, numbers = take_apart(task.problem.risk, shared)
+    structure, numbers = take_apart(task.problem.risk, shared, task.cost)
     if method == "shooting":
         substeps = _substeps(task, intervals)
         transcribed, step = shooting_program(structure, intervals, substeps), h / substeps
@@ -195,13 +217,12 @@ def _run(
 def _run_exponential(
     task: ControlTask, guesses: dict[str, np.ndarray], h: float, unit: np.ndarray, shared: bool
 ) -> list[Candidate]:
-    risk = task.problem.risk
-    assert isinstance(risk, Quadratic)  # `_method` chose so; this tells the type checker
-    control = linear_control(risk, task.theta0, s=task.s, T=task.T, bounds=task.bounds, target=task.target)
+    control = control_of(task)
     intervals = len(next(iter(guesses.values())))
-    program = exponential_program(task.problem.dim, control.points, shared, intervals)
+    factor = control.form.factor
+    program = exponential_program(len(control.rates), control.points, shared, intervals, factor.shape)
     interval = Interval(control, h)
-    parameters = [control.start, np.zeros_like(control.start), unit, *interval.parameters]
+    parameters = [control.start, np.zeros_like(control.start), unit, *interval.parameters, factor]
     return [
         solve_program(program, name, interval.roll_out(control.start, values, control.points), task.bounds, parameters)
         for name, values in guesses.items()

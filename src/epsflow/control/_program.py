@@ -41,7 +41,7 @@ class Candidate(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Program:
-    """min ½‖x_N − goal‖²/unit over controls and states, subject to every interval's equations.
+    """min cost(x_N, goal)/unit over controls and states, subject to every interval's equations.
 
     Attributes:
         solver: CasADi's interface to IPOPT.
@@ -56,7 +56,7 @@ class Program:
     intervals: int
 
 
-def build_program(interval: Any, intervals: int, controls: int, states: int, max_iterations: int) -> Program:
+def build_program(interval: Any, intervals: int, controls: int, states: int, max_iterations: int, cost: Any) -> Program:
     """Chain N copies of one interval.
 
     Args:
@@ -65,6 +65,7 @@ def build_program(interval: Any, intervals: int, controls: int, states: int, max
         controls: controls per interval.
         states: numbers in a state.
         max_iterations: IPOPT's limit.
+        cost: CasADi function (last state, goal, parameters…) ↦ what is minimised.
 
     Raises:
         InputError: a program so large that it would run for hours.
@@ -85,7 +86,7 @@ def build_program(interval: Any, intervals: int, controls: int, states: int, max
     program = {
         "x": ca.vec(w),
         "p": ca.veccat(first, goal, unit, *parameters),
-        "f": 0.5 * ca.sumsqr(w[-states:, -1] - goal) / unit,
+        "f": cost(w[-states:, -1], goal, *parameters) / unit,
         "g": ca.vec(residuals),
     }
     options = {

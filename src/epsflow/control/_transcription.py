@@ -16,6 +16,7 @@ from jaxtyping import Float
 from .._core import InputError
 from ..problem import AbstractRisk
 from ._casadi import ca
+from ._cost import AbstractCost, Distance
 from ._program import Program, build_program, differentiable
 from ._translate import max_disagreement, to_casadi
 
@@ -33,8 +34,8 @@ class Structure(NamedTuple):
 
     Attributes:
         shapes: of the arrays that become parameters.
-        treedef: how they make up the risk, together with `rest`.
-        rest: the risk's remaining leaves (indices) with their own treedef; they are part of the program.
+        treedef: how they make up the risk and the cost, together with `rest`.
+        rest: their remaining leaves (indices) with their own treedef; they are part of the program.
         dim: d.
         controls: 1, or one per deleted point.
     """
@@ -45,8 +46,8 @@ class Structure(NamedTuple):
     dim: int
     controls: int
 
-    def risk(self, leaves: tuple[Any, ...]) -> AbstractRisk:
-        """Put the risk together again, around given arrays."""
+    def parts(self, leaves: tuple[Any, ...]) -> tuple[AbstractRisk, AbstractCost]:
+        """Put the risk and the cost together again, around given arrays."""
         treedef, fixed = self.rest
         arrays = [jnp.asarray(np.frombuffer(raw, dtype).reshape(shape)) for dtype, shape, raw in fixed]
         return eqx.combine(jax.tree.unflatten(self.treedef, leaves), jax.tree.unflatten(treedef, arrays))
@@ -64,9 +65,11 @@ class Transcribed(NamedTuple):
     roll_out: Any
 
 
-def take_apart(risk: AbstractRisk, shared: bool) -> tuple[Structure, list[np.ndarray]]:
-    """A risk as its structure and its numbers."""
-    numbers, rest = eqx.partition(risk, eqx.is_inexact_array)
+def take_apart(
+    risk: AbstractRisk, shared: bool, cost: AbstractCost | None = None
+) -> tuple[Structure, list[np.ndarray]]:
+    """A risk and the cost of θ(T) (default: the distance) as their structure and their numbers."""
+    numbers, rest = eqx.partition((risk, cost or Distance()), eqx.is_inexact_array)
     leaves, treedef = jax.tree.flatten(numbers)
     fixed_leaves, fixed_treedef = jax.tree.flatten(rest)
     fixed = tuple((str(leaf.dtype), leaf.shape, np.asarray(leaf).tobytes()) for leaf in fixed_leaves)
@@ -85,18 +88,37 @@ def translated_field(structure: Structure) -> Any:
     """
 
     def field(theta: Any, eps: Any, *leaves: Any) -> Any:
-        return -structure.risk(leaves).gradient(theta, eps[0] if structure.controls == 1 else eps)
+        return -structure.parts(leaves)[0].gradient(theta, eps[0] if structure.controls == 1 else eps)
 
     examples = [jnp.zeros(shape) for shape in ((structure.dim,), (structure.controls,), *structure.shapes)]
-    function = to_casadi(field, *examples, name="field")
-    worst = max_disagreement(jax.jit(field), function, examples, seed=0)
+    return _translate(field, examples, "field")
+
+
+@lru_cache(maxsize=32)
+def translated_cost(structure: Structure) -> Any:
+    """The CasADi function (θ, target, h, numbers…) ↦ the cost of ending in θ, checked against JAX in the same way.
+
+    Raises:
+        UntranslatableError, InputError: as `translated_field`.
+    """
+
+    def cost(theta: Any, target: Any, h: Any, *leaves: Any) -> Any:
+        risk, chosen = structure.parts(leaves)
+        return chosen.value(risk, theta, target)
+
+    return _translate(cost, [jnp.zeros(shape) for shape in ((structure.dim,),) * 2 + ((),) + structure.shapes], "cost")
+
+
+def _translate(function: Any, examples: list[Any], name: str) -> Any:
+    translated = to_casadi(function, *examples, name=name)
+    worst = max_disagreement(jax.jit(function), translated, examples, seed=0)
     if not worst <= AGREEMENT:
         raise InputError(
             f"the CasADi translation of this model differs from JAX by {worst:.1e} (relative; the limit is "
             f"{AGREEMENT:g}), so the transcription would solve another problem. Kinks or poles near the tested random "
             "points are the usual cause; smooth the model there."
         )
-    return function
+    return translated
 
 
 @lru_cache(maxsize=32)
@@ -114,7 +136,9 @@ def shooting_program(structure: Structure, intervals: int, substeps: int) -> Tra
     end = ca.SX.sym("end", structure.dim)
     residual = end - step(theta, eps, h, *numbers)[0]
     interval = differentiable("interval", [theta, ca.vertcat(eps, end), h, *numbers], [residual])
-    program = build_program(interval, intervals, structure.controls, structure.dim, MAX_ITERATIONS)
+    program = build_program(
+        interval, intervals, structure.controls, structure.dim, MAX_ITERATIONS, translated_cost(structure)
+    )
     return Transcribed(program, step.mapaccum("roll_out", intervals))
 
 
@@ -128,7 +152,9 @@ def collocation_program(structure: Structure, intervals: int) -> Transcribed:
     slopes = ca.horzcat(*[field(nodes[:, i], eps, *numbers) for i in range(DEGREE)])
     residual = ca.vec(ca.horzcat(theta, nodes) @ derivative - h * slopes)
     interval = differentiable("interval", [theta, ca.vertcat(eps, inner), h, *numbers], [residual])
-    program = build_program(interval, intervals, structure.controls, structure.dim, MAX_ITERATIONS)
+    program = build_program(
+        interval, intervals, structure.controls, structure.dim, MAX_ITERATIONS, translated_cost(structure)
+    )
     implicit = ca.Function("implicit", [inner, theta, eps, h, *numbers], [residual])
     newton = ca.rootfinder("newton", "newton", implicit, {"error_on_fail": False})
     state, value, length = ca.MX.sym("theta", structure.dim), ca.MX.sym("eps", structure.controls), ca.MX.sym("h")
