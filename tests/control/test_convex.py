@@ -9,7 +9,7 @@ from epsflow.control._convex import Window, least, mixed_bound, relaxed_dual
 from epsflow.control._dual import certify_signs, dual_bound
 from epsflow.control._linear_optimum import linear_optimum
 from epsflow.control._polish import polish
-from epsflow.control._propagators import control_of
+from epsflow.control._task import control_of
 from epsflow.problem import Dataset, linear_regression
 from epsflow.schedules import Constant
 

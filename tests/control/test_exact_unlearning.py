@@ -8,7 +8,8 @@ from epsflow.control import make_task
 from epsflow.control._exact_unlearning import exact_schedule, exact_starts, exact_unlearning_time
 from epsflow.control._linear_optimum import linear_optimum
 from epsflow.control._polish import polish
-from epsflow.control._propagators import advance, control_of
+from epsflow.control._propagators import advance
+from epsflow.control._task import control_of
 from epsflow.problem import Dataset, linear_regression
 from epsflow.schedules import Constant
 

@@ -6,7 +6,7 @@ import pytest
 import reference
 from epsflow.control import make_task
 from epsflow.control._polish import polish
-from epsflow.control._propagators import control_of
+from epsflow.control._task import control_of
 from epsflow.control._structure import Structure, cost_of, derivatives
 from epsflow.problem import Dataset, linear_regression
 from epsflow.schedules import BangBang, Constant, PiecewiseConstant, Step
@@ -61,7 +61,7 @@ def test_agrees_with_brute_force(seed, bounds):
 
 def test_gradient_and_hessian_against_finite_differences():
     control = control_of(random_task(3))
-    structure = Structure((True,), (np.array([0.5, 0.9, 1.6]),))
+    structure = Structure((np.array([1.0, 0.0, 1.0, 0.0]),), (np.array([0.5, 0.9, 1.6]),))
     exact, h = derivatives(control, structure, True), 1e-4
 
     def moved(step):

@@ -9,6 +9,13 @@ Start in `_optimal.py`.
 
 from ._certify import certify as certify
 from ._compare import Comparison as Comparison, compare_schedules as compare_schedules
+from ._cost import (
+    AbstractCost as AbstractCost,
+    Distance as Distance,
+    PredictionGap as PredictionGap,
+    QuadraticForm as QuadraticForm,
+    RetainedLoss as RetainedLoss,
+)
 from ._exact_unlearning import (
     ExactStarts as ExactStarts,
     ExactUnlearning as ExactUnlearning,

@@ -14,6 +14,7 @@ from .._core import RESULTS, ConvergenceError, message
 from ..flow._diffrax import choose_solver, largest_curvature, solve_diffrax
 from ..problem import AbstractRisk
 from ..schedules import AbstractSchedule
+from ._cost import AbstractCost, cost_and_gradient
 from ._extremal import AbstractPath, Extremal, Point, Signals, conditions
 
 TOLERANCES = (1e-10, 1e-12)
@@ -56,6 +57,8 @@ def general_extremal(
     T: float,
     bounds: tuple[float, float],
     target: Array,
+    cost: AbstractCost,
+    price: float,
 ) -> Extremal:
     solver = choose_solver(risk, theta0, T)
     steps = int(np.clip(DENSE_NUMBERS // (16 * risk.dim), 512, 8192))
@@ -67,15 +70,16 @@ def general_extremal(
     _throw(forward, "θ forward", steps)
     theta, rough_theta = _end(forward), _end(rough)
     window = jnp.asarray(s), jnp.asarray(T)
-    backward = _solve_costate(risk, schedule, forward, theta - target, window, tight, solver, steps)
+    value, slope = cost_and_gradient(cost, risk, theta, target)
+    backward = _solve_costate(risk, schedule, forward, slope, window, tight, solver, steps)
     _throw(backward, "the costate backward", steps)
     path = DiffraxPath(risk, schedule, forward, backward, (s, T))
     jumps = np.asarray(schedule.jump_ts)
     knots = np.unique(np.concatenate([[s, T], jumps[(jumps > s) & (jumps < T)]]))
     rate = float(largest_curvature(risk, theta))
-    gap, drift, zeros = conditions(path, knots, [rate] * (len(knots) - 1), bounds)
-    cost, other = (0.5 * float(jnp.sum((end - target) ** 2)) for end in (theta, rough_theta))
-    return Extremal(s, T, cost, abs(cost - other), gap, drift, zeros, "diffrax", path)
+    gap, drift, zeros = conditions(path, knots, [rate] * (len(knots) - 1), bounds, price)
+    error = abs(float(value - cost_and_gradient(cost, risk, rough_theta, target)[0]))
+    return Extremal(s, T, float(value), error, gap, drift, zeros, "diffrax", path)
 
 
 def _throw(solution: diffrax.Solution, what: str, steps: int) -> None:

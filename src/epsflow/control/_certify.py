@@ -1,17 +1,18 @@
 """How good is a schedule? Its costate, a lower bound where one can be proved, and the words for both."""
 
-import jax.numpy as jnp
 import numpy as np
 
+from .._core import InputError
 from ..problem import Problem, Quadratic
 from ..schedules import AbstractPiecewiseConstant, AbstractSchedule, check_admissible
 from ._arc_polish import SecondOrder
 from ._convex import mixed_bound
+from ._cost import AbstractCost
 from ._dual import certify_signs, dual_bound, maximise_dual
-from ._pontryagin import extremal
+from ._effort import extremal_of, multiplier_of, weights_of
 from ._program import Candidate
 from ._solution import ScheduleSolution, Scope, Status, classify, describe_arcs, is_exact
-from ._task import ControlTask, make_task, simulate
+from ._task import ControlTask, control_of, effort_of, least_effort, make_task, simulate
 
 GLOBAL_GAP = 1e-6
 """Gap to the lower bound, in units of the cost, at which a schedule counts as globally optimal."""
@@ -36,6 +37,9 @@ def certify(
     T: float,
     bounds: tuple[float, float] = (0.0, 1.0),
     target: object | None = None,
+    cost: AbstractCost | None = None,
+    budget: float | None = None,
+    price: float = 0.0,
 ) -> ScheduleSolution:
     """Simulate a schedule of any origin and say how far from the global optimum it is.
 
@@ -50,13 +54,20 @@ def certify(
         s, T: the window.
         bounds: bounds of ε among which "optimal" is meant.
         target: where θ(T) should be. Default: the leave-out optimum.
+        cost: of θ(T): `Distance` (default), `QuadraticForm`, `PredictionGap`, `RetainedLoss`.
+        budget, price: as in `optimal_schedule`. The lower bound is that without them, which remains one.
 
     Raises:
-        InputError: a schedule outside E_s, or a question that makes no sense.
+        InputError: a schedule outside E_s or beyond the budget, or a question that makes no sense.
         ConvergenceError: a flow failed.
     """
-    task = make_task(problem, theta0, s, T, bounds, target)
+    task = make_task(problem, theta0, s, T, bounds, target, cost, budget, price)
     check_admissible(schedule, task.s, task.T, task.bounds)
+    spent = effort_of(task, schedule)
+    if spent > task.budget * (1.0 + 1e-9):
+        raise InputError(
+            f"the schedule spends ∫|ε| dt = {spent:.6g} between s and T, beyond the budget {task.budget:g}."
+        )
     return judge(task, schedule, method="given")
 
 
@@ -79,21 +90,22 @@ def judge(
         method: how it was found.
         candidates: the solver's runs behind it.
         mesh: length of an interval, if the schedule lives on a mesh that its optimum need not fit.
-        lower_bound: a bound that is known already; computed if None.
+        lower_bound: a bound on the cost of θ(T) that is known already; computed if None.
         second_order: derivatives by its switch times, if they were free.
         interrupted: whether time ran out on the search: then only a certificate counts.
     """
     cost, error = simulate(task, schedule)
-    path = extremal(task.problem, schedule, task.theta0, s=task.s, T=task.T, bounds=task.bounds, target=task.target)
+    spent, columns = effort_of(task, schedule), weights_of(schedule)
+    multiplier = multiplier_of(task, schedule, spent)
+    path = extremal_of(task, schedule, multiplier)
     arcs = describe_arcs(schedule, task.s, task.T, task.bounds)
-    initial = 0.5 * float(jnp.sum((task.theta_s - task.target) ** 2))
     if lower_bound is None:
         miss = np.asarray(path.theta(np.array([task.T]))[0] - task.target)
         lower_bound = _lower_bound(task, schedule, miss)
-    bound = lower_bound
-    exact = is_exact(cost, initial)
-    certified = exact or (bound > 0.0 and cost - bound <= GLOBAL_GAP * cost)
-    verified = path.pmp_gap <= VERIFIED_GAP * cost
+    bound = lower_bound + task.price * columns * least_effort(task.T - task.s, task.bounds)
+    objective, exact = cost + task.price * spent, is_exact(cost, task.initial)
+    certified = (exact and task.price == 0.0) or (bound > 0.0 and objective - bound <= GLOBAL_GAP * objective)
+    verified = path.pmp_gap <= VERIFIED_GAP * objective
     failed = interrupted or (bool(candidates) and not any(candidate.success for candidate in candidates))
     status = classify(exact, path, arcs, mesh) if certified or (verified and not failed) else Status.UNVERIFIED
     # A certificate stands on its own; a local claim needs a solver that converged, too.
@@ -103,7 +115,9 @@ def judge(
         schedule=schedule,
         cost=cost,
         cost_error=error,
-        lower_bound=min(bound, cost),
+        effort=spent,
+        multiplier=multiplier,
+        lower_bound=min(bound, objective),
         status=status,
         scope=Scope.GLOBAL if certified else local,
         arcs=arcs,
@@ -119,10 +133,12 @@ def _lower_bound(task: ControlTask, schedule: AbstractSchedule, miss: np.ndarray
     shared = not (isinstance(schedule, AbstractPiecewiseConstant) and np.ndim(schedule.levels()) == 2)
     if not isinstance(task.problem.risk, Quadratic) or (shared and task.problem.delete.size > 1):
         return 0.0
+    control = control_of(task)
+    cost = control.form.value(miss @ control.basis)
     if not certify_signs(task).settled:
         one = task.problem.delete.size == 1
-        return mixed_bound(task, 0.5 * float(miss @ miss), miss, max_seconds=BRANCHING).value if one else 0.0
-    dual, cost = dual_bound(task, miss), 0.5 * float(miss @ miss)
+        return mixed_bound(task, cost, miss, max_seconds=BRANCHING).value if one else 0.0
+    dual = dual_bound(task, miss)
     if cost - dual.value > SETTLED_GAP * cost:
         dual = maximise_dual(task, miss)
     return max(0.0, dual.value - dual.rounding)

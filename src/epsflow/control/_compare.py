@@ -6,6 +6,7 @@ from typing import Any
 
 from ..problem import Problem
 from ..schedules import AbstractSchedule
+from ._cost import AbstractCost
 from ._families import FAMILIES, FamilyResult, baseline, search_families
 from ._optimal import solve_task
 from ._solution import ScheduleSolution
@@ -74,6 +75,7 @@ def compare_schedules(
     families: Sequence[type[AbstractSchedule]] = FAMILIES,
     optimum: bool = True,
     target: object | None = None,
+    cost: AbstractCost | None = None,
     **options: Any,
 ) -> Comparison:
     """The baseline 1_[0,s], the best member of each family, and the optimal schedule, for one problem.
@@ -86,12 +88,13 @@ def compare_schedules(
         families: schedule classes with a `search_space`.
         optimum: whether to solve for the optimum as well.
         target: where θ(T) should be. Default: the leave-out optimum.
+        cost: of θ(T): `Distance` (default), `QuadraticForm`, `PredictionGap`, `RetainedLoss`.
         **options: for the optimum: `intervals`, `per_point`, `method`, `starts`, `throw` as in `optimal_schedule`.
 
     Raises:
         InputError: as `optimal_schedule` and `best_in_family`.
         ConvergenceError: as there.
     """
-    task = make_task(problem, theta0, s, T, bounds, target)
+    task = make_task(problem, theta0, s, T, bounds, target, cost)
     best = solve_task(task, **options) if optimum else None
     return Comparison(task, baseline(task), search_families(task, families), best)

@@ -18,8 +18,8 @@ from scipy.optimize import minimize
 
 from .._core import InputError
 from ._dual import MAX_ARCS, ExponentialSum, certify_control, resolving_grid
-from ._propagators import LinearControl, Spectrum, control_of, coordinates, decay_integral, retreat
-from ._task import ControlTask
+from ._propagators import LinearControl, Spectrum, advance, decay_integral, retreat
+from ._task import ControlTask, control_of
 
 FIRST_WINDOWS, MAX_STEPS, MAX_ITERATIONS = 8, 150, 60
 SHORTEST = 1e-4
@@ -114,7 +114,9 @@ def mixed_bound(
             f"branching on the sign of a residual is for one deleted point; this problem deletes {control.points}. "
             "With settled signs, `dual_bound` serves any number."
         )
-    return branch(control, cost, np.asarray(pi) @ control.basis, tolerance, (max_nodes, max_seconds))
+    return branch(
+        control, cost, control.form.image(np.asarray(pi) @ control.basis), tolerance, (max_nodes, max_seconds)
+    )
 
 
 def branch(
@@ -266,15 +268,16 @@ class _Crossing(NamedTuple):
 
 
 def relaxed_dual(
-    control: LinearControl, pi: np.ndarray, windows: list[Window]
-) -> tuple[float, Float[np.ndarray, " d"]]:
-    """D(π) over all controls that respect the windows, and its gradient."""
+    control: LinearControl, mu: np.ndarray, windows: list[Window]
+) -> tuple[float, Float[np.ndarray, " k"]]:
+    """D(μ) over all controls that respect the windows, and its gradient."""
+    pi = control.form.pull(mu)
     legs = _path(control, pi, windows)
     delta = control.start
     for leg in reversed(legs):
         shifted = leg.spectrum._replace(drift=leg.drift)
-        delta = coordinates(shifted, delta @ leg.spectrum.vectors, np.array([leg.duration]))[0] @ leg.spectrum.vectors.T
-    return float(pi @ delta) - 0.5 * float(pi @ pi), delta - pi
+        delta = advance(shifted, delta, np.array([leg.duration]))[0]
+    return float(pi @ delta) - 0.5 * float(mu @ mu), control.form.image(delta) - mu
 
 
 def least(control: LinearControl, functional: np.ndarray, windows: list[Window]) -> float:
@@ -296,7 +299,7 @@ def _path(control: LinearControl, end: np.ndarray, windows: list[Window]) -> lis
         while left > 0.0:
             level = (high if window.sign * side > 0 else low) if window.sign else 0.5 * (low + high)
             spectrum = control.spectrum(level)
-            costate = p @ spectrum.vectors
+            costate = spectrum.to_basis(p)
             crossings = ExponentialSum(spectrum.rows[0] * costate, spectrum.rates).sign_changes(
                 resolving_grid(spectrum.rates, left), side
             )

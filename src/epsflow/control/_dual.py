@@ -5,11 +5,12 @@ admissible control, the constraint is linear too. For any π let p run backward 
 
     ṗ = Λp + Σ_j α_j x_j (x_jᵀp),    α_j = ε_max where σ_j x_jᵀp > 0, else ε_min.
 
-Then d(pᵀδ)/dt = pᵀf + Σ_j α_j r_j x_jᵀp + Σ_j (x_jᵀp)(α_j − u_j) e_j with a last sum ≥ 0. As ½‖δ‖² ≥ πᵀδ − ½‖π‖²,
+Then d(pᵀδ)/dt = pᵀf + Σ_j α_j r_j x_jᵀp + Σ_j (x_jᵀp)(α_j − u_j) e_j with a last sum ≥ 0. A cost ½‖Lδ‖² is at least
+μᵀLδ − ½‖μ‖², so with π = Lᵀμ it is
 
-    𝓔 ≥ D(π) = −½‖π‖² + p(s)ᵀδ(s) + ∫_s^T (pᵀf + Σ_j α_j r_j x_jᵀp) dt,
+    ≥ D(μ) = −½‖μ‖² + p(s)ᵀδ(s) + ∫_s^T (pᵀf + Σ_j α_j r_j x_jᵀp) dt,
 
-with equality at π = δ*(T). D is concave, and ∇D = −π + δ_α(T). The same backward path from σ_j x_j gives the least
+with equality at μ = Lδ*(T). D is concave, and ∇D = −μ + Lδ_α(T). The same backward path from σ_j x_j gives the least
 value of σ_j e_j at every time at once, because it does not depend on where it ends: that certifies the signs.
 """
 
@@ -23,8 +24,8 @@ from jaxtyping import Float, Int
 from scipy.optimize import minimize, root_scalar
 
 from .._core import InputError
-from ._propagators import LinearControl, Spectrum, control_of, coordinates, decay_integral, retreat
-from ._task import ControlTask
+from ._propagators import LinearControl, Spectrum, advance, decay_integral, retreat
+from ._task import ControlTask, control_of
 
 MAX_ARCS = 2_000
 NOISE = 1e-13
@@ -69,13 +70,13 @@ class SignCertificate:
 
 @dataclass(frozen=True, eq=False)
 class DualBound:
-    """D(π): no admissible schedule has a smaller 𝓔.
+    """D(Lz): no admissible schedule has a smaller cost ½‖Lδ(T)‖². For the distance, L = I.
 
     Attributes:
-        value: D(π).
+        value: D.
         rounding: first-order bound on the rounding error of `value`.
-        pi: π in the coordinates of θ, shape (d,).
-        gradient: ∇D(π) = δ_α(T) − π, shape (d,); zero at the best π.
+        pi: π = LᵀLz in the coordinates of θ, shape (d,).
+        gradient: the derivative by z, LᵀL(δ_α(T) − z), shape (d,); zero at the best z.
         knots, levels: the schedule α that attains the bound's linear part, from s to T; per-point levels (K, m).
     """
 
@@ -87,12 +88,12 @@ class DualBound:
     levels: Float[np.ndarray, "arcs m"]
 
 
-def dual_bound(task: ControlTask, pi: np.ndarray) -> DualBound:
-    """D(π) for one π; tight at π = θ(T) − target of an optimal schedule.
+def dual_bound(task: ControlTask, miss: np.ndarray) -> DualBound:
+    """D(Lz) for one z; tight where z = θ(T) − target of an optimal schedule.
 
     Args:
         task: the question; linear regression whose residuals e_j have settled signs.
-        pi: shape (d,).
+        miss: z, shape (d,).
 
     Raises:
         InputError: not linear regression, or a sign is not settled: then D is no bound.
@@ -100,15 +101,15 @@ def dual_bound(task: ControlTask, pi: np.ndarray) -> DualBound:
     control = control_of(task)
     signs = certify_control(control)
     _require_settled(signs)
-    return evaluate_dual(control, np.asarray(pi) @ control.basis, signs.signs)
+    return evaluate_dual(control, control.form.image(np.asarray(miss) @ control.basis), signs.signs)
 
 
-def maximise_dual(task: ControlTask, pi: np.ndarray, *, max_iterations: int = 200) -> DualBound:
-    """The best lower bound: max_π D(π), a concave problem, from π = θ(T) − target of any schedule.
+def maximise_dual(task: ControlTask, miss: np.ndarray, *, max_iterations: int = 200) -> DualBound:
+    """The best lower bound: max_μ D(μ), a concave problem, from θ(T) − target of any schedule.
 
     Args:
         task: as in `dual_bound`.
-        pi: where to start, shape (d,).
+        miss: where to start, shape (d,).
         max_iterations: of the quasi-Newton method. What it returns is a bound wherever it stops.
 
     Raises:
@@ -117,7 +118,7 @@ def maximise_dual(task: ControlTask, pi: np.ndarray, *, max_iterations: int = 20
     control = control_of(task)
     signs = certify_control(control)
     _require_settled(signs)
-    return maximise_control(control, np.asarray(pi) @ control.basis, signs.signs, max_iterations)
+    return maximise_control(control, control.form.image(np.asarray(miss) @ control.basis), signs.signs, max_iterations)
 
 
 def certify_signs(task: ControlTask) -> SignCertificate:
@@ -140,40 +141,43 @@ def _require_settled(signs: SignCertificate) -> None:
 # ---- in the eigenbasis ------------------------------------------------------------------------------------------
 
 
-def evaluate_dual(control: LinearControl, pi: np.ndarray, signs: np.ndarray) -> DualBound:
-    """`dual_bound` in the eigenbasis; the signs are the caller's responsibility."""
+def evaluate_dual(control: LinearControl, mu: np.ndarray, signs: np.ndarray) -> DualBound:
+    """D(μ) in the eigenbasis; the signs are the caller's responsibility."""
+    return _evaluate(control, mu, signs)[0]
+
+
+def _evaluate(control: LinearControl, mu: np.ndarray, signs: np.ndarray) -> tuple[DualBound, np.ndarray]:
+    """D(μ), and its gradient by μ."""
+    pi = control.form.pull(mu)
     arcs = sweep(control, pi, signs)
     last = arcs[-1]
-    end = retreat(last.spectrum, last.spectrum.vectors @ last.costate, last.duration)
+    end = retreat(last.spectrum, last.spectrum.from_basis(last.costate), last.duration)
     linear = float(end @ control.start) + last.collected + _collect(last.spectrum, last.costate, last.duration)
     delta, largest = control.start, float(np.abs(control.start).max())
     for arc in reversed(arcs):
-        start = delta @ arc.spectrum.vectors
-        delta = coordinates(arc.spectrum, start, np.array([arc.duration]))[0] @ arc.spectrum.vectors.T
+        delta = advance(arc.spectrum, delta, np.array([arc.duration]))[0]
         largest = max(largest, float(np.abs(delta).max()))
     rate = max(float(np.abs(arc.spectrum.rates).max()) for arc in arcs)
     noise = len(pi) * np.finfo(np.float64).eps * (1.0 + rate * control.T) * float(np.linalg.norm(pi)) * largest
     knots = control.T - np.array([arc.start for arc in arcs] + [last.start + last.duration])
     knots[-1] = control.s
     levels = np.array([arc.level for arc in arcs])
-    value = linear - 0.5 * float(pi @ pi)
-    q = control.basis
-    return DualBound(value, noise, q @ pi, q @ (delta - pi), knots[::-1], levels[::-1])
+    gradient, q = control.form.image(delta) - mu, control.basis
+    bound = linear - 0.5 * float(mu @ mu), noise, q @ pi, q @ control.form.pull(gradient), knots[::-1], levels[::-1]
+    return DualBound(*bound), gradient
 
 
-def maximise_control(control: LinearControl, pi: np.ndarray, signs: np.ndarray, max_iterations: int) -> DualBound:
-    """`maximise_dual` in the eigenbasis: L-BFGS on −D, in units of ‖π‖²."""
-    scale = max(float(pi @ pi), np.finfo(np.float64).tiny)
+def maximise_control(control: LinearControl, mu: np.ndarray, signs: np.ndarray, max_iterations: int) -> DualBound:
+    """`maximise_dual` in the eigenbasis: L-BFGS on −D, in units of ‖μ‖²."""
+    scale = max(float(mu @ mu), np.finfo(np.float64).tiny)
 
     def negative(z: np.ndarray) -> tuple[float, np.ndarray]:
-        bound = evaluate_dual(control, z, signs)
-        return -bound.value / scale, -(control.basis.T @ bound.gradient) / scale
+        bound, gradient = _evaluate(control, z, signs)
+        return -bound.value / scale, -gradient / scale
 
     options = {"maxiter": max_iterations, "maxcor": 30, "ftol": 0.0, "gtol": 1e-12}
-    found = minimize(negative, pi, jac=True, method="L-BFGS-B", options=options)
-    better = evaluate_dual(control, found.x, signs)
-    first = evaluate_dual(control, pi, signs)
-    return better if better.value >= first.value else first
+    found = minimize(negative, mu, jac=True, method="L-BFGS-B", options=options)
+    return max((evaluate_dual(control, z, signs) for z in (found.x, mu)), key=lambda bound: bound.value)
 
 
 def certify_control(control: LinearControl) -> SignCertificate:
@@ -192,7 +196,7 @@ def _least_residual(control: LinearControl, j: int, sign: int, signs: np.ndarray
     least, offset = np.inf, float(sign * control.residuals[j])
     for arc in sweep(control, sign * control.rows[j], signs):
         spectrum, costate = arc.spectrum, arc.costate
-        start = control.start @ spectrum.vectors
+        start = spectrum.to_basis(control.start)
 
         def value(t: float | np.ndarray, arc: SweepArc = arc, start: np.ndarray = start) -> np.ndarray:
             elapsed = np.atleast_1d(t)[:, None]
@@ -227,7 +231,7 @@ def sweep(control: LinearControl, end: np.ndarray, signs: np.ndarray) -> list[Sw
     while len(arcs) < MAX_ARCS:
         level = np.where(signs * sides > 0, high, low)
         spectrum = control.spectrum(level)
-        costate, left = p @ spectrum.vectors, control.length - elapsed
+        costate, left = spectrum.to_basis(p), control.length - elapsed
         duration, crossing = _first_crossing(spectrum, costate, sides, left)
         arcs.append(SweepArc(elapsed, duration, level, spectrum, costate, collected))
         if crossing is None:

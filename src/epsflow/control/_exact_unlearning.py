@@ -15,6 +15,7 @@ from jaxtyping import Float
 from .._core import InputError
 from ..problem import Problem
 from ..schedules import AbstractPiecewiseConstant, PiecewiseConstant, Step
+from ._cost import Distance
 from ._dual import (
     MAX_ARCS,
     ExponentialSum,
@@ -26,9 +27,9 @@ from ._dual import (
     sweep,
 )
 from ._polish import polish_control
-from ._propagators import LinearControl, advance, control_of, decay_integral
+from ._propagators import LinearControl, advance, decay_integral
 from ._structure import Structure, delete_empty, derivatives, moved_by, room_for, structure_arcs
-from ._task import ControlTask, make_task
+from ._task import ControlTask, control_of, make_task
 
 EATON_STEPS, NEWTON_STEPS = 60, 30
 ROUNDING = 1e-14
@@ -150,6 +151,7 @@ def exact_schedule(task: ControlTask) -> ExactUnlearning:
 def reach(control: LinearControl) -> ExactUnlearning:
     """`exact_unlearning_time` in the eigenbasis, up to control.T."""
     _require_rest(control)
+    control = replace(control, form=Distance().form(control.rates, control.basis), price=0.0)
     signs = certify_control(control)
     if not control.start.any():
         return ExactUnlearning(control.s, control.s, True, Step(control.s), 0.0, "θ(s) is the target")
@@ -197,7 +199,6 @@ def _finish(
             window, moved_by(window, structure, min(1.0, room_for(window, structure, step[:-1])) * step[:-1])
         )
     window, structure = best
-    window, structure = best
     knots, levels = structure_arcs(window, structure, shared)
     # With ε = 0 the flow approaches the target for ever, but does not arrive.
     scale = np.linalg.norm(control.origin) + np.linalg.norm(control.target)
@@ -240,7 +241,7 @@ def _forward_zero(control: LinearControl, p: np.ndarray, value: float, signs: np
         size = float(np.linalg.norm(p))
         p, value = p / size, value / size
         spectrum = control.spectrum(np.where(signs * sides > 0, high, low))
-        fastest, costate = spectrum.rates[-1], p @ spectrum.vectors
+        fastest, costate = spectrum.rates[-1], spectrum.to_basis(p)
         decay = fastest - spectrum.rates
         grid = resolving_grid(np.sort(decay), 40.0 / float(decay[decay > 1e-6 * fastest].min(initial=fastest)))
         turns = [
@@ -256,7 +257,7 @@ def _forward_zero(control: LinearControl, p: np.ndarray, value: float, signs: np
         if first == np.inf:
             return np.inf
         value = value + float(parts @ np.expm1(spectrum.rates * first))
-        p = (np.exp(spectrum.rates * first) * costate) @ spectrum.vectors.T
+        p = spectrum.from_basis(np.exp(spectrum.rates * first) * costate)
         elapsed += first
         sides = np.where([ts.size > 0 and ts[0] == first for ts in turns], -sides, sides)
     return elapsed
@@ -267,7 +268,7 @@ def _first_zero(control: LinearControl, direction: np.ndarray, signs: np.ndarray
     for arc in sweep(control, direction, signs):
         if arc.start + arc.duration <= after:
             continue
-        spectrum, start = arc.spectrum, control.start @ arc.spectrum.vectors
+        spectrum, start = arc.spectrum, arc.spectrum.to_basis(control.start)
 
         def value(t: float, arc: SweepArc = arc, start: np.ndarray = start) -> float:
             rates, drift = arc.spectrum.rates, arc.spectrum.drift

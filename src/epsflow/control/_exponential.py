@@ -22,8 +22,11 @@ MAX_ITERATIONS = 500
 
 
 @lru_cache(maxsize=32)
-def exponential_program(d: int, m: int, shared: bool, intervals: int) -> Program:
-    """The program for d parameters and m deleted points, with one control for all of them or one each."""
+def exponential_program(d: int, m: int, shared: bool, intervals: int, factor: tuple[int, ...]) -> Program:
+    """The program for d parameters and m deleted points, with one control for all of them or one each.
+
+    `factor`: the shape of L in the cost ½‖Lδ(T)‖², the last of the parameters; (d,) for a diagonal.
+    """
     controls = 1 if shared else m
     delta, variables = ca.SX.sym("delta", d), ca.SX.sym("w", controls + NODES * m + d)
     sizes = {"decay": d, "drift": d, "push": d * NODES * m, "start": NODES * m * d, "free": NODES * m}
@@ -36,9 +39,12 @@ def exponential_program(d: int, m: int, shared: bool, intervals: int) -> Program
     start = ca.reshape(p["start"], d, NODES * m).T
     arrives = p["decay"] * delta + p["drift"] - push @ forces
     sees = start @ delta + p["free"] - ca.reshape(echo, NODES * m, NODES * m).T @ forces
-    inputs = [delta, variables, *p.values(), echo]
+    weights = ca.SX.sym("factor", int(np.prod(factor)))
+    image = weights * delta if len(factor) == 1 else ca.reshape(weights, d, factor[0]).T @ delta
+    numbers = [*p.values(), echo, weights]
+    terminal = ca.Function("terminal", [delta, *numbers], [0.5 * ca.sumsqr(image)])
+    inputs = [delta, variables, *numbers]
     interval = differentiable("interval", inputs, [ca.vertcat(end - arrives, residuals - sees)])
-    terminal = ca.Function("terminal", [delta, *p.values(), echo], [0.5 * ca.sumsqr(delta)])  # δ is the miss itself
     return build_program(interval, terminal, intervals, controls, d, MAX_ITERATIONS)
 
 

@@ -58,11 +58,13 @@ class Extremal:
 
     Attributes:
         s, T: the window.
-        cost: 𝓔 = ½‖θ(T) − target‖².
+        cost: of θ(T), without the price of ∫|ε| dt; 𝓔 = ½‖θ(T) − target‖² unless another was asked for.
         cost_error: bound (exact) or estimate (diffrax) of the error in `cost`.
-        pmp_gap: ∫_s^T Σ_j [S_j u_j − min_{low ≤ v ≤ high} S_j v] dt ≥ 0; zero for an extremal. In units of the cost.
-        hamiltonian_drift: max 𝓗 − min 𝓗 over [s, T]; zero for an extremal.
-        zeros: where S_j changes sign inside (s, T), ascending; one array per component of S.
+        pmp_gap: ∫_s^T Σ_j [S_j u_j + ρ|u_j| − min_{low ≤ v ≤ high} (S_j v + ρ|v|)] dt ≥ 0; zero for an extremal. In
+            units of the cost; ρ is the price of ∫|ε| dt, mostly 0.
+        hamiltonian_drift: max 𝓗 − min 𝓗 over [s, T] (with a price: of 𝓗 + ρ|ε|); zero for an extremal.
+        zeros: where the best ε_j changes inside (s, T), ascending: S_j changes sign (with a price: crosses ±ρ); one
+            array per component of S.
         method: "exact" or "diffrax".
         path: where θ, p, S and 𝓗 come from.
     """
@@ -107,25 +109,52 @@ def conditions(
     knots: np.ndarray,
     rates: list[float],
     bounds: tuple[float, float],
+    price: float = 0.0,
 ) -> tuple[float, float, tuple[np.ndarray, ...]]:
     """PMP gap, Hamiltonian drift and zeros of S, by 8-point Gauss–Legendre between the zeros, on graded panels."""
     panels = [a + graded_grid(b - a, rate) for a, b, rate in zip(knots[:-1], knots[1:], rates, strict=True)]
     edges = np.unique(np.concatenate(panels))
     nodes = _nodes(edges)[0]
     signals = path.signals(nodes)
-    gap, zeros, (low, high) = 0.0, [], bounds
+    gap, zeros, options = 0.0, [], np.array(levels_of(bounds, price))
     for j, column in enumerate(np.atleast_2d(signals.switching.T)):
 
         def component(ts: np.ndarray, j: int = j) -> np.ndarray:
             return np.atleast_2d(path.signals(ts).switching.T)[j]
 
-        zeros.append(_sign_changes(component, nodes, column))
+        found = [
+            _sign_changes(lambda ts, at=at: component(ts) - at, nodes, column - at) for at in thresholds(bounds, price)
+        ]
+        zeros.append(np.unique(np.concatenate(found)))
         ts, quadrature = _nodes(np.union1d(edges, zeros[-1]))
         values, eps = (np.atleast_2d(array.T)[j] for array in path.signals(ts)[::2])
+        best = best_level(values, options, price)
+        excess = (eps - best) * values + price * (np.abs(eps) - np.abs(best))
         # A weight at its bound (to rounding) where S has the right sign contributes exactly nothing.
-        excess = np.where(values > 0.0, (eps - low) * values, (eps - high) * values)
-        gap += float(quadrature @ np.where(np.isclose(eps, np.where(values > 0.0, low, high), 0.0, 1e-14), 0.0, excess))
-    return gap, float(np.ptp(signals.hamiltonian)), tuple(zeros)
+        gap += float(quadrature @ np.where(np.isclose(eps, best, 0.0, 1e-14), 0.0, excess))
+    energy = signals.hamiltonian + price * np.abs(signals.eps).reshape(len(nodes), -1).sum(axis=1)
+    return gap, float(np.ptp(energy)), tuple(zeros)
+
+
+def levels_of(bounds: tuple[float, float], price: float) -> tuple[float, ...]:
+    """The levels that an optimal ε can have where S decides: the bounds, and 0 between them where it saves a price."""
+    low, high = bounds
+    return (low, 0.0, high) if price > 0.0 and low < 0.0 < high else (low, high)
+
+
+def thresholds(bounds: tuple[float, float], price: float) -> tuple[float, ...]:
+    """The values of S at which the least S v + ρ|v| passes from one level to the next."""
+    low, high = bounds
+    if price == 0.0:
+        return (0.0,)
+    return (-price,) * (high > 0.0) + (price,) * (low < 0.0)
+
+
+def best_level(
+    switching: Float[np.ndarray, " k"], options: Float[np.ndarray, " levels"], price: float
+) -> Float[np.ndarray, " k"]:
+    """The v among the options with the least S v + ρ|v|."""
+    return options[np.argmin(switching[:, None] * options + price * np.abs(options), axis=1)]
 
 
 def _nodes(edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

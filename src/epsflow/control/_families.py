@@ -28,6 +28,7 @@ from ..schedules import (
     Step,
     check_admissible,
 )
+from ._cost import AbstractCost
 from ._task import ControlTask, make_task, simulate
 
 FAMILIES: tuple[type[AbstractSchedule], ...] = (Step, LinearDecay, PolynomialDecay, ExponentialDecay)
@@ -45,7 +46,7 @@ class FamilyResult:
         family: its name.
         schedule: the best member found.
         parameters: the numbers that pick it.
-        cost: 𝓔, simulated again by the flow room.
+        cost: of θ(T), simulated again by the flow room.
         cost_error: bound or estimate of the error in `cost`.
         status: "inside its range", or "at the bound of …": then a wider family might do better.
         evaluations: schedules simulated in the search.
@@ -69,9 +70,10 @@ def best_in_family(
     T: float,
     bounds: tuple[float, float] = (0.0, 1.0),
     target: object | None = None,
+    cost: AbstractCost | None = None,
     points: int | None = None,
 ) -> FamilyResult:
-    """min 𝓔 over one family: a scan of its whole range, then scans of ever smaller boxes around the best point.
+    """The least cost in one family: a scan of its whole range, then scans of ever smaller boxes around the best point.
 
     The scan is global on its grid; a minimum narrower than a grid cell can be missed. Refinement stops when the box has
     shrunk to 1e-7 of the range, where the cost no longer changes by a relative 1e-12.
@@ -83,13 +85,14 @@ def best_in_family(
         s, T: the window.
         bounds: bounds of ε; the family must respect them.
         target: where θ(T) should be; default: the leave-out optimum.
+        cost: of θ(T); default: the distance 𝓔.
         points: grid points per number; default 201 for one number, 21 for two.
 
     Raises:
         InputError: a family without a search space, or whose members are outside E_s.
         ConvergenceError: the flow of the best member failed.
     """
-    return search_family(family, make_task(problem, theta0, s, T, bounds, target), points)
+    return search_family(family, make_task(problem, theta0, s, T, bounds, target, cost), points)
 
 
 def search_family(family: type[AbstractSchedule], task: ControlTask, points: int | None = None) -> FamilyResult:
@@ -131,17 +134,24 @@ def _costs(
 ) -> Float[Array, " k"]:
     numbers = jnp.asarray(_from_scale(space, grid))
     window = jnp.asarray([task.s, task.T])
-    return _family_costs(task.problem.risk, space.build, numbers, task.theta_s, window, task.target, solver)
+    return _family_costs(task.problem.risk, space.build, numbers, task.theta_s, window, task.target, task.cost, solver)
 
 
 @eqx.filter_jit
 def _family_costs(
-    risk: AbstractRisk, build: Any, numbers: Array, theta_s: Array, window: Array, target: Array, solver: Any
+    risk: AbstractRisk,
+    build: Any,
+    numbers: Array,
+    theta_s: Array,
+    window: Array,
+    target: Array,
+    cost: AbstractCost,
+    solver: Any,
 ) -> Float[Array, " k"]:
-    """𝓔 of every member of a grid; infinite where the integration fails, so that such a member is never chosen."""
+    """Costs of all members of a grid; infinite where the integration fails, so that such a member is never chosen."""
     s, T = window
 
-    def cost(parameters: Array) -> Array:
+    def cost_of(parameters: Array) -> Array:
         schedule = build(parameters)
         if isinstance(risk, Quadratic) and isinstance(schedule, AbstractPiecewiseConstant):
             end = exact_flow(risk, schedule, theta_s, s)(T)
@@ -151,10 +161,10 @@ def _family_costs(
             tolerances = jnp.asarray(1e-8), jnp.asarray(1e-10)
             end = solve_diffrax(risk, schedule, theta_s, T[None], s, tolerances, solver, 100_000, False).ys
             end = jnp.asarray(end)[-1]
-        value = 0.5 * jnp.sum((end - target) ** 2)
+        value = cost.value(risk, end, target)
         return jnp.where(jnp.isfinite(value), value, jnp.inf)
 
-    return jax.vmap(cost)(numbers)
+    return jax.vmap(cost_of)(numbers)
 
 
 def _to_scale(space: SearchSpace, numbers: np.ndarray) -> np.ndarray:

@@ -10,8 +10,8 @@ from ._dual import DualBound, SignCertificate, certify_control, evaluate_dual
 from ._exact_unlearning import ExactUnlearning, reach
 from ._polish import Polished, polish_control
 from ._pontryagin import Extremal, linear_extremal
-from ._propagators import LinearControl, advance, arcs_of, control_of
-from ._task import ControlTask
+from ._propagators import LinearControl, advance, arcs_of
+from ._task import ControlTask, control_of
 
 SWITCHES = 33
 """Times at which a single switch is tried."""
@@ -74,12 +74,12 @@ def linear_optimum(
         # Where the points have one weight each, the row that T's own 0 adds is one number for all of them.
         found = linear_extremal(control, knots, levels)
     bound, lower = None, 0.0
-    miss = np.asarray(found.theta(task.T) - task.target) @ control.basis
+    mu = control.form.image(np.asarray(found.theta(task.T) - task.target) @ control.basis)
     if signs.settled:
-        bound = evaluate_dual(control, miss, signs.signs)
+        bound = evaluate_dual(control, mu, signs.signs)
         lower = bound.value - bound.rounding
     elif control.points == 1 and found.cost > found.cost_error:
-        bound = branch(control, found.cost, miss, GAP, BUDGET)
+        bound = branch(control, found.cost, mu, GAP, BUDGET)
         lower = bound.value
     lower = min(max(lower, 0.0), found.cost)
     return LinearOptimum(schedule, found, best, arrival, signs, bound, lower)
@@ -94,7 +94,7 @@ def _best_switches(control: LinearControl, one_weight: bool) -> list[tuple[np.nd
         middle = advance(before, control.start, fractions * control.length)
         rest = (1.0 - fractions) * control.length
         ends = [advance(after, delta, np.array([left]))[0] for delta, left in zip(middle, rest, strict=True)]
-        time = control.s + control.length * fractions[int(np.argmin(np.sum(np.square(ends), axis=1)))]
+        time = control.s + control.length * fractions[int(np.argmin([control.form.value(end) for end in ends]))]
         knots = np.unique([control.s, time, control.T])
         levels = np.array([first, second] if len(knots) == 3 else [second if time == control.s else first])
         found.append((knots, levels if one_weight else np.tile(levels[:, None], control.points)))

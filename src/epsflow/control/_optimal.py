@@ -11,6 +11,7 @@ from ..problem import Problem, Quadratic
 from ..schedules import AbstractPiecewiseConstant, AbstractSchedule, PiecewiseConstant, Step
 from ._arc_polish import SecondOrder
 from ._certify import judge
+from ._cost import AbstractCost
 from ._deadline import Deadline
 from ._exponential import Interval, exponential_program
 from ._families import baseline, search_family
@@ -18,10 +19,9 @@ from ._general import Setting, choose_method, polish_mesh, search_by_adjoint, se
 from ._linear_optimum import linear_optimum
 from ._polish import polish
 from ._program import Candidate, on_bounds, solve_program
-from ._propagators import control_of
 from ._solution import ScheduleSolution, Scope
 from ._system import system_of
-from ._task import ControlTask, make_task, simulate
+from ._task import ControlTask, control_of, make_task, simulate
 from ._transcription import Window
 
 METHODS = ("auto", "exponential", "shooting", "collocation", "adjoint")
@@ -42,6 +42,9 @@ def optimal_schedule(
     method: str = "auto",
     starts: Sequence[AbstractSchedule] = (),
     target: object | None = None,
+    cost: AbstractCost | None = None,
+    budget: float | None = None,
+    price: float = 0.0,
     time_limit: float | None = None,
     throw: bool = True,
 ) -> ScheduleSolution:
@@ -69,6 +72,9 @@ def optimal_schedule(
         starts: further schedules to start from.
         target: where θ(T) should be. Default: the leave-out optimum. A network too large for that can aim at what
             retraining gives: `gradient_flow(problem, Constant(0.0), theta0, ts=[T]).end`.
+        cost: of θ(T), in place of the distance 𝓔: `QuadraticForm`, `PredictionGap`, `RetainedLoss`.
+        budget: B, the most that ∫|ε| dt over (s, T) may be (linear regression); claims are local then.
+        price: ρ, what is paid for each unit of ∫|ε| dt (linear regression); claims are local then.
         time_limit: seconds after which the search stops between two iterations. What it has by then is simulated and
             returned as UNVERIFIED, unless a certificate stands.
         throw: raise if no run succeeds, or time runs out; otherwise the best proposal is returned as UNVERIFIED.
@@ -79,7 +85,7 @@ def optimal_schedule(
             schedule so far), or a flow failed.
     """
     deadline = Deadline(time_limit)
-    task = make_task(problem, theta0, s, T, bounds, target)
+    task = make_task(problem, theta0, s, T, bounds, target, cost, budget, price)
     options = {"intervals": intervals, "per_point": per_point, "method": method, "starts": starts}
     return solve_task(task, **options, deadline=deadline, throw=throw)
 
@@ -96,6 +102,8 @@ def solve_task(
 ) -> ScheduleSolution:
     """`optimal_schedule` for a task that has been checked."""
     _check(task, method, intervals)
+    if task.priced:
+        return _priced(task, method, per_point, starts)
     if method == "auto" and isinstance(task.problem.risk, Quadratic):
         certified = _without_mesh(task, per_point)
         if certified is not None:
@@ -158,6 +166,20 @@ def _without_mesh(task: ControlTask, per_point: bool) -> ScheduleSolution | None
     optimum = linear_optimum(task, shared=not per_point)
     solution = judge(task, optimum.schedule, method="polish", lower_bound=optimum.lower_bound)
     return solution if solution.scope is Scope.GLOBAL else None
+
+
+def _priced(task: ControlTask, method: str, per_point: bool, starts: Sequence[AbstractSchedule]) -> ScheduleSolution:
+    """With a budget or a price for ∫|ε| dt: by the polish alone, which is exact; what it finds is a local optimum."""
+    if method != "auto" or not isinstance(task.problem.risk, Quadratic):
+        raise InputError(
+            'a budget or a price for ∫|ε| dt is for linear regression with method="auto", which polishes switch times; '
+            f"this is {type(task.problem.model).__name__} with {type(task.problem.loss).__name__}, {method=}."
+        )
+    given = tuple(start for start in starts if isinstance(start, AbstractPiecewiseConstant))
+    if len(given) < len(starts):
+        raise InputError("with a budget or a price, `starts` must be piecewise constant: their switches are polished.")
+    optimum = linear_optimum(task, given, shared=not per_point)
+    return judge(task, optimum.schedule, method="polish", lower_bound=optimum.lower_bound)
 
 
 class Freed(NamedTuple):
@@ -264,10 +286,10 @@ def _run(task: ControlTask, setting: Setting, method: str, guesses: dict[str, np
     if method != "exponential":
         return search_by_program(setting, guesses, method)
     control, shared = control_of(task), setting.system.shared
-    intervals = len(next(iter(guesses.values())))
-    program = exponential_program(task.problem.dim, control.points, shared, intervals)
+    intervals, factor = len(next(iter(guesses.values()))), control.form.factor
+    program = exponential_program(len(control.rates), control.points, shared, intervals, factor.shape)
     interval = Interval(control, setting.window.length / intervals)
-    parameters = [control.start, np.array([setting.window.unit]), *interval.parameters]
+    parameters = [control.start, np.array([setting.window.unit]), *interval.parameters, factor]
     runs: list[Candidate] = []
     for name, values in guesses.items():
         if runs and setting.deadline.passed:

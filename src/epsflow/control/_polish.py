@@ -12,22 +12,24 @@ import numpy as np
 from jaxtyping import Float
 
 from ..schedules import AbstractPiecewiseConstant
-from ._extremal import Extremal
+from ._extremal import Extremal, best_level, levels_of
 from ._pontryagin import linear_extremal
-from ._propagators import LinearControl, arcs_of, control_of
+from ._propagators import LinearControl, arcs_of
 from ._structure import (
     Derivatives,
     Structure,
     cost_of,
     delete_empty,
     derivatives,
+    effort,
     in_order,
     moved_by,
     room_for,
     schedule_of,
     structure_arcs,
+    with_arc,
 )
-from ._task import ControlTask
+from ._task import ControlTask, control_of
 
 NEWTON_STEPS = 60
 PATIENCE, ALMOST_EXACT = 16, 1e-8
@@ -44,15 +46,16 @@ class Polished:
 
     Attributes:
         schedule: a `BangBang`; for several components of ε, a `PiecewiseConstant`.
-        extremal: costate, switching function, Hamiltonian, PMP gap, and the cost 𝓔.
+        extremal: costate, switching function, Hamiltonian, PMP gap, and the cost.
         switch_ts: all switch times, ascending, shape (k,).
         components: which component of ε switches there, shape (k,).
-        gradient: ∂𝓔/∂τ at each, shape (k,); zero to rounding when converged.
+        gradient: ∂cost/∂τ at each, price included, shape (k,); zero to rounding when converged.
         hessian: ∂²𝓔/∂τ∂τ, shape (k, k); positive definite at a strict local minimum.
         slopes: dS/dt at each switch, shape (k,): nonzero where the switch is transversal, positive where ε falls.
         miss: δ(T) in the eigenbasis of H_{-D}, shape (d,).
         converged: the PMP gap is rounding, and the Hessian is not indefinite.
         exact: 𝓔 is zero to rounding (exact unlearning); Pontryagin's conditions then say nothing.
+        objective: the cost and ρ∫|ε| dt.
         structure: the same schedule as levels and switch times.
         rounds: how often the structure was revised.
     """
@@ -67,17 +70,18 @@ class Polished:
     miss: Float[np.ndarray, " d"]
     converged: bool
     exact: bool
+    objective: float
     structure: Structure
     rounds: int
 
     @property
     def may_vanish(self) -> bool:
         """The PMP gap exceeds the cost, so that 𝓔 = 0 may be within reach: ask `exact_unlearning_time`."""
-        return self.extremal.pmp_gap > self.cost
+        return self.extremal.pmp_gap > self.objective
 
     @property
     def cost(self) -> float:
-        """𝓔."""
+        """The cost of θ(T)."""
         return self.extremal.cost
 
     @property
@@ -102,15 +106,20 @@ def polish(task: ControlTask, schedule: AbstractPiecewiseConstant, *, max_rounds
 
 def polish_control(control: LinearControl, knots: np.ndarray, levels: np.ndarray, *, max_rounds: int = 40) -> Polished:
     """`polish`, from knots and levels."""
-    structure, initial = _initial(control, knots, levels), 0.5 * float(control.start @ control.start)
-    shared, rounds = levels.ndim == 1, 0
+    return polish_structure(control, _initial(control, knots, levels), levels.ndim == 1, max_rounds)
+
+
+def polish_structure(control: LinearControl, structure: Structure, shared: bool, max_rounds: int = 40) -> Polished:
+    """`polish`, from a bang-bang structure."""
+    initial, rounds = control.form.value(control.start), 0
     while True:
         structure = _newton(control, structure, shared)
         found = linear_extremal(control, *structure_arcs(control, structure, shared))
-        exact = found.cost <= found.cost_error
-        if exact or found.pmp_gap <= SETTLED * found.cost or rounds >= max_rounds:
+        objective = found.cost + control.price * effort(control, structure)
+        exact = objective <= found.cost_error
+        if exact or found.pmp_gap <= SETTLED * objective or rounds >= max_rounds:
             break
-        if rounds >= PATIENCE and found.pmp_gap > found.cost and found.cost <= ALMOST_EXACT * initial:
+        if rounds >= PATIENCE and found.pmp_gap > objective and objective <= ALMOST_EXACT * initial:
             break
         revised = _insert(control, structure, found, shared)
         if revised is None:
@@ -122,11 +131,12 @@ def polish_control(control: LinearControl, knots: np.ndarray, levels: np.ndarray
 def _report(
     control: LinearControl, structure: Structure, found: Extremal, shared: bool, exact: bool, rounds: int
 ) -> Polished:
-    gradient, hessian, slopes, _, miss, _ = derivatives(control, structure, shared)
+    gradient, hessian, _, slopes, _, miss, _ = derivatives(control, structure, shared)
+    objective = found.cost + control.price * effort(control, structure)
     times, components = in_order(structure)
     least = np.linalg.eigvalsh(hessian)[0] if len(times) else 0.0
     # What is left of a gap when every switch is off by rounding: S' h² summed over the switches.
-    settled = found.pmp_gap <= 1e-9 * found.cost + found.cost_error
+    settled = found.pmp_gap <= 1e-9 * objective + found.cost_error
     curved = least >= -1e-9 * np.abs(hessian).max(initial=0.0)
     return Polished(
         schedule=schedule_of(control, structure, shared),
@@ -139,6 +149,7 @@ def _report(
         miss=miss,
         converged=exact or bool(settled and curved),
         exact=exact,
+        objective=objective,
         structure=structure,
         rounds=rounds,
     )
@@ -150,11 +161,17 @@ def _report(
 def _initial(control: LinearControl, knots: np.ndarray, levels: np.ndarray) -> Structure:
     """The cheaper of: the levels rounded to their nearer bound; the sign pattern of the switching function."""
     columns = levels.reshape(len(levels), -1).T
-    high = columns > 0.5 * sum(control.bounds)
-    rounded = Structure(tuple(bool(row[0]) for row in high), tuple(knots[1:-1][row[1:] != row[:-1]] for row in high))
+    options = np.array(levels_of(control.bounds, control.price))
+    nearest = options[np.argmin(np.abs(columns[:, :, None] - options), axis=2)]
+    times = tuple(knots[1:-1] for _ in columns)
+    rounded = delete_empty(control, Structure(tuple(nearest), times))
     found = linear_extremal(control, knots, levels)
-    first = np.atleast_1d(found.path.signals(np.array([control.s])).switching[0])
-    from_zeros = Structure(tuple(bool(value < 0.0) for value in first), found.zeros)
+    best = []
+    for component, zeros in enumerate(found.zeros):
+        edges = np.concatenate([[control.s], zeros, [control.T]])
+        middle = found.path.signals(0.5 * (edges[:-1] + edges[1:])).switching.reshape(len(edges) - 1, -1)[:, component]
+        best.append(best_level(middle, options, control.price))
+    from_zeros = delete_empty(control, Structure(tuple(best), found.zeros))
     shared = levels.ndim == 1
     return min((rounded, from_zeros), key=lambda candidate: cost_of(control, candidate, shared))
 
@@ -216,11 +233,11 @@ def _descent(gradient: np.ndarray, hessian: np.ndarray) -> np.ndarray:
 def _insert(control: LinearControl, structure: Structure, found: Extremal, shared: bool) -> Structure | None:
     """A cheaper structure with one more arc where S has the wrong sign; None where no width of it lowers the cost."""
     cost = cost_of(control, structure, shared)
-    for _, component, left, peak, right in _violations(control, structure, found):
+    for _, component, level, left, peak, right in _violations(control, structure, found):
         share = 1.0
         for _ in range(40):
-            begin, end = peak + share * (left - peak), peak + share * (right - peak)
-            trial = _flip(control, structure, component, begin, end)
+            span = peak + share * (left - peak), peak + share * (right - peak)
+            trial = with_arc(control, structure, component, span, level)
             if cost_of(control, trial, shared) < cost:
                 return trial
             share *= 0.5
@@ -229,26 +246,22 @@ def _insert(control: LinearControl, structure: Structure, found: Extremal, share
 
 def _violations(
     control: LinearControl, structure: Structure, found: Extremal
-) -> list[tuple[float, int, float, float, float]]:
-    """Intervals on which ε has the wrong level, the worst first: (−∫|S|, component, start, where |S| peaks, end)."""
-    result = []
-    for component, (high, times) in enumerate(zip(structure.first_high, structure.times, strict=True)):
+) -> list[tuple[float, int, float, float, float, float]]:
+    """Intervals on which ε has the wrong level, the worst first.
+
+    Each as (−what it costs to first order, component, the right level, start, where that is largest, end).
+    """
+    result, options = [], np.array(levels_of(control.bounds, control.price))
+    for component, (row, times) in enumerate(zip(structure.levels, structure.times, strict=True)):
         edges = np.unique(np.concatenate([[control.s], times, found.zeros[component], [control.T]]))
         for left, right in itertools.pairwise(edges):
             ts = np.linspace(left, right, 33)
             values = found.path.signals(ts).switching.reshape(33, -1)[:, component]
-            is_high = bool(np.searchsorted(times, 0.5 * (left + right)) % 2 == 0) == high
-            wrong = np.maximum(values if is_high else -values, 0.0)
+            level = float(row[np.searchsorted(times, 0.5 * (left + right))])
+            best = best_level(values, options, control.price)
+            wrong = (level - best) * values + control.price * (abs(level) - np.abs(best))
             if wrong[1:-1].max() > 0.0 and right - left > 1e-9 * control.length:
-                result.append((-float(wrong.mean() * (right - left)), component, left, ts[wrong.argmax()], right))
+                peak = int(wrong.argmax())
+                loss = float(wrong.mean() * (right - left))
+                result.append((-loss, component, float(best[peak]), left, ts[peak], right))
     return sorted(result)
-
-
-def _flip(control: LinearControl, structure: Structure, component: int, begin: float, end: float) -> Structure:
-    """Exchange the two levels of one component between two times."""
-    times = structure.times[component]
-    # Adding both ends as switches flips what lies between; an end that is a switch already cancels it.
-    merged = np.sort(np.concatenate([times, [begin, end]]))
-    all_times = list(structure.times)
-    all_times[component] = merged
-    return delete_empty(control, structure._replace(times=tuple(all_times)))

@@ -1,8 +1,9 @@
 """Pontryagin's conditions along any schedule: costate, switching function, Hamiltonian, and how far they fail.
 
-ṗ = ∇²R_u(θ) p, p(T) = θ(T) − target;  S_j = ∂𝓔/∂u_j(t) = −pᵀg_j(θ);  𝓗 = pᵀθ̇. An optimal u_j is ε_max where S_j < 0 and
-ε_min where S_j > 0, and 𝓗 is constant. One sign throughout the room: S < 0 means that a larger ε lowers the cost.
-Linear regression under a piecewise-constant schedule is exact (`_propagators`); the rest is two diffrax solves
+ṗ = ∇²R_u(θ) p, p(T) = ∇cost(θ(T)), which is θ(T) − target for the distance;  S_j = ∂𝓔/∂u_j(t) = −pᵀg_j(θ);  𝓗 = pᵀθ̇.
+An optimal u_j is ε_max where S_j < 0 and ε_min where S_j > 0, and 𝓗 is constant. With a price ρ on ∫|ε| dt, u_j
+minimises S_j v + ρ|v|, and 𝓗 + ρ|u| is constant. One sign throughout the room: S < 0 means that a larger ε lowers the
+cost. Linear regression under a piecewise-constant schedule is exact (`_propagators`); the rest is two diffrax solves
 (`_adjoint`).
 """
 
@@ -14,6 +15,7 @@ from jaxtyping import Array, Float
 from ..problem import Problem, Quadratic
 from ..schedules import AbstractPiecewiseConstant, AbstractSchedule
 from ._adjoint import general_extremal
+from ._cost import AbstractCost, Distance
 from ._extremal import AbstractPath, Extremal as Extremal, Point, Signals, conditions
 from ._propagators import LinearControl, Spectrum, arcs_of, coordinates, linear_control, retreat
 
@@ -27,6 +29,8 @@ def extremal(
     T: float,
     bounds: tuple[float, float],
     target: Float[Array, " d"],
+    cost: AbstractCost | None = None,
+    price: float = 0.0,
 ) -> Extremal:
     """The costate of a schedule and the figures that Pontryagin's principle asks for.
 
@@ -37,14 +41,17 @@ def extremal(
         s, T: the window in which ε is free.
         bounds: least and largest ε there.
         target: θ*_{-D}, shape (d,).
+        cost: of θ(T), zero at the target. Default: the distance ½‖θ(T) − target‖².
+        price: ρ ≥ 0, of ∫|ε| dt.
 
     Raises:
         ConvergenceError: diffrax failed, forward or backward.
     """
     if isinstance(problem.risk, Quadratic) and isinstance(schedule, AbstractPiecewiseConstant):
-        control = linear_control(problem.risk, theta0, s=s, T=T, bounds=bounds, target=target)
+        window = {"s": s, "T": T, "bounds": bounds, "target": target}
+        control = linear_control(problem.risk, theta0, **window, cost=cost, price=price)
         return linear_extremal(control, *arcs_of(schedule, s, T))
-    return general_extremal(problem.risk, schedule, theta0, s, T, bounds, target)
+    return general_extremal(problem.risk, schedule, theta0, s, T, bounds, target, cost or Distance(), price)
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +81,7 @@ class LinearPath(AbstractPath):
         deltas, costates = np.empty((2, len(ts), len(self.control.rates)))
         for arc, here in self._by_arc(ts):
             state, costate = self._pair(arc, ts[here])
-            deltas[here], costates[here] = state @ self.spectra[arc].vectors.T, costate @ self.spectra[arc].vectors.T
+            deltas[here], costates[here] = (self.spectra[arc].from_basis(each) for each in (state, costate))
         return Point(self.control.theta(deltas), costates @ self.control.basis.T)
 
     def signals(self, ts: Float[np.ndarray, " k"]) -> Signals:
@@ -105,15 +112,15 @@ class LinearPath(AbstractPath):
 
 
 def linear_path(control: LinearControl, knots: np.ndarray, levels: np.ndarray) -> LinearPath:
-    """Forward through the arcs, and backward from p(T) = δ(T)."""
+    """Forward through the arcs, and backward from p(T) = LᵀLδ(T)."""
     spectra = tuple(control.spectrum(level) for level in levels)
     deltas, starts, ends = [control.start], [], []
     for spectrum, duration in zip(spectra, np.diff(knots), strict=True):
-        starts.append(deltas[-1] @ spectrum.vectors)
-        deltas.append(coordinates(spectrum, starts[-1], np.asarray([duration]))[0] @ spectrum.vectors.T)
-    costates = [deltas[-1]]
+        starts.append(spectrum.to_basis(deltas[-1]))
+        deltas.append(spectrum.from_basis(coordinates(spectrum, starts[-1], np.asarray([duration]))[0]))
+    costates = [control.form.gradient(deltas[-1])]
     for spectrum, duration in zip(reversed(spectra), np.diff(knots)[::-1], strict=True):
-        ends.append(costates[-1] @ spectrum.vectors)
+        ends.append(spectrum.to_basis(costates[-1]))
         costates.append(retreat(spectrum, costates[-1], duration))
     arrays = (np.array(rows) for rows in (deltas, costates[::-1], starts, ends[::-1]))
     return LinearPath(control, knots, levels, spectra, *arrays)
@@ -123,9 +130,10 @@ def linear_extremal(control: LinearControl, knots: np.ndarray, levels: np.ndarra
     """The extremal of a piecewise-constant schedule, given by its knots from s to T and its levels between them."""
     path = linear_path(control, knots, levels)
     rates = [np.abs(spectrum.rates).max() for spectrum in path.spectra]
-    gap, drift, zeros = conditions(path, knots, rates, control.bounds)
+    gap, drift, zeros = conditions(path, knots, rates, control.bounds, control.price)
     miss = path.deltas[-1]
     # First order: eigenvalues carry an error of d·u·μ_max, which acts for T.
     rounding = len(miss) * np.finfo(np.float64).eps * (1.0 + max(rates) * control.T) * np.abs(path.deltas).max()
-    error = np.linalg.norm(miss) * rounding + 0.5 * rounding**2
-    return Extremal(control.s, control.T, 0.5 * float(miss @ miss), float(error), gap, drift, zeros, "exact", path)
+    error = np.linalg.norm(path.costates[-1]) * rounding + 0.5 * (control.form.norm * rounding) ** 2
+    cost = control.form.value(miss)
+    return Extremal(control.s, control.T, cost, float(error), gap, drift, zeros, "exact", path)

@@ -9,19 +9,24 @@ f = 0 where the target is the leave-out optimum. While u is constant, H_u = Λ +
 arcs follow each other here, and none may cost a compilation.
 """
 
+import itertools
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
-from weakref import WeakKeyDictionary
 
 import numpy as np
+import scipy.linalg
+import scipy.sparse
 from jaxtyping import Array, Float
 
-from .._core import InputError
 from ..problem import Quadratic
 from ..schedules import AbstractPiecewiseConstant
-from ._task import ControlTask
+from ._cost import AbstractCost, Distance, EndForm
+from ._secular import update
 
 Vector = Float[np.ndarray, " d"]
+
+SECULAR = 64
+"""Parameters from which H_u is diagonalised by rank-one updates of H_{-D}: below, LAPACK's own call is as fast."""
 
 
 class Spectrum(NamedTuple):
@@ -29,20 +34,31 @@ class Spectrum(NamedTuple):
 
     Attributes:
         rates: μ, shape (d,); below rounding they are exactly zero.
-        vectors: V, shape (d, d), from the eigenbasis of H_{-D} to that of H_u.
+        vectors: V, shape (d, d), from the eigenbasis of H_{-D} to that of H_u; None where they are the same (u = 0).
         rows: x_jᵀV, shape (m, d).
         drift: Vᵀ(f + Σ u_j x_j r_j), shape (d,).
     """
 
     rates: Float[np.ndarray, " d"]
-    vectors: Float[np.ndarray, "d d"]
+    vectors: Float[np.ndarray, "d d"] | None
     rows: Float[np.ndarray, "m d"]
     drift: Float[np.ndarray, " d"]
+
+    def to_basis(self, vector: Float[np.ndarray, "*k d"]) -> Float[np.ndarray, "*k d"]:
+        """Vᵀv, for each row v."""
+        return vector if self.vectors is None else vector @ self.vectors
+
+    def from_basis(self, coordinates: Float[np.ndarray, "*k d"]) -> Float[np.ndarray, "*k d"]:
+        """Vz."""
+        return coordinates if self.vectors is None else coordinates @ self.vectors.T
 
 
 @dataclass(frozen=True, eq=False)
 class LinearControl:
     """The control problem of linear regression on [s, T], in the eigenbasis of H_{-D}.
+
+    Of an eigenspace with many dimensions only those to which x_j, δ(0) or f couple are kept, m + 2 at most: with fewer
+    points than parameters, the rest of θ does not move. So d here is at most the number of parameters D.
 
     Attributes:
         rates: Λ, shape (d,).
@@ -52,9 +68,11 @@ class LinearControl:
         start: δ(s), shape (d,).
         s, T: the window.
         bounds: least and largest ε.
-        basis: Q, shape (d, d).
-        target: in the original coordinates, shape (d,).
+        basis: Q, shape (D, d).
+        target: in the original coordinates, shape (D,).
         origin: δ(0), shape (d,); training up to s has ε = 1.
+        form: the cost of δ(T).
+        price: ρ ≥ 0, what a unit of ∫|u| dt costs, per point.
     """
 
     rates: Float[np.ndarray, " d"]
@@ -65,9 +83,11 @@ class LinearControl:
     s: float
     T: float
     bounds: tuple[float, float]
-    basis: Float[np.ndarray, "d d"]
-    target: Float[np.ndarray, " d"]
+    basis: Float[np.ndarray, "D d"]
+    target: Float[np.ndarray, " D"]
     origin: Float[np.ndarray, " d"]
+    form: EndForm
+    price: float = 0.0
     _spectra: dict[bytes, Spectrum] = field(default_factory=dict, repr=False)
 
     @property
@@ -88,7 +108,11 @@ class LinearControl:
             self._spectra[key] = self._diagonalise(weights)
         return self._spectra[key]
 
-    def theta(self, delta: Float[np.ndarray, "*k d"]) -> Float[np.ndarray, "*k d"]:
+    def priced(self, price: float) -> "LinearControl":
+        """The same problem at another price of ∫|u| dt."""
+        return self if price == self.price else replace(self, price=price)
+
+    def theta(self, delta: Float[np.ndarray, "*k d"]) -> Float[np.ndarray, "*k D"]:
         """Back to θ."""
         return self.target + delta @ self.basis.T
 
@@ -99,11 +123,24 @@ class LinearControl:
     def _diagonalise(self, weights: Float[np.ndarray, " m"]) -> Spectrum:
         drift = self.drift + (weights * self.residuals) @ self.rows
         if not weights.any():
-            return Spectrum(self.rates, np.eye(len(self.rates)), self.rows, drift)
-        rates, vectors = np.linalg.eigh(np.diag(self.rates) + (self.rows.T * weights) @ self.rows)
+            return Spectrum(self.rates, None, self.rows, drift)
+        if len(self.rates) < SECULAR:
+            rates, vectors = np.linalg.eigh(np.diag(self.rates) + (self.rows.T * weights) @ self.rows)
+        else:
+            rates, vectors = self._updated(weights)
         rounding = len(rates) * np.finfo(np.float64).eps * np.abs(rates).max()
         rates = np.where(np.abs(rates) <= rounding, 0.0, rates)
         return Spectrum(rates, vectors, self.rows @ vectors, drift @ vectors)
+
+    def _updated(self, weights: Float[np.ndarray, " m"]) -> tuple[np.ndarray, np.ndarray]:
+        """One rank-one update per point that counts; from the second on, one matrix product each."""
+        rates, vectors = self.rates, None
+        for weight, row in zip(weights, self.rows, strict=True):
+            if weight != 0.0:
+                rates, turn = update(rates, row if vectors is None else row @ vectors, float(weight))
+                vectors = turn if vectors is None else vectors @ turn
+        assert vectors is not None  # not all weights are zero
+        return rates, vectors
 
 
 def linear_control(
@@ -114,6 +151,8 @@ def linear_control(
     T: float,
     bounds: tuple[float, float],
     target: Float[Array, " d"],
+    cost: AbstractCost | None = None,
+    price: float = 0.0,
 ) -> LinearControl:
     """The control problem in the eigenbasis: θ(0) = θ0, ε = 1 until s, free in `bounds` until T.
 
@@ -123,6 +162,8 @@ def linear_control(
         s, T: the window, 0 ≤ s < T.
         bounds: least and largest ε.
         target: where θ(T) should be, shape (d,).
+        cost: of θ(T); default: the distance.
+        price: of ∫|ε| dt.
     """
     basis, goal = np.asarray(risk.retained.vectors), np.asarray(target)
     h, b = np.asarray(risk.h_retained), np.asarray(risk.b_retained)
@@ -133,42 +174,55 @@ def linear_control(
     scale = np.linalg.norm(b) + np.linalg.norm(h) * np.linalg.norm(goal)
     if np.linalg.norm(force) <= 8.0 * len(b) * np.finfo(np.float64).eps * scale:
         force = np.zeros_like(b)
-    origin = (np.asarray(theta0) - goal) @ basis
+    coupled = np.vstack([root * x, np.asarray(theta0) - goal, force]) @ basis
+    rates, kept = _coupled(np.asarray(risk.retained.values), coupled)
+    if kept is not None:
+        basis, coupled = basis @ kept, coupled @ kept
     control = LinearControl(
-        rates=np.asarray(risk.retained.values),
-        rows=root * x @ basis,
+        rates=rates,
+        rows=coupled[:-2],
         residuals=root * (y - x @ goal),
-        drift=force @ basis,
-        start=origin,
+        drift=coupled[-1],
+        start=coupled[-2],
         s=s,
         T=T,
         bounds=bounds,
         basis=basis,
         target=goal,
-        origin=origin,
+        origin=coupled[-2],
+        form=(cost or Distance()).form(rates, basis),
+        price=price,
     )
-    return replace(control, start=advance(control.spectrum(1.0), origin, np.asarray([s]))[0])
+    return replace(control, start=advance(control.spectrum(1.0), control.origin, np.asarray([s]))[0])
 
 
-_CONTROLS: WeakKeyDictionary[ControlTask, LinearControl] = WeakKeyDictionary()
+def _coupled(
+    rates: Float[np.ndarray, " d"], vectors: Float[np.ndarray, "k d"]
+) -> tuple[Float[np.ndarray, " r"], scipy.sparse.csr_array | None]:
+    """Of every eigenspace with more than k dimensions, the at most k that the given vectors span; None: keep all.
 
-
-def control_of(task: ControlTask) -> LinearControl:
-    """The task in the eigenbasis; its eigendecompositions are kept for as long as the task itself.
-
-    Raises:
-        InputError: the problem is not linear regression.
+    Eigenvalues that agree to the rounding of their solver, d·u·λ_max, count as one. The dropped coordinates of all
+    given vectors are zero, and H_u keeps them apart, so they stay zero.
     """
-    risk = task.problem.risk
-    if not isinstance(risk, Quadratic):
-        raise InputError(
-            f"{type(task.problem.model).__name__} with {type(task.problem.loss).__name__} is not linear regression: "
-            "exact propagators, and the certificates that rest on them, exist for linear regression only."
-        )
-    if task not in _CONTROLS:
-        window = {"s": task.s, "T": task.T, "bounds": task.bounds, "target": task.target}
-        _CONTROLS[task] = linear_control(risk, task.theta0, **window)
-    return _CONTROLS[task]
+    close = len(rates) * np.finfo(np.float64).eps * np.abs(rates).max()
+    starts, blocks, means = [0], [], []
+    for i in range(1, len(rates)):
+        if rates[i] - rates[starts[-1]] > close:
+            starts.append(i)
+    edges = [*starts, len(rates)]
+    if max(np.diff(edges)) <= len(vectors):
+        return rates, None
+    for first, last in itertools.pairwise(edges):
+        if last - first <= len(vectors):
+            blocks.append(np.eye(last - first))
+            means.append(rates[first:last])
+            continue
+        part, triangle, _ = scipy.linalg.qr(vectors[:, first:last].T, mode="economic", pivoting=True)
+        sizes = np.abs(np.diagonal(triangle))
+        rank = max(1, int(np.count_nonzero(sizes > np.finfo(np.float64).eps * sizes.max(initial=0.0))))
+        blocks.append(part[:, :rank])
+        means.append(np.full(rank, rates[first:last].mean()))
+    return np.concatenate(means), scipy.sparse.csr_array(scipy.sparse.block_diag(blocks))
 
 
 def decay_integral(rates: np.ndarray, elapsed: np.ndarray) -> np.ndarray:
@@ -179,7 +233,7 @@ def decay_integral(rates: np.ndarray, elapsed: np.ndarray) -> np.ndarray:
 
 def advance(spectrum: Spectrum, delta: Vector, elapsed: Float[np.ndarray, " k"]) -> Float[np.ndarray, "k d"]:
     """δ after each elapsed time, from δ at 0."""
-    return coordinates(spectrum, delta @ spectrum.vectors, elapsed) @ spectrum.vectors.T
+    return spectrum.from_basis(coordinates(spectrum, spectrum.to_basis(delta), elapsed))
 
 
 def coordinates(spectrum: Spectrum, start: Vector, elapsed: Float[np.ndarray, " k"]) -> Float[np.ndarray, "k d"]:
@@ -190,7 +244,7 @@ def coordinates(spectrum: Spectrum, start: Vector, elapsed: Float[np.ndarray, " 
 
 def retreat(spectrum: Spectrum, costate: Vector, elapsed: float) -> Vector:
     """p(t − elapsed) from p(t): e^{−H_u elapsed} p, which decays where H_u is positive."""
-    return (np.exp(-spectrum.rates * elapsed) * (costate @ spectrum.vectors)) @ spectrum.vectors.T
+    return spectrum.from_basis(np.exp(-spectrum.rates * elapsed) * spectrum.to_basis(costate))
 
 
 def arcs_of(

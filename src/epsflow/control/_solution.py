@@ -58,9 +58,13 @@ class ScheduleSolution:
     Attributes:
         task: the question.
         schedule: the answer, in E_s.
-        cost: 𝓔 = ½‖θ(T) − target‖², simulated again by the flow room with this very schedule.
+        cost: of θ(T), 𝓔 = ½‖θ(T) − target‖² unless another was asked for, simulated again with this very schedule.
         cost_error: bound or estimate of the error in `cost`.
-        lower_bound: no admissible schedule costs less; 0 where nothing better was proved.
+        effort: ∫|ε| dt over (s, T), summed over the components of ε.
+        multiplier: ρ, what a unit of effort is worth: the price that was given, or the multiplier of a spent budget;
+            else 0.
+        lower_bound: no admissible schedule has a smaller objective; 0 where nothing better was proved. With a budget it
+            is the bound without it, which remains one.
         status: what kind of schedule it is; UNVERIFIED where Pontryagin's conditions fail visibly.
         scope: GLOBAL (the lower bound meets the cost), LOCAL (first-order conditions hold), NONE.
         arcs: the schedule in words, ascending in time.
@@ -74,6 +78,8 @@ class ScheduleSolution:
     schedule: AbstractSchedule
     cost: float
     cost_error: float
+    effort: float
+    multiplier: float
     lower_bound: float
     status: Status
     scope: Scope
@@ -84,13 +90,21 @@ class ScheduleSolution:
     second_order: SecondOrder | None = None
 
     @property
+    def objective(self) -> float:
+        """What is minimised: the cost, plus the price (if one was given) times the effort."""
+        return self.cost + self.task.price * self.effort
+
+    @property
     def gap(self) -> float:
-        """cost − lower_bound ≥ 0: how far from the global optimum the schedule can be."""
-        return self.cost - self.lower_bound
+        """objective − lower_bound ≥ 0: how far from the global optimum the schedule can be."""
+        return self.objective - self.lower_bound
 
     @property
     def pmp_gap(self) -> float:
-        """∫ [S u − min_v S v] dt over [s, T] ≥ 0: what Pontryagin's principle still misses, to first order."""
+        """∫ [S u − min_v S v] dt over [s, T] ≥ 0: what Pontryagin's principle still misses, to first order.
+
+        With a multiplier ρ, S v + ρ|v| stands for S v.
+        """
         return self.extremal.pmp_gap
 
     @property
@@ -109,7 +123,7 @@ because a long flow can make it as small as one likes without reaching the targe
 
 
 def is_exact(cost: float, initial: float) -> bool:
-    """Whether a cost is zero for all purposes; `initial` is ½‖δ(s)‖²."""
+    """Whether a cost is zero for all purposes; `initial` is the cost of θ(s)."""
     return cost <= EXACT_FRACTION * initial
 
 

@@ -1,5 +1,6 @@
 """Bang-bang structures of linear regression: their arcs, and exact first and second derivatives by the switch times."""
 
+import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -7,18 +8,18 @@ from jaxtyping import Float
 
 from ..schedules import AbstractPiecewiseConstant, BangBang, PiecewiseConstant
 from ._pontryagin import LinearPath, linear_path
-from ._propagators import LinearControl
+from ._propagators import LinearControl, advance
 
 
 class Structure(NamedTuple):
-    """A bang-bang control: which level comes first, and when it switches, for each component of ε.
+    """A control that jumps between given levels: which, and when, for each component of ε.
 
     Attributes:
-        first_high: shape (k,); k = 1 where one ε serves all points, else k = m.
-        times: ascending switch times in (s, T), one array per component.
+        levels: the level on each arc, one array per component (one component where one ε serves all points, else m).
+        times: ascending switch times in (s, T), one array per component, one shorter than its levels.
     """
 
-    first_high: tuple[bool, ...]
+    levels: tuple[np.ndarray, ...]
     times: tuple[np.ndarray, ...]
 
     @property
@@ -35,34 +36,44 @@ def in_order(structure: Structure) -> tuple[np.ndarray, np.ndarray]:
     return times[order], components[order]
 
 
-def _levels(control: LinearControl, structure: Structure) -> np.ndarray:
+def _levels(structure: Structure) -> np.ndarray:
     """ε on every arc between consecutive switches of any component, shape (arcs, k)."""
     components = in_order(structure)[1]
-    flips = np.zeros((len(components) + 1, len(structure.times)), dtype=int)
-    flips[np.arange(1, len(components) + 1), components] = 1
-    high = (np.cumsum(flips, axis=0) % 2 == 0) == np.array(structure.first_high)
-    low_level, high_level = control.bounds
-    return np.where(high, high_level, low_level)
+    passed = np.zeros((len(components) + 1, len(structure.times)), dtype=int)
+    passed[np.arange(1, len(components) + 1), components] = 1
+    passed = np.cumsum(passed, axis=0)
+    return np.stack([row[passed[:, c]] for c, row in enumerate(structure.levels)], axis=1)
 
 
 def structure_arcs(control: LinearControl, structure: Structure, shared: bool) -> tuple[np.ndarray, np.ndarray]:
     """Knots from s to T and the levels between them, shape (K,) if one ε serves all points, else (K, m)."""
     knots = np.concatenate([[control.s], in_order(structure)[0], [control.T]])
-    levels = _levels(control, structure)
+    levels = _levels(structure)
     return knots, levels[:, 0] if shared else levels
 
 
+def effort(control: LinearControl, structure: Structure) -> float:
+    """∫ Σ|ε| dt: linear in the switch times."""
+    ends = (np.concatenate([[control.s], times, [control.T]]) for times in structure.times)
+    return float(sum(np.diff(edges) @ np.abs(row) for edges, row in zip(ends, structure.levels, strict=True)))
+
+
 def cost_of(control: LinearControl, structure: Structure, shared: bool) -> float:
-    miss = linear_path(control, *structure_arcs(control, structure, shared)).deltas[-1]
-    return 0.5 * float(miss @ miss)
+    """The cost of δ(T), and ρ∫|ε| dt."""
+    knots, levels = structure_arcs(control, structure, shared)
+    delta = control.start
+    for level, duration in zip(levels, np.diff(knots), strict=True):
+        delta = advance(control.spectrum(level), delta, np.array([duration]))[0]
+    return control.form.value(delta) + control.price * effort(control, structure)
 
 
 def schedule_of(control: LinearControl, structure: Structure, shared: bool) -> AbstractPiecewiseConstant:
     knots, levels = structure_arcs(control, structure, shared)
-    if not shared:
-        return PiecewiseConstant(knots, levels)
     low, high = control.bounds
-    first = "high" if structure.first_high[0] else "low"
+    alternate = (np.isin(levels, control.bounds)).all() and (np.diff(levels, axis=0) != 0.0).all()
+    if not shared or not alternate:
+        return PiecewiseConstant(knots, levels)
+    first = "high" if levels[0] == high else "low"
     return BangBang(control.s, structure.times[0], control.T, first, low, high)
 
 
@@ -96,28 +107,38 @@ def moved_by(control: LinearControl, structure: Structure, step: np.ndarray) -> 
 
 
 def delete_empty(control: LinearControl, structure: Structure) -> Structure:
-    """Drop arcs shorter than rounding: pairs of switches that have met, and switches that have reached s or T."""
+    """Drop arcs shorter than rounding, and the switches between arcs of one level."""
     shortest = 1e-12 * control.length
-    first_high, kept = [], []
-    for high, times in zip(structure.first_high, structure.times, strict=True):
-        left: list[float] = []
-        for time in times:
-            if time - control.s <= shortest:
-                high = not high
-            elif left and time - left[-1] <= shortest:
-                left.pop()
-            elif control.T - time > shortest:
-                left.append(float(time))
-        first_high.append(high)
-        kept.append(np.array(left))
-    return Structure(tuple(first_high), tuple(kept))
+    levels, kept = [], []
+    for row, times in zip(structure.levels, structure.times, strict=True):
+        edges = np.concatenate([[control.s], times, [control.T]])
+        arcs = [(edge, level) for edge, level, long in zip(edges, row, np.diff(edges) > shortest, strict=False) if long]
+        first = [arcs[0][1]] if arcs else [row[-1]]
+        changes = [(edge, level) for (_, before), (edge, level) in itertools.pairwise(arcs) if level != before]
+        levels.append(np.array([*first, *(level for _, level in changes)]))
+        kept.append(np.array([edge for edge, _ in changes]))
+    return Structure(tuple(levels), tuple(kept))
+
+
+def with_arc(
+    control: LinearControl, structure: Structure, component: int, span: tuple[float, float], level: float
+) -> Structure:
+    """One more arc: `component` takes `level` between two times."""
+    begin, end = span
+    times, row = structure.times[component], structure.levels[component]
+    before, after = np.searchsorted(times, begin, side="left"), np.searchsorted(times, end, side="right")
+    all_times, all_levels = list(structure.times), list(structure.levels)
+    all_times[component] = np.concatenate([times[:before], [begin, end], times[after:]])
+    all_levels[component] = np.concatenate([row[: before + 1], [level], row[after:]])
+    return delete_empty(control, Structure(tuple(all_levels), tuple(all_times)))
 
 
 class Derivatives(NamedTuple):
     """What moving the switch times does.
 
     Attributes:
-        gradient, hessian: ∂𝓔/∂τ, shape (k,), and ∂²𝓔/∂τ∂τ, shape (k, k).
+        gradient, hessian: ∂𝓔/∂τ + ρ(|u₋| − |u₊|), shape (k,), and ∂²𝓔/∂τ∂τ, shape (k, k).
+        prices: ∂(∫|ε| dt)/∂τ = |u₋| − |u₊|, shape (k,).
         slopes: dS/dt at each switch, shape (k,).
         carried: w_i(T) = ∂δ(T)/∂τ_i, shape (k, d).
         miss, velocity: δ(T) and dδ/dt there, shape (d,).
@@ -125,6 +146,7 @@ class Derivatives(NamedTuple):
 
     gradient: Float[np.ndarray, " k"]
     hessian: Float[np.ndarray, "k k"]
+    prices: Float[np.ndarray, " k"]
     slopes: Float[np.ndarray, " k"]
     carried: Float[np.ndarray, "k d"]
     miss: Float[np.ndarray, " d"]
@@ -132,14 +154,16 @@ class Derivatives(NamedTuple):
 
 
 def derivatives(control: LinearControl, structure: Structure, shared: bool) -> Derivatives:
-    """Gradient and Hessian of 𝓔 by the switch times, and dS/dt at each.
+    """Gradient and Hessian of the cost by the switch times, and dS/dt at each.
 
     Moving the switch τ_i of component c displaces δ by v_i = −(u₋ − u₊) X_cᵀe_c, which the flow carries to
-    w_i(t) = Φ(t, τ_i) v_i. With p(t) = Φ(T, t)ᵀδ(T):
+    w_i(t) = Φ(t, τ_i) v_i. With W = LᵀL and p(t) = Φ(T, t)ᵀWδ(T):
 
         g_i = p(τ_i)ᵀv_i = (u₋ − u₊) S_c(τ_i)
-        G_ij = w_i(T)ᵀw_j(T) − (u₋ − u₊)_j (X_c p)ᵀ(X_c w_i) at τ_j,  i < j
-        G_ii = w_i(T)ᵀw_i(T) + (u₋ − u₊)_i dS_c/dt(τ_i), the derivative along p of the later and δ of the earlier arc.
+        G_ij = w_i(T)ᵀW w_j(T) − (u₋ − u₊)_j (X_c p)ᵀ(X_c w_i) at τ_j,  i < j
+        G_ii = w_i(T)ᵀW w_i(T) + (u₋ − u₊)_i dS_c/dt(τ_i), the derivative along p of the later and δ of the earlier arc.
+
+    A price adds ρ(|u₋| − |u₊|) to g, and nothing to G.
     """
     _, components = in_order(structure)
     knots, levels = structure_arcs(control, structure, shared)
@@ -147,6 +171,7 @@ def derivatives(control: LinearControl, structure: Structure, shared: bool) -> D
     per_component = levels.reshape(len(levels), -1)
     count = len(components)
     gradient, slopes, hessian = np.zeros(count), np.zeros(count), np.zeros((count, count))
+    prices = np.zeros(count)
     carried = np.zeros((count, len(control.rates)))  # w_i at the current switch, for the switches passed
     for j, component in enumerate(components):
         rows = control.rows if shared else control.rows[component : component + 1]
@@ -156,7 +181,8 @@ def derivatives(control: LinearControl, structure: Structure, shared: bool) -> D
         if j:
             carried[:j] = _carry(path, j, carried[:j])
         e, xp = rows @ delta - r, rows @ p
-        gradient[j] = -fall * (xp @ e)
+        prices[j] = abs(per_component[j, component]) - abs(per_component[j + 1, component])
+        gradient[j] = -fall * (xp @ e) + control.price * prices[j]
         hessian[:j, j] = hessian[j, :j] = -fall * (carried[:j] @ rows.T) @ xp
         slopes[j] = -(rows @ _adjoint(control, levels[j + 1], p)) @ e - xp @ (
             rows @ _velocity(control, levels[j], delta)
@@ -165,15 +191,16 @@ def derivatives(control: LinearControl, structure: Structure, shared: bool) -> D
         carried[j] = -fall * e @ rows
     if count:
         carried = _carry(path, count, carried)
-        hessian += carried @ carried.T
+        images = np.stack([control.form.image(row) for row in carried])
+        hessian += images @ images.T
     velocity = _velocity(control, levels[-1], path.deltas[-1])
-    return Derivatives(gradient, hessian, slopes, carried, path.deltas[-1], velocity)
+    return Derivatives(gradient, hessian, prices, slopes, carried, path.deltas[-1], velocity)
 
 
 def _carry(path: LinearPath, arc: int, vectors: np.ndarray) -> np.ndarray:
     """Φ over one arc, applied to rows."""
     spectrum, duration = path.spectra[arc], path.knots[arc + 1] - path.knots[arc]
-    return (np.exp(-spectrum.rates * duration) * (vectors @ spectrum.vectors)) @ spectrum.vectors.T
+    return spectrum.from_basis(np.exp(-spectrum.rates * duration) * spectrum.to_basis(vectors))
 
 
 def _adjoint(control: LinearControl, level: float | np.ndarray, p: np.ndarray) -> np.ndarray:

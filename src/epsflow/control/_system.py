@@ -7,10 +7,10 @@ are others.
 import abc
 
 import equinox as eqx
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..problem import AbstractRisk
+from ._cost import AbstractCost, Distance
 from ._task import ControlTask
 
 
@@ -41,17 +41,19 @@ class AbstractSystem(eqx.Module):
 
 
 class RiskSystem(AbstractSystem):
-    """f(θ, ε) = −∇R_ε(θ) and φ(θ) = ½‖θ − target‖².
+    """f(θ, ε) = −∇R_ε(θ), and φ the cost of ending in θ.
 
     Attributes:
         risk: R_ε.
         target: where θ(T) should be, shape (d,).
         shared: whether one ε serves all deleted points.
+        cost: of θ(T); ½‖θ − target‖² unless another is given.
     """
 
     risk: AbstractRisk
     target: Float[Array, " d"]
     shared: bool = eqx.field(static=True)
+    cost: AbstractCost = Distance()
 
     @property
     def dim(self) -> int:
@@ -68,10 +70,10 @@ class RiskSystem(AbstractSystem):
         return -self.risk.gradient(x, u[0] if self.shared else u)
 
     def terminal(self, x: Float[Array, " d"]) -> Float[Array, ""]:
-        """½‖x − target‖²."""
-        return 0.5 * jnp.sum((x - self.target) ** 2)
+        """The cost of x."""
+        return self.cost.value(self.risk, x, self.target)
 
 
 def system_of(task: ControlTask, shared: bool) -> RiskSystem:
     """The task as a control system that starts from `task.theta_s` at `task.s`."""
-    return RiskSystem(task.problem.risk, task.target, shared)
+    return RiskSystem(task.problem.risk, task.target, shared, task.cost)

@@ -1,21 +1,24 @@
-"""The question that the room answers: which ε(t) in E_s ends nearest to the leave-out optimum?"""
+"""The question that the room answers: which ε(t) in E_s ends nearest to the target, or where another cost is least?"""
 
 from dataclasses import dataclass
 from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._core import InputError
+from .._core import InputError, as_scalar
 from ..flow import equilibrium, gradient_flow
 from ..problem import Problem, Quadratic
-from ..schedules import AbstractAnalytic, AbstractSchedule, Constant, check_window
+from ..schedules import AbstractAnalytic, AbstractPiecewiseConstant, AbstractSchedule, Constant, check_window
+from ._cost import AbstractCost, Distance, cost_and_gradient
+from ._propagators import SECULAR, LinearControl, advance, arcs_of, linear_control
 
 
 @dataclass(frozen=True, eq=False)
 class ControlTask:
-    """min 𝓔(ε) = ½‖θ(T) − target‖² over ε ∈ E_s: ε = 1 on [0, s], low ≤ ε ≤ high on (s, T), 0 from T on.
+    """min cost(θ(T)) + ρ∫|ε| dt over ε ∈ E_s with ∫|ε| dt ≤ B: ε = 1 on [0, s], low ≤ ε ≤ high on (s, T), then 0.
 
     Attributes:
         problem: what is trained and which points are deleted.
@@ -25,6 +28,10 @@ class ControlTask:
         target: θ*_{-D}, or the point that was given instead, shape (d,).
         theta_s: θ(s), where the choice begins, shape (d,).
         theta_s_error: estimate of the ‖·‖∞ error in `theta_s`.
+        cost: of θ(T); zero at the target.
+        budget: B, the most that ∫|ε| dt over (s, T) may be, summed over the points where each has a weight of its own;
+            ∞ for none.
+        price: ρ.
     """
 
     problem: Problem
@@ -35,6 +42,19 @@ class ControlTask:
     target: Float[Array, " d"]
     theta_s: Float[Array, " d"]
     theta_s_error: float
+    cost: AbstractCost
+    budget: float = np.inf
+    price: float = 0.0
+
+    @property
+    def initial(self) -> float:
+        """The cost of θ(s): what doing nothing at all would leave."""
+        return float(cost_and_gradient(self.cost, self.problem.risk, self.theta_s, self.target)[0])
+
+    @property
+    def priced(self) -> bool:
+        """Whether ∫|ε| dt matters."""
+        return self.price > 0.0 or self.budget < np.inf
 
 
 def make_task(
@@ -44,40 +64,123 @@ def make_task(
     T: float,
     bounds: tuple[float, float] = (0.0, 1.0),
     target: object | None = None,
+    cost: AbstractCost | None = None,
+    budget: float | None = None,
+    price: float = 0.0,
 ) -> ControlTask:
     """Check the question once, and train up to s.
 
     Raises:
-        InputError: no deleted point; s < 0, T ≤ s or reversed bounds; θ0 of the wrong length; no unique leave-out
-            optimum and no `target`.
+        InputError: no deleted point; s < 0, T ≤ s or reversed bounds; θ0 of the wrong length; a cost that does not fit;
+            no unique leave-out optimum and no `target`; a budget that no admissible ε meets; a negative price.
         ConvergenceError: the leave-out optimum or the flow up to s did not converge.
     """
     s, T, bounds = check_window(s, T, bounds)
     if problem.delete.size == 0:
         raise InputError("the problem deletes no point, so there is nothing to unlearn: make it with delete=[index].")
-    start = problem.parameters(theta0, "theta0")
-    goal = _leave_out_optimum(problem, start) if target is None else problem.parameters(target, "target")
+    start, cost = problem.parameters(theta0, "theta0"), cost or Distance()
+    given = None if target is None else problem.parameters(target, "target")
+    if not isinstance(cost, AbstractCost):
+        raise InputError(f"cost is {cost!r}; pass Distance(), QuadraticForm(W), PredictionGap(x) or RetainedLoss().")
+    cost.check(problem, given)
+    limit = _check_effort(budget, price, T - s, bounds)
+    goal = _leave_out_optimum(problem, start, cost) if given is None else given
+    theta_s, error = _train(problem, start, s, T, bounds, goal)
+    return ControlTask(problem, start, s, T, bounds, goal, theta_s, error, cost, limit, as_scalar(price, "price"))
+
+
+def _train(
+    problem: Problem, theta0: Array, s: float, T: float, bounds: tuple[float, float], target: Array
+) -> tuple[Array, float]:
+    """θ(s) and its error."""
     if s == 0.0:
-        return ControlTask(problem, start, s, T, bounds, goal, start, 0.0)
-    training = gradient_flow(problem, Constant(1.0), start, ts=np.array([s]))
-    return ControlTask(problem, start, s, T, bounds, goal, training.end, float(training.error))
+        return theta0, 0.0
+    if isinstance(problem.risk, Quadratic) and problem.dim >= SECULAR:  # without a second eigendecomposition
+        control = linear_control(problem.risk, theta0, s=s, T=T, bounds=bounds, target=target)
+        theta_s = control.theta(control.start)
+        return jnp.asarray(theta_s), _rounding(control, s, max(np.abs(theta_s).max(), float(jnp.abs(theta0).max())))
+    training = gradient_flow(problem, Constant(1.0), theta0, ts=np.array([s]))
+    return training.end, float(training.error)
 
 
-def _leave_out_optimum(problem: Problem, theta0: Array) -> Array:
+def _rounding(control: LinearControl, time: float, size: float) -> float:
+    """First order: eigenvalues carry an error of d·u·μ_max, which acts for a time."""
+    rate = float(control.rates[-1] + max(map(abs, (1.0, *control.bounds))) * np.sum(control.rows**2))
+    return len(control.target) * np.finfo(np.float64).eps * (1.0 + rate * time) * float(size)
+
+
+def _leave_out_optimum(problem: Problem, theta0: Array, cost: AbstractCost) -> Array:
     free = problem.undetermined_direction()
-    if free is not None:
+    if free is not None and _sees(cost, problem):
         raise InputError(
             "the leave-out optimum is not unique: the retained points leave the direction "
-            f"({free}) undetermined, so 'the distance to it' has no meaning. Give l2 > 0, or the target that you want."
+            f"({free}) undetermined, so 'the distance to it' has no meaning. Give l2 > 0, or the target that you want, "
+            "or a cost that does not see that direction, such as RetainedLoss()."
         )
+    if isinstance(problem.risk, Quadratic):  # its eigendecomposition is there already
+        basis = problem.risk.retained
+        return basis.pinv(problem.risk.b_retained) + basis.kernel_projection(theta0)
     return equilibrium(problem, eps=0.0, theta0=theta0).theta
+
+
+def _sees(cost: AbstractCost, problem: Problem) -> bool:
+    """Whether the cost changes along ker H_{-D}."""
+    risk = problem.risk
+    assert isinstance(risk, Quadratic)  # only linear regression knows an undetermined direction
+    rates, vectors, kernel = (
+        np.asarray(a) for a in (risk.retained.values, risk.retained.vectors, risk.retained.kernel)
+    )
+    along = cost.form(rates[kernel], vectors[:, kernel]).norm
+    return along > 1e-10 * cost.form(rates, vectors).norm
+
+
+def least_effort(length: float, bounds: tuple[float, float]) -> float:
+    """The least ∫|ε| dt that the bounds allow on a window, for one weight."""
+    low, high = bounds
+    return length * max(low, -high, 0.0)
+
+
+def _check_effort(budget: object, price: object, length: float, bounds: tuple[float, float]) -> float:
+    if as_scalar(price, "price") < 0.0:
+        raise InputError(f"price is {price}; a negative price of ∫|ε| dt would pay for training on the deleted points.")
+    if budget is None:
+        return np.inf
+    limit, least = as_scalar(budget, "budget"), least_effort(length, bounds)
+    if limit < least or limit < 0.0:
+        low, high = bounds
+        raise InputError(
+            f"no schedule meets the budget ∫|ε| dt ≤ {limit:g}: with ε in [{low:g}, {high:g}] for T − s = {length:g} "
+            f"it is at least {least:g}. Raise the budget, or let the bounds contain 0."
+        )
+    return limit
+
+
+_CONTROLS: WeakKeyDictionary[ControlTask, LinearControl] = WeakKeyDictionary()
+
+
+def control_of(task: ControlTask) -> LinearControl:
+    """The task in the eigenbasis; its eigendecompositions are kept for as long as the task itself.
+
+    Raises:
+        InputError: the problem is not linear regression.
+    """
+    risk = task.problem.risk
+    if not isinstance(risk, Quadratic):
+        raise InputError(
+            f"{type(task.problem.model).__name__} with {type(task.problem.loss).__name__} is not linear regression: "
+            "exact propagators, and the certificates that rest on them, exist for linear regression only."
+        )
+    if task not in _CONTROLS:
+        window = {"s": task.s, "T": task.T, "bounds": task.bounds, "target": task.target}
+        _CONTROLS[task] = linear_control(risk, task.theta0, **window, cost=task.cost, price=task.price)
+    return _CONTROLS[task]
 
 
 class Simulation(NamedTuple):
     """What a schedule really costs, by the flow room.
 
     Attributes:
-        cost: 𝓔 = ½‖θ(T) − target‖².
+        cost: of θ(T), without the price of ∫|ε| dt.
         error: bound on the error of `cost`, from the flow's own error estimate.
     """
 
@@ -86,15 +189,44 @@ class Simulation(NamedTuple):
 
 
 def simulate(task: ControlTask, schedule: AbstractSchedule) -> Simulation:
-    """𝓔(ε), from θ(s) on: to rounding for linear regression, by diffrax otherwise.
+    """The cost of a schedule, from θ(s) on: to rounding for linear regression, by diffrax otherwise.
 
-    An error e in every coordinate of θ(T) changes 𝓔 by at most ‖δ‖e√d + ½e²d. The error in θ(s) is added to e as it
-    stands: a convex risk contracts it, another one might not.
+    An error e in every coordinate of θ(T) changes the cost by at most ‖∇cost‖e√d, and ½‖W‖e²d for linear regression
+    (where it is quadratic). The error in θ(s) is added to e as it stands: a convex risk contracts it, another one might
+    not. From 64 parameters on, linear regression under a piecewise-constant schedule is propagated by rank-one updates
+    of one eigendecomposition; the flow room would make one per level.
     """
-    series = isinstance(task.problem.risk, Quadratic) and isinstance(schedule, AbstractAnalytic)
-    path = gradient_flow(
-        task.problem, schedule, task.theta_s, t0=task.s, ts=np.array([task.T]), method="series" if series else "auto"
-    )
-    miss, error = path.end - task.target, float(path.error) + task.theta_s_error
-    bound = float(jnp.linalg.norm(miss)) * error * task.problem.dim**0.5 + 0.5 * error**2 * task.problem.dim
-    return Simulation(0.5 * float(miss @ miss), bound)
+    problem, linear = task.problem, isinstance(task.problem.risk, Quadratic)
+    if linear and isinstance(schedule, AbstractPiecewiseConstant) and problem.dim >= SECULAR:
+        end, error = _propagate(task, schedule)
+    else:
+        series = linear and isinstance(schedule, AbstractAnalytic)
+        way = "series" if series else "auto"
+        path = gradient_flow(problem, schedule, task.theta_s, t0=task.s, ts=np.array([task.T]), method=way)
+        end, error = path.end, float(path.error)
+    error += task.theta_s_error
+    cost, slope = cost_and_gradient(task.cost, problem.risk, end, task.target)
+    curvature = control_of(task).form.norm ** 2 if linear else 1.0
+    bound = float(jnp.linalg.norm(slope)) * error * problem.dim**0.5 + 0.5 * curvature * error**2 * problem.dim
+    return Simulation(float(cost), bound)
+
+
+def _propagate(task: ControlTask, schedule: AbstractPiecewiseConstant) -> tuple[Array, float]:
+    """θ(T) and its error, by the propagators of `control_of`."""
+    control = control_of(task)
+    knots, levels = arcs_of(schedule, task.s, task.T)
+    delta, largest = control.start, float(np.abs(control.start).max())
+    for level, duration in zip(levels, np.diff(knots), strict=True):
+        delta = advance(control.spectrum(level), delta, np.array([duration]))[0]
+        largest = max(largest, float(np.abs(delta).max()))
+    return jnp.asarray(control.theta(delta)), _rounding(control, task.T - task.s, largest)
+
+
+def effort_of(task: ControlTask, schedule: AbstractSchedule) -> float:
+    """∫|ε| dt over (s, T), summed over the components of ε; exact for piecewise-constant schedules."""
+    if isinstance(schedule, AbstractPiecewiseConstant):
+        knots, levels = arcs_of(schedule, task.s, task.T)
+        return float(np.diff(knots) @ np.abs(levels).reshape(len(levels), -1).sum(axis=1))
+    knots = np.linspace(task.s, task.T, 4001)
+    values = np.abs(np.asarray(schedule(0.5 * (knots[:-1] + knots[1:])))).reshape(len(knots) - 1, -1)
+    return float(np.diff(knots) @ values.sum(axis=1))
