@@ -68,6 +68,8 @@ def decomposition(
         drawn.tick_params(axis="y", length=0)
         drawn.grid(visible=False, axis="y")
         drawn.set_xlim(0.0, 1.22 * heights.sum(axis=1).max())
+        if kind == "shares":
+            drawn.set_xticks(range(0, 101, 20))
         drawn.set_ylim(-0.7, len(results) - 0.3)
         what = f"share of the summed root mean square gaps in {space}  (%)"
         drawn.set_xlabel(what if kind == "shares" else f"root mean square gap in {space}, stacked  ({UNITS[space]})")
