@@ -6,13 +6,14 @@ import ctypes
 import gc
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from rich.console import Console
 from rich.table import Table
 
+M_MMAP_THRESHOLD = -3  # glibc's malloc.h
 STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
@@ -46,10 +47,17 @@ def peak_memory(work: Callable[[], Any]) -> float:
     return max(peaks)
 
 
-def return_memory_at_once() -> None:
-    """Let glibc give every array larger than 64 kB back to the system when it is freed, so that peaks can be seen."""
+@contextlib.contextmanager
+def large_arrays_returned() -> Iterator[None]:
+    """glibc gives every array larger than 64 kB back to the system when it is freed, so that peaks can be seen.
+
+    Slow, so not for times; afterwards it keeps them up to 32 MB, as it does by itself in a long run.
+    """
     with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).mallopt(-3, 1 << 16)  # M_MMAP_THRESHOLD
+        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 1 << 16)
+    yield
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 1 << 25)
 
 
 def _held(name: str) -> float:
@@ -85,20 +93,20 @@ def growth(
         by_n, by_d: sizes, arguments of `make`, for the two panels.
         plot: a file, or None.
     """
-    return_memory_at_once()
     name, count = operations
     table = Table("n", "d", "ms", f"ns per {name}", "peak memory, MB", title=title)
     panels: list[list[Size]] = []
     for sizes in (by_n, by_d):
-        rows = []
-        for size in sizes:
-            work, d = make(*size)
-            seconds, _ = best(work, 3)
-            rows.append(Size(size[0], d, seconds, peak_memory(work)))
-            unit = 1e9 * seconds / count(size[0], d)
-            table.add_row(f"{size[0]:,}", f"{d:,}", f"{1e3 * seconds:.2f}", f"{unit:.3f}", f"{rows[-1].memory:.1f}")
+        made = [(n, *make(n, other)) for n, other in sizes]
+        times = [best(work, 5)[0] for _, work, _ in made]
+        with large_arrays_returned():
+            peaks = [peak_memory(work) for _, work, _ in made]
+        panels.append([Size(n, d, *cost) for (n, _, d), *cost in zip(made, times, peaks, strict=True)])
+        for row in panels[-1]:
+            unit = 1e9 * row.seconds / count(row.n, row.d)
+            cells = f"{row.n:,}", f"{row.d:,}", f"{1e3 * row.seconds:.2f}", f"{unit:.3f}", f"{row.memory:.1f}"
+            table.add_row(*cells)
         table.add_section()
-        panels.append(rows)
     console.print(table)
     if plot:
         _draw(title, panels, plot)
@@ -116,6 +124,8 @@ def _draw(title: str, panels: list[list[Size]], path: str) -> None:
         axes[0, column].set_title(f"{fixed} = {getattr(rows[0], fixed):,}", fontsize=10)
         axes[1, column].set_xlabel("points n" if field == "n" else "parameters d")
         for axis in axes[:, column]:
+            axis.set_xticks(places, [f"{place:,}" for place in places])
+            axis.minorticks_off()
             axis.grid(visible=True, alpha=0.3)
     axes[0, 0].set_ylabel("time  (s)")
     axes[1, 0].set_ylabel("peak memory  (MB)")
