@@ -6,14 +6,14 @@ Same data, same process, float64; the ratio carries over to another machine. Our
 checks of the input, the matrix, its factorisation, the solves, their residuals and ‖∇R‖; the peer is the bare formula.
 """
 
-import argparse
-import resource
-import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+import torch_peers
+from measure import arguments, best, growth
 from rich.console import Console
 from rich.table import Table
 
@@ -27,16 +27,6 @@ jax.config.update("jax_enable_x64", True)
 
 TESTS = 50
 DAMPING = 1.0
-
-
-def best(work: Callable[[], Any], repeat: int) -> tuple[float, Any]:
-    """The shortest of `repeat` runs, after one that warms up (and compiles)."""
-    result, times = work(), []
-    for _ in range(repeat):
-        start = time.perf_counter()
-        result = work()
-        times.append(time.perf_counter() - start)
-    return min(times), result
 
 
 def ours(problem: Problem, theta: Any, **options: Any) -> Influence:
@@ -70,7 +60,21 @@ def add(table: Table, name: str, seconds: float, reference: float, gap: float, r
     table.add_row(name, f"{1e3 * seconds:.2f}", f"{seconds / reference:.2f}", f"{gap:.1e}", shown)
 
 
-def peers(console: Console, repeat: int) -> None:
+def compare(
+    table: Table, adapters: dict[str, Any], task: Callable[[], torch_peers.Task], reference: float, truth: np.ndarray
+) -> None:
+    """One row for each torch library, or a word that it is not installed."""
+    for name, adapter in adapters.items():
+        if not torch_peers.installed(adapter):
+            table.add_row(name, "not installed", "-", "-", "-")
+            continue
+        with torch_peers.silence():
+            seconds, found = best(adapter(task()), 5)
+        gap = float(np.abs(found - truth).max() / np.abs(truth).max())
+        add(table, name, seconds, reference, gap, None)
+
+
+def peers(console: Console, repeat: int = 30) -> None:
     columns = ("ms", "time / NumPy", "distance from NumPy", "largest residual")
     data = load_dataset("breast_cancer")
     problem = Problem(LinearModel(30), LogisticLoss(), data, l2=1.0)
@@ -81,6 +85,8 @@ def peers(console: Console, repeat: int) -> None:
     for name, options in (("epsflow", {}), ("epsflow, cg", {"solver": CG()})):
         seconds, found = best(lambda options=options: ours(problem, theta, **options), repeat)
         add(table, name, seconds, reference, distance(found, truth), float(found.residuals.max()))
+    task = data.x, data.y, np.asarray(theta), 0, TESTS, 1.0
+    compare(table, torch_peers.LOGISTIC, lambda: torch_peers.Task(*task), reference, truth)
     console.print(table)
     data = load_dataset("diabetes")
     problem = Problem(MLP((10, 32, 1)), SquaredLoss(), data)
@@ -92,6 +98,8 @@ def peers(console: Console, repeat: int) -> None:
         options = {"curvature": "ggn", "damping": DAMPING, "solver": solver}
         seconds, found = best(lambda options=options: ours(problem, theta, **options), repeat)
         add(table, f"epsflow, {found.solver}", seconds, reference, distance(found, truth), float(found.residuals.max()))
+    task = data.x, data.y, np.asarray(theta), 32, TESTS, DAMPING
+    compare(table, torch_peers.NETWORK, lambda: torch_peers.Task(*task), reference, truth)
     console.print(table)
 
 
@@ -99,55 +107,39 @@ def distance(found: Influence, truth: np.ndarray) -> float:
     return float(np.abs(np.asarray(found.change) - truth).max() / np.abs(truth).max())
 
 
-def growth(console: Console, plot: str | None) -> None:
-    """Dense: nd² for the matrix and d³ for its factor, both linear in n for fixed d. The dual: n²d, linear in d."""
-    table = Table("n×d", "solver", "ms", "ns per n·d·min(n,d)", "largest residual", "peak memory of the process, MB")
-    measured = []
+def make_logistic(n: int, d: int) -> tuple[Callable[[], Any], int]:
     rng = np.random.default_rng(0)
-    for n, features, width in [
-        (1_000, 10, 16), (4_000, 10, 16), (16_000, 10, 16), (64_000, 10, 16),
-        (400, 10, 64), (400, 10, 256), (400, 10, 1_024), (400, 10, 4_096),
-    ]:  # fmt: skip
-        problem = Problem(
-            MLP((features, width, 1)), SquaredLoss(), Dataset(rng.normal(size=(n, features)), rng.normal(size=n))
-        )
-        theta = problem.model.init(jax.random.key(0))
-        seconds, found = best(lambda p=problem, t=theta: ours(p, t, curvature="ggn", damping=DAMPING), 3)
-        d = problem.dim
-        measured.append((n, d, seconds))
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
-        unit = 1e9 * seconds / (n * d * min(n, d))
-        residual = float(found.residuals.max())
-        table.add_row(
-            f"{n:,}×{d:,}", found.solver, f"{1e3 * seconds:.1f}", f"{unit:.3f}", f"{residual:.1e}", f"{peak:.0f}"
-        )
-    console.print(table)
-    if plot:
-        draw(measured, plot)
+    x = rng.normal(size=(n, d))
+    problem = Problem(LinearModel(d), LogisticLoss(), Dataset(x, x[:, 0] + rng.normal(size=n) > 0.0), l2=1.0)
+    theta = equilibrium(problem).theta
+    return lambda: ours(problem, theta), d
 
 
-def draw(measured: list[tuple[int, int, float]], path: str) -> None:
-    import matplotlib.pyplot as plt
-
-    figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3.5), sharey=True, layout="constrained")
-    by_n, by_d = measured[:4], measured[4:]
-    left.loglog([n for n, _, _ in by_n], [s for _, _, s in by_n], "o-", label=f"d = {by_n[0][1]}")
-    right.loglog([d for _, d, _ in by_d], [s for _, _, s in by_d], "o-", label=f"n = {by_d[0][0]}")
-    left.set(xlabel="points n", ylabel="time, s")
-    right.set(xlabel="parameters d")
-    for axis in (left, right):
-        axis.legend()
-    figure.savefig(path)
+def make_network(n: int, width: int) -> tuple[Callable[[], Any], int]:
+    rng = np.random.default_rng(0)
+    data = Dataset(rng.normal(size=(n, 10)), rng.normal(size=n))
+    problem = Problem(MLP((10, width, 1)), SquaredLoss(), data)
+    theta = problem.model.init(jax.random.key(0))
+    return lambda: ours(problem, theta, curvature="ggn", damping=DAMPING), problem.dim
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--plot", help="write a log–log plot of time against n and d")
-    parser.add_argument("--repeat", type=int, default=30, help="runs of which the shortest counts")
-    arguments = parser.parse_args()
+    options = arguments(__doc__)
     console = Console(width=120)
-    peers(console, arguments.repeat)
-    growth(console, arguments.plot)
+    peers(console)
+    if options.no_growth:
+        return
+    cost = "n·d·min(n, d)", lambda n, d: n * d * min(n, d)
+    by_n, by_d = [(n, 30) for n in (1_000, 4_000, 16_000, 64_000)], [(4_000, d) for d in (10, 30, 100, 300)]
+    plots = [None, None]
+    if options.plot is not None:
+        plots = [
+            str(Path(options.plot).with_stem(f"{Path(options.plot).stem}-{model}")) for model in ("logistic", "mlp")
+        ]
+    growth(console, "Exact Hessian, logistic: every point on 50 losses", make_logistic, cost, by_n, by_d, plots[0])
+    # Beyond n the dual takes over: linear in d.
+    by_n, by_d = [(n, 16) for n in (1_000, 4_000, 16_000, 64_000)], [(400, w) for w in (16, 64, 256, 1_024)]
+    growth(console, "Damped Gauss–Newton, MLP: every point on 50 losses", make_network, cost, by_n, by_d, plots[1])
 
 
 if __name__ == "__main__":

@@ -5,14 +5,12 @@
 Same data, same process; the ratio is what carries over to another machine.
 """
 
-import argparse
-import time
-import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import numpy as np
+from measure import arguments, best, growth
 from rich.console import Console
 from rich.table import Table
 
@@ -35,16 +33,6 @@ QUANTITIES = (
     "dfbetas",
     "deltas",
 )
-
-
-def best(work: Callable[[], Any], repeat: int) -> tuple[float, Any]:
-    """The shortest of `repeat` runs, after one that warms up."""
-    result, times = work(), []
-    for _ in range(repeat):
-        start = time.perf_counter()
-        result = work()
-        times.append(time.perf_counter() - start)
-    return min(times), result
 
 
 def ours(problem: Any) -> dict[str, np.ndarray]:
@@ -115,42 +103,19 @@ def peers(console: Console) -> None:
     console.print(table)
 
 
-def growth(console: Console, plot: str | None) -> None:
-    table = Table("n×d", "ms", "ns per n·d²", "peak memory beside the data, MB", "results, MB")
-    rows = [(n, 50) for n in (1_250, 5_000, 20_000, 80_000)] + [(20_000, d) for d in (12, 25, 100)]
-    measured = []
-    for n, d in rows:
-        problem = linear_regression(synthetic(n, d))
-        seconds, found = best(lambda problem=problem: leverage(problem), 3)
-        tracemalloc.start()
-        leverage(problem)
-        peak = tracemalloc.get_traced_memory()[1] / 1e6
-        tracemalloc.stop()
-        size = sum(part.nbytes for part in vars(found).values() if isinstance(part, np.ndarray)) / 1e6
-        table.add_row(
-            f"{n}×{d}", f"{1e3 * seconds:.1f}", f"{1e9 * seconds / (n * d * d):.3f}", f"{peak:.1f}", f"{size:.1f}"
-        )
-        measured.append((n, d, seconds, peak))
-    console.print(table)
-    if plot:
-        import matplotlib.pyplot as plt
-
-        figure, axes = plt.subplots(1, 2, figsize=(8, 3.5), layout="constrained")
-        for axis, column, label in zip(axes, (2, 3), ("time, s", "peak memory, MB"), strict=True):
-            by_n = [row for row in measured if row[1] == 50]
-            axis.loglog([row[0] for row in by_n], [row[column] for row in by_n], "o-", label="d = 50")
-            axis.set(xlabel="points n", ylabel=label)
-            axis.legend()
-        figure.savefig(plot)
+def make(n: int, d: int) -> tuple[Callable[[], Any], int]:
+    problem = linear_regression(synthetic(n, d))
+    return lambda: ours(problem), d
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--plot", help="write a log–log plot of time and memory against n")
-    arguments = parser.parse_args()
+    options = arguments(__doc__)
     console = Console()
     peers(console)
-    growth(console, arguments.plot)
+    if not options.no_growth:
+        by_n, by_d = [(n, 50) for n in (1_250, 5_000, 20_000, 80_000)], [(20_000, d) for d in (12, 25, 50, 100)]
+        cost = "n·d²", lambda n, d: n * d * d
+        growth(console, "Leverage and six diagnostics of every point", make, cost, by_n, by_d, options.plot)
 
 
 if __name__ == "__main__":

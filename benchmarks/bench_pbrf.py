@@ -6,12 +6,12 @@ Same data, same θ_s (early-stopped), same objective, both to ‖∇Q‖ ≤ 1e-
 hand (one hidden tanh layer), factorises it, and halves its step until the objective falls; no library has a PBRF.
 """
 
-import time
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import numpy as np
+from measure import arguments, best, growth
 from rich.console import Console
 from rich.table import Table
 
@@ -21,16 +21,6 @@ jax.config.update("jax_enable_x64", True)
 
 WIDTH = 32
 TOL = 1e-9
-
-
-def best(work: Callable[[], Any], repeat: int) -> tuple[float, Any]:
-    """The shortest of `repeat` runs, after one that warms up (and compiles)."""
-    result, times = work(), []
-    for _ in range(repeat):
-        start = time.perf_counter()
-        result = work()
-        times.append(time.perf_counter() - start)
-    return min(times), result
 
 
 class NumpyPBRF:
@@ -99,8 +89,7 @@ class NumpyPBRF:
         return theta, norm, 200
 
 
-def main() -> None:
-    console = Console()
+def peers(console: Console) -> None:
     data = ef.load_dataset("diabetes")
     problem = ef.Problem(ef.MLP((10, WIDTH, 1)), ef.SquaredLoss(), data, reduction="mean")
     start = problem.model.init(jax.random.key(0))
@@ -135,6 +124,29 @@ def main() -> None:
                 str(int(found.iterations.sum())),
             )
     console.print(table)
+
+
+def make(n: int, width: int) -> tuple[Callable[[], Any], int]:
+    """PBRFs of 20 points of a network that has descended for 200 steps."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(n, 10))
+    problem = ef.Problem(
+        ef.MLP((10, width, 1)), ef.SquaredLoss(), ef.Dataset(x, np.sin(x.sum(axis=1))), reduction="mean"
+    )
+    start = problem.model.init(jax.random.key(0))
+    theta_s = ef.gradient_descent(problem, 1.0, start, steps=200, step_size=0.05).end
+    return lambda: jax.block_until_ready(ef.pbrf(problem, theta_s, damping=1e-2, points=range(20))), problem.dim
+
+
+def main() -> None:
+    options = arguments(__doc__)
+    console = Console(width=120)
+    peers(console)
+    if not options.no_growth:
+        # A product costs n·d, the preconditioner n·d·min(n, d) and, once, min(n, d)³.
+        cost = "n·d·min(n, d)", lambda n, d: n * d * min(n, d)
+        by_n, by_d = [(n, 16) for n in (500, 1_000, 4_000, 16_000)], [(500, w) for w in (8, 16, 32, 64, 128)]
+        growth(console, "PBRF of 20 points of an MLP", make, cost, by_n, by_d, options.plot)
 
 
 if __name__ == "__main__":

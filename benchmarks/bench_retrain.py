@@ -6,14 +6,12 @@ Every contender must reach ‖∇R_0‖ ≤ 1e-10, recomputed here by the same N
 scikit-learn is fitted to a sample of the points (every tenth), at its strictest, and scaled to all.
 """
 
-import argparse
-import resource
-import time
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import numpy as np
+from measure import arguments, best, growth
 from rich.console import Console
 from rich.table import Table
 from sklearn.linear_model import LogisticRegression
@@ -25,16 +23,6 @@ jax.config.update("jax_enable_x64", True)
 
 L2 = 1.0
 ACCURACY = 1e-10
-
-
-def best(work: Callable[[], Any], repeat: int) -> tuple[float, Any]:
-    """The shortest of `repeat` runs, after one that warms up (and compiles)."""
-    result, times = work(), []
-    for _ in range(repeat):
-        start = time.perf_counter()
-        result = work()
-        times.append(time.perf_counter() - start)
-    return min(times), result
 
 
 def sigmoid(a: np.ndarray) -> np.ndarray:
@@ -112,38 +100,20 @@ def synthetic(n: int, d: int) -> Dataset:
     return Dataset(x, rng.random(n) < sigmoid(x @ rng.normal(size=d)), f"{n}×{d}")
 
 
-def growth(console: Console, plot: str | None) -> None:
-    """All n leave-one-outs: n gradients of n terms a step, so time grows as n²d."""
-    table = Table("n×d", "s", "ns per n²d", "largest ‖∇R_0‖", "peak memory of the process, MB")
-    measured = []
-    for n, d in [(250, 10), (500, 10), (1_000, 10), (2_000, 10), (1_000, 20), (1_000, 40)]:
-        problem = Problem(LinearModel(d), LogisticLoss(), synthetic(n, d), l2=L2)
-        seconds, found = best(lambda problem=problem: jax.block_until_ready(retrain_all(problem)), 2)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
-        measured.append((n, d, seconds))
-        table.add_row(
-            f"{n}×{d}", f"{seconds:.3f}", f"{1e9 * seconds / (n * n * d):.2f}",
-            f"{float(found.gradient_norms.max()):.1e}", f"{peak:.0f}",
-        )  # fmt: skip
-    console.print(table)
-    if plot:
-        import matplotlib.pyplot as plt
-
-        figure, axis = plt.subplots(figsize=(4.5, 3.5), layout="constrained")
-        by_n = [row for row in measured if row[1] == 10]
-        axis.loglog([row[0] for row in by_n], [row[2] for row in by_n], "o-", label="d = 10")
-        axis.set(xlabel="points n (all left out in turn)", ylabel="time, s")
-        axis.legend()
-        figure.savefig(plot)
+def make(n: int, d: int) -> tuple[Callable[[], Any], int]:
+    problem = Problem(LinearModel(d), LogisticLoss(), synthetic(n, d), l2=L2)
+    return lambda: jax.block_until_ready(retrain_all(problem)), d
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--plot", help="write a log–log plot of time against n")
-    arguments = parser.parse_args()
+    options = arguments(__doc__)
     console = Console()
     peers(console)
-    growth(console, arguments.plot)
+    if not options.no_growth:
+        # n gradients of n terms a step.
+        cost = "n²·d", lambda n, d: n * n * d
+        by_n, by_d = [(n, 10) for n in (250, 500, 1_000, 2_000)], [(1_000, d) for d in (5, 10, 20, 40)]
+        growth(console, "All logistic leave-one-outs", make, cost, by_n, by_d, options.plot)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from .analysis import (
     newton_step as newton_step, newton_step_all as newton_step_all, gradient_descent as gradient_descent,
     pbrf as pbrf, reconstruct as reconstruct, response_jacobian as response_jacobian, response_path as response_path,
     retrain as retrain, retrain_all as retrain_all, rewind_to_delete as rewind_to_delete,
-    self_influence as self_influence,
+    self_influence as self_influence, train as train,
 )
 from .control import (
     Comparison as Comparison, Distance as Distance, FamilyResult as FamilyResult, PredictionGap as PredictionGap,

@@ -1,13 +1,14 @@
 """Retraining: the certificate is recomputed by hand, the optimum by independent solvers."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import epsflow.analysis._retrain_all as module
 import reference_models as reference
 from epsflow._core import RESULTS, ConvergenceError, InputError
-from epsflow.analysis import leverage, retrain, retrain_all
+from epsflow.analysis import leverage, retrain, retrain_all, train
 from epsflow.problem import (
     MLP,
     Dataset,
@@ -104,6 +105,22 @@ def test_a_network_ends_in_a_certified_minimum_from_either_start(network, start,
         assert not end.unique
 
 
+def test_training_is_retraining_with_every_point(logistic, network, start, x, targets):
+    """θ(1) by hand; and R_1 of a problem is R_0 of none deleted."""
+    end = train(logistic)
+    np.testing.assert_allclose(end.theta, reference.logistic_optimum(x, logistic.data.y, np.ones(N), 0.1), atol=1e-9)
+    ols = train(linear_regression(Dataset(x, targets)))
+    np.testing.assert_allclose(ols.theta, reference.ols(x, targets), rtol=1e-11)
+    assert ols.method == "closed form"
+    deep = train(network, theta0=start)
+    slope = reference.mlp_gradient(np.asarray(deep.theta), x, network.data.y, np.ones(N), WIDTH, 0.1)
+    assert np.linalg.norm(slope) < 1e-8  # 1e-10 of ‖∇R_1‖ at the start, about 10
+    with pytest.raises(InputError, match="pass theta0, where training starts"):
+        train(network)
+    with pytest.raises(ConvergenceError, match="training failed"):
+        train(Problem(LinearModel(1), LogisticLoss(), Dataset(np.array([[-1.0], [1.0]]), np.array([0, 1]))))
+
+
 @pytest.mark.slow
 def test_the_flow_from_a_minimum_stays_there(network, start):
     end = retrain(network, theta0=start)
@@ -163,6 +180,18 @@ def test_all_leave_outs_of_a_convex_risk(logistic, x, monkeypatch):
         np.testing.assert_allclose(
             theta, reference.logistic_optimum(x, logistic.data.y, kept(N, points), 0.1), atol=1e-9
         )
+
+
+def test_a_secant_update_maps_the_change_of_the_gradient_to_the_move(rng):
+    """On a quadratic, d updates along conjugate moves give the inverse Hessian itself."""
+    root = rng.normal(size=(4, 4))
+    hessian = root @ root.T + np.eye(4)
+    inverse, moves = jnp.eye(4), jnp.asarray(np.linalg.inv(np.linalg.cholesky(hessian)))
+    for move in moves:
+        inverse = module.secant_update(inverse, move, hessian @ move)
+        np.testing.assert_allclose(inverse @ (hessian @ move), move, rtol=1e-11, atol=1e-13)
+    np.testing.assert_allclose(inverse, np.linalg.inv(hessian), rtol=1e-10, atol=1e-12)
+    np.testing.assert_array_equal(module.secant_update(inverse, move, -move), inverse)  # negative curvature
 
 
 def test_every_leave_one_out_of_breast_cancer_in_one_call():

@@ -29,7 +29,7 @@ OPTIONS = {
     ),
     "target without file": (("--target", "y"), "--target names a column of a CSV file"),
     "two sources": (("--csv", "good.csv", "--data", "diabetes"), "--data and --csv exclude each other"),
-    "unknown data": (("--data", "iris"), "unknown data set 'iris': choose one of diabetes"),
+    "unknown data": (("--data", "iris"), "unknown data set 'iris': this command knows diabetes, or"),
     "class labels": (("--data", "digits"), "digits has class labels"),
     "index outside": (("--csv", "good.csv", "--delete", "5"), "5, but the data has 5 points, numbered 0 to 4"),
     "negative index": (("--csv", "good.csv", "--delete", "-1"), "contains -1"),
@@ -52,6 +52,21 @@ OPTIONS = {
     "unknown option": (("--frobnicate",), "No such option"),
     "folder is a file": ((*NEVER_READ, "--out", "good.csv"), "--out good.csv is a file; name a folder"),
     "folder in a file": ((*NEVER_READ, "--out", "good.csv/out"), "cannot be written to"),
+}
+
+
+INFLUENCE = {
+    "unknown data": (("--data", "iris"), "choose one of diabetes, breast_cancer, digits, wine, or read a CSV file"),
+    "labels for linear": (("--data", "wine", "--model", "linear"), "wine has class labels: use --model logistic"),
+    "numbers for logistic": (("--model", "logistic"), "diabetes has a number as its target"),
+    "fractions as labels": (("--csv", "half.csv", "--model", "logistic"), "LogisticLoss needs labels 0 and 1"),
+    "hidden layers of none": (("--hidden", "3"), "--hidden and --stop describe the training of an MLP"),
+    "an empty layer": (("--model", "mlp", "--hidden", "0"), "Invalid value for '--hidden'"),
+    "unknown model": (("--model", "tree"), "Invalid value for '--model'"),
+    "unknown stop": (("--model", "mlp", "--stop", "late"), "Invalid value for '--stop'"),
+    "more steps than training": (("--steps", "5", "--extra-steps", "6"), "are the last of --steps 5"),
+    "no step": (("--csv", "good.csv", "--model", "mlp", "--step-size", "0"), "step_size is 0"),
+    "index outside": (("--csv", "good.csv", "--model", "mlp", "--delete", "5"), "5, but the data has 5 points"),
 }
 
 
@@ -84,6 +99,13 @@ def test_csv(case: str, command, here: Path):
 def test_options(case: str, command, here: Path):
     options, reason = OPTIONS[case]
     check_refusal(command("optimise", *options), reason, here, {"good.csv"})
+
+
+@pytest.mark.parametrize("case", INFLUENCE)
+def test_options_of_influence(case: str, command, here: Path):
+    options, reason = INFLUENCE[case]
+    (here / "half.csv").write_text("a,y\n1,0\n2,0.5\n3,1\n")
+    check_refusal(command("influence", *options), reason, here, {"good.csv", "half.csv"})
 
 
 def test_rank_deficient_features(command, here: Path):

@@ -3,8 +3,13 @@
 import json
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+
+import epsflow as ef
+import reference_models
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +39,65 @@ def test_newton_is_exact_and_influence_is_short_by_the_leverage(small, command, 
     assert rows["influence"]["relative error"] == pytest.approx(leverage, rel=1e-9)
 
 
-def test_bad_input(small, command):
-    ran = command("influence", *small, "--extra-steps", "60")
-    assert ran.status == 2
-    assert "0 ≤ K ≤ T is needed" in ran.err
+@pytest.fixture(scope="module")
+def classes_csv(tmp_path_factory) -> Path:
+    """Twelve points with two features, and a label that a line does not separate."""
+    rng = np.random.default_rng(8)
+    x = rng.normal(size=(12, 2))
+    table = np.column_stack([x, x[:, 0] + rng.normal(size=12) > 0.0])
+    path = tmp_path_factory.mktemp("data") / "classes.csv"
+    np.savetxt(path, table, delimiter=",", header="a,b,label", comments="")
+    return path
+
+
+def standardised(path: Path, *, labels: bool) -> tuple[np.ndarray, np.ndarray]:
+    table = np.loadtxt(path, delimiter=",", skiprows=1)
+    x, y = table[:, :-1], table[:, -1]
+    return (x - x.mean(axis=0)) / x.std(axis=0), y if labels else (y - y.mean()) / y.std()
+
+
+def test_logistic_regression_deletes_the_point_of_largest_self_influence(command, classes_csv: Path):
+    """θ(1) and θ(0) by Newton's method in NumPy, λ = 1 of the summed risk."""
+    ran = command(
+        "influence", "--csv", classes_csv, "--model", "logistic", "--steps", "50", "--extra-steps", "10", "--json"
+    )
+    assert (ran.status, ran.err) == (0, "")
+    x, y = standardised(classes_csv, labels=True)
+    theta = reference_models.logistic_optimum(x, y, np.ones(12), 1.0)
+    chance = 1.0 / (1.0 + np.exp(-x @ theta))
+    gradients = x * (chance - y)[:, None]
+    hessian = (x.T * (chance * (1.0 - chance))) @ x + np.eye(2)
+    own = np.sum(gradients * np.linalg.solve(hessian, gradients.T).T, axis=1)
+    problem = ran.json["problem"]
+    assert (problem["deleted"], problem["deleted_chosen_by"]) == ([int(np.argmax(own))], "the largest self-influence")
+    assert (problem["loss"], problem["l2"]) == ("LogisticLoss", pytest.approx(1.0 / 12.0))
+    np.testing.assert_allclose(ran.json["theta_trained"], theta, atol=1e-8)
+    without = np.where(np.arange(12) == np.argmax(own), 0.0, 1.0)
+    retrained = reference_models.logistic_optimum(x, y, without, 1.0)
+    np.testing.assert_allclose(ran.json["methods"][0]["theta"], retrained, atol=1e-8)
+
+
+@pytest.mark.slow  # compiles the training and the endpoints of a network
+def test_a_network_is_trained_to_a_minimum_or_stopped_early(command, table_csv: Path, tmp_path: Path):
+    options = ("--csv", table_csv, "--model", "mlp", "--hidden", "2", "--seed", "3", "--steps", "40")
+    rest = ("--extra-steps", "10", "--l2", "0.2", "--delete", "4")
+    x, y = standardised(table_csv, labels=False)
+    problem = ef.Problem(ef.MLP((2, 2, 1)), ef.SquaredLoss(), ef.Dataset(x, y), 4, l2=0.2, reduction="mean")
+    theta = np.asarray(problem.model.init(jax.random.key(3)))
+    for _ in range(40):
+        theta = theta - 0.1 * np.asarray(problem.gradient(jnp.asarray(theta)))
+    early = command("influence", *options, *rest, "--stop", "early", "--json").json
+    np.testing.assert_allclose(early["theta_trained"], theta, atol=1e-12)  # forty additions of order one
+    assert early["options"]["widths"] == [2, 2, 1]
+    ran = command("influence", *options, *rest, "--out", tmp_path / "out")
+    assert (ran.status, ran.err) == (0, "")
+    assert "then a minimum" in ran.out
+    result = json.loads((tmp_path / "out" / "result.json").read_text(encoding="utf-8"))
+    assert np.linalg.norm(problem.gradient(jnp.array(result["theta_trained"]))) < 1e-9
+
+
+def test_training_that_diverges_is_not_a_result(command, table_csv: Path):
+    options = ("--model", "mlp", "--hidden", "2", "--steps", "50", "--extra-steps", "0", "--step-size", "100")
+    ran = command("influence", "--csv", table_csv, *options)
+    assert (ran.status, ran.out) == (1, "")
+    assert "training diverged: 50 steps of gradient descent with η = 100" in ran.err

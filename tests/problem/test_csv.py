@@ -77,6 +77,7 @@ def test_standardised_by_default(write):
         ("a,y\n1,inf\n3,4\n", "line 2, column 'y': NaN or infinity"),
         ("a,y\n1,1e999\n3,4\n", "line 2, column 'y': NaN or infinity"),
         ("1,2\n3,NaN\n", "line 2, column 'x1': NaN or infinity"),
+        ("a,b, a\n1,2,3\n4,5,6\n", "two columns are called 'a'"),
         ("1,two\n3,4\n", "line 1, column 'x1': 'two' is not a number"),
     ],
 )

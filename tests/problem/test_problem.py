@@ -95,6 +95,9 @@ def test_gradients_of_named_points():
     np.testing.assert_allclose(problem.point_gradients(THETA), expected[[5]], rtol=1e-13)
     with pytest.raises(InputError, match="points must lie between 0 and 8; got 3 to 9"):
         problem.point_gradients(THETA, [3, 9])
+    for points in ([0.7], ["3"], [[0], [1]]):
+        with pytest.raises(InputError, match="points must be whole numbers in a list"):
+            problem.point_gradients(THETA, points)
 
 
 def test_which_risks_are_convex():

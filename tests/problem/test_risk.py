@@ -238,6 +238,20 @@ def test_losses_far_out_are_finite(loss):
         assert np.isfinite(slope).all()
 
 
+def test_the_logistic_loss_has_the_derivatives_of_a_sigmoid():
+    """ℓ' = σ − y and ℓ'' = σ(1 − σ) by hand, in both tails too."""
+    logits = np.array([-40.0, -3.0, 0.0, 0.5, 40.0])
+    loss, target = LogisticLoss(), jnp.asarray(0.0)
+    sigma = np.exp(-np.logaddexp(0.0, -logits))
+    slope, curvature = (jax.vmap(f)(jnp.asarray(logits)) for f in _derivatives(lambda f: loss(f, target)))
+    np.testing.assert_allclose(slope, sigma, rtol=1e-15)
+    np.testing.assert_allclose(curvature, sigma * np.exp(-np.logaddexp(0.0, logits)), rtol=1e-14, atol=1e-17)
+
+
+def _derivatives(f):
+    return jax.grad(f), jax.grad(jax.grad(f))
+
+
 def test_pseudo_huber_keeps_small_residuals():
     """r²/2 at r = 1e-9, which √(1 + r²) − 1 would round to zero."""
     assert float(PseudoHuberLoss()(jnp.asarray(1e-9), jnp.asarray(0.0))) == pytest.approx(0.5e-18, rel=1e-12)

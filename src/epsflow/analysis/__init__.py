@@ -32,7 +32,7 @@ from ._response import (
     response_jacobian as response_jacobian,
     response_path as response_path,
 )
-from ._retrain import retrain as retrain
+from ._retrain import retrain as retrain, train as train
 from ._retrain_all import RetrainingAll as RetrainingAll, retrain_all as retrain_all
 from ._stationary import Retraining as Retraining
 from ._unlearn import (

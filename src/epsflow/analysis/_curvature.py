@@ -127,23 +127,9 @@ class Curvature(eqx.Module):
     def sum_points(self, term: Callable[..., Any], size: int | None = None) -> Any:
         """Σ over chunks of points of term(indices, x, y, weights), an array or a pytree of arrays.
 
-        `size` points are taken at a time (default: as many as the risk does); the data is sliced, never copied.
+        `size` points are taken at a time; default: as many as the risk does.
         """
-        risk, n = self._data_risk, self.num_points
-        size = size or risk.chunk_rows
-        arrays = jnp.arange(n), risk.x, risk.y, risk.weights(self.eps)
-        if n <= size:
-            return term(*arrays)
-
-        def add(total: Any, index: Array) -> tuple[Any, None]:
-            chunk = (jax.lax.dynamic_slice_in_dim(a, index * size, size) for a in arrays)
-            return jax.tree.map(jnp.add, total, term(*chunk)), None
-
-        shapes = jax.eval_shape(term, *(a[:size] for a in arrays))
-        zero = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-        total, _ = jax.lax.scan(add, zero, jnp.arange(n // size))
-        rest = n // size * size
-        return jax.tree.map(jnp.add, total, term(*(a[rest:] for a in arrays))) if rest < n else total
+        return self._data_risk.sum_points(term, self.eps, size)
 
     @property
     def _data_risk(self) -> EmpiricalRisk:

@@ -122,14 +122,11 @@ def _back_propagate(
     """
     risk, model = _network(curvature)
     layers = model.layers(curvature.theta)
-    # σ, read off a network of one hidden neuron with unit weights and no biases.
-    neuron, unit = MLP((1, 1, 1), model.activation), jnp.array([1.0, 0.0, 1.0, 0.0])
-    activate = jax.vmap(lambda value: neuron(unit, value[None]))
 
     def forward(shifts: list[Array], point: Array) -> tuple[Array, list[Array]]:
         inputs, value = [], point
         for level, ((weight, bias), shift) in enumerate(zip(layers, shifts, strict=True)):
-            value = activate(value) if level else value
+            value = model.activate(value) if level else value
             inputs.append(jnp.append(value, 1.0))
             value = weight @ value + bias + shift
         return value, inputs

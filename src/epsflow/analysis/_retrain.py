@@ -1,4 +1,4 @@
-"""`retrain`: the leave-out optimum θ(0) itself, the ground truth of every estimate of it."""
+"""`retrain`: the leave-out optimum θ(0) itself, the ground truth of every estimate of it; and `train`, θ(1)."""
 
 from typing import Any, Literal
 
@@ -53,13 +53,7 @@ def retrain(
     require_deletion(problem)
     if start not in ("cold", "warm"):
         raise InputError(f"start is {start!r}; choose 'cold' (from theta0) or 'warm' (from the optimum of R_1).")
-    if method not in _METHODS:
-        raise InputError(f"unknown method {method!r}: choose one of {', '.join(_METHODS)}.")
-    if method == "closed form" and not isinstance(problem.risk, Quadratic):
-        raise InputError('method="closed form" is for linear regression; use method="auto" for this model and loss.')
-    if theta0 is None and not problem.convex:
-        raise InputError("a non-convex risk has many optima; pass theta0, where training starts.")
-    first = jnp.zeros(problem.dim) if theta0 is None else problem.parameters(theta0, "theta0")
+    first = _first(problem, theta0, method)
     options: Any = {"tol": tol, "max_steps": max_steps, "method": method}
     if start == "warm":
         warm = optimum(problem, 1.0, first, **options)
@@ -75,3 +69,36 @@ def retrain(
     if throw and not bool(end.result == RESULTS.successful):
         raise ConvergenceError(f"retraining failed: {shortfall(end)} throw=False returns the point reached.", end)
     return end
+
+
+def train(
+    problem: Problem,
+    *,
+    theta0: Float[Array, " d"] | np.ndarray | None = None,
+    method: Method = "auto",
+    tol: float = 1e-10,
+    max_steps: int = 5_000,
+    throw: bool = True,
+) -> Retraining:
+    """θ(1), a minimum of R_1, trained with all points: `retrain` at ε = 1, with the same arguments and certificate.
+
+    Raises:
+        InputError: a non-convex risk without θ0, an unknown method.
+        ConvergenceError: gradient above the tolerance, a saddle, or a minimum at infinity; `.result` holds the point.
+    """
+    first = _first(problem, theta0, method)
+    end = optimum(problem, 1.0, first, tol=tol, max_steps=max_steps, method=method)
+    if throw and not bool(end.result == RESULTS.successful):
+        raise ConvergenceError(f"training failed: {shortfall(end)} throw=False returns the point reached.", end)
+    return end
+
+
+def _first(problem: Problem, theta0: Any, method: str) -> Float[Array, " d"]:
+    """The start, once the method and the need for a start are checked."""
+    if method not in _METHODS:
+        raise InputError(f"unknown method {method!r}: choose one of {', '.join(_METHODS)}.")
+    if method == "closed form" and not isinstance(problem.risk, Quadratic):
+        raise InputError('method="closed form" is for linear regression; use method="auto" for this model and loss.')
+    if theta0 is None and not problem.convex:
+        raise InputError("a non-convex risk has many optima; pass theta0, where training starts.")
+    return jnp.zeros(problem.dim) if theta0 is None else problem.parameters(theta0, "theta0")

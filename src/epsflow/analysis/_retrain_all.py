@@ -1,8 +1,8 @@
 """`retrain_all`: exact leave-outs of many deletion sets in one call.
 
-Risks that differ by one point differ little in their Hessians, so every leave-out starts as a *chord* iteration with
-its own Hessian at θ(1), the common one minus the deleted points' (optimistix's `Chord` would form each from all the
-data). One step costs a gradient. The few for which that contracts slowly are finished by Newton's method.
+Risks that differ by one point differ little in their Hessians, so every leave-out starts at θ(1) with its own Hessian
+there, the common one minus the deleted points', and improves it by BFGS updates with full steps (optimistix's BFGS has
+no initial Hessian). One step costs a gradient. The few for which that contracts slowly are finished by Newton's method.
 """
 
 from collections.abc import Sequence
@@ -24,10 +24,10 @@ CHUNK_NUMBERS = 32_000_000
 """Numbers (256 MB) that the leave-outs worked on at the same time may occupy."""
 ROWS = 64
 """Leave-outs worked on at the same time; all of them run until the slowest has finished."""
-CHORD_STEPS = 30
+SECANT_STEPS = 30
 DESCENT_STEPS = 5_000
-CHORD_CONTRACTION = 0.5
-"""A chord that shrinks its gradient by less than this factor a step is slower than Newton's method."""
+CONTRACTION = 0.5
+"""Steps that shrink the gradient by less than this factor are slower than Newton's method."""
 
 
 class RetrainingAll(eqx.Module):
@@ -40,7 +40,7 @@ class RetrainingAll(eqx.Module):
         gradient_norms: ‖∇R_0(θ(0))‖₂ of each, computed afresh, shape (k,).
         distances: estimated distance to the optimum, shape (k,): the Newton step left, or for a convex risk with
             λ > 0 its bound ‖∇R_0‖/λ.
-        iterations: chord and Newton steps of each; 0 for a closed form. Shape (k,).
+        iterations: quasi-Newton and Newton steps of each; 0 for a closed form. Shape (k,).
         result: how each ended, shape (k,).
         method: "closed form" or "newton".
     """
@@ -70,9 +70,10 @@ def retrain_all(
 ) -> RetrainingAll:
     """θ(0) of every deletion set, each certified; warm-started at θ(1).
 
-    Linear regression: θ(1) − A⁻¹X_Dᵀ(I − P_DD)⁻¹ê_D for all sets. Convex risks: chord, then Newton iterations, until
-    ‖∇R_0‖ ≤ tol·max(c, ‖Σ_D g_j(θ(1))‖). Non-convex risks: BFGS from θ(1), then Levenberg–Marquardt, where the chord
-    fails, and the Hessian of each minimum is checked. The answer does not depend on how many sets fit in memory.
+    Linear regression: θ(1) − A⁻¹X_Dᵀ(I − P_DD)⁻¹ê_D for all sets. Convex risks: quasi-Newton steps from the exact
+    Hessian, then Newton's, until ‖∇R_0‖ ≤ tol·max(c, ‖Σ_D g_j(θ(1))‖). Non-convex risks: BFGS from θ(1), then
+    Levenberg–Marquardt, where the first of these fails, and the Hessian of each minimum is checked. The answer does not
+    depend on how many sets fit in memory.
 
     Args:
         problem: what is trained; its own `delete` plays no part here.
@@ -154,10 +155,12 @@ def _iterate(problem: Problem, sets: Int[np.ndarray, "k q"], theta: Array, tol: 
     per_hessian = 2 * d * problem.data.x.size // problem.data.x.shape[1] + 8 * d * d
     batch = _batch(len(sets), per_gradient)
     # By self-influence, so that a batch holds leave-outs of the same difficulty; padded to whole batches.
-    order = np.resize(np.argsort(_self_influences(risk, jnp.asarray(sets), theta)), -(-len(sets) // batch) * batch)
+    pulls = np.asarray(_self_influences(risk, jnp.asarray(sets), theta))
+    order = np.resize(np.argsort(pulls), -(-len(sets) // batch) * batch)
     back = np.argsort(order[: len(sets)])
-    found = _chords(risk, jnp.asarray(sets[order]), theta, jnp.asarray(tol), scale, batch=batch)
-    thetas, targets, iterations = (part[back] for part in found)
+    found = _secants(risk, jnp.asarray(sets[order]), theta, jnp.asarray(tol), scale, batch=batch)
+    # NumPy's indexing: JAX's costs more, per call, than all of the sorting.
+    thetas, targets, iterations = (jnp.asarray(np.asarray(part)[back]) for part in found)
     norms = _gradient_norms(risk, jnp.asarray(sets), thetas, batch=batch)
     slow = np.flatnonzero(~(np.asarray(norms) <= np.asarray(targets)))
     if slow.size:
@@ -217,13 +220,13 @@ def _self_influences(risk: EmpiricalRisk, sets: Array, theta: Array) -> Float[Ar
 
 
 @eqx.filter_jit
-def _chords(
+def _secants(
     risk: EmpiricalRisk, sets: Array, theta: Array, tol: Array, scale: Array, *, batch: int
 ) -> tuple[Array, Array, Array]:
-    """Chord iterations of every set: θ, the gradient norm asked for, and steps."""
+    """Quasi-Newton iterations of every set: θ, the gradient norm asked for, and steps."""
     hessian = risk.hessian(theta, 1.0)
 
-    def chord(points: Array) -> tuple[Array, Array, Array]:
+    def secant(points: Array) -> tuple[Array, Array, Array]:
         left = without(risk, points)
         inverse = jnp.linalg.inv(hessian - deleted_hessian(left, theta))
         slope = left.gradient(theta, 0.0)
@@ -231,21 +234,30 @@ def _chords(
         target = tol * jnp.maximum(scale, norm)
 
         def unfinished(state: tuple[Array, ...]) -> Array:
-            _, _, now, before, step = state
-            contracts = (now < CHORD_CONTRACTION * before) | (step < 2)
-            return (now > target) & contracts & (step < CHORD_STEPS)
+            _, _, _, now, before, step = state
+            contracts = (now < CONTRACTION * before) | (step < 2)
+            return (now > target) & contracts & (step < SECANT_STEPS)
 
         def advance(state: tuple[Array, ...]) -> tuple[Array, ...]:
-            point, slope, now, _, step = state
-            point = point - inverse @ slope
-            slope = left.gradient(point, 0.0)
-            return point, slope, jnp.linalg.norm(slope), now, step + 1
+            point, slope, inverse, now, _, step = state
+            move = -inverse @ slope
+            new_slope = left.gradient(point + move, 0.0)
+            inverse = secant_update(inverse, move, new_slope - slope)
+            return point + move, new_slope, inverse, jnp.linalg.norm(new_slope), now, step + 1
 
-        first = theta, slope, norm, norm, jnp.asarray(0)
-        point, _, now, _, step = jax.lax.while_loop(unfinished, advance, first)
+        first = theta, slope, inverse, norm, norm, jnp.asarray(0)
+        point, _, _, now, _, step = jax.lax.while_loop(unfinished, advance, first)
         return jnp.where(now < norm, point, theta), target, step
 
-    return jax.lax.map(chord, sets, batch_size=batch)
+    return jax.lax.map(secant, sets, batch_size=batch)
+
+
+def secant_update(inverse: Float[Array, "d d"], move: Array, change: Array) -> Float[Array, "d d"]:
+    """The BFGS update of an inverse Hessian: it maps the gradient's change y to the move s. Itself where yᵀs ≤ 0."""
+    image, along = inverse @ change, change @ move
+    rho = jnp.where(along > 0.0, 1.0 / jnp.where(along > 0.0, along, 1.0), 0.0)
+    mixed = jnp.outer(move, image)
+    return inverse - rho * (mixed + mixed.T) + rho * (1.0 + rho * (change @ image)) * jnp.outer(move, move)
 
 
 @eqx.filter_jit

@@ -13,6 +13,7 @@ import typer
 from .._core import ConvergenceError, InputError
 from . import _influence, _optimise
 from ._inputs import Reduction, Request, Source, Start
+from ._models import Kind, Stop, Training
 
 BAD_INPUT, NOT_CONVERGED, INTERRUPTED = 2, 1, 130
 DEFAULT_FOLDER = Path("epsflow-optimise")
@@ -28,7 +29,12 @@ OPTIMISE = (
 INFLUENCE = (
     "Compare the answers to a deletion: retraining, influence functions, a Newton step, proximal Bregman responses, "
     "and gradient descent that goes on (D2D) or rewinds (R2D).\n\n"
-    "Without options: linear regression on the diabetes data, without its most influential point."
+    "Without options: linear regression on the diabetes data, without its most influential point.\n\n"
+    "Class labels (breast_cancer, digits, wine, or a CSV file with --model logistic) are answered by logistic or "
+    "softmax regression. --model mlp is trained by gradient descent from a seeded start, and then to the minimum "
+    "nearby unless --stop early. Without --delete, the point whose removal should raise its own loss most is taken: "
+    "the largest Cook's distance for linear regression, the largest self-influence with the Gauss-Newton matrix "
+    "otherwise."
 )
 COMPARE = "Find the best step, linear, polynomial and exponential decay, and print them beside the baseline 1_[0,s]."
 
@@ -57,6 +63,40 @@ Delete = Annotated[
 RequestTime = Annotated[float, typer.Option("--s", help="Flow time at which the deletion request arrives.")]
 Horizon = Annotated[float, typer.Option("--horizon", "-T", "--T", help="Flow time from which on ε must be 0.")]
 StartAt = Annotated[Start, typer.Option("--start", help="Where training starts.")]
+AnyData = Annotated[
+    str | None,
+    typer.Option(
+        "--data", metavar="NAME", help="A bundled data set: diabetes (the default), breast_cancer, digits, wine."
+    ),
+]
+AnyFile = Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="A CSV file of numbers.")]
+AnyPoint = Annotated[
+    list[int] | None,
+    typer.Option("--delete", metavar="INDEX", help="A point to delete, from 0; repeatable. Default: see above."),
+]
+WhichModel = Annotated[
+    Kind | None, typer.Option("--model", help="Default: linear for a number as target, logistic for class labels.")
+]
+Hidden = Annotated[
+    list[int] | None,
+    typer.Option("--hidden", min=1, metavar="WIDTH", help="A hidden layer of an MLP; repeatable. Default: 8."),
+]
+StopAt = Annotated[
+    Stop | None, typer.Option("--stop", help="Where an MLP's training ends. Default: minimum; early: after --steps.")
+]
+NetworkSeed = Annotated[int, typer.Option("--seed", min=0, help="Seed of an MLP's start.")]
+StepSize = Annotated[
+    float | None,
+    typer.Option(
+        "--step-size", help="η of gradient descent. Default: 1/λ_max of the risk; for an MLP 0.1 of the mean."
+    ),
+]
+AnyPenalty = Annotated[
+    float | None,
+    typer.Option(
+        "--l2", help="λ of the penalty (λ/2)‖θ‖². Default, of the mean: 0 for linear, 1/n for logistic, 0.03 for mlp."
+    ),
+]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of --start random.")]
 Reduce = Annotated[Reduction, typer.Option("--reduction", help="Risk as sum or mean over the points.")]
 Penalty = Annotated[float, typer.Option("--l2", help="λ of the penalty (λ/2)‖θ‖².")]
@@ -143,17 +183,22 @@ def compare(
 
 @app.command(help=INFLUENCE)
 def influence(
-    data: Data = None,
-    csv: CsvFile = None,
+    data: AnyData = None,
+    csv: AnyFile = None,
     target: Target = None,
-    delete: Delete = None,
+    delete: AnyPoint = None,
+    model: WhichModel = None,
+    hidden: Hidden = None,
+    seed: NetworkSeed = 0,
+    stop: StopAt = None,
     reduction: Reduce = "mean",
-    l2: Penalty = 0.0,
+    l2: AnyPenalty = None,
     damping: Annotated[float, typer.Option("--damping", help="λ_d of the damped influence and the PBRF.")] = 1e-3,
     steps: Annotated[int, typer.Option("--steps", min=0, help="Steps of gradient descent in training.")] = 1_000,
     extra_steps: Annotated[
         int, typer.Option("--extra-steps", min=0, help="The last of them, redone without the points.")
     ] = 100,
+    step_size: StepSize = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", metavar="DIR", help="Also write result.json and endpoints.pdf/.png into this folder."),
@@ -163,8 +208,8 @@ def influence(
 ) -> None:
     """The endpoints and the table; files only where asked."""
     source = Source(data, csv, target, tuple(delete or ()), reduction, l2)
-    request = _influence.Request(source, damping, steps, extra_steps)
-    _influence.run(request, out, as_json=as_json, quiet=quiet)
+    training = Training(model, tuple(hidden or ()), stop, seed, steps, step_size, damping)
+    _influence.run(_influence.Request(source, training, extra_steps), out, as_json=as_json, quiet=quiet)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

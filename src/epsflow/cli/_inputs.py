@@ -27,8 +27,8 @@ class Source:
 
     Attributes:
         data, csv, target: a bundled data set, or a file and its target column.
-        delete: the points to forget; empty for the one with the largest Cook's distance.
-        reduction, l2: the risk's scale and penalty.
+        delete: the points to forget; empty for one that the command chooses.
+        reduction, l2: the risk's scale and penalty; None for the penalty that is usual for the model.
     """
 
     data: str | None
@@ -36,7 +36,7 @@ class Source:
     target: str | None
     delete: tuple[int, ...]
     reduction: Reduction
-    l2: float
+    l2: float | None
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Deletion:
     """A problem with its deleted points.
 
     Attributes:
-        problem: linear regression, and which points are deleted.
+        problem: the model, the data, and which points are deleted.
         chosen_by: how they were chosen, in words.
     """
 
@@ -80,24 +80,37 @@ class Deletion:
         return f"{data.name} ({data.n}×{data.x.shape[1]}), deleting {points} ({self.chosen_by})"
 
 
-def read_data(source: Source) -> Dataset:
-    """The data set or file that the options name, standardised.
+def name_source(source: Source) -> str | Path:
+    """The bundled data set, or the file, that the options name.
 
     Raises:
-        InputError: both a data set and a file, a target without a file, class labels, or whatever the file has wrong.
+        InputError: both, or a target without a file.
     """
     if source.csv is not None:
         if source.data is not None:
             raise InputError("--data and --csv exclude each other: name one source of data.")
-        return read_csv(source.csv, target=source.target)
+        return source.csv
     if source.target is not None:
         raise InputError("--target names a column of a CSV file: add --csv FILE. Bundled data have their own target.")
-    name = DEFAULT_DATA if source.data is None else source.data
+    return DEFAULT_DATA if source.data is None else source.data
+
+
+def read_data(source: Source) -> Dataset:
+    """The data set or file that the options name, standardised, for linear regression.
+
+    Raises:
+        InputError: no data of numbers by that name, or whatever the file has wrong.
+    """
+    name = name_source(source)
+    if isinstance(name, Path):
+        return read_csv(name, target=source.target)
     if name in CLASSIFICATION:
         raise InputError(
-            f"{name} has class labels, and the command line solves linear regression only: use diabetes or --csv FILE. "
+            f"{name} has class labels, and this command is for linear regression only: use diabetes or --csv FILE. "
             "In Python, epsflow.Problem takes LogisticLoss and SoftmaxCrossEntropy."
         )
+    if name != DEFAULT_DATA:
+        raise InputError(f"unknown data set {name!r}: this command knows diabetes, or reads a file with --csv FILE.")
     return load_dataset(name)
 
 
@@ -109,14 +122,15 @@ def choose_points(source: Source, data: Dataset) -> Deletion:
             that do not determine the fit.
     """
     delete, chosen_by = list(source.delete), "named"
+    penalty = 0.0 if source.l2 is None else source.l2
     if not delete:
-        everything = linear_regression(data, l2=source.l2, reduction=source.reduction)
+        everything = linear_regression(data, l2=penalty, reduction=source.reduction)
         distances = leverage(everything).cooks_distance
         if np.isnan(distances).all():
             raise InputError(f"{data.name}: no point has a Cook's distance (a perfect fit); name one with --delete.")
         # Points without which the optimum is not unique have no Cook's distance, and cannot be the question here.
         delete, chosen_by = [int(np.nanargmax(distances))], "the largest Cook's distance"
-    return Deletion(linear_regression(data, delete, l2=source.l2, reduction=source.reduction), chosen_by)
+    return Deletion(linear_regression(data, delete, l2=penalty, reduction=source.reduction), chosen_by)
 
 
 def starting_point(request: Request, problem: Problem) -> Float[Array, " d"]:

@@ -68,6 +68,8 @@ def decomposition(
         drawn.tick_params(axis="y", length=0)
         drawn.grid(visible=False, axis="y")
         drawn.set_xlim(0.0, 1.22 * heights.sum(axis=1).max())
+        if kind == "shares":
+            drawn.set_xticks(range(0, 101, 20))
         drawn.set_ylim(-0.7, len(results) - 0.3)
         what = f"share of the summed root mean square gaps in {space}  (%)"
         drawn.set_xlabel(what if kind == "shares" else f"root mean square gap in {space}, stacked  ({UNITS[space]})")
@@ -127,16 +129,19 @@ def endpoints(result: Endpoints, *, ax: Axes | None = None) -> Axes:
     if not np.isfinite(errors).any():
         raise InputError("no method has a finite relative error: retraining did not move θ, or nothing answered.")
     names, places = result.methods[1:], np.arange(len(errors) - 1.0, -1.0, -1.0)
-    least, most = errors[errors > 0.0].min(initial=1.0), max(1.0, np.nanmax(errors))
+    # More than a decade, or a logarithmic axis labels its minor ticks, which then overlap.
+    edge, most = min(0.09, 0.3 * errors[errors > 0.0].min(initial=1.0)), 4.0 * max(1.0, np.nanmax(errors))
     with styled():
         drawn = panel(ax, height=1.0 + 0.29 * len(errors))
         drawn.set_xscale("log")
-        drawn.set_xlim(0.3 * least, 4.0 * most)
+        drawn.set_xlim(edge, most)
         drawn.axvline(1.0, color=GREY, linewidth=1.0, linestyle=(0, (4.0, 2.0)), zorder=1.0)
         place_label = {"xytext": (0.0, 3.0), "textcoords": "offset points", "color": "#555555", "fontsize": 8.0}
-        drawn.annotate("doing nothing", (1.0, 1.0), xycoords=drawn.get_xaxis_transform(), ha="right", **place_label)
+        # On the side of the line where the panel is wider, so that the label meets neither the title nor the costs.
+        side = "right" if edge * most < 1.0 else "left"
+        drawn.annotate("doing nothing", (1.0, 1.0), xycoords=drawn.get_xaxis_transform(), ha=side, **place_label)
         for place, error, good in zip(places, errors, result.converged[1:], strict=True):
-            _draw_end(drawn, place, float(error), bool(good), 0.3 * least)
+            _draw_end(drawn, place, float(error), bool(good), edge)
         for place, gradients, products in zip(places, result.gradients[1:], result.products[1:], strict=True):
             cost = f"{gradients:,.0f} / {products:,.0f}"
             drawn.text(1.02, place, cost, transform=drawn.get_yaxis_transform(), va="center", fontsize=8.0)

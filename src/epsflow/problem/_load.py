@@ -47,8 +47,8 @@ def read_csv(path: str | Path, *, target: str | int | None = None, standardise: 
         standardise: zero mean and unit variance for features and target. Switch it off for class labels.
 
     Raises:
-        InputError: missing or empty file, fewer than two columns or rows, rows of different lengths, an entry that is
-            not a finite number, or an unknown target. The message names the line.
+        InputError: missing or empty file, fewer than two columns or rows, rows of different lengths, a name used for
+            two columns, an entry that is not a finite number, or an unknown target. The message names the line.
     """
     path = Path(path)
     try:
@@ -64,6 +64,9 @@ def read_csv(path: str | Path, *, target: str | int | None = None, standardise: 
         raise InputError(f"{path} is empty: it needs a header or numbers, one point per line.")
     has_header = not any(_is_number(cell) for cell in rows[0][1])
     names = [cell.strip() for cell in rows[0][1]] if has_header else [f"x{i}" for i in range(len(rows[0][1]))]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise InputError(f"{path}: two columns are called {twice[0]!r}; give every column a name of its own.")
     table = _parse(rows[1:] if has_header else rows, names, path)
     column = _target_column(target, names, has_header, path)
     features = np.delete(np.arange(len(names)), column)

@@ -95,10 +95,14 @@ class MLP(AbstractModel):
             start = end
         return layers
 
+    def activate(self, values: Float[Array, " k"]) -> Float[Array, " k"]:
+        """σ, entry by entry."""
+        return _ACTIVATIONS[self.activation](values)
+
     def __call__(self, theta: Float[Array, " d"], x: Float[Array, " p"]) -> Float[Array, "*k"]:
         *hidden, (weight, bias) = self.layers(theta)
         for hidden_weight, hidden_bias in hidden:
-            x = _ACTIVATIONS[self.activation](hidden_weight @ x + hidden_bias)
+            x = self.activate(hidden_weight @ x + hidden_bias)
         output = weight @ x + bias
         return output[0] if self.widths[-1] == 1 else output
 

@@ -145,11 +145,14 @@ class Problem:
     def point_gradients(
         self, theta: Array, points: Sequence[int] | Int[np.ndarray, " q"] | None = None
     ) -> Float[Array, "q d"]:
-        """c∇ℓ_i(θ) for the named points (default: the deleted ones), shape (q, d)."""
+        """c∇ℓ_i(θ) for the named points (default: the deleted ones), shape (q, d); a point may be named twice."""
         theta = self.parameters(theta)
         if points is None:
             return _deleted_gradients(self.risk, theta)
-        rows = np.asarray(points, dtype=np.int64)
+        rows = np.asarray(points)
+        if rows.ndim != 1 or (rows.size and rows.dtype.kind not in "iu"):
+            raise InputError(f"points must be whole numbers in a list; got {points!r}.")
+        rows = rows.astype(np.int64)
         if rows.size and not (rows.min() >= 0 and rows.max() < self.data.n):
             raise InputError(f"points must lie between 0 and {self.data.n - 1}; got {rows.min()} to {rows.max()}.")
         x, y = jnp.asarray(self.data.x[rows]), jnp.asarray(self.data.y[rows])

@@ -1,6 +1,8 @@
 """The weighted risk R_ε(θ): what it must answer, and the version that sums over data."""
 
 import abc
+from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -95,11 +97,11 @@ class EmpiricalRisk(AbstractRisk):
 
     def value(self, theta: Float[Array, " d"], eps: Weights) -> Float[Array, ""]:
         """R_ε(θ)."""
-        return self._sum(lambda *chunk: self._chunk_value(theta, *chunk), eps) + 0.5 * self.l2 * theta @ theta
+        return self.sum_points(lambda _, *chunk: self._chunk_value(theta, *chunk), eps) + 0.5 * self.l2 * theta @ theta
 
     def gradient(self, theta: Float[Array, " d"], eps: Weights) -> Float[Array, " d"]:
         """∇R_ε(θ), by reverse mode within each chunk."""
-        return self._sum(lambda *chunk: jax.grad(self._chunk_value)(theta, *chunk), eps) + self.l2 * theta
+        return self.sum_points(lambda _, *chunk: jax.grad(self._chunk_value)(theta, *chunk), eps) + self.l2 * theta
 
     def hvp(self, theta: Float[Array, " d"], vector: Float[Array, " d"], eps: Weights) -> Float[Array, " d"]:
         """∇²R_ε(θ) v, forward over reverse."""
@@ -115,14 +117,35 @@ class EmpiricalRisk(AbstractRisk):
         Equals ∇²R_ε for a linear model, and the true Fisher matrix (plus λI) for the logistic and softmax losses.
         """
 
-        def chunk_product(x: Array, y: Array, weights: Array) -> Array:
+        def chunk_product(_: Array, x: Array, y: Array, weights: Array) -> Array:
             outputs, tangents = jax.jvp(lambda t: self._outputs(t, x), (theta,), (vector,))
             loss_gradient = jax.vmap(jax.grad(self.loss))
             curved = jax.jvp(lambda f: loss_gradient(f, y), (outputs,), (tangents,))[1]
             weighted = curved * weights.reshape((-1,) + (1,) * (curved.ndim - 1))
             return jax.vjp(lambda t: self._outputs(t, x), theta)[1](weighted)[0]
 
-        return self._sum(chunk_product, eps) + self.l2 * vector
+        return self.sum_points(chunk_product, eps) + self.l2 * vector
+
+    def sum_points(self, term: Callable[..., Any], eps: Weights, size: int | None = None) -> Any:
+        """Σ over chunks of points of term(indices, x, y, weights), an array or a pytree of arrays.
+
+        `size` points are taken at a time (default: `chunk_rows`). Slices are taken inside the loop, so that the data is
+        never copied.
+        """
+        n, size = self.x.shape[0], size or self.chunk_rows
+        arrays = jnp.arange(n), self.x, self.y, self.weights(eps)
+        if n <= size:
+            return term(*arrays)
+
+        def add(total: Any, index: Array) -> tuple[Any, None]:
+            chunk = (jax.lax.dynamic_slice_in_dim(a, index * size, size) for a in arrays)
+            return jax.tree.map(jnp.add, total, term(*chunk)), None
+
+        shapes = jax.eval_shape(term, *(a[:size] for a in arrays))
+        zero = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+        total, _ = jax.lax.scan(add, zero, jnp.arange(n // size))
+        rest = n // size * size
+        return jax.tree.map(jnp.add, total, term(*(a[rest:] for a in arrays))) if rest < n else total
 
     def point_gradients(self, theta: Float[Array, " d"], points: Int[Array, " q"]) -> Float[Array, "q d"]:
         """c∇ℓ_i(θ) for the named points."""
@@ -137,19 +160,3 @@ class EmpiricalRisk(AbstractRisk):
 
     def _chunk_value(self, theta: Array, x: Array, y: Array, weights: Array) -> Array:
         return weights @ jax.vmap(self.loss)(self._outputs(theta, x), y)
-
-    def _sum(self, term, eps: Weights) -> Array:
-        """Σ over chunks of term(x, y, weights). Slices are taken inside the loop, so that the data is never copied."""
-        weights, size = self.weights(eps), self.chunk_rows
-        whole = self.x.shape[0] // size
-        if whole <= 1 and self.x.shape[0] <= size:
-            return term(self.x, self.y, weights)
-
-        def add_chunk(total: Array, index: Array) -> tuple[Array, None]:
-            rows = [jax.lax.dynamic_slice_in_dim(a, index * size, size) for a in (self.x, self.y, weights)]
-            return total + term(*rows), None
-
-        zero = jnp.zeros_like(jax.eval_shape(term, self.x[:size], self.y[:size], weights[:size]))
-        total, _ = jax.lax.scan(add_chunk, zero, jnp.arange(whole))
-        rest = whole * size
-        return total + term(self.x[rest:], self.y[rest:], weights[rest:]) if rest < self.x.shape[0] else total
