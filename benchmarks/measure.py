@@ -6,15 +6,19 @@ import ctypes
 import gc
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from rich.console import Console
 from rich.table import Table
 
-M_MMAP_THRESHOLD = -3  # glibc's malloc.h
+M_ARENA_MAX = -8  # glibc's malloc.h
 STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+# One arena for all threads, of which `malloc_trim` can return everything: what was freed does not hide what is used.
+with contextlib.suppress(OSError, AttributeError):
+    ctypes.CDLL(None).mallopt(M_ARENA_MAX, 1)
 
 
 def best(work: Callable[[], Any], repeat: int) -> tuple[float, Any]:
@@ -30,8 +34,7 @@ def best(work: Callable[[], Any], repeat: int) -> tuple[float, Any]:
 def peak_memory(work: Callable[[], Any]) -> float:
     """MB that a run of `work` takes at most, beyond what the process held before; NaN where the system is not Linux.
 
-    Run it warm: compiling takes memory too. The largest of three runs counts, for what an earlier one has freed may
-    hide a part of what the next one uses.
+    Run it warm: compiling takes memory too. The largest of three runs counts.
     """
     peaks = []
     for _ in range(3):
@@ -45,19 +48,6 @@ def peak_memory(work: Callable[[], Any]) -> float:
         work()
         peaks.append(max(0.0, _held("VmHWM") - before))
     return max(peaks)
-
-
-@contextlib.contextmanager
-def large_arrays_returned() -> Iterator[None]:
-    """glibc gives every array larger than 64 kB back to the system when it is freed, so that peaks can be seen.
-
-    Slow, so not for times; afterwards it keeps them up to 32 MB, as it does by itself in a long run.
-    """
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 1 << 16)
-    yield
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 1 << 25)
 
 
 def _held(name: str) -> float:
@@ -98,9 +88,8 @@ def growth(
     panels: list[list[Size]] = []
     for sizes in (by_n, by_d):
         made = [(n, *make(n, other)) for n, other in sizes]
-        times = [best(work, 5)[0] for _, work, _ in made]
-        with large_arrays_returned():
-            peaks = [peak_memory(work) for _, work, _ in made]
+        times = [best(work, 3)[0] for _, work, _ in made]
+        peaks = [peak_memory(work) for _, work, _ in made]
         panels.append([Size(n, d, *cost) for (n, _, d), *cost in zip(made, times, peaks, strict=True)])
         for row in panels[-1]:
             unit = 1e9 * row.seconds / count(row.n, row.d)
