@@ -75,6 +75,9 @@ def test_logistic_regression_deletes_the_point_of_largest_self_influence(command
     without = np.where(np.arange(12) == np.argmax(own), 0.0, 1.0)
     retrained = reference_models.logistic_optimum(x, y, without, 1.0)
     np.testing.assert_allclose(ran.json["methods"][0]["theta"], retrained, atol=1e-8)
+    estimates = [row for row in ran.json["methods"] if not row["method"].startswith("retraining")]
+    nearest = min(estimates, key=lambda row: row["relative error"])
+    assert f"{nearest['method']} is nearest" in ran.json["finding"]
 
 
 @pytest.mark.slow  # compiles the training and the endpoints of a network

@@ -86,16 +86,19 @@ def run(request: Request, folder: Path | None, *, as_json: bool, quiet: bool) ->
 
 
 def finding(result: Endpoints) -> str:
-    """How far retraining goes, and which estimate of it ends nearest."""
+    """How far retraining goes, and which estimate of it ends nearest. Retraining by steps is no estimate."""
     moved = float(np.linalg.norm(np.asarray(result.change[0])))
-    errors = np.where(result.converged, np.asarray(result.relative_error), np.nan)[1:]
-    if not np.isfinite(errors).any():
+    errors = {
+        method: float(error)
+        for method, error, done in zip(result.methods, result.relative_error, result.converged, strict=True)
+        if done and np.isfinite(error) and not method.startswith("retraining")
+    }
+    if not errors:
         return f"Retraining moves θ by {moved:.4g}; no other method has an answer."
-    best = int(np.nanargmin(errors))
-    influence = errors[result.methods.index("influence") - 1]
-    said = f"the influence function misses {100.0 * influence:.3g} % of that" if np.isfinite(influence) else ""
-    nearest = f"{result.methods[1 + best]} is nearest, at {100.0 * errors[best]:.3g} %"
-    return f"Retraining moves θ by {moved:.4g}; {said + '; ' if said else ''}{nearest}."
+    best = min(errors, key=errors.__getitem__)
+    influence = errors.get("influence")
+    said = "" if influence is None else f"the influence function misses {100.0 * influence:.3g} % of that; "
+    return f"Retraining moves θ by {moved:.4g}; {said}{best} is nearest, at {100.0 * errors[best]:.3g} %."
 
 
 def _table(trained: Trained, result: Endpoints) -> Table:
