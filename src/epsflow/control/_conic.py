@@ -8,8 +8,8 @@ time, so that the program is
 
 The optimal w is not constant where u is, so its answer is first-order in the mesh, in the interval of a switch, and
 second-order elsewhere. The polished schedule has no mesh at all and costs less: users have no need for this route. It
-shares no step with the polish but the eigenbasis (no costate, no structure, no Newton), and that is what it is kept for:
-each is the other's test. Solvers were chosen by `benchmarks/bench_conic.py`.
+shares no step with the polish but the eigenbasis (no costate, no structure, no Newton), and that is what it is kept
+for: each is the other's test. Solvers were chosen by `benchmarks/bench_conic.py`.
 """
 
 from typing import NamedTuple

@@ -35,8 +35,8 @@ def extremal_of(task: ControlTask, schedule: AbstractSchedule, multiplier: float
 def multiplier_of(task: ControlTask, schedule: AbstractSchedule, spent: float) -> float:
     """ρ ≥ 0, for which the schedule comes nearest to Pontryagin's conditions of min cost + ρ∫|ε| dt.
 
-    The price where one is given; 0 where the budget is not spent. Where it is, the switches say it (see `_at_switches`);
-    a schedule without any is given the ρ with the least PMP gap, which is convex in ρ (minus a minimum over levels of
+    The price where one is given; 0 where the budget is not spent. Where it is, the switches say it (`_at_switches`); a
+    schedule without any is given the ρ with the least PMP gap, which is convex in ρ (minus a minimum over levels of
     linear functions).
     """
     if task.price > 0.0 or task.budget == np.inf or spent < (1.0 - SPENT) * task.budget:

@@ -59,9 +59,10 @@ def optimal_schedule(
         per_point: one ε for each deleted point instead of one for all of them.
         method: "exponential" (linear regression: exact in all directions but the deleted points'), "shooting"
             (multiple shooting, Runge–Kutta), "collocation" (Radau IIA), "qp" (linear regression with settled residual
-            signs, one weight per point: a convex program, the independent check of the polish), or "auto". For linear regression, auto first
-            polishes the best single switches and is done if a certificate closes; else it takes exponential. For other
-            models it takes shooting, or collocation where stability would need more than four steps per interval.
+            signs and one weight per point: a convex program, the independent check of the polish), or "auto". For
+            linear regression, auto first polishes the best single switches and is done if a certificate closes; else it
+            takes exponential. For other models it takes shooting, or collocation where stability would need more than
+            four steps per interval.
         starts: further schedules to start from.
         target: where θ(T) should be. Default: the leave-out optimum.
         cost: of θ(T), in place of the distance 𝓔: `QuadraticForm`, `PredictionGap`, `RetainedLoss`.
@@ -109,9 +110,10 @@ def solve_task(
         schedule, chosen, mesh = _polished(task, schedule, costs[best].cost, chosen, mesh)
     solution = judge(task, schedule, method=chosen, candidates=tuple(candidates), mesh=mesh)
     if throw and solution.scope is not Scope.GLOBAL and not any(candidate.success for candidate in candidates):
+        solver = "the QP solver" if "qp" in chosen else "IPOPT"
         words = ", ".join(sorted({candidate.status for candidate in candidates}))
         raise ConvergenceError(
-            f"{'The QP solver' if 'qp' in chosen else 'IPOPT'} failed from all {len(candidates)} starts ({words}); the best proposal, cost {solution.cost:.6g}, "
+            f"{solver} failed from all {len(candidates)} starts ({words}); the best proposal, cost {solution.cost:.6g}, "
             "is in `.result`. Fewer intervals, another method or starts of your own may help.",
             solution,
         )
@@ -196,7 +198,10 @@ def _sample(
 def _run(
     task: ControlTask, method: str, guesses: dict[str, np.ndarray], intervals: int, *, shared: bool
 ) -> list[Candidate]:
-    """One run of IPOPT from every guess, or of a QP solver, which needs none. The cost is measured in units of the baseline's, so that tolerances fit it."""
+    """One run of IPOPT from every guess, or of a QP solver, which needs none.
+
+    The cost is measured in units of the baseline's, so that tolerances fit it.
+    """
     h = (task.T - task.s) / intervals
     unit = np.array([max(baseline(task).cost, np.finfo(np.float64).tiny)])
     if method == "qp":
