@@ -37,6 +37,7 @@ def test_a_spent_budget_is_spent_exactly_and_its_multiplier_is_a_price(question)
     assert priced.objective == pytest.approx(tight.cost + tight.multiplier * tight.effort, rel=1e-9)
 
 
+@pytest.mark.slow
 def test_a_small_budget_beats_every_single_pulse_of_its_size(question):
     budget = 0.2
     found = solve(question, budget=budget)

@@ -10,6 +10,7 @@ import reference
 from epsflow.control import make_task
 from epsflow.control._cost import cost_and_gradient
 from epsflow.control._dual import dual_bound, maximise_dual
+from epsflow.control._transcription import take_apart, translated_cost
 
 S, T = 0.2, 2.0
 COSTS = {
@@ -120,6 +121,7 @@ def test_retained_loss_needs_no_unique_optimum(rng):
     assert found.cost == pytest.approx(float(retained.value(end)) - least, rel=1e-9)
 
 
+@pytest.mark.slow
 def test_other_models_take_the_same_costs():
     """Logistic regression by shooting: the reported retained loss is that of a flow, and beats every step."""
     rng = np.random.default_rng(0)
@@ -132,6 +134,18 @@ def test_other_models_take_the_same_costs():
     expected = problem.value(end, 0.0) - problem.value(found.task.target, 0.0)
     assert found.cost == pytest.approx(float(expected), rel=1e-6)
     assert found.cost <= ef.best_in_family(ef.Step, problem, np.ones(2), **window).cost * (1.0 + 1e-6)
+
+
+def test_costs_are_translated_with_the_model(rng):
+    """What the transcriptions minimise is what JAX says, here for a logistic model."""
+    data = ef.Dataset(rng.standard_normal((6, 2)), np.array([0.0, 1.0, 1.0, 0.0, 1.0, 0.0]))
+    risk = ef.Problem(ef.LinearModel(2), ef.LogisticLoss(), data, [3], l2=0.1).risk
+    theta, target = rng.standard_normal((2, 2))
+    for cost in (ef.RetainedLoss(), ef.PredictionGap(data.x), ef.QuadraticForm(np.diag([1.0, 3.0]))):
+        structure, numbers = take_apart(risk, True, cost)
+        translated = translated_cost(structure)(theta, target, 0.1, *(np.ravel(number) for number in numbers))
+        expected = cost.value(risk, jnp.asarray(theta), jnp.asarray(target))
+        assert float(translated) == pytest.approx(float(expected), rel=1e-12)
 
 
 def test_prediction_gap_of_a_network_is_a_mean_over_points():

@@ -14,8 +14,8 @@ from ._polish import Polished, polish_control, polish_structure, report
 from ._propagators import LinearControl
 from ._structure import Structure, delete_empty, derivatives, effort, moved_by, room_for
 
-BISECTIONS, NEWTON_STEPS = 10, 20
-ROUNDS, MOST_SWITCHES = 4, 24
+BISECTIONS, NEWTON_STEPS = 8, 20
+ROUNDS, MOST_SWITCHES = 3, 12
 """Insertions at each price, and switches beyond which nothing is inserted."""
 SPENT = 1e-12
 """Fraction of the budget by which rounding may exceed it."""

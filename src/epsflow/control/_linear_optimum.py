@@ -33,8 +33,8 @@ class LinearOptimum:
         polished: second-order conditions of the bang-bang extremal; of the best one found where `exact` applies.
         exact: the exact-unlearning schedule, if 𝓔 = 0 is reached within T; else None.
         signs: whether the residuals keep their signs, which makes the problem convex.
-        bound: D(π) at the schedule's own π where the signs are settled, the bound from branching where they are mixed
-            (one point); else None.
+        bound: D at the schedule's own δ(T) where the signs are settled, the bound from branching where they are mixed;
+            None where the cost is zero.
         lower_bound: no admissible schedule (with one weight per point) costs less; 0 where nothing better is proved.
     """
 
@@ -98,7 +98,7 @@ def _bound(
     if signs.settled:
         bound = evaluate_dual(control, mu, signs.signs)
         return bound, bound.value - bound.rounding
-    if control.points == 1 and found.cost > found.cost_error:
+    if found.cost > found.cost_error:
         bound = branch(control, found.cost, mu, GAP, BUDGET)
         return bound, bound.value
     return None, 0.0

@@ -113,8 +113,8 @@ def solve_task(
         solver = "the QP solver" if "qp" in chosen else "IPOPT"
         words = ", ".join(sorted({candidate.status for candidate in candidates}))
         raise ConvergenceError(
-            f"{solver} failed from all {len(candidates)} starts ({words}); the best proposal, cost {solution.cost:.6g}, "
-            "is in `.result`. Fewer intervals, another method or starts of your own may help.",
+            f"{solver} failed from all {len(candidates)} starts ({words}); the best proposal, cost "
+            f"{solution.cost:.6g}, is in `.result`. Fewer intervals, another method or starts of your own may help.",
             solution,
         )
     return solution
