@@ -10,8 +10,8 @@ from below by w ≥ αe − κ with 1 − φ for φ. One sign (lo = 0 or hi = 0)
     ṗ = Λp + Σ_j α_j x_j (x_jᵀp),
 
 α_j from above where x_jᵀp > 0 and from below elsewhere, pᵀδ changes by at least pᵀf + Σ_j (α_j r_j x_jᵀp − κ_j|x_jᵀp|):
-a lower bound on every linear functional of δ(T), and by duality (`_dual`) on the cost. φ is taken from a grid of eighths,
-so that few spectra H_α are ever needed.
+a lower bound on every linear functional of δ(T), and by duality (`_dual`) on the cost. φ is taken from a grid of
+eighths, so that few spectra H_α are ever needed.
 """
 
 from typing import NamedTuple
