@@ -81,7 +81,7 @@ def test_least_value_holds_for_every_control_that_respects_the_windows(bounds, r
     until = certify_signs(task).until
     slack = 1.5 * abs(float(control.residual(control.start)[0]))
     # Not the same on both sides, so that the hull of the bow tie is not symmetric.
-    low, high = -0.4 * slack, slack
+    low, high = (-1.5 * slack, 0.9 * slack) if sign > 0 else (-0.9 * slack, 1.5 * slack)
     windows = [one_sign(task.s, until, sign), Window(until, until + 0.1, np.array([low]), np.array([high]))]
     functional = rng.standard_normal(2)
     bound = least(control, functional @ control.basis, windows)

@@ -1,5 +1,6 @@
 """Many parameters: rank-one spectra, and eigenspaces of which only a part can move."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -80,5 +81,5 @@ def test_few_rows_have_the_same_eigendecomposition():
     assert (np.diff(basis.values) >= 0.0).all()
     free = ef.linear_regression(ef.Dataset(problem.data.x, problem.data.y), [0, 1])
     assert int(free.risk.retained.kernel.sum()) == 20  # without l2 the rest is exactly zero
-    window = {"s": 0.5, "T": 1.0, "bounds": (0.0, 1.0), "target": np.zeros(30)}
-    assert len(linear_control(problem.risk, start, **window).rates) < 30
+    window = {"s": 0.5, "T": 1.0, "bounds": (0.0, 1.0), "target": jnp.zeros(30)}
+    assert len(linear_control(problem.risk, jnp.asarray(start), **window).rates) < 30

@@ -189,7 +189,7 @@ class RetainedLoss(AbstractCost):
             )
 
 
-def _square_root(matrix: Float[np.ndarray, "d d"]) -> Float[np.ndarray, "k d"]:
+def _square_root(matrix: Float[np.ndarray, "rows columns"]) -> Float[np.ndarray, "k d"]:
     """L with LᵀL = W, without the rows of zero eigenvalues."""
     square = matrix.shape[0] == matrix.shape[1]
     if not square or not np.allclose(matrix, matrix.T, rtol=1e-12, atol=0.0):
