@@ -2,8 +2,8 @@
 
     python benchmarks/bench_dimension.py [d ...]
 
-Default: 2, 10, 100, 1000 parameters with 20 points more than that, and 2000 parameters with 200 points. "problem" is the
-eigendecomposition of H, "solve" a warm call for another T. "ratio" is solve in units of problem: what the control
+Default: 2, 10, 100, 1000 parameters with 20 points more than that, and 2000 parameters with 200 points. "problem" is
+the eigendecomposition of H, "solve" a warm call for another T. "ratio" is solve in units of problem: what the control
 adds to the one eigendecomposition that there is.
 """
 

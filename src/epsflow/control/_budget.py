@@ -86,7 +86,8 @@ def _newton(
             break
     # Within rounding, and not above a saddle along the constraint.
     kept = abs(effort(control, structure) - budget) <= SPENT * max(budget, control.length)
-    return (structure, price) if kept and price >= 0.0 and _curved(slopes.hessian, c) else (None, price)
+    last = derivatives(control, structure, shared)
+    return (structure, price) if kept and price >= 0.0 and _curved(last.hessian, last.prices) else (None, price)
 
 
 def _curved(hessian: Float[np.ndarray, "k k"], c: Float[np.ndarray, " k"]) -> bool:

@@ -12,7 +12,7 @@ shares no step with the polish but the eigenbasis (no costate, no structure, no 
 for: each is the other's test. Solvers were chosen by `benchmarks/bench_conic.py`.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -23,7 +23,7 @@ from ._dual import certify_control
 from ._program import Candidate
 from ._propagators import LinearControl, decay_integral
 
-SOLVERS: dict[str, dict[str, object]] = {
+SOLVERS: dict[str, dict[str, Any]] = {
     "daqp": {"daqp": {"eps_prox": 1e-7}},
     "highs": {"highs": {"output_flag": False}},
     "hpipm": {},

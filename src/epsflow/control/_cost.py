@@ -207,7 +207,7 @@ def _square_root(matrix: Float[np.ndarray, "rows columns"]) -> Float[np.ndarray,
 
 def _short(factor: Float[np.ndarray, "k d"]) -> EndForm:
     """The same ‖Lδ‖ by at most d rows."""
-    return EndForm(np.linalg.qr(factor, mode="r") if len(factor) > factor.shape[1] else factor)
+    return EndForm(np.asarray(np.linalg.qr(factor, mode="r")) if len(factor) > factor.shape[1] else factor)
 
 
 @eqx.filter_jit

@@ -1,7 +1,7 @@
 """What ∫|ε| dt is worth: the multiplier of a budget, and Pontryagin's figures with it."""
 
 import numpy as np
-from scipy.optimize import minimize_scalar
+from scipy.optimize import fminbound
 
 from ..problem import Quadratic
 from ..schedules import AbstractPiecewiseConstant, AbstractSchedule
@@ -55,7 +55,7 @@ def multiplier_of(task: ControlTask, schedule: AbstractSchedule, spent: float) -
         return float(np.sum((eps - best) * s + rho * (np.abs(eps) - np.abs(best))))
 
     top = float(np.abs(s).max())
-    return float(minimize_scalar(gap, bounds=(0.0, top), method="bounded", options={"xatol": 1e-9 * top}).x)
+    return float(np.asarray(fminbound(gap, 0.0, top, xtol=1e-9 * top)))
 
 
 def _at_switches(knots: np.ndarray, levels: np.ndarray, path: AbstractPath) -> float | None:

@@ -2,7 +2,6 @@
 
 import jax.numpy as jnp
 import numpy as np
-import scipy.linalg
 from jaxtyping import Array, Float, Int
 
 from .._core import Eigen, eigen, require_x64
@@ -112,7 +111,7 @@ def _eigen_of_rows(rows: Float[np.ndarray, "q d"], l2: float) -> Eigen:
     Xᵀ = QR and R = UΣWᵀ give the eigenvectors QU for σ² + λ, and the rest of Q for λ.
     """
     q, d = rows.shape
-    basis, triangle = scipy.linalg.qr(rows.T, overwrite_a=False)
+    basis, triangle = np.linalg.qr(rows.T, mode="complete")
     turn, sizes, _ = np.linalg.svd(triangle[:q])
     basis[:, :q] = (basis[:, :q] @ turn)[:, ::-1]
     values = np.concatenate([np.full(d - q, l2), sizes[::-1] ** 2 + l2])
