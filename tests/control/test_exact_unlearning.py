@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import epsflow as ef
 import reference
 from epsflow.control import make_task
 from epsflow.control._exact_unlearning import exact_schedule, exact_starts, exact_unlearning_time
@@ -71,6 +72,21 @@ def test_the_optimum_knows_that_it_is_exact(planar):
     short = linear_optimum(make_task(problem, theta0, s, 1.5))
     assert short.exact is None
     assert short.gap <= 1e-9 * short.extremal.cost
+
+
+def test_exact_status_is_asked_for_wherever_no_bound_forbids_it(two_rows):
+    """Any horizon beyond ½ ln 3 is exact, with one switch and at the least time; any before it is not."""
+    long, short = (ef.optimal_schedule(two_rows, [0.0], s=0.1, T=T) for T in (3.0, HALF_LOG_3 - 1e-3))
+    assert long.status is ef.Status.EXACT
+    assert [arc.kind for arc in long.arcs] == ["high", "low"]
+    assert long.arcs[0].end == pytest.approx(HALF_LOG_3, abs=1e-9)
+    assert (short.status, short.scope) == (ef.Status.BANG_BANG, ef.Scope.GLOBAL)
+    # So it is for another cost of the same parameter, and within a budget too small for it: wait first, then a pulse.
+    assert ef.optimal_schedule(two_rows, [0.0], s=0.1, T=3.0, cost=ef.RetainedLoss()).status is ef.Status.EXACT
+    poor = ef.optimal_schedule(two_rows, [0.0], s=0.1, T=3.0, budget=0.2)
+    assert poor.status is ef.Status.EXACT
+    assert [arc.kind for arc in poor.arcs][:2] == ["low", "high"]
+    assert poor.effort <= 0.2 * (1.0 + 1e-9)
 
 
 def test_from_the_trained_point_it_is_impossible(rng):

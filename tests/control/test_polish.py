@@ -6,8 +6,8 @@ import pytest
 import reference
 from epsflow.control import make_task
 from epsflow.control._polish import polish
-from epsflow.control._task import control_of
 from epsflow.control._structure import Structure, cost_of, derivatives
+from epsflow.control._task import control_of
 from epsflow.problem import Dataset, linear_regression
 from epsflow.schedules import BangBang, Constant, PiecewiseConstant, Step
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from .._core import InputError
 from ..problem import Problem, Quadratic
-from ..schedules import AbstractPiecewiseConstant, AbstractSchedule, check_admissible
+from ..schedules import AbstractSchedule, check_admissible
 from ._arc_polish import SecondOrder
 from ._convex import mixed_bound
 from ._cost import AbstractCost
@@ -43,9 +43,10 @@ def certify(
 ) -> ScheduleSolution:
     """Simulate a schedule of any origin and say how far from the global optimum it is.
 
-    For linear regression with settled residual signs (one deleted point, or a schedule with one weight per point) the
-    lower bound is the dual maximum, which equals the least cost. For one point whose residual may change sign it comes
-    from branching on when it does. Elsewhere the bound is 0, and only Pontryagin's conditions are reported.
+    For linear regression with settled residual signs the lower bound is the dual maximum, which equals the least cost
+    with one weight per point. Where residuals may change their signs it comes from branching on when they do, for some
+    seconds. One ε shared by several points can at best do as well: the bound holds for it, without being tight. For
+    other models the bound is 0, and only Pontryagin's conditions are reported.
 
     Args:
         problem: what is trained, and which points are deleted.
@@ -101,13 +102,14 @@ def judge(
     arcs = describe_arcs(schedule, task.s, task.T, task.bounds)
     if lower_bound is None:
         miss = np.asarray(path.theta(np.array([task.T]))[0] - task.target)
-        lower_bound = _lower_bound(task, schedule, miss)
+        lower_bound = _lower_bound(task, miss)
     bound = lower_bound + task.price * columns * least_effort(task.T - task.s, task.bounds)
     objective, exact = cost + task.price * spent, is_exact(cost, task.initial)
     certified = (exact and task.price == 0.0) or (bound > 0.0 and objective - bound <= GLOBAL_GAP * objective)
     verified = path.pmp_gap <= VERIFIED_GAP * objective
     failed = interrupted or (bool(candidates) and not any(candidate.success for candidate in candidates))
-    status = classify(exact, path, arcs, mesh) if certified or (verified and not failed) else Status.UNVERIFIED
+    sound = certified or (verified and not failed)
+    status = classify(exact, path, arcs, mesh, multiplier) if sound else Status.UNVERIFIED
     # A certificate stands on its own; a local claim needs a solver that converged, too.
     local = Scope.LOCAL if status is not Status.UNVERIFIED else Scope.NONE
     return ScheduleSolution(
@@ -128,16 +130,17 @@ def judge(
     )
 
 
-def _lower_bound(task: ControlTask, schedule: AbstractSchedule, miss: np.ndarray) -> float:
-    """The dual maximum less its rounding where residual signs are settled; else what branching on them proves, or 0."""
-    shared = not (isinstance(schedule, AbstractPiecewiseConstant) and np.ndim(schedule.levels()) == 2)
-    if not isinstance(task.problem.risk, Quadratic) or (shared and task.problem.delete.size > 1):
+def _lower_bound(task: ControlTask, miss: np.ndarray) -> float:
+    """The dual maximum less its rounding where residual signs are settled; else what branching on them proves, or 0.
+
+    It is taken over one weight per point, and so holds for a shared one, too.
+    """
+    if not isinstance(task.problem.risk, Quadratic):
         return 0.0
     control = control_of(task)
     cost = control.form.value(miss @ control.basis)
     if not certify_signs(task).settled:
-        one = task.problem.delete.size == 1
-        return mixed_bound(task, cost, miss, max_seconds=BRANCHING).value if one else 0.0
+        return mixed_bound(task, cost, miss, max_seconds=BRANCHING).value
     dual = dual_bound(task, miss)
     if cost - dual.value > SETTLED_GAP * cost:
         dual = maximise_dual(task, miss)

@@ -189,13 +189,12 @@ class RetainedLoss(AbstractCost):
             )
 
 
-def _square_root(matrix: Float[np.ndarray, "d d"]) -> Float[np.ndarray, "k d"]:
+def _square_root(matrix: Float[np.ndarray, "rows columns"]) -> Float[np.ndarray, "k d"]:
     """L with LᵀL = W, without the rows of zero eigenvalues."""
-    if matrix.shape[0] != matrix.shape[1] or not np.allclose(matrix, matrix.T, rtol=1e-12, atol=0.0):
-        off = (
-            f"|W − Wᵀ| up to {np.abs(matrix - matrix.T).max():.2g}" if len(matrix) == matrix.shape[1] else "not square"
-        )
-        raise InputError(f"W must be symmetric ({off}); ½(W + Wᵀ) has the same values δᵀWδ.")
+    square = matrix.shape[0] == matrix.shape[1]
+    if not square or not np.allclose(matrix, matrix.T, rtol=1e-12, atol=0.0):
+        what = f"|W − Wᵀ| is up to {np.abs(matrix - matrix.T).max():.2g}" if square else f"its shape is {matrix.shape}"
+        raise InputError(f"W must be symmetric; {what}. ½(W + Wᵀ) has the same values δᵀWδ.")
     values, vectors = np.linalg.eigh(matrix)
     rounding = len(matrix) * np.finfo(np.float64).eps * np.abs(values).max()
     if values[0] < -rounding:
@@ -208,7 +207,7 @@ def _square_root(matrix: Float[np.ndarray, "d d"]) -> Float[np.ndarray, "k d"]:
 
 def _short(factor: Float[np.ndarray, "k d"]) -> EndForm:
     """The same ‖Lδ‖ by at most d rows."""
-    return EndForm(np.linalg.qr(factor, mode="r") if len(factor) > factor.shape[1] else factor)
+    return EndForm(np.asarray(np.linalg.qr(factor, mode="r")) if len(factor) > factor.shape[1] else factor)
 
 
 @eqx.filter_jit

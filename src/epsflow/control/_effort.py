@@ -1,11 +1,11 @@
 """What ∫|ε| dt is worth: the multiplier of a budget, and Pontryagin's figures with it."""
 
 import numpy as np
-from scipy.optimize import minimize_scalar
+from scipy.optimize import fminbound
 
 from ..problem import Quadratic
 from ..schedules import AbstractPiecewiseConstant, AbstractSchedule
-from ._extremal import Extremal, best_level, levels_of
+from ._extremal import AbstractPath, Extremal, best_level, levels_of
 from ._pontryagin import extremal, linear_extremal
 from ._propagators import arcs_of
 from ._task import ControlTask, control_of
@@ -35,13 +35,19 @@ def extremal_of(task: ControlTask, schedule: AbstractSchedule, multiplier: float
 def multiplier_of(task: ControlTask, schedule: AbstractSchedule, spent: float) -> float:
     """ρ ≥ 0, for which the schedule comes nearest to Pontryagin's conditions of min cost + ρ∫|ε| dt.
 
-    The price where one is given; 0 where the budget is not spent. Where it is, the PMP gap is a convex function of ρ
-    (a minimum over levels of linear ones is concave), and its minimum is sought.
+    The price where one is given; 0 where the budget is not spent. Where it is, the switches say it (`_at_switches`); a
+    schedule without any is given the ρ with the least PMP gap, which is convex in ρ (minus a minimum over levels of
+    linear functions).
     """
-    if task.price > 0.0 or not np.isfinite(task.budget) or spent < (1.0 - SPENT) * task.budget:
+    if task.price > 0.0 or task.budget == np.inf or spent < (1.0 - SPENT) * task.budget:
         return task.price
+    path = extremal_of(task, schedule, 0.0).path
+    if isinstance(schedule, AbstractPiecewiseConstant):
+        rho = _at_switches(*arcs_of(schedule, task.s, task.T), path)
+        if rho is not None:
+            return rho
     ts = np.linspace(task.s, task.T, SAMPLES)
-    signals = extremal_of(task, schedule, 0.0).path.signals(0.5 * (ts[1:] + ts[:-1]))
+    signals = path.signals(0.5 * (ts[1:] + ts[:-1]))
     s, eps = (np.reshape(values, -1) for values in (signals.switching, signals.eps))
 
     def gap(rho: float) -> float:
@@ -49,4 +55,14 @@ def multiplier_of(task: ControlTask, schedule: AbstractSchedule, spent: float) -
         return float(np.sum((eps - best) * s + rho * (np.abs(eps) - np.abs(best))))
 
     top = float(np.abs(s).max())
-    return float(minimize_scalar(gap, bounds=(0.0, top), method="bounded", options={"xatol": 1e-9 * top}).x)
+    return float(np.asarray(fminbound(gap, 0.0, top, xtol=1e-9 * top)))
+
+
+def _at_switches(knots: np.ndarray, levels: np.ndarray, path: AbstractPath) -> float | None:
+    """Least squares of (u₋ − u₊)S + ρ(|u₋| − |u₊|) = 0 over all switches; None where none changes |ε|."""
+    columns = levels.reshape(len(levels), -1)
+    switching = path.signals(knots[1:-1]).switching.reshape(len(knots) - 2, -1)
+    fall, saved = columns[:-1] - columns[1:], np.abs(columns[:-1]) - np.abs(columns[1:])
+    if not saved.any():
+        return None
+    return max(0.0, -float(np.sum(saved * fall * switching) / np.sum(saved**2)))

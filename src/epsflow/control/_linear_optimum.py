@@ -1,17 +1,21 @@
 """The optimum of linear regression: polish, exact-unlearning test and certificate in one call."""
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..schedules import AbstractPiecewiseConstant
+from ._budget import polish_within
 from ._convex import MixedBound, branch
 from ._dual import DualBound, SignCertificate, certify_control, evaluate_dual
 from ._exact_unlearning import ExactUnlearning, reach
+from ._extremal import levels_of
 from ._polish import Polished, polish_control
 from ._pontryagin import Extremal, linear_extremal
 from ._propagators import LinearControl, advance, arcs_of
-from ._task import ControlTask, control_of
+from ._solution import EXACT_FRACTION
+from ._task import ControlTask, control_of, effort_of
 
 SWITCHES = 33
 """Times at which a single switch is tried."""
@@ -25,12 +29,12 @@ class LinearOptimum:
 
     Attributes:
         schedule: in E_s.
-        extremal: its costate and its Pontryagin figures; `extremal.cost` is 𝓔.
+        extremal: its costate and its Pontryagin figures; `extremal.cost` is that of θ(T).
         polished: second-order conditions of the bang-bang extremal; of the best one found where `exact` applies.
         exact: the exact-unlearning schedule, if 𝓔 = 0 is reached within T; else None.
         signs: whether the residuals keep their signs, which makes the problem convex.
-        bound: D(π) at the schedule's own π where the signs are settled, the bound from branching where they are mixed
-            (one point); else None.
+        bound: D at the schedule's own δ(T) where the signs are settled, the bound from branching where they are mixed;
+            None where the cost is zero.
         lower_bound: no admissible schedule (with one weight per point) costs less; 0 where nothing better is proved.
     """
 
@@ -64,48 +68,67 @@ def linear_optimum(
     control = control_of(task)
     one_weight = shared or control.points == 1
     given = [arcs_of(schedule, task.s, task.T) for schedule in starts]
-    runs = [polish_control(control, *start) for start in [*_best_switches(control, one_weight), *given]]
-    best = min(runs, key=lambda run: run.cost)
-    signs, arrival = certify_control(control), _arrival(control, best, one_weight)
-    schedule = best.schedule if arrival is None or arrival.schedule is None else arrival.schedule
+    runs = [_descend(task, control, *start) for start in [*_best_switches(task, control, one_weight), *given]]
+    best = min(runs, key=lambda run: run.objective)
+    signs = certify_control(control)
+    # Where each point has a weight of its own, the row that T's own 0 adds is one number for all of them.
     found = best.extremal
-    if schedule is not best.schedule:
-        knots, levels = arcs_of(schedule, task.s, task.T)
-        # Where the points have one weight each, the row that T's own 0 adds is one number for all of them.
-        found = linear_extremal(control, knots, levels)
-    bound, lower = None, 0.0
-    mu = control.form.image(np.asarray(found.theta(task.T) - task.target) @ control.basis)
-    if signs.settled:
-        bound = evaluate_dual(control, mu, signs.signs)
-        lower = bound.value - bound.rounding
-    elif control.points == 1 and found.cost > found.cost_error:
-        bound = branch(control, found.cost, mu, GAP, BUDGET)
-        lower = bound.value
+    bound, lower = _bound(control, signs, found)
+    schedule, arrival = best.schedule, None
+    if lower <= max(found.cost_error, EXACT_FRACTION * control.form.value(control.start)):
+        arrival = _arrival(task, control, one_weight)
+    if arrival is not None and arrival.schedule is not None:
+        schedule = arrival.schedule
+        found = linear_extremal(control, *arcs_of(schedule, task.s, task.T))
     lower = min(max(lower, 0.0), found.cost)
     return LinearOptimum(schedule, found, best, arrival, signs, bound, lower)
 
 
-def _best_switches(control: LinearControl, one_weight: bool) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The best schedule with one switch, downwards and upwards, on a grid that is finer near s; constants included."""
+def _descend(task: ControlTask, control: LinearControl, knots: np.ndarray, levels: np.ndarray) -> Polished:
+    if task.budget < np.inf:
+        return polish_within(control, knots, levels, task.budget)
+    return polish_control(control, knots, levels)
+
+
+def _bound(
+    control: LinearControl, signs: SignCertificate, found: Extremal
+) -> tuple[DualBound | MixedBound | None, float]:
+    """A lower bound on the cost of θ(T), over all schedules with one weight per point; ≤ 0 where none is proved."""
+    mu = control.form.image((np.asarray(found.theta(control.T)) - control.target) @ control.basis)
+    if signs.settled:
+        bound = evaluate_dual(control, mu, signs.signs)
+        return bound, bound.value - bound.rounding
+    if found.cost > found.cost_error:
+        bound = branch(control, found.cost, mu, GAP, BUDGET)
+        return bound, bound.value
+    return None, 0.0
+
+
+def _best_switches(task: ControlTask, control: LinearControl, one_weight: bool) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The best schedule with one switch between any two levels, on a grid finer near s; constants included."""
     fractions = np.linspace(0.0, 1.0, SWITCHES) ** 2
     found = []
-    for first, second in (control.bounds[::-1], control.bounds):
+    for first, second in itertools.permutations(levels_of(control.bounds, float(task.priced))[::-1], 2):
         before, after = control.spectrum(first), control.spectrum(second)
         middle = advance(before, control.start, fractions * control.length)
         rest = (1.0 - fractions) * control.length
         ends = [advance(after, delta, np.array([left]))[0] for delta, left in zip(middle, rest, strict=True)]
-        time = control.s + control.length * fractions[int(np.argmin([control.form.value(end) for end in ends]))]
+        costs = np.array([control.form.value(end) for end in ends])
+        costs += control.price * control.length * (abs(first) * fractions + abs(second) * (1.0 - fractions))
+        time = control.s + control.length * fractions[int(np.argmin(costs))]
         knots = np.unique([control.s, time, control.T])
         levels = np.array([first, second] if len(knots) == 3 else [second if time == control.s else first])
         found.append((knots, levels if one_weight else np.tile(levels[:, None], control.points)))
     return found
 
 
-def _arrival(control: LinearControl, best: Polished, one_weight: bool) -> ExactUnlearning | None:
-    """The exact-unlearning schedule where the polished one leaves room for it and it fits in the window."""
+def _arrival(task: ControlTask, control: LinearControl, one_weight: bool) -> ExactUnlearning | None:
+    """The exact-unlearning schedule with the fewest switches, if it fits in the window and in the budget."""
     low, high = control.bounds
-    possible = (best.exact or best.may_vanish) and not control.drift.any() and low <= 0.0 <= high
-    if not possible or (one_weight and control.points > 1):
+    impossible = control.drift.any() or not low <= 0.0 <= high
+    if impossible or control.price > 0.0 or (one_weight and control.points > 1):
         return None
     arrival = reach(control)
-    return arrival if arrival.time <= control.T else None
+    if arrival.schedule is None or arrival.time > control.T or effort_of(task, arrival.schedule) > task.budget:
+        return None
+    return arrival

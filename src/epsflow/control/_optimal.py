@@ -11,6 +11,7 @@ from ..problem import Problem, Quadratic
 from ..schedules import AbstractPiecewiseConstant, AbstractSchedule, PiecewiseConstant, Step
 from ._arc_polish import SecondOrder
 from ._certify import judge
+from ._conic import solve_conic
 from ._cost import AbstractCost
 from ._deadline import Deadline
 from ._exponential import Interval, exponential_program
@@ -24,7 +25,7 @@ from ._system import system_of
 from ._task import ControlTask, control_of, make_task, simulate
 from ._transcription import Window
 
-METHODS = ("auto", "exponential", "shooting", "collocation", "adjoint")
+METHODS = ("auto", "exponential", "shooting", "collocation", "adjoint", "qp")
 
 LEAST_INTERVAL = 1e-12
 """Least length of an interval relative to T: below it, neighbouring knots differ in their last digits only."""
@@ -66,9 +67,10 @@ def optimal_schedule(
         method: "exponential" (linear regression: exact in all directions but the deleted points'), "shooting"
             (multiple shooting, Runge–Kutta) and "collocation" (Radau IIA) are nonlinear programs for IPOPT. "adjoint"
             builds no program: exact gradients by one forward and one backward solve, and L-BFGS-B; for networks of any
-            size. "auto": for linear regression, the best single switches polished, done if a certificate closes, else
-            exponential; for other models shooting, collocation where stability would need more than four steps per
-            interval, or adjoint where a program would be too large.
+            size. "qp" (linear regression with settled residual signs and one weight per point) is a convex program, the
+            independent check of the polish. "auto": for linear regression, the best single switches polished, done if a
+            certificate closes, else exponential; for other models shooting, collocation where stability would need more
+            than four steps per interval, or adjoint where a program would be too large.
         starts: further schedules to start from.
         target: where θ(T) should be. Default: the leave-out optimum. A network too large for that can aim at what
             retraining gives: `gradient_flow(problem, Constant(0.0), theta0, ts=[T]).end`.
@@ -101,7 +103,7 @@ def solve_task(
     throw: bool = True,
 ) -> ScheduleSolution:
     """`optimal_schedule` for a task that has been checked."""
-    _check(task, method, intervals)
+    _check(task, method, intervals, per_point)
     if task.priced:
         return _priced(task, method, per_point, starts)
     if method == "auto" and isinstance(task.problem.risk, Quadratic):
@@ -153,7 +155,7 @@ def _throw(solution: ScheduleSolution, *, interrupted: bool) -> None:
         )
     if not any(candidate.success for candidate in candidates):
         words = ", ".join(sorted({candidate.status for candidate in candidates}))
-        solver = "L-BFGS-B" if solution.method.startswith("adjoint") else "IPOPT"
+        solver = {"adjoint": "L-BFGS-B", "qp": "the QP solver"}.get(solution.method.split(" ")[0], "IPOPT")
         raise ConvergenceError(
             f"{solver} failed from all {len(candidates)} starts ({words}); {kept}. Fewer intervals, another method or "
             "starts of your own may help.",
@@ -224,13 +226,15 @@ def _proposals(
     return [u for i, u in enumerate(options) if not any(np.array_equal(u, earlier) for earlier in options[:i])]
 
 
-def _check(task: ControlTask, method: str, intervals: int) -> None:
+def _check(task: ControlTask, method: str, intervals: int, per_point: bool) -> None:
     if intervals < 1:
         raise InputError(f"intervals is {intervals}; at least one is needed between s and T.")
     if method not in METHODS:
         raise InputError(f"unknown method {method!r}: choose {', '.join(METHODS[:-1])} or {METHODS[-1]}.")
-    if method == "exponential" and not isinstance(task.problem.risk, Quadratic):
-        raise InputError('method="exponential" is for linear regression; use "shooting", "collocation" or "adjoint".')
+    if method in ("exponential", "qp") and not isinstance(task.problem.risk, Quadratic):
+        raise InputError(f'method="{method}" is for linear regression; use "shooting", "collocation" or "adjoint".')
+    if method == "qp" and not per_point and task.problem.delete.size > 1:
+        raise InputError('method="qp" needs one weight per deleted point: per_point=True; a shared ε is not convex.')
     least = LEAST_INTERVAL * task.T
     if task.T - task.s < intervals * least:
         raise InputError(
@@ -280,13 +284,16 @@ def _sample(
 
 
 def _run(task: ControlTask, setting: Setting, method: str, guesses: dict[str, np.ndarray]) -> list[Candidate]:
-    """One run of a solver from every guess."""
+    """One run of a solver from every guess; a QP solver needs none."""
+    intervals = len(next(iter(guesses.values())))
+    if method == "qp":
+        return [solve_conic(control_of(task), intervals).candidate]
     if method == "adjoint":
         return search_by_adjoint(setting, guesses)
     if method != "exponential":
         return search_by_program(setting, guesses, method)
     control, shared = control_of(task), setting.system.shared
-    intervals, factor = len(next(iter(guesses.values()))), control.form.factor
+    factor = control.form.factor
     program = exponential_program(len(control.rates), control.points, shared, intervals, factor.shape)
     interval = Interval(control, setting.window.length / intervals)
     parameters = [control.start, np.array([setting.window.unit]), *interval.parameters, factor]

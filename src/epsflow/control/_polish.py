@@ -125,14 +125,15 @@ def polish_structure(control: LinearControl, structure: Structure, shared: bool,
         if revised is None:
             break
         structure, rounds = revised, rounds + 1
-    return _report(control, structure, found, shared, exact, rounds)
+    return report(control, structure, shared, rounds)
 
 
-def _report(
-    control: LinearControl, structure: Structure, found: Extremal, shared: bool, exact: bool, rounds: int
-) -> Polished:
+def report(control: LinearControl, structure: Structure, shared: bool, rounds: int = 0) -> Polished:
+    """A structure as it stands, with its extremal and second-order conditions."""
+    found = linear_extremal(control, *structure_arcs(control, structure, shared))
     gradient, hessian, _, slopes, _, miss, _ = derivatives(control, structure, shared)
     objective = found.cost + control.price * effort(control, structure)
+    exact = objective <= found.cost_error
     times, components = in_order(structure)
     least = np.linalg.eigvalsh(hessian)[0] if len(times) else 0.0
     # What is left of a gap when every switch is off by rounding: S' h² summed over the switches.

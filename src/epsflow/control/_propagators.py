@@ -14,7 +14,6 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
-import scipy.linalg
 import scipy.sparse
 from jaxtyping import Array, Float
 
@@ -217,9 +216,12 @@ def _coupled(
             blocks.append(np.eye(last - first))
             means.append(rates[first:last])
             continue
-        part, triangle, _ = scipy.linalg.qr(vectors[:, first:last].T, mode="economic", pivoting=True)
-        sizes = np.abs(np.diagonal(triangle))
-        rank = max(1, int(np.count_nonzero(sizes > np.finfo(np.float64).eps * sizes.max(initial=0.0))))
+        lengths = np.linalg.norm(vectors[:, first:last], axis=1)
+        # The vectors may be of very different size, and each counts.
+        part, sizes, _ = np.linalg.svd(
+            (vectors[:, first:last] / np.where(lengths > 0.0, lengths, 1.0)[:, None]).T, full_matrices=False
+        )
+        rank = max(1, int(np.count_nonzero(sizes > (last - first) * np.finfo(np.float64).eps * sizes[0])))
         blocks.append(part[:, :rank])
         means.append(np.full(rank, rates[first:last].mean()))
     return np.concatenate(means), scipy.sparse.csr_array(scipy.sparse.block_diag(blocks))

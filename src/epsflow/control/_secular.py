@@ -8,7 +8,7 @@ rounding (M. Gu and S. Eisenstat, SIAM J. Matrix Anal. Appl. 15, 1266, 1994).
 
 import numpy as np
 from jaxtyping import Float
-from scipy.linalg.lapack import dlasd4
+from scipy.linalg import get_lapack_funcs
 
 from .._core import ConvergenceError
 
@@ -78,10 +78,11 @@ def _solve(
     rho = rho * float(z @ z)
     if n == 1:
         return values + rho, np.ones((1, 1))
+    (lasd4,) = get_lapack_funcs(("lasd4",), (roots,))
     gaps = np.empty((n, n))  # λ_j − μ_i in row i
     moved = np.empty(n)
     for i in range(n):
-        delta, sigma, work, info = dlasd4(i, roots, unit, rho=rho)
+        delta, sigma, work, info = lasd4(i, roots, unit, rho=rho)
         if info != 0:
             raise ConvergenceError(f"LAPACK's dlasd4 found no root {i} of a secular equation (info {info}).")
         gaps[i], moved[i] = delta * work, sigma**2

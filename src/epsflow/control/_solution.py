@@ -122,28 +122,37 @@ EXACT_FRACTION = 1e-12
 because a long flow can make it as small as one likes without reaching the target."""
 
 
+MANY_ARCS = 20
+"""Arcs of one schedule, free of a mesh, beyond which they look like an approximation of a singular arc."""
+
+
 def is_exact(cost: float, initial: float) -> bool:
     """Whether a cost is zero for all purposes; `initial` is the cost of θ(s)."""
     return cost <= EXACT_FRACTION * initial
 
 
-def classify(exact: bool, extremal: Extremal, arcs: tuple[Arc, ...], mesh: float) -> Status:
+def classify(exact: bool, extremal: Extremal, arcs: tuple[Arc, ...], mesh: float, multiplier: float = 0.0) -> Status:
     """The kind of a schedule.
 
     On a mesh, one or two intervals between the bounds are a switch that falls inside it; more in a row are a singular
-    arc. Switches in more than a quarter of the intervals suggest an optimum with infinitely many.
+    arc. Switches in more than a quarter of the intervals, or more than 20 free of a mesh, suggest an optimum with
+    infinitely many, or one with a singular arc that they imitate.
 
     Args:
         exact: whether 𝓔 = 0.
         extremal: the schedule's Pontryagin figures.
         arcs: its arcs.
         mesh: length of an interval; 0 for a schedule that is not bound to a mesh.
+        multiplier: ρ; where it is positive, ε = 0 is a level of its own, like the bounds.
     """
     if exact:
         return Status.EXACT
-    if mesh > 0.0 and len(arcs) > max(8.0, 0.25 * (extremal.T - extremal.s) / mesh):
+    most = max(8.0, 0.25 * (extremal.T - extremal.s) / mesh) if mesh > 0.0 else MANY_ARCS
+    if len(arcs) > most:
         return Status.CHATTERING_SUSPECTED
-    singular = any(arc.kind == "interior" and arc.end - arc.start > 2.5 * mesh for arc in arcs)
+    off = (0.0,) if multiplier > 0.0 else ()
+    between = (arc for arc in arcs if arc.kind == "interior" and arc.level not in off)
+    singular = any(arc.end - arc.start > 2.5 * mesh for arc in between)
     return Status.BANG_SINGULAR if singular else Status.BANG_BANG
 
 

@@ -8,6 +8,9 @@ from .._core import Eigen, eigen, require_x64
 from ._dataset import CHUNK_ROWS, Dataset, check_finite
 from ._risk import AbstractRisk, Weights
 
+FEW_ROWS = 2
+"""Parameters per retained point from which H_{-D} is diagonalised through its rows."""
+
 
 class Quadratic(AbstractRisk):
     """R_ε(θ) = ½θᵀH_εθ − b_εᵀθ + const, with H_ε = H_{-D} + c Σ ε_j x_j x_jᵀ and b_ε = b_{-D} + c Σ ε_j x_j y_j.
@@ -89,6 +92,8 @@ def gather(data: Dataset, delete: Int[np.ndarray, " m"], l2: float, scale: float
         b += scale * (x.T @ y)
         constant += 0.5 * scale * float(y @ y)
     h_retained = jnp.asarray(0.5 * (h + h.T))
+    few = d >= FEW_ROWS * (data.n - len(delete)) and data.n <= CHUNK_ROWS
+    rows = np.sqrt(scale) * np.delete(np.asarray(data.x), delete, axis=0) if few else None
     return Quadratic(
         h_retained=h_retained,
         b_retained=jnp.asarray(b),
@@ -96,5 +101,20 @@ def gather(data: Dataset, delete: Int[np.ndarray, " m"], l2: float, scale: float
         x_deleted=jnp.asarray(data.x[delete]),
         y_deleted=jnp.asarray(data.y[delete]),
         scale=jnp.asarray(scale),
-        retained=eigen(h_retained),
+        retained=eigen(h_retained) if rows is None else _eigen_of_rows(rows, l2),
     )
+
+
+def _eigen_of_rows(rows: Float[np.ndarray, "q d"], l2: float) -> Eigen:
+    """Eigendecomposition of XᵀX + λI from a QR factorisation of Xᵀ, 4qd² operations instead of some 9d³.
+
+    Xᵀ = QR and R = UΣWᵀ give the eigenvectors QU for σ² + λ, and the rest of Q for λ.
+    """
+    q, d = rows.shape
+    basis, triangle = np.linalg.qr(rows.T, mode="complete")
+    turn, sizes, _ = np.linalg.svd(triangle[:q])
+    basis[:, :q] = (basis[:, :q] @ turn)[:, ::-1]
+    values = np.concatenate([np.full(d - q, l2), sizes[::-1] ** 2 + l2])
+    rounding = d * np.finfo(np.float64).eps * values[-1]
+    vectors = np.concatenate([basis[:, q:], basis[:, :q]], axis=1)
+    return Eigen(jnp.asarray(np.where(values <= rounding, 0.0, values)), jnp.asarray(vectors))

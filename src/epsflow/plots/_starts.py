@@ -1,0 +1,65 @@
+"""From where can the target be reached exactly?"""
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from .._core import InputError
+from ..control import ExactStarts
+from ..problem import LinearModel, Problem
+from ._style import BLACK, GREY, ORANGE, VERMILLION, figure_of, legend_above, panel, styled
+
+
+def exact_starts(
+    problem: Problem, starts: ExactStarts, *, theta0: object | None = None, ax: Axes | None = None
+) -> Axes:
+    """Draw the set of θ(s) from which some schedule reaches the leave-out optimum exactly, for two parameters.
+
+    The set is shaded by how long it takes. The line e = 0, where the deleted point is fitted exactly and ε has no
+    effect, bounds what ε can do; the curve that enters the target is the last arc, under ε_max.
+
+    Args:
+        problem: the one that `epsflow.exact_starts` was asked about.
+        starts: its answer.
+        theta0: a start of your own to be marked, shape (2,).
+        ax: where to draw. Default: a new figure.
+
+    Raises:
+        InputError: another number of parameters.
+    """
+    if problem.dim != 2 or problem.delete.size != 1:
+        raise InputError(f"exact starts are drawn for two parameters and one deleted point; here d = {problem.dim}.")
+    with styled():
+        drawn = panel(ax, height=4.6, width=5.2)
+        x, y = np.moveaxis(starts.starts, -1, 0)
+        shades = drawn.pcolormesh(x, y, starts.times, shading="gouraud", cmap="cividis_r", rasterized=True)
+        bar = figure_of(drawn).colorbar(shades, ax=drawn, label="time to reach the target (units of $t$)")
+        bar.outline.set_visible(False)
+        last = starts.starts[0]
+        drawn.plot(*last.T, color=VERMILLION, linewidth=2.0, label=r"last arc, under $\varepsilon_{\max}$")
+        _residual_line(drawn, problem, starts)
+        star = {"marker": "*", "markersize": 13.0, "markerfacecolor": ORANGE, "markeredgecolor": BLACK}
+        drawn.plot(*starts.target[:, None], linestyle="none", label=r"target $\theta^*_{-D}$", zorder=4.0, **star)
+        if theta0 is not None:
+            mark = {"marker": "o", "markersize": 7.0, "markerfacecolor": "white", "markeredgecolor": BLACK}
+            own = np.asarray(problem.parameters(theta0, "theta0"))
+            drawn.plot(*own[:, None], linestyle="none", label=r"your start", zorder=4.0, **mark)
+        names = problem.data.features if isinstance(problem.model, LinearModel) else ("0", "1")
+        drawn.set_xlabel(rf"$\theta_0$  (coefficient of {names[0]})")
+        drawn.set_ylabel(rf"$\theta_1$  (coefficient of {names[1]})")
+        legend_above(drawn, columns=2)
+    return drawn
+
+
+def _residual_line(ax: Axes, problem: Problem, starts: ExactStarts) -> None:
+    """The line e = xᵀθ − y = 0 across the picture, which it does not widen."""
+    points = starts.starts.reshape(-1, 2)
+    (x0, y0), (x1, y1) = points.min(axis=0), points.max(axis=0)
+    margin = 0.08 * np.array([x1 - x0, y1 - y0])
+    row = np.asarray(problem.data.x[problem.delete[0]])
+    foot = row * float(problem.data.y[problem.delete[0]]) / float(row @ row)
+    along = np.array([-row[1], row[0]]) / np.linalg.norm(row)
+    reach = np.linalg.norm([x1 - x0, y1 - y0]) + np.linalg.norm(starts.target - foot)
+    ends = foot + np.array([[-reach], [reach]]) * along
+    ax.plot(*ends.T, color=GREY, linestyle=(0, (4.0, 2.0)), label="$e = 0$: the deleted point is fitted", zorder=1.5)
+    ax.set_xlim(x0 - margin[0], x1 + margin[0])
+    ax.set_ylim(y0 - margin[1], y1 + margin[1])

@@ -1,0 +1,88 @@
+"""The convex program against the polish: two ways to one optimum that share no step but the eigenbasis."""
+
+import numpy as np
+import pytest
+
+import epsflow as ef
+from epsflow.control import make_task
+from epsflow.control._conic import SOLVERS, condense, solve_conic
+from epsflow.control._dual import certify_signs
+from epsflow.control._propagators import advance
+from epsflow.control._task import control_of
+
+
+def question(seed, d, m):
+    """Outliers, so that their residuals keep their signs."""
+    rng = np.random.default_rng(seed)
+    y = 3.0 * rng.standard_normal(d + 4)
+    y[:m] += 30.0
+    data = ef.Dataset(rng.standard_normal((d + 4, d)), y)
+    return ef.linear_regression(data, list(range(m))), 3.0 * rng.standard_normal(d)
+
+
+@pytest.mark.parametrize(
+    ("seed", "d", "m", "bounds", "T"),
+    [(5, 10, 1, (-0.5, 1.0), 0.6), (2, 3, 2, (-0.2, 1.0), 1.0)],
+    ids=["one point, two switches", "two points"],
+)
+def test_program_and_polish_agree(seed, d, m, bounds, T):
+    problem, start = question(seed, d, m)
+    best = ef.optimal_schedule(problem, start, s=0.2, T=T, bounds=bounds, per_point=m > 1)
+    assert best.scope is ef.Scope.GLOBAL
+    control = control_of(best.task)
+    coarse, fine = (solve_conic(control, n) for n in (40, 80))
+    assert coarse.candidate.success
+    # Constant forces on intervals of length h: what a switch inside one costs is of second order.
+    errors = [run.value / best.cost - 1.0 for run in (coarse, fine)]
+    assert 0.0 < errors[1] < 0.45 * errors[0] < 1e-3
+    # ε itself: the integral of each component's weight, to an interval.
+    levels = np.array([arc.level for arc in best.arcs if arc.point in (None, 0)])
+    lengths = np.array([arc.end - arc.start for arc in best.arcs if arc.point in (None, 0)])
+    first = fine.candidate.values.reshape(80, -1)[:, 0]
+    assert first.mean() * (T - 0.2) == pytest.approx(levels @ lengths, abs=(T - 0.2) / 80)
+
+
+def test_schedule_from_the_program_is_polished_and_certified():
+    problem, start = question(5, 10, 1)
+    window = {"s": 0.2, "T": 0.6, "bounds": (-0.5, 1.0)}
+    found = ef.optimal_schedule(problem, start, **window, method="qp", intervals=40)
+    assert found.method == "qp + polish"
+    assert found.scope is ef.Scope.GLOBAL
+    assert found.cost == pytest.approx(ef.optimal_schedule(problem, start, **window).cost, rel=1e-12)
+
+
+def test_the_condensed_map_is_the_flow(rng):
+    """A force that is constant on an interval, pushed through the program's matrices and through the flow."""
+    problem, start = question(2, 3, 2)
+    task = make_task(problem, start, 0.2, 1.0, (0.0, 1.0))
+    control, signs = control_of(task), certify_signs(task).signs
+    w = rng.standard_normal((6, 2))
+    program = condense(control, signs, 6)
+    delta, free = control.start, control.spectrum(0.0)
+    for force in w:
+        pushed = free._replace(drift=control.drift - force @ control.rows)
+        middle = advance(pushed, delta, np.array([control.length / 12]))[0]
+        residual = signs * control.residual(middle)
+        delta = advance(pushed, delta, np.array([control.length / 6]))[0]
+    np.testing.assert_allclose(program.offset - program.map @ w.ravel(), delta, rtol=1e-12)
+    # The last two rows of each half: σ(w − a e) with a = 0, and σ(b e − w) with b = 1.
+    slack = (program.rows @ w.ravel() - program.lower).reshape(2, 6, 2)[:, -1]
+    np.testing.assert_allclose(slack[0], signs * w[-1], rtol=1e-12)
+    np.testing.assert_allclose(slack.sum(axis=0), residual, rtol=1e-12)
+
+
+@pytest.mark.parametrize("solver", ["osqp", "proxqp"])
+def test_other_solvers_find_the_same_value(solver):
+    problem, start = question(5, 10, 1)
+    control = control_of(make_task(problem, start, 0.2, 0.6, (-0.5, 1.0)))
+    chosen, other = solve_conic(control, 40), solve_conic(control, 40, solver=solver)
+    assert solver in SOLVERS
+    assert other.value == pytest.approx(chosen.value, rel=1e-5)
+
+
+def test_programs_that_are_not_convex_are_refused(row_one, zero):
+    with pytest.raises(ef.InputError, match=r"keep their signs .* only until t = 0.81"):
+        ef.optimal_schedule(row_one, zero, s=0.0, T=2.0, method="qp")
+    problem, start = question(2, 3, 2)
+    with pytest.raises(ef.InputError, match="per_point=True"):
+        ef.optimal_schedule(problem, start, s=0.2, T=1.0, method="qp")
