@@ -62,7 +62,7 @@ class Extremal:
         pmp_gap: ∫_s^T Σ_j [S_j u_j − min_{low ≤ v ≤ high} S_j v] dt ≥ 0; zero for an extremal. In units of the cost.
         hamiltonian_drift: max 𝓗 − min 𝓗 over [s, T]; zero for an extremal.
         zeros: where S_j changes sign inside (s, T), ascending; one array per component of S.
-        method: "exact" or "diffrax".
+        method: "exact", "diffrax" or "adjoint" (S and 𝓗 sampled on a mesh).
         path: where θ, p, S and 𝓗 come from.
     """
 
