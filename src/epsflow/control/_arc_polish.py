@@ -130,7 +130,7 @@ def polish_arcs(roller: Roller, arcs: Arcs) -> PolishedArcs:
     """
     best, least, rounds = arcs, np.inf, 0
     while rounds <= INSERTIONS and not (rounds and roller.deadline.passed):
-        arcs, rounds = _descend(roller, arcs), rounds + 1
+        arcs, rounds = descend_arcs(roller, arcs), rounds + 1
         tidy = arcs.tidied(SHORTEST * (arcs.T - arcs.s))
         if len(tidy.levels) != len(arcs.levels):
             arcs = tidy
@@ -174,7 +174,7 @@ def _in_order(count: int, size: int) -> list[LinearConstraint]:
     return [LinearConstraint(rows, 0.0, np.inf)]
 
 
-def _descend(roller: Roller, arcs: Arcs) -> Arcs:
+def descend_arcs(roller: Roller, arcs: Arcs) -> Arcs:
     """SLSQP on the unknowns of fixed arcs; the start itself if that is cheaper."""
     first, count = _unknowns(arcs), len(arcs.switch_ts)
     if first.size == 0:

@@ -15,7 +15,7 @@ from ..schedules import AbstractPiecewiseConstant, AbstractSchedule
 from ._arcs import Arcs, Pieces
 from ._extremal import AbstractPath, Extremal, Point, Signals, conditions
 from ._propagators import arcs_of
-from ._rollout import AGREEMENT, choose_steps, sample, trace
+from ._rollout import AGREEMENT, choose_steps, sweep, trace
 from ._system import RiskSystem
 
 PIECES = 128
@@ -105,9 +105,9 @@ def mesh_extremal(
     durations, controls = jnp.asarray(pieces.durations), jnp.asarray(pieces.levels)
     unit = float(system.terminal(theta_s))
     steps = choose_steps(system, theta_s, durations, [pieces.levels], unit)
-    found, switching = sample(system, jnp.asarray(float(steps)), theta_s, durations, controls)
+    found = sweep(system, jnp.asarray(float(steps)), theta_s, durations, controls)
     last = np.count_nonzero(pieces.durations > 0.0)
-    switching, energy = np.asarray(switching)[: last + 1], np.asarray(found.durations)[:last]
+    switching, energy = np.asarray(found.switching)[: last + 1], np.asarray(found.durations)[:last]
     path = MeshPath(system, theta_s, s, steps, pieces, switching, energy)
     cost, edges = float(found.cost), path.knots
     edges[-1] = T  # the durations add up to it but for rounding

@@ -39,11 +39,13 @@ class Sweep(NamedTuple):
         cost: φ(x_K).
         levels: ∂φ/∂u_k, shape (K, controls): the integral of the switching function over the piece.
         durations: ∂φ/∂Δ_k, shape (K,): the Hamiltonian on the piece.
+        switching: S = ∂_u f(x, u)ᵀp at both ends of every piece, in order, shape (K + 1, controls).
     """
 
     cost: Float[Array, ""]
     levels: Float[Array, "K controls"]
     durations: Float[Array, " K"]
+    switching: Float[Array, "knots controls"]
 
 
 def _scaled_field(_: Any, x: Array, args: tuple[AbstractSystem, Array, Array]) -> Array:
@@ -112,23 +114,9 @@ def sweep(
 ) -> Sweep:
     """Forward for the cost, backward for its exact derivatives. Arguments as in `roll_out`."""
     end, states = _states(system, steps, start, durations, levels)
-    _, _, by_level, by_duration = _backward(system, steps, end, states, durations, levels)
-    return Sweep(system.terminal(end), by_level, by_duration)
-
-
-@eqx.filter_jit
-def sample(
-    system: AbstractSystem,
-    steps: Float[Array, ""],
-    start: Float[Array, " d"],
-    durations: Float[Array, " K"],
-    levels: Float[Array, "K controls"],
-) -> tuple[Sweep, Float[Array, "knots controls"]]:
-    """`sweep`, and the switching function S = ∂_u f(x, u)ᵀp at both ends of every piece, in order."""
-    end, states = _states(system, steps, start, durations, levels)
     _, switching, by_level, by_duration = _backward(system, steps, end, states, durations, levels)
     last = _switching(system, end, levels[-1], jax.grad(system.terminal)(end))
-    return Sweep(system.terminal(end), by_level, by_duration), jnp.concatenate([switching, last[None]])
+    return Sweep(system.terminal(end), by_level, by_duration, jnp.concatenate([switching, last[None]]))
 
 
 @eqx.filter_jit
