@@ -146,7 +146,8 @@ def polish_arcs(roller: Roller, arcs: Arcs) -> PolishedArcs:
     if hessian.size and np.linalg.eigvalsh(hessian)[0] > 0.0:
         arcs = _last_digits(roller, arcs, hessian)
     found = roller.gradient(arcs)
-    second = SecondOrder(arcs.switch_ts, found.switch_ts * roller.unit, hessian[:order, :order] * roller.unit)
+    by_times = hessian[:order, :order] * roller.unit / (arcs.T - arcs.s) ** 2
+    second = SecondOrder(arcs.switch_ts, found.switch_ts * roller.unit, by_times)
     return PolishedArcs(arcs, found.cost * roller.unit, second, roller.sweeps, rounds)
 
 
