@@ -174,6 +174,13 @@ def test_a_short_window_that_holds_them_is_solved(row_one, zero):
     assert short.cost <= ef.certify(row_one, zero, ef.Step(1.0), s=1.0, T=1.0 + 1e-6).cost * (1.0 + 1e-12)
 
 
+def test_a_network_too_large_for_its_optimum_needs_a_target(rng):
+    data = ef.Dataset(rng.standard_normal((4, 64)), np.arange(4.0))
+    problem = ef.Problem(ef.MLP((64, 150, 10)), ef.SoftmaxCrossEntropy(), data, [0], l2=0.1)
+    with pytest.raises(ef.InputError, match=r"11260 parameters is out of reach.*Give a target"):
+        ef.optimal_schedule(problem, jnp.zeros(11260), s=0.0, T=1.0)
+
+
 # ---- the models of the notes, and real data ---------------------------------------------------------------------
 
 

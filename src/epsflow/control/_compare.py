@@ -86,7 +86,8 @@ def compare_schedules(
         families: schedule classes with a `search_space`.
         optimum: whether to solve for the optimum as well.
         target: where θ(T) should be. Default: the leave-out optimum.
-        **options: for the optimum: `intervals`, `per_point`, `method`, `starts`, `throw` as in `optimal_schedule`.
+        **options: for the optimum: `intervals`, `per_point`, `method`, `starts`, `time_limit`, `throw` as in
+            `optimal_schedule`.
 
     Raises:
         InputError: as `optimal_schedule` and `best_in_family`.

@@ -69,8 +69,8 @@ def optimal_schedule(
         starts: further schedules to start from.
         target: where θ(T) should be. Default: the leave-out optimum. A network too large for that can aim at what
             retraining gives: `gradient_flow(problem, Constant(0.0), theta0, ts=[T]).end`.
-        time_limit: seconds after which the search stops between two iterations. What it has by then is simulated and
-            returned as UNVERIFIED, unless a certificate stands.
+        time_limit: seconds after which the search stops between two iterations; it begins when the target and θ(s) are
+            known. What it has by then is simulated and returned as UNVERIFIED, unless a certificate stands.
         throw: raise if no run succeeds, or time runs out; otherwise the best proposal is returned as UNVERIFIED.
 
     Raises:
@@ -78,10 +78,9 @@ def optimal_schedule(
         ConvergenceError: the solver failed from every start (its own words), time ran out (`.result` holds the best
             schedule so far), or a flow failed.
     """
-    deadline = Deadline(time_limit)
     task = make_task(problem, theta0, s, T, bounds, target)
     options = {"intervals": intervals, "per_point": per_point, "method": method, "starts": starts}
-    return solve_task(task, **options, deadline=deadline, throw=throw)
+    return solve_task(task, **options, time_limit=time_limit, throw=throw)
 
 
 def solve_task(
@@ -91,10 +90,11 @@ def solve_task(
     per_point: bool = False,
     method: str = "auto",
     starts: Sequence[AbstractSchedule] = (),
-    deadline: Deadline | None = None,
+    time_limit: float | None = None,
     throw: bool = True,
 ) -> ScheduleSolution:
     """`optimal_schedule` for a task that has been checked."""
+    deadline = Deadline(time_limit)
     _check(task, method, intervals)
     if method == "auto" and isinstance(task.problem.risk, Quadratic):
         certified = _without_mesh(task, per_point)
@@ -106,7 +106,7 @@ def solve_task(
         task.theta_s,
         task.s,
         Window(task.T - task.s, task.bounds, unit),
-        Deadline(None) if deadline is None else deadline,
+        deadline,
     )
     chosen = _method(setting, method, intervals)
     knots = np.linspace(task.s, task.T, intervals + 1)

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 from .._core import InputError
 from ..flow import equilibrium, gradient_flow
 from ..problem import Problem, Quadratic
+from ..problem._problem import DENSE_LIMIT
 from ..schedules import AbstractAnalytic, AbstractSchedule, Constant, check_window
 
 
@@ -49,7 +50,7 @@ def make_task(
 
     Raises:
         InputError: no deleted point; s < 0, T ≤ s or reversed bounds; θ0 of the wrong length; no unique leave-out
-            optimum and no `target`.
+            optimum, or one out of reach, and no `target`.
         ConvergenceError: the leave-out optimum or the flow up to s did not converge.
     """
     s, T, bounds = check_window(s, T, bounds)
@@ -69,6 +70,12 @@ def _leave_out_optimum(problem: Problem, theta0: Array) -> Array:
         raise InputError(
             "the leave-out optimum is not unique: the retained points leave the direction "
             f"({free}) undetermined, so 'the distance to it' has no meaning. Give l2 > 0, or the target that you want."
+        )
+    if problem.dim > DENSE_LIMIT and not isinstance(problem.risk, Quadratic):
+        raise InputError(
+            f"the leave-out optimum of {problem.dim} parameters is out of reach: certifying it takes a dense Hessian "
+            f"(limit {DENSE_LIMIT}). Give a target, for instance what retraining from the same start gives at T: "
+            "gradient_flow(problem, Constant(0.0), theta0, ts=[T]).end."
         )
     return equilibrium(problem, eps=0.0, theta0=theta0).theta
 
