@@ -4,8 +4,8 @@
 
 What is found, against 1_[0,s] and the best single switch, all simulated by the flow room; how far Pontryagin's
 conditions fail; how many gradients the mesh took; and what one gradient by all N levels and N lengths costs in units of
-one cost (by differences it would be 2N + 1; N is the limit). The target of the large network is what retraining from the same start
-gives at T. Peak memory is that of the process so far: rows ascend in size.
+one cost: by differences it would be 2N + 1, and the limit is N. The target of the large network is what retraining from
+the same start gives at T. Peak memory is that of the process so far: rows ascend in size.
 """
 
 import resource
@@ -102,7 +102,8 @@ def row(case: Case) -> tuple[str, ...]:
     jax.block_until_ready((sweep(*numbers), roll_out(*numbers)))
     ratio = seconds(lambda: sweep(*numbers)) / seconds(lambda: roll_out(*numbers)[0])
     gap = found.pmp_gap / found.cost
-    met = found.scope is ef.Scope.LOCAL and gap <= VERIFIED and ratio <= case.intervals and found.cost <= switch * (1 + 1e-9)
+    best = found.cost <= switch * (1.0 + 1e-9)
+    met = found.scope is ef.Scope.LOCAL and gap <= VERIFIED and ratio <= case.intervals and best
     return (
         str(case.problem.dim),
         ", ".join(f"{arc.kind} to {arc.end:.4f}" for arc in found.arcs),
