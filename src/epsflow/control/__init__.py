@@ -1,12 +1,13 @@
 """Which ε(t) is best? A problem, θ0, s and T come in; `ScheduleSolution`s and family comparisons go out.
 
 `_task.py` states the question; `_optimal.py` answers it by direct transcription (`_exponential.py` for linear
-regression, `_transcription.py` for any JAX model, whose jaxpr `_translate.py` turns into CasADi symbols) and simulates
-every proposal; `_families.py` searches one-line schedules; `_pontryagin.py` holds an answer against the necessary
-conditions, `_polish.py` frees it of the mesh, and `_certify.py` bounds what any schedule could gain.
-Start in `_optimal.py`.
+regression, `_transcription.py` for any JAX model, whose jaxpr `_translate.py` turns into CasADi symbols) or without a
+program (`_matrix_free.py`, on the gradients of `_rollout.py`) and simulates every proposal; `_families.py` searches
+one-line schedules; `_pontryagin.py` holds an answer against the necessary conditions, `_polish.py` (linear regression)
+and `_arc_polish.py` free it of the mesh, and `_certify.py` bounds what any schedule could gain. Start in `_optimal.py`.
 """
 
+from ._arc_polish import SecondOrder as SecondOrder
 from ._certify import certify as certify
 from ._compare import Comparison as Comparison, compare_schedules as compare_schedules
 from ._cost import (

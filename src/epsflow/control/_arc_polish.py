@@ -130,7 +130,7 @@ def polish_arcs(roller: Roller, arcs: Arcs) -> PolishedArcs:
     """
     best, least, rounds = arcs, np.inf, 0
     while rounds <= INSERTIONS and not (rounds and roller.deadline.passed):
-        arcs, rounds = _descend(roller, arcs), rounds + 1
+        arcs, rounds = descend_arcs(roller, arcs), rounds + 1
         tidy = arcs.tidied(SHORTEST * (arcs.T - arcs.s))
         if len(tidy.levels) != len(arcs.levels):
             arcs = tidy
@@ -146,7 +146,8 @@ def polish_arcs(roller: Roller, arcs: Arcs) -> PolishedArcs:
     if hessian.size and np.linalg.eigvalsh(hessian)[0] > 0.0:
         arcs = _last_digits(roller, arcs, hessian)
     found = roller.gradient(arcs)
-    second = SecondOrder(arcs.switch_ts, found.switch_ts * roller.unit, hessian[:order, :order] * roller.unit)
+    by_times = hessian[:order, :order] * roller.unit / (arcs.T - arcs.s) ** 2
+    second = SecondOrder(arcs.switch_ts, found.switch_ts * roller.unit, by_times)
     return PolishedArcs(arcs, found.cost * roller.unit, second, roller.sweeps, rounds)
 
 
@@ -174,7 +175,7 @@ def _in_order(count: int, size: int) -> list[LinearConstraint]:
     return [LinearConstraint(rows, 0.0, np.inf)]
 
 
-def _descend(roller: Roller, arcs: Arcs) -> Arcs:
+def descend_arcs(roller: Roller, arcs: Arcs) -> Arcs:
     """SLSQP on the unknowns of fixed arcs; the start itself if that is cheaper."""
     first, count = _unknowns(arcs), len(arcs.switch_ts)
     if first.size == 0:

@@ -89,7 +89,8 @@ def compare_schedules(
         optimum: whether to solve for the optimum as well.
         target: where θ(T) should be. Default: the leave-out optimum.
         cost: of θ(T): `Distance` (default), `QuadraticForm`, `PredictionGap`, `RetainedLoss`.
-        **options: for the optimum: `intervals`, `per_point`, `method`, `starts`, `throw` as in `optimal_schedule`.
+        **options: for the optimum: `intervals`, `per_point`, `method`, `starts`, `time_limit`, `throw` as in
+            `optimal_schedule`.
 
     Raises:
         InputError: as `optimal_schedule` and `best_in_family`.

@@ -65,7 +65,7 @@ class Extremal:
         hamiltonian_drift: max 𝓗 − min 𝓗 over [s, T] (with a price: of 𝓗 + ρ|ε|); zero for an extremal.
         zeros: where the best ε_j changes inside (s, T), ascending: S_j changes sign (with a price: crosses ±ρ); one
             array per component of S.
-        method: "exact" or "diffrax".
+        method: "exact", "diffrax" or "adjoint" (S and 𝓗 sampled on a mesh).
         path: where θ, p, S and 𝓗 come from.
     """
 

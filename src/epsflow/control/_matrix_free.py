@@ -79,7 +79,7 @@ def _descend_from(
     best = on_bounds(run.x, window.bounds, 1e-12).reshape(values.shape)
     best = best[:, 0] if system.controls == 1 else best
     # The line search gives up where rounding hides a descent; the gap says whether that is far from the minimum.
-    success = bool(run.success) or gap <= 1e-6 * run.fun
+    success = bool(run.success) or gap <= 1e-6 * abs(run.fun)
     return Candidate(name, best, str(run.message), success, int(run.nit), int(run.nfev))
 
 

@@ -77,8 +77,8 @@ def optimal_schedule(
         cost: of θ(T), in place of the distance 𝓔: `QuadraticForm`, `PredictionGap`, `RetainedLoss`.
         budget: B, the most that ∫|ε| dt over (s, T) may be (linear regression); claims are local then.
         price: ρ, what is paid for each unit of ∫|ε| dt (linear regression); claims are local then.
-        time_limit: seconds after which the search stops between two iterations. What it has by then is simulated and
-            returned as UNVERIFIED, unless a certificate stands.
+        time_limit: seconds after which the search stops between two iterations; it begins when the target and θ(s) are
+            known. What it has by then is simulated and returned as UNVERIFIED, unless a certificate stands.
         throw: raise if no run succeeds, or time runs out; otherwise the best proposal is returned as UNVERIFIED.
 
     Raises:
@@ -86,10 +86,9 @@ def optimal_schedule(
         ConvergenceError: the solver failed from every start (its own words), time ran out (`.result` holds the best
             schedule so far), or a flow failed.
     """
-    deadline = Deadline(time_limit)
     task = make_task(problem, theta0, s, T, bounds, target, cost, budget, price)
     options = {"intervals": intervals, "per_point": per_point, "method": method, "starts": starts}
-    return solve_task(task, **options, deadline=deadline, throw=throw)
+    return solve_task(task, **options, time_limit=time_limit, throw=throw)
 
 
 def solve_task(
@@ -99,10 +98,11 @@ def solve_task(
     per_point: bool = False,
     method: str = "auto",
     starts: Sequence[AbstractSchedule] = (),
-    deadline: Deadline | None = None,
+    time_limit: float | None = None,
     throw: bool = True,
 ) -> ScheduleSolution:
     """`optimal_schedule` for a task that has been checked."""
+    deadline = Deadline(time_limit)
     _check(task, method, intervals, per_point)
     if task.priced:
         return _priced(task, method, per_point, starts)
@@ -116,7 +116,7 @@ def solve_task(
         task.theta_s,
         task.s,
         Window(task.T - task.s, task.bounds, unit),
-        Deadline(None) if deadline is None else deadline,
+        deadline,
     )
     chosen = _method(setting, method, intervals)
     knots = np.linspace(task.s, task.T, intervals + 1)

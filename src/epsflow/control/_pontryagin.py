@@ -4,20 +4,27 @@
 An optimal u_j is ε_max where S_j < 0 and ε_min where S_j > 0, and 𝓗 is constant. With a price ρ on ∫|ε| dt, u_j
 minimises S_j v + ρ|v|, and 𝓗 + ρ|u| is constant. One sign throughout the room: S < 0 means that a larger ε lowers the
 cost. Linear regression under a piecewise-constant schedule is exact (`_propagators`); the rest is two diffrax solves
-(`_adjoint`).
+(`_adjoint`), or sampled on a mesh where d is large (`_mesh_path`).
 """
 
 from dataclasses import dataclass
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ..flow import gradient_flow
 from ..problem import Problem, Quadratic
-from ..schedules import AbstractPiecewiseConstant, AbstractSchedule
-from ._adjoint import general_extremal
+from ..schedules import AbstractPiecewiseConstant, AbstractSchedule, Constant
+from ._adjoint import DENSE_NUMBERS, general_extremal
 from ._cost import AbstractCost, Distance
 from ._extremal import AbstractPath, Extremal as Extremal, Point, Signals, conditions
+from ._mesh_path import mesh_extremal
 from ._propagators import LinearControl, Spectrum, arcs_of, coordinates, linear_control, retreat
+from ._system import RiskSystem
+
+DENSE_DIM = DENSE_NUMBERS // (16 * 512)
+"""Parameters beyond which the interpolants of θ and p over 512 steps take too much memory: S is sampled instead."""
 
 
 def extremal(
@@ -51,7 +58,13 @@ def extremal(
         window = {"s": s, "T": T, "bounds": bounds, "target": target}
         control = linear_control(problem.risk, theta0, **window, cost=cost, price=price)
         return linear_extremal(control, *arcs_of(schedule, s, T))
-    return general_extremal(problem.risk, schedule, theta0, s, T, bounds, target, cost or Distance(), price)
+    chosen = cost or Distance()
+    if problem.dim > DENSE_DIM:
+        shared = schedule(jnp.asarray(T)).ndim == 0
+        theta_s = gradient_flow(problem, Constant(1.0), theta0, ts=np.array([s])).end if s > 0.0 else theta0
+        system = RiskSystem(problem.risk, target, shared, chosen)
+        return mesh_extremal(system, schedule, theta_s, s, T, bounds, price)
+    return general_extremal(problem.risk, schedule, theta0, s, T, bounds, target, chosen, price)
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,12 +20,13 @@ import jax
 import numpy as np
 from jax.extend.core import JaxprEqn
 
+from .._core import InputError
 from ._casadi import ca
 
 Number = np.ndarray | np.generic | jax.Array
 
 
-class UntranslatableError(ValueError):
+class UntranslatableError(InputError):
     """A JAX function uses an operation that has no CasADi counterpart here.
 
     The direct transcription of the optimal control problem needs the dynamics as CasADi symbols; the matrix-free

@@ -39,11 +39,13 @@ class Sweep(NamedTuple):
         cost: φ(x_K).
         levels: ∂φ/∂u_k, shape (K, controls): the integral of the switching function over the piece.
         durations: ∂φ/∂Δ_k, shape (K,): the Hamiltonian on the piece.
+        switching: S = ∂_u f(x, u)ᵀp at both ends of every piece, in order, shape (K + 1, controls).
     """
 
     cost: Float[Array, ""]
     levels: Float[Array, "K controls"]
     durations: Float[Array, " K"]
+    switching: Float[Array, "knots controls"]
 
 
 def _scaled_field(_: Any, x: Array, args: tuple[AbstractSystem, Array, Array]) -> Array:
@@ -112,16 +114,43 @@ def sweep(
 ) -> Sweep:
     """Forward for the cost, backward for its exact derivatives. Arguments as in `roll_out`."""
     end, states = _states(system, steps, start, durations, levels)
-    cost, costate = jax.value_and_grad(system.terminal)(end)
+    _, switching, by_level, by_duration = _backward(system, steps, end, states, durations, levels)
+    last = _switching(system, end, levels[-1], jax.grad(system.terminal)(end))
+    return Sweep(system.terminal(end), by_level, by_duration, jnp.concatenate([switching, last[None]]))
 
-    def retreat(p: Array, piece: tuple[Array, Array, Array]) -> tuple[Array, tuple[Array, Array]]:
+
+@eqx.filter_jit
+def trace(
+    system: AbstractSystem,
+    steps: Float[Array, ""],
+    start: Float[Array, " d"],
+    durations: Float[Array, " K"],
+    levels: Float[Array, "K controls"],
+) -> tuple[Float[Array, "knots d"], Float[Array, "knots d"]]:
+    """State and costate at both ends of every piece, in order. Arguments as in `roll_out`."""
+    end, states = _states(system, steps, start, durations, levels)
+    costates, *_ = _backward(system, steps, end, states, durations, levels)
+    last = jax.grad(system.terminal)(end)
+    return jnp.concatenate([states, end[None]]), jnp.concatenate([costates, last[None]])
+
+
+def _backward(
+    system: AbstractSystem, steps: Array, end: Array, states: Array, durations: Array, levels: Array
+) -> tuple[Float[Array, "K d"], Float[Array, "K controls"], Float[Array, "K controls"], Float[Array, " K"]]:
+    """Costate and S at the beginning of every piece, and the derivatives by its level and its duration."""
+
+    def retreat(p: Array, piece: tuple[Array, Array, Array]) -> tuple[Array, tuple[Array, Array, Array, Array]]:
         x, duration, u = piece
         _, pull = jax.vjp(lambda *inputs: _piece(system, steps, *inputs), x, u, duration)
         before, by_level, by_duration = pull(p)
-        return before, (by_level, by_duration)
+        return before, (before, _switching(system, x, u, before), by_level, by_duration)
 
-    _, (by_level, by_duration) = jax.lax.scan(retreat, costate, (states, durations, levels), reverse=True)
-    return Sweep(cost, by_level, by_duration)
+    costate = jax.grad(system.terminal)(end)
+    return jax.lax.scan(retreat, costate, (states, durations, levels), reverse=True)[1]
+
+
+def _switching(system: AbstractSystem, x: Array, u: Array, p: Array) -> Float[Array, " controls"]:
+    return jax.vjp(lambda v: system.field(x, v), u)[1](p)[0]
 
 
 def choose_steps(

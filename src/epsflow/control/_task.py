@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 from .._core import InputError, as_scalar
 from ..flow import equilibrium, gradient_flow
 from ..problem import Problem, Quadratic
+from ..problem._problem import DENSE_LIMIT
 from ..schedules import AbstractAnalytic, AbstractPiecewiseConstant, AbstractSchedule, Constant, check_window
 from ._cost import AbstractCost, Distance, cost_and_gradient
 from ._propagators import SECULAR, LinearControl, advance, arcs_of, linear_control
@@ -72,7 +73,8 @@ def make_task(
 
     Raises:
         InputError: no deleted point; s < 0, T ≤ s or reversed bounds; θ0 of the wrong length; a cost that does not fit;
-            no unique leave-out optimum and no `target`; a budget that no admissible ε meets; a negative price.
+            no unique leave-out optimum, or one out of reach, and no `target`; a budget that no admissible ε meets; a
+            negative price.
         ConvergenceError: the leave-out optimum or the flow up to s did not converge.
     """
     s, T, bounds = check_window(s, T, bounds)
@@ -120,6 +122,12 @@ def _leave_out_optimum(problem: Problem, theta0: Array, cost: AbstractCost) -> A
     if isinstance(problem.risk, Quadratic):  # its eigendecomposition is there already
         basis = problem.risk.retained
         return basis.pinv(problem.risk.b_retained) + basis.kernel_projection(theta0)
+    if problem.dim > DENSE_LIMIT:
+        raise InputError(
+            f"the leave-out optimum of {problem.dim} parameters is out of reach: certifying it takes a dense Hessian "
+            f"(limit {DENSE_LIMIT}). Give a target, for instance what retraining from the same start gives at T: "
+            "gradient_flow(problem, Constant(0.0), theta0, ts=[T]).end."
+        )
     return equilibrium(problem, eps=0.0, theta0=theta0).theta
 
 

@@ -1,0 +1,143 @@
+"""Optimal schedules of models without propagators: a 3-neuron MLP, logistic regression, and an MLP with 11,260 weights.
+
+    python benchmarks/bench_adjoint.py [mlp3 | breast_cancer | ascent | digits]
+
+What is found, against 1_[0,s] and the best single switch, all simulated by the flow room; how far Pontryagin's
+conditions fail; how many gradients the mesh took; and what one gradient by all N levels and N lengths costs in units of
+one cost: by differences it would be 2N + 1, and the limit is N. The target of the large network is what retraining from
+the same start gives at T. Peak memory is that of the process so far: rows ascend in size.
+"""
+
+import resource
+import sys
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+import epsflow as ef
+from epsflow.control import make_task
+from epsflow.control._arc_polish import Roller, descend_arcs
+from epsflow.control._arcs import read_arcs
+from epsflow.control._deadline import Deadline
+from epsflow.control._rollout import choose_steps, roll_out, sweep
+from epsflow.control._system import system_of
+
+jax.config.update("jax_enable_x64", True)
+
+VERIFIED = 1e-6  # of the cost: the PMP gap that a polished schedule leaves
+
+
+class Case(NamedTuple):
+    problem: ef.Problem
+    theta0: jax.Array
+    s: float
+    T: float
+    intervals: int
+    target: jax.Array | None
+    bounds: tuple[float, float] = (0.0, 1.0)
+
+
+def mlp3() -> Case:
+    """20 points on a line, three hidden neurons, two points deleted."""
+    rng, model = np.random.default_rng(3), ef.MLP((1, 3, 1))
+    x = rng.standard_normal((20, 1))
+    y = np.tanh(2.0 * x[:, 0]) + 0.1 * rng.standard_normal(20)
+    problem = ef.Problem(model, ef.SquaredLoss(), ef.Dataset(x, y), [3, 7], l2=0.05)
+    return Case(problem, model.init(jax.random.key(1)), 0.1, 2.6, 20, None)
+
+
+def breast_cancer() -> Case:
+    """All 569 points and 30 features; one point deleted."""
+    data = ef.load_dataset("breast_cancer")
+    problem = ef.Problem(ef.LinearModel(30), ef.LogisticLoss(), data, [38], l2=0.01, reduction="mean")
+    return Case(problem, jnp.zeros(30), 5.0, 25.0, 40, None)
+
+
+def digits() -> Case:
+    """All 1797 images; the first ten threes deleted. Dropping them at once turns out best."""
+    return network(ef.load_dataset("digits"), s=2.0, T=6.0, intervals=16, bounds=(0.0, 1.0))
+
+
+def ascent() -> Case:
+    """300 of the images, and ε may be negative: first away from the deleted points, then back."""
+    return network(ef.load_dataset("digits").subsample(300, seed=0), s=1.0, T=3.0, intervals=8, bounds=(-1.0, 1.0))
+
+
+def network(data: ef.Dataset, s: float, T: float, intervals: int, bounds: tuple[float, float]) -> Case:
+    model = ef.MLP((64, 150, 10))
+    threes = np.flatnonzero(data.y == 3.0)[:10]
+    problem = ef.Problem(model, ef.SoftmaxCrossEntropy(), data, threes, l2=1e-3, reduction="mean")
+    theta0 = model.init(jax.random.key(0))
+    retrained = ef.gradient_flow(problem, ef.Constant(0.0), theta0, ts=np.array([T]), estimate_error=False).end
+    return Case(problem, theta0, s, T, intervals, retrained, bounds)
+
+
+def seconds(call: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    jax.block_until_ready(call())
+    return time.perf_counter() - start
+
+
+def main(names: list[str]) -> None:
+    table = Table(title="optimal_schedule by the adjoint route")
+    columns = ("problem", "d", "arcs", "cost / 1_[0,s]", "cost / best switch", "PMP gap / cost", "least curvature")
+    for column in (*columns, "iterations", "gradients", "gradient / cost", "peak GB", "claim", "verdict"):
+        table.add_column(column, justify="left" if column in ("problem", "arcs", "claim", "verdict") else "right")
+    for name in names:
+        table.add_row(name, *row(CASES[name]()))
+    Console(width=200).print(table)
+
+
+def row(case: Case) -> tuple[str, ...]:
+    window = {"s": case.s, "T": case.T, "target": case.target, "bounds": case.bounds}
+    found = ef.optimal_schedule(
+        case.problem, case.theta0, **window, intervals=case.intervals, method="adjoint", throw=False
+    )
+    task = make_task(case.problem, case.theta0, **window)
+    baseline = cost(case, task.target, ef.Step(case.s))
+    low, high = case.bounds
+    system = system_of(task, shared=True)
+    levels = np.where(np.arange(case.intervals) < case.intervals // 2, high, low)[:, None]
+    durations = jnp.full(case.intervals, (case.T - case.s) / case.intervals)
+    steps = choose_steps(system, task.theta_s, durations, [levels], baseline)
+    roller = Roller(system, task.theta_s, baseline, case.intervals, steps, Deadline(None))
+    knots = np.linspace(case.s, case.T, case.intervals + 1)
+    halves = read_arcs(case.s, case.T, case.bounds, knots, levels)
+    switch = cost(case, task.target, descend_arcs(roller, halves).schedule(shared=True))
+    numbers = system, jnp.asarray(float(steps)), task.theta_s, durations, jnp.asarray(levels)
+    jax.block_until_ready((sweep(*numbers), roll_out(*numbers)))
+    ratio = seconds(lambda: sweep(*numbers)) / seconds(lambda: roll_out(*numbers)[0])
+    gap = found.pmp_gap / found.cost
+    best = found.cost <= switch * (1.0 + 1e-9)
+    met = found.scope is ef.Scope.LOCAL and gap <= VERIFIED and ratio <= case.intervals and best
+    return (
+        str(case.problem.dim),
+        ", ".join(f"{arc.kind} to {arc.end:.4f}" for arc in found.arcs),
+        f"{found.cost / baseline:.6f}",
+        f"{found.cost / switch:.6f}",
+        f"{gap:.1e}",
+        f"{found.second_order.least_curvature:.2e}" if found.second_order else "-",
+        str(sum(run.iterations for run in found.candidates)),
+        str(sum(run.sweeps for run in found.candidates)),
+        f"{ratio:.1f}",
+        f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f}",
+        f"{found.status.value}, {found.scope.value}",
+        "met" if met else "missed",
+    )
+
+
+def cost(case: Case, target: jax.Array, schedule: ef.AbstractSchedule) -> float:
+    end = ef.gradient_flow(case.problem, schedule, case.theta0, ts=np.array([case.T]), estimate_error=False).end
+    return 0.5 * float(jnp.sum((end - target) ** 2))
+
+
+CASES = {"mlp3": mlp3, "breast_cancer": breast_cancer, "ascent": ascent, "digits": digits}
+
+if __name__ == "__main__":
+    main(sys.argv[1:] or list(CASES))

@@ -1,0 +1,237 @@
+"""Models without propagators: the adjoint route and the polish against known optima and each other; limits of time."""
+
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import epsflow as ef
+from epsflow.control import _general, _pontryagin, make_task
+from epsflow.control._deadline import Deadline
+from epsflow.control._polish import polish
+from epsflow.control._system import system_of
+from epsflow.control._transcription import MAX_ITERATIONS, Window, take_apart, translated_field
+
+OPTIMUM, SWITCH, T = 1.06312561447804595, 0.8147809854393819, 2.0  # a known extremal of this problem, to 17 digits
+N = 20
+
+
+class SquaredInDisguise(ef.LogisticLoss):
+    """½(f − y)², but not recognised as linear regression."""
+
+    def __call__(self, output, target):
+        return 0.5 * (output - target) ** 2
+
+    def check(self, shape, targets):
+        pass
+
+
+@pytest.fixture(scope="module")
+def disguised(row_one):
+    return ef.Problem(ef.LinearModel(2), SquaredInDisguise(), row_one.data, delete=[2])
+
+
+@pytest.fixture(scope="module")
+def found(disguised):
+    return ef.optimal_schedule(disguised, jnp.zeros(2), s=0.0, T=T, intervals=N, method="adjoint")
+
+
+def test_known_optimum_by_the_adjoint_route(found):
+    # Switch times from steps that change the cost by 1e-9 at most; the cost is stationary, and simulated anew at 1e-10.
+    assert found.cost == pytest.approx(OPTIMUM, rel=1e-9)
+    assert found.arcs[0].end == pytest.approx(SWITCH, abs=1e-7)
+    assert [arc.kind for arc in found.arcs] == ["high", "low"]
+    assert (found.status, found.scope) == (ef.Status.BANG_BANG, ef.Scope.LOCAL)
+    assert found.pmp_gap <= 1e-12 * found.cost
+    assert found.method == "adjoint + polish"
+    assert all(run.success and run.sweeps > 0 for run in found.candidates)
+
+
+def test_second_order_condition_is_the_exact_one(found, row_one, zero):
+    exact = polish(make_task(row_one, zero, 0.0, T), ef.Step(SWITCH))
+    second = found.second_order
+    np.testing.assert_allclose(second.gradient, 0.0, atol=1e-12)
+    # Central differences over 2e-4: their square times third derivatives of order one.
+    np.testing.assert_allclose(second.hessian, exact.hessian, rtol=1e-6)
+    assert second.least_curvature == pytest.approx(exact.least_curvature, rel=1e-6)
+
+
+def test_sampled_conditions_agree_with_interpolated_ones(disguised, zero, monkeypatch):
+    schedule = ef.BangBang(0.0, [0.5], T)
+    window = {"s": 0.0, "T": T, "bounds": (0.0, 1.0), "target": make_task(disguised, zero, 0.0, T).target}
+    smooth = ef.extremal(disguised, schedule, zero, **window)
+    monkeypatch.setattr(_pontryagin, "DENSE_DIM", 1)
+    sampled = ef.extremal(disguised, schedule, zero, **window)
+    assert (smooth.method, sampled.method) == ("diffrax", "adjoint")
+    ts = np.linspace(0.0, T, 9)
+    # Cubics through 129 samples: (1/64)³ = 4e-6 of third derivatives of order one.
+    np.testing.assert_allclose(sampled.switching(ts), smooth.switching(ts), atol=1e-5)
+    np.testing.assert_allclose(sampled.hamiltonian(ts), smooth.hamiltonian(ts), atol=1e-6)
+    np.testing.assert_allclose(sampled.theta(ts), smooth.theta(ts), atol=1e-7)
+    np.testing.assert_allclose(sampled.costate(ts), smooth.costate(ts), atol=1e-7)
+    assert sampled.pmp_gap == pytest.approx(smooth.pmp_gap, rel=1e-4)
+    np.testing.assert_allclose(sampled.zeros[0], smooth.zeros[0], atol=1e-4)
+    assert sampled.cost == pytest.approx(smooth.cost, rel=1e-6)
+
+
+def test_an_untranslatable_model_is_told_of_the_adjoint_route(sorting):
+    with pytest.raises(ef.InputError, match=r"'sort'.*method=\"adjoint\""):
+        ef.optimal_schedule(*sorting, s=0.0, T=1.0, intervals=4, target=jnp.zeros(2))
+
+
+@pytest.mark.slow
+def test_an_untranslatable_model_is_solved_by_the_adjoint_route(sorting):
+    question = {"s": 0.0, "T": 1.0, "intervals": 4, "target": jnp.zeros(2)}
+    assert ef.optimal_schedule(*sorting, **question, method="adjoint").scope is ef.Scope.LOCAL
+
+
+@pytest.fixture
+def sorting(rng):
+    """A model that CasADi has no words for, and where it starts."""
+
+    def apply(params, x):
+        return jnp.sort(params)[0] * x[0]
+
+    data = ef.Dataset(rng.standard_normal((5, 1)), rng.standard_normal(5))
+    problem = ef.Problem(ef.FunctionModel(apply, jnp.ones(2)), ef.SquaredLoss(), data, [0], l2=1.0)
+    return problem, jnp.array([1.0, 2.0])
+
+
+def test_auto_leaves_large_models_to_the_adjoint_route(disguised, zero, monkeypatch):
+    task = make_task(disguised, zero, 0.0, T)
+    setting = _setting(task)
+    assert _general.choose_method(setting, N) == "shooting"
+    monkeypatch.setattr(_general, "SIZE_LIMIT", 100)
+    assert _general.choose_method(setting, N) == "adjoint"
+
+
+def test_counted_operations_are_those_of_the_translation(disguised, zero):
+    system = system_of(make_task(disguised, zero, 0.0, T), shared=True)
+    held = translated_field(take_apart(system)[0]).n_instructions()
+    assert 0.5 * held <= _general.operations(system) <= 2.0 * held
+
+
+def _setting(task):
+    window = Window(task.T - task.s, task.bounds, 1.0)
+    return _general.Setting(system_of(task, shared=True), task.theta_s, task.s, window, Deadline(None))
+
+
+# ---- limits -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["collocation", "adjoint"])
+def test_time_limit_keeps_the_best_and_does_not_call_it_verified(method, disguised, zero, found):
+    options = {"s": 0.0, "T": T, "intervals": N, "method": method, "time_limit": 1e-6}
+    with pytest.raises(ef.ConvergenceError, match=r"limit was reached after 1 of the starts.*`\.result`") as caught:
+        ef.optimal_schedule(disguised, zero, **options)
+    kept = caught.value.result
+    assert (kept.status, kept.scope) == (ef.Status.UNVERIFIED, ef.Scope.NONE)
+    assert len(kept.candidates) == 1
+    assert found.cost < kept.cost <= ef.certify(disguised, zero, ef.Step(0.0), s=0.0, T=T).cost * (1.0 + 1e-9)
+    assert ef.optimal_schedule(disguised, zero, **options, throw=False).cost == pytest.approx(kept.cost, rel=1e-9)
+
+
+def test_a_certificate_stands_though_time_is_up(row_one, zero):
+    """Linear regression is polished all the same, in a moment; the bound does not care how the schedule was found."""
+    solved = ef.optimal_schedule(row_one, zero, s=0.0, T=T, intervals=N, method="exponential", time_limit=1e-6)
+    assert (solved.status, solved.scope) == (ef.Status.BANG_BANG, ef.Scope.GLOBAL)
+
+
+def test_ipopt_stops_between_two_iterations(disguised, zero):
+    """Its own word for it, after one iteration instead of the dozen that it needs."""
+    task = make_task(disguised, zero, 0.0, T)
+    setting = _setting(task)
+    guess = {"half way": np.full((N, 1), 0.5)}
+    (free,) = _general.search_by_program(setting, guess, "collocation")
+    (cut,) = _general.search_by_program(setting._replace(deadline=_passed()), guess, "collocation")
+    assert (free.status, free.success) == ("Solve_Succeeded", True)
+    assert (cut.status, cut.success) == ("User_Requested_Stop", False)
+    assert cut.iterations < free.iterations < MAX_ITERATIONS
+
+
+def _passed():
+    deadline = Deadline(1e-9)
+    while not deadline.passed:
+        time.sleep(1e-6)
+    return deadline
+
+
+@pytest.mark.parametrize("limit", [0.0, -1.0, float("nan")])
+def test_a_time_limit_is_a_positive_number(row_one, zero, limit):
+    with pytest.raises(ef.InputError, match="time_limit"):
+        ef.optimal_schedule(row_one, zero, s=0.0, T=T, time_limit=limit)
+
+
+def test_a_window_too_short_for_its_intervals_is_refused(row_one, zero):
+    with pytest.raises(ef.InputError, match="cannot hold 100 intervals"):
+        ef.optimal_schedule(row_one, zero, s=1.0, T=1.0 + 1e-13)
+
+
+def test_a_short_window_that_holds_them_is_solved(row_one, zero):
+    short = ef.optimal_schedule(row_one, zero, s=1.0, T=1.0 + 1e-6, method="exponential", intervals=10)
+    assert short.cost <= ef.certify(row_one, zero, ef.Step(1.0), s=1.0, T=1.0 + 1e-6).cost * (1.0 + 1e-12)
+
+
+def test_a_network_too_large_for_its_optimum_needs_a_target(rng):
+    data = ef.Dataset(rng.standard_normal((4, 64)), np.arange(4.0))
+    problem = ef.Problem(ef.MLP((64, 150, 10)), ef.SoftmaxCrossEntropy(), data, [0], l2=0.1)
+    with pytest.raises(ef.InputError, match=r"11260 parameters is out of reach.*Give a target"):
+        ef.optimal_schedule(problem, jnp.zeros(11260), s=0.0, T=1.0)
+
+
+# ---- the models of the notes, and real data ---------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_three_neurons():
+    """The notes' network with two deleted points, one ε each: four switches, and all routes agree on them."""
+    rng, model = np.random.default_rng(3), ef.MLP((1, 3, 1))
+    x = rng.standard_normal((20, 1))
+    y = np.tanh(2.0 * x[:, 0]) + 0.1 * rng.standard_normal(20)
+    problem = ef.Problem(model, ef.SquaredLoss(), ef.Dataset(x, y), [3, 7], l2=0.05)
+    start = model.init(jax.random.key(1))
+    runs = [
+        ef.optimal_schedule(problem, start, s=0.1, T=2.6, intervals=N, method=method, per_point=True)
+        for method in ("shooting", "adjoint")
+    ]
+    for run in runs:
+        assert run.scope is ef.Scope.LOCAL
+        # Two components that switched together on the mesh, at 2.515, switch apart.
+        first = [arc.end for arc in run.arcs if arc.point == 0]
+        assert first == pytest.approx([0.34279, 0.56433, 2.51861, 2.6], abs=1e-5)
+        assert run.second_order.least_curvature > 0.0
+        assert run.pmp_gap <= 1e-12 * run.cost
+    assert runs[0].cost == pytest.approx(runs[1].cost, rel=1e-10)
+    assert runs[0].cost < ef.best_in_family(ef.Step, problem, start, s=0.1, T=2.6).cost
+
+
+@pytest.mark.slow
+def test_breast_cancer():
+    """All 569 points, too many for a program: auto takes the adjoint route. The best single switch is the optimum."""
+    data = ef.load_dataset("breast_cancer")
+    problem = ef.Problem(ef.LinearModel(30), ef.LogisticLoss(), data, [38], l2=0.01, reduction="mean")
+    solved = ef.optimal_schedule(problem, jnp.zeros(30), s=5.0, T=25.0, intervals=40)
+    step = ef.best_in_family(ef.Step, problem, jnp.zeros(30), s=5.0, T=25.0, points=21)
+    assert solved.method == "adjoint + polish"
+    assert solved.scope is ef.Scope.LOCAL
+    # A scan sees the cost alone, and so half the digits of τ.
+    assert solved.arcs[0].end == pytest.approx(step.parameters["τ"], abs=1e-3)
+    assert solved.cost <= step.cost * (1.0 + 1e-9)
+    assert solved.pmp_gap <= 1e-9 * solved.cost
+
+
+@pytest.mark.slow
+def test_eleven_thousand_parameters():
+    """Digits, 60 of them, a network of 11,260 weights: S is sampled, nothing of size d² is formed."""
+    data, model = ef.load_dataset("digits").subsample(60, seed=0), ef.MLP((64, 150, 10))
+    problem = ef.Problem(model, ef.SoftmaxCrossEntropy(), data, [3, 17], l2=1e-3, reduction="mean")
+    start = model.init(jax.random.key(0))
+    retrained = ef.gradient_flow(problem, ef.Constant(0.0), start, ts=np.array([1.5])).end
+    solved = ef.optimal_schedule(problem, start, s=0.5, T=1.5, intervals=8, target=retrained)
+    assert solved.method.startswith("adjoint")
+    assert solved.extremal.method == "adjoint"
+    assert solved.scope is ef.Scope.LOCAL
+    end = ef.gradient_flow(problem, solved.schedule, start, ts=np.array([1.5])).end
+    assert solved.cost == pytest.approx(0.5 * float(jnp.sum((end - retrained) ** 2)), rel=1e-6)

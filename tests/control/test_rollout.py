@@ -1,0 +1,113 @@
+"""Costs and gradients without a matrix, against exact propagators, finite differences and the order of the method."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import epsflow as ef
+from epsflow.control import make_task
+from epsflow.control._pontryagin import linear_path
+from epsflow.control._propagators import control_of
+from epsflow.control._rollout import choose_steps, roll_out, sweep, trace
+from epsflow.control._system import system_of
+
+DURATIONS = np.array([0.3, 0.5, 0.2, 0.4])
+
+
+@pytest.fixture(scope="module")
+def linear(row_one):
+    task = make_task(row_one, jnp.zeros(2), 0.0, DURATIONS.sum())
+    return task, system_of(task, shared=True)
+
+
+def per_piece(steps):
+    return jnp.asarray(float(steps))
+
+
+def test_gradient_is_that_of_the_computed_cost(linear):
+    """Two coarse steps a piece, far from the flow: the derivative of what is computed, all the same."""
+    task, system = linear
+    levels, h = np.array([[0.2], [0.9], [0.5], [0.7]]), 1e-5
+
+    def cost(durations, levels):
+        return float(roll_out(system, per_piece(2), task.theta_s, jnp.asarray(durations), jnp.asarray(levels))[0])
+
+    found = sweep(system, per_piece(2), task.theta_s, jnp.asarray(DURATIONS), jnp.asarray(levels))
+    assert float(found.cost) == pytest.approx(cost(DURATIONS, levels), rel=1e-14)
+    for k, step in enumerate(h * np.eye(4)):
+        by_level = (cost(DURATIONS, levels + step[:, None]) - cost(DURATIONS, levels - step[:, None])) / (2 * h)
+        by_duration = (cost(DURATIONS + step, levels) - cost(DURATIONS - step, levels)) / (2 * h)
+        # Rounding of the cost, 1e-16/h = 1e-11, and h² = 1e-10 of its third derivative.
+        assert by_level == pytest.approx(float(found.levels[k, 0]), abs=1e-9)
+        assert by_duration == pytest.approx(float(found.durations[k]), abs=1e-9)
+
+
+def test_agrees_with_exact_propagators(linear):
+    """∂φ/∂u is the integral of S, and ∂φ/∂Δ is 𝓗. Steps of 1/128 leave their fifth power, 3e-11."""
+    task, system = linear
+    levels, edges = np.array([0.2, 0.9, 0.5, 0.7]), np.concatenate([[0.0], np.cumsum(DURATIONS)])
+    path = linear_path(control_of(task), edges, levels)
+    arguments = system, per_piece(64), task.theta_s, jnp.asarray(DURATIONS), jnp.asarray(levels[:, None])
+    found, (states, costates) = sweep(*arguments), trace(*arguments)
+    nodes, weights = np.polynomial.legendre.leggauss(12)
+    for k, (a, b) in enumerate(itertools.pairwise(edges)):
+        ts = 0.5 * (a + b) + 0.5 * (b - a) * nodes
+        signals = path.signals(ts)
+        assert float(found.levels[k, 0]) == pytest.approx(0.5 * (b - a) * weights @ signals.switching, abs=1e-10)
+        assert float(found.durations[k]) == pytest.approx(signals.hamiltonian[0], abs=1e-10)
+    exact = path.at(edges)
+    np.testing.assert_allclose(states, exact.theta, atol=1e-10)
+    np.testing.assert_allclose(costates, exact.costate, atol=1e-10)
+    np.testing.assert_allclose(found.switching[:, 0], path.signals(edges).switching, atol=1e-10)
+
+
+def test_steps_are_of_order_five(linear):
+    task, system = linear
+    levels = jnp.asarray([[1.0], [0.0], [1.0], [0.0]])
+    knots = np.concatenate([[0.0], np.cumsum(DURATIONS)])
+    exact = ef.gradient_flow(task.problem, ef.PiecewiseConstant(knots, levels[:, 0]), task.theta_s, ts=knots[-1:]).end
+    errors = [
+        np.abs(roll_out(system, per_piece(m), task.theta_s, jnp.asarray(DURATIONS), levels)[1][-1] - exact).max()
+        for m in (8, 16)
+    ]
+    assert np.log2(errors[0] / errors[1]) == pytest.approx(5.0, abs=0.5)
+
+
+def test_other_numbers_and_other_steps_compile_nothing(linear):
+    task, system = linear
+    events = []
+    arguments = task.theta_s, jnp.asarray(DURATIONS), jnp.asarray(np.full((4, 1), 0.5))
+    sweep(system, per_piece(2), *arguments)
+    other = system_of(
+        make_task(ef.linear_regression(task.problem.data, [2], l2=0.3), jnp.ones(2), 0.2, 1.0), shared=True
+    )
+    start = arguments[0] + 1.0
+
+    def listen(event, duration, **_):
+        if event == "/jax/core/compile/backend_compile_duration":
+            events.append(duration)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    sweep(other, per_piece(5), start, *arguments[1:])
+    jax.monitoring.unregister_event_duration_listener(listen)
+    assert events == []
+
+
+def test_steps_are_chosen_by_what_they_change(linear):
+    task, system = linear
+    durations, control = jnp.asarray(DURATIONS), np.full((4, 1), 0.5)
+    coarse = choose_steps(system, task.theta_s, durations, [control], 1.0)
+    fine = choose_steps(system, task.theta_s, durations, [control], 1.0, agreement=1e-12)
+    assert coarse < fine
+    costs = [float(roll_out(system, per_piece(m), task.theta_s, durations, control)[0]) for m in (coarse, 64)]
+    assert costs[0] == pytest.approx(costs[1], rel=1e-6)
+
+
+def test_a_stiff_flow_is_refused(rng):
+    data = ef.Dataset(1e4 * rng.standard_normal((6, 2)), rng.standard_normal(6))
+    task = make_task(ef.linear_regression(data, [0]), jnp.zeros(2), 0.0, 10.0)
+    with pytest.raises(ef.InputError, match=r'more than 200000 explicit steps.*method="collocation"'):
+        choose_steps(system_of(task, shared=True), task.theta_s, jnp.asarray(DURATIONS), [np.ones((4, 1))], 1.0)
