@@ -135,8 +135,8 @@ def check_linear(trial: Trial) -> Evidence:
     return Evidence(worst(written, reason), worst(corrected, other), counterexample=example, remarks=remarks)
 
 
-SMALLEST = Candidate(np.array([[-1.0, -1.0], [-2.0, 1.0], [0.0, -1.0]]), np.array([3.0, 3.0, 0.0]), 0.5)
-"""A counterexample in whole numbers that a longer search found."""
+SMALLEST = Candidate(np.array([[0.0, 1.0], [0.0, 1.0], [1.0, -1.0]]), np.array([-5.0, -2.0, 3.0]), 0.5)
+"""The smallest counterexample that searches found."""
 
 
 def _one_parameter(rng: np.random.Generator, count: int) -> list[Sample]:
@@ -160,7 +160,7 @@ def _one_parameter(rng: np.random.Generator, count: int) -> list[Sample]:
 def _remarks(plane: Search, certified: int) -> tuple[str, ...]:
     return (
         f"Three points, two parameters: {plane.words()}",
-        f"In {certified} of these {plane.violating} the margin is certified: the decay's cost and its error lie below "
+        f"Certified margins among these {plane.violating}: {certified}. The decay's cost and its error then lie below "
         "a bound that no step can reach.",
         "With one parameter steps reach all that any schedule reaches, so that two are needed, and three points for "
         "unique optima: the counterexample is of the least possible size.",

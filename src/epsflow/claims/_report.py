@@ -119,7 +119,7 @@ def _page(ledger: Ledger, drawn: dict[str, str]) -> str:
     ]
     for heading, verdicts in _sections(ledger):
         rows = "".join(
-            f'<tr><td><a href="#{say(v.claim.id)}">{say(v.claim.id)}</a></td><td>{say(v.claim.statement)}</td>'
+            f'<tr><td><a href="#{say(v.claim.id)}">{say(v.claim.id)}</a></td><td>{_marked(v.claim.statement)}</td>'
             f'<td>{_badge(v)}</td><td class="number">{number(v.residual)}</td>'
             f'<td class="number">{v.seconds:.1f} s</td></tr>'
             for v in verdicts
@@ -132,6 +132,16 @@ def _page(ledger: Ledger, drawn: dict[str, str]) -> str:
     return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head>\n<body>{"".join(body)}</body></html>\n'
 
 
+def _marked(text: str) -> str:
+    """Text with its indices and powers raised and lowered: x_j, ε_A, e^{−τ}, 1_[0,s], θ*_{-j}."""
+    text = html.escape(text)
+    for sign, tag in (("_", "sub"), ("\\^", "sup")):
+        text = re.sub(sign + r"\{([^{}]*)\}", rf"<{tag}>\1</{tag}>", text)
+        text = re.sub(sign + r"(\[[^\]]*\])", rf"<{tag}>\1</{tag}>", text)
+        text = re.sub(sign + r"(\w+)", rf"<{tag}>\1</{tag}>", text)
+    return text
+
+
 def _badge(verdict: Verdict) -> str:
     surprise = "" if verdict.as_expected else " surprise"
     told = "" if verdict.as_expected else f" (expected: {verdict.claim.expected.value})"
@@ -142,11 +152,11 @@ def _article(verdict: Verdict, svg: str | None) -> str:
     say, claim = html.escape, verdict.claim
     parts = [
         f'<article id="{say(claim.id)}"><h3>{say(claim.id)} {_badge(verdict)}</h3>',
-        f"<p>{say(claim.statement)} <small>{say(claim.source)}</small></p>",
-        f'<p>As written:</p><p class="formula">{say(claim.as_written)}</p>',
+        f"<p>{_marked(claim.statement)} <small>{say(claim.source)}</small></p>",
+        f'<p>As written:</p><p class="formula">{_marked(claim.as_written)}</p>',
     ]
     if claim.corrected:
-        parts.append(f'<p>What is right:</p><p class="formula">{say(claim.corrected)}</p>')
+        parts.append(f'<p>What is right:</p><p class="formula">{_marked(claim.corrected)}</p>')
     rows = "".join(
         f'<tr><td>{name}</td><td class="number">{number(part.residual)}</td>'
         f'<td class="number">{number(part.tolerance)}</td><td class="number">{part.instances}</td>'
@@ -158,12 +168,12 @@ def _article(verdict: Verdict, svg: str | None) -> str:
         parts.append(f"<table><thead>{head}</thead><tbody>{rows}</tbody></table>")
     if verdict.evidence.counterexample:
         rows = "".join(
-            f"<tr><td>{say(str(key))}</td><td><code>{say(_plain_text(value))}</code></td></tr>"
+            f"<tr><td>{_marked(str(key))}</td><td><code>{say(_plain_text(value))}</code></td></tr>"
             for key, value in verdict.evidence.counterexample.items()
         )
         parts.append(f"<p>Counterexample:</p><table><tbody>{rows}</tbody></table>")
     if verdict.evidence.remarks:
-        parts.append(f"<ul>{''.join(f'<li>{say(remark)}</li>' for remark in verdict.evidence.remarks)}</ul>")
+        parts.append(f"<ul>{''.join(f'<li>{_marked(remark)}</li>' for remark in verdict.evidence.remarks)}</ul>")
     if svg is not None:
         caption = say(FIGURES[claim.id].caption)
         parts.append(f"<figure>{_inline(svg, claim.id)}<figcaption>{caption}</figcaption></figure>")
