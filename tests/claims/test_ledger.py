@@ -1,6 +1,7 @@
 """`verify`: which claims are chosen, what is kept when one is interrupted or breaks off, what is reproducible."""
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -87,6 +88,12 @@ def test_every_claim_says_what_it_is():
         assert re.fullmatch(r"[a-z0-9.-]+|leverage-vs-Q|theta0-or-y", claim.id)
         assert all((claim.source, claim.statement, claim.as_written)), claim.id
         assert bool(claim.corrected) or claim.expected is Kind.HOLDS, claim.id
+
+
+def test_every_statement_that_fails_is_among_the_errata():
+    errata = (Path(__file__).parents[2] / "docs" / "errata.md").read_text(encoding="utf-8")
+    headings = set(re.findall(r"`([^`]+)`", " ".join(re.findall(r"^### .*$", errata, re.MULTILINE))))
+    assert headings == {claim.id for claim in CLAIMS if claim.expected is not Kind.HOLDS}
 
 
 def test_the_same_seed_gives_the_same_numbers():

@@ -78,7 +78,8 @@ def worst(samples: Iterable[Sample], reason: str, *, factor: float = FACTOR) -> 
         return ratio if ratio == ratio else float("inf")  # NaN counts as the worst
 
     found = max(kept, key=excess)
-    return Measurement(found.residual, found.bound, factor * found.bound, reason, found.where, len(kept))
+    residual, bound = float(found.residual), float(found.bound)
+    return Measurement(residual, bound, factor * bound, reason, found.where, len(kept))
 
 
 @dataclass(frozen=True)
