@@ -21,7 +21,7 @@ problems = {
         ef.LinearModel(30), ef.LogisticLoss(), cancer, delete=[0], l2=0.01, reduction="mean"
     ),
     "noisy sine, 3 neurons": ef.Problem(
-        ef.MLP((1, 3, 1)), ef.SquaredLoss(), sine, delete=[9], l2=0.01, reduction="mean"
+        ef.MLP((1, 3, 1)), ef.SquaredLoss(), sine, delete=[9], l2=0.001, reduction="mean"
     ),
 }
 found = {}

@@ -17,6 +17,7 @@ import epsflow as ef
 
 jax.config.update("jax_enable_x64", True)
 
+blank = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5}
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#7F7F7F"
 model = ef.MLP((1, 3, 1))
 rng = np.random.default_rng(6)
@@ -60,8 +61,9 @@ for row, (j, words) in enumerate(((near, "near the target"), (far, "far from it"
         (-1, r"$\varepsilon=0$", "*"),
     ):
         neuron.plot(*path[place], marker, color=ORANGE, markersize=8.0)
-        neuron.annotate(name, path[place], xytext=(6, 6), textcoords="offset points")
-    neuron.margins(0.2)
+        neuron.annotate(name, path[place], xytext=(-8, 8), textcoords="offset points", ha="right", bbox=blank)
+    neuron.margins(0.25)
+    neuron.locator_params(nbins=5)
     neuron.set(xlabel="weight of the first neuron", ylabel="bias of the first neuron")
     neuron.set_title(f"({'bd'[row]}) bends by {bend(path):.2g} % of its chord")
     neuron.legend()
