@@ -354,8 +354,8 @@ CLAIMS = (
         "Figure 1, caption",
         "Warm-start, proximity and non-convergence gaps are the largest components.",
         "gap₁ + gap₂ + gap₃ > gap₄ + gap₅",
-        "So it is in the early-stopped networks tried here, on the mean risk. In least squares at its optimum the first and the third "
-        "vanish, the second does with the damping, and the linearisation error is everything.",
+        "So it is in the early-stopped networks tried here, on the mean risk. In least squares at its optimum "
+        "the first and the third vanish, the second does with the damping, and the linearisation error is everything.",
         Kind.CONDITIONAL,
         check_largest,
     ),
