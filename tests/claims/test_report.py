@@ -84,6 +84,6 @@ def test_a_folder_that_is_a_file_is_refused(good, tmp_path: Path, monkeypatch: p
 
 
 def test_indices_and_powers():
-    assert _report._marked("x_j, θ*_{-j}, e^{−τ}, 1_[0,s], a<b") == (
-        "x<sub>j</sub>, θ*<sub>-j</sub>, e<sup>−τ</sup>, 1<sub>[0,s]</sub>, a&lt;b"
+    assert _report._marked("x_jy_j, θ*_{-j}, e^{−τ}, 1_[0,s], a<b") == (
+        "x<sub>j</sub>y<sub>j</sub>, θ*<sub>-j</sub>, e<sup>−τ</sup>, 1<sub>[0,s]</sub>, a&lt;b"
     )

@@ -138,7 +138,7 @@ def _marked(text: str) -> str:
     for sign, tag in (("_", "sub"), ("\\^", "sup")):
         text = re.sub(sign + r"\{([^{}]*)\}", rf"<{tag}>\1</{tag}>", text)
         text = re.sub(sign + r"(\[[^\]]*\])", rf"<{tag}>\1</{tag}>", text)
-        text = re.sub(sign + r"(\w+)", rf"<{tag}>\1</{tag}>", text)
+        text = re.sub(sign + r"(lin|damp|Nt|D2D|∞|\w)", rf"<{tag}>\1</{tag}>", text)  # x_ix_i: one letter each
     return text
 
 
