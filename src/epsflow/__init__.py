@@ -2,7 +2,7 @@
 
 θ̇ = −∇R_j(θ) − ε(t)∇ℓ_j(θ). Integrate it, find the best ε(t), and read influence functions, proximal Bregman responses
 and unlearning algorithms off the ends of the flow. Rooms, in the order in which data moves through them: `problem`,
-`schedules`, `flow`, then `analysis` and `control`, then `plots` and the command line.
+`schedules`, `flow`, then `analysis` and `control`, then `plots`, `claims` and the command line.
 """
 
 # Several names to a line, so that everything a user can type is seen on one page.
@@ -23,6 +23,7 @@ from .analysis import (
     retrain as retrain, retrain_all as retrain_all, rewind_to_delete as rewind_to_delete,
     self_influence as self_influence, train as train,
 )
+from .claims import Claim as Claim, Ledger as Ledger, Verdict as Verdict, verify as verify, write_report as write_report
 from .control import (
     Comparison as Comparison, Distance as Distance, FamilyResult as FamilyResult, PredictionGap as PredictionGap,
     QuadraticForm as QuadraticForm, RetainedLoss as RetainedLoss, ScheduleSolution as ScheduleSolution, Scope as Scope,

@@ -11,7 +11,7 @@ import jax
 import typer
 
 from .._core import ConvergenceError, InputError
-from . import _influence, _optimise
+from . import _influence, _optimise, _verify
 from ._inputs import Reduction, Request, Source, Start
 from ._models import Kind, Stop, Training
 
@@ -36,6 +36,10 @@ INFLUENCE = (
     "the largest Cook's distance for linear regression, the largest self-influence with the Gauss-Newton matrix "
     "otherwise."
 )
+VERIFY = (
+    "Put every statement of the notes to the test, and print the ledger of verdicts.\n\n"
+    "The quick form takes about a minute. Exit status 1 if a verdict differs from the expected one."
+)
 COMPARE = "Find the best step, linear, polynomial and exponential decay, and print them beside the baseline 1_[0,s]."
 
 app = typer.Typer(
@@ -43,7 +47,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     help="Training as gradient flow with a time-varying data weight ε(t): which ε(t) unlearns a point best?",
-    epilog="Exit status: 0; 1 if a computation did not converge; 2 for input that cannot be used.",
+    epilog="Exit status: 0; 1 if a computation did not converge or a claim changed its verdict; 2 for input that "
+    "cannot be used.",
 )
 
 Data = Annotated[str | None, typer.Option("--data", metavar="NAME", help="A bundled data set: diabetes (the default).")]
@@ -212,6 +217,29 @@ def influence(
     _influence.run(_influence.Request(source, training, extra_steps), out, as_json=as_json, quiet=quiet)
 
 
+@app.command(help=VERIFY)
+def verify(
+    only: Annotated[
+        list[str] | None, typer.Option("--only", metavar="ID", help="Check this claim; repeatable. Default: all.")
+    ] = None,
+    section: Annotated[
+        str | None, typer.Option("--section", metavar="WORDS", help="Check the sections whose heading contains this.")
+    ] = None,
+    thorough: Annotated[
+        bool, typer.Option("--thorough/--quick", help="Many more instances and longer searches: an hour or so.")
+    ] = False,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the random instances.")] = 0,
+    report: Annotated[
+        Path | None, typer.Option("--report", metavar="DIR", help="Write ledger.html and ledger.md into this folder.")
+    ] = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> int:
+    """The ledger; files only where asked."""
+    request = _verify.Request(tuple(only or ()), section, thorough, seed, report)
+    return _verify.run(request, as_json=as_json, quiet=quiet)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
 
@@ -219,7 +247,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: what follows the program's name; default: those of this process.
 
     Returns:
-        The exit status: 0; 1 if a computation did not converge; 2 for bad input, said in one line on stderr.
+        The exit status: 0; 1 if a computation did not converge, or a claim changed its verdict; 2 for bad input, said
+        in one line on stderr.
     """
     jax.config.update("jax_enable_x64", True)  # before any array; the library itself leaves global flags alone
     for stream in (sys.stdout, sys.stderr):

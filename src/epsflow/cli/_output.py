@@ -24,17 +24,26 @@ def check_folder(folder: Path) -> None:
     Raises:
         InputError: with the file or folder that stands in the way.
     """
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"--out {folder} is a file; name a folder.")
-    existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
-    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        raise InputError(f"--out {folder}: {existing} cannot be written to.")
+    require_writable(folder, "--out")
     foreign = [name for name in NAMES if (folder / name).exists()]
     if foreign and not _is_ours(folder / RESULT):
         raise InputError(
             f"--out {folder} already has a file {foreign[0]} that epsflow did not write; it is left alone. Name "
             "another folder."
         )
+
+
+def require_writable(folder: Path, option: str) -> None:
+    """Refuse a file, or a folder that cannot be made or written to; the message names the option.
+
+    Raises:
+        InputError: with the file or folder that stands in the way.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{option} {folder} is a file; name a folder.")
+    existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        raise InputError(f"{option} {folder}: {existing} cannot be written to.")
 
 
 def _is_ours(result: Path) -> bool:

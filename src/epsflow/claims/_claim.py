@@ -1,0 +1,192 @@
+"""A claim of the notes, what a check of it brings to light, and the verdict that follows."""
+
+import enum
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from ._trial import Trial
+
+
+class Kind(enum.Enum):
+    """What the numbers say of a statement. Support by numbers is no proof; one counterexample is a refutation."""
+
+    HOLDS = "holds"
+    CONDITIONAL = "holds under a condition"
+    REFUTED = "refuted"
+    INCONCLUSIVE = "inconclusive"
+
+
+class Sample(NamedTuple):
+    """One comparison on one instance.
+
+    Attributes:
+        residual: by how much the statement misses there; relative unless the measurement's reason says otherwise.
+        bound: the part of it that rounding, integration or truncation explains, to first order.
+        where: the instance, in words.
+    """
+
+    residual: float
+    bound: float
+    where: str
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """The worst of many comparisons: the one with the largest residual in units of its tolerance.
+
+    Attributes:
+        residual: there.
+        bound: the error bound there.
+        tolerance: the residual that is allowed there, a multiple of the bound.
+        reason: why so much, and what the residual is.
+        where: the instance, in words.
+        instances: how many were compared.
+    """
+
+    residual: float
+    bound: float
+    tolerance: float
+    reason: str
+    where: str
+    instances: int
+
+    @property
+    def met(self) -> bool:
+        """Whether every instance stayed within its tolerance; a NaN does not."""
+        return self.residual <= self.tolerance
+
+
+FACTOR = 10.0
+"""Residuals may be ten times a first-order bound, which leaves out constants and the growth of sums."""
+
+
+def worst(samples: Iterable[Sample], reason: str, *, factor: float = FACTOR) -> Measurement:
+    """The measurement that several samples make.
+
+    Args:
+        samples: at least one.
+        reason: where the bounds come from, and what the residual is.
+        factor: tolerance = factor × bound.
+    """
+    kept = list(samples)
+
+    def excess(sample: Sample) -> float:
+        if not sample.residual <= factor * sample.bound and sample.bound == 0.0:
+            return float("inf")
+        ratio = sample.residual / sample.bound if sample.bound > 0.0 else 0.0
+        return ratio if ratio == ratio else float("inf")  # NaN counts as the worst
+
+    found = max(kept, key=excess)
+    residual, bound = float(found.residual), float(found.bound)
+    return Measurement(residual, bound, factor * bound, reason, found.where, len(kept))
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a check found.
+
+    Attributes:
+        written: how far the statement as written misses; None where it says that something does not exist, so that
+            the counterexample alone decides.
+        corrected: how far the corrected statement misses; None where nothing is to be corrected.
+        condition: how far the statement as written misses where its condition is met; None if it has no such condition.
+        counterexample: an instance on which the statement as written fails, as plain numbers.
+        remarks: what else was measured.
+    """
+
+    written: Measurement | None
+    corrected: Measurement | None = None
+    condition: Measurement | None = None
+    counterexample: dict[str, Any] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A statement of the notes.
+
+    Attributes:
+        id: its short name.
+        section: the heading of the notes under which it stands.
+        source: where exactly.
+        statement: what it says, in words.
+        as_written: its formula, in plain text.
+        corrected: what is right; empty where the statement is.
+        expected: the verdict that is expected of its check.
+        check: measures it on random instances and on data.
+    """
+
+    id: str
+    section: str
+    source: str
+    statement: str
+    as_written: str
+    corrected: str
+    expected: Kind
+    check: Callable[[Trial], Evidence]
+
+
+@dataclass(frozen=True, eq=False)
+class Verdict:
+    """The outcome of one check, with its evidence.
+
+    Attributes:
+        claim: the statement.
+        kind: the verdict.
+        evidence: what it rests on.
+        seed: of the random instances.
+        thorough: whether the long form of the check was run.
+        seconds: wall-clock time of the check, compilation included.
+        versions: of the libraries behind the numbers.
+    """
+
+    claim: Claim
+    kind: Kind
+    evidence: Evidence
+    seed: int
+    thorough: bool
+    seconds: float
+    versions: dict[str, str] = field(repr=False)
+
+    @property
+    def as_expected(self) -> bool:
+        """Whether the verdict is the one that the claim expects."""
+        return self.kind is self.claim.expected
+
+    @property
+    def instances(self) -> int:
+        """The largest number of instances in one of its measurements."""
+        parts = (self.evidence.written, self.evidence.condition, self.evidence.corrected)
+        return max((part.instances for part in parts if part is not None), default=0)
+
+    @property
+    def residual(self) -> float:
+        """By how much the statement as written misses at worst; NaN where a counterexample alone decides."""
+        return float("nan") if self.evidence.written is None else self.evidence.written.residual
+
+    @property
+    def tolerance(self) -> float:
+        """What was allowed there; NaN likewise."""
+        return float("nan") if self.evidence.written is None else self.evidence.written.tolerance
+
+
+def decide(evidence: Evidence) -> Kind:
+    """The verdict that evidence supports.
+
+    A statement holds if it stayed within its tolerance on all instances. It is refuted by a counterexample, or holds
+    under its condition where it stayed within its tolerance there. A corrected statement that fails its own check, or a
+    failure without a counterexample, leaves the matter inconclusive.
+    """
+    written, condition = evidence.written, evidence.condition
+    if written is None and evidence.corrected is None:
+        return Kind.INCONCLUSIVE
+    if evidence.corrected is not None and not evidence.corrected.met:
+        return Kind.INCONCLUSIVE
+    if written is not None and written.met:
+        return Kind.HOLDS
+    if not evidence.counterexample:
+        return Kind.INCONCLUSIVE
+    if condition is None:
+        return Kind.REFUTED
+    return Kind.CONDITIONAL if condition.met else Kind.REFUTED

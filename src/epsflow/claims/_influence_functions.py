@@ -1,0 +1,113 @@
+"""Claims of the section "Influence functions". Its ε_A, the weight taken away from a point, is (1 − ε)/n."""
+
+import jax.numpy as jnp
+import numpy as np
+
+from ..analysis import influence, newton_step, retrain, self_influence
+from ..flow import equilibrium
+from ._claim import Claim, Evidence, Kind, Sample, worst
+from ._tools import DIFFERENCES, SOLVES, TWO, hessian, own_loss, relative, rounding, slope, two_points
+from ._trial import Trial
+
+SECTION = "Influence functions"
+
+
+def check_closed_form(trial: Trial) -> Evidence:
+    """The derivative of θ̂_{ε_A} at ε_A = 1/n, against H⁻¹∇ℓ at the trained and at the leave-out optimum."""
+    written, corrected = [], []
+    for name, problem, _ in [*trial.regressions(reduction="mean"), *trial.logistic(reduction="mean", l2=0.02)]:
+        n = problem.data.n
+        derivative, error = slope(problem, 0.0)
+        written.append(Sample(relative(n * influence(problem).change, -n * derivative), error, name))
+        at_removal = n * influence(problem, at="removed").change
+        corrected.append(Sample(relative(at_removal, -n * derivative), error, name))
+    two = two_points("mean")
+    example = {
+        **TWO,
+        "θ̂(ε_A)": "(3/2 − 2ε_A)/(1 − ε_A)",
+        "H⁻¹∇ℓ at θ̂, as written": 2.0 * float(influence(two).change[0]),
+        "derivative at ε_A = 1/2": -2.0 * float(influence(two, at="removed").theta_dot[0]),
+    }
+    remark = "For least squares the two differ by the factor (1 − P_jj)²; in the example P_jj = 1/2."
+    measured = worst(written, DIFFERENCES), worst(corrected, DIFFERENCES)
+    return Evidence(*measured, counterexample=example, remarks=(remark,))
+
+
+def check_loss_closed_form(trial: Trial) -> Evidence:
+    """The derivative of the point's own loss at ε_A = 1/n, against ∇ℓᵀH⁻¹∇ℓ at both optima."""
+    written, corrected = [], []
+    for name, problem, _ in trial.regressions(reduction="mean"):
+        n, j = problem.data.n, int(problem.delete[0])
+        derivative, error = slope(problem, 0.0)
+        gradient = own_loss(problem).jacobian(retrain(problem).theta)[0]
+        truth = -n * float(gradient @ derivative)
+        formula = n * float(self_influence(problem, points=j).values)
+        at_removal = n * float(gradient @ influence(problem, at="removed").change)
+        written.append(Sample(relative(formula, truth), error, name))
+        corrected.append(Sample(relative(at_removal, truth), error, name))
+    example = {
+        **TWO,
+        "ℓ(ε_A) = ½(θ̂(ε_A) − 2)²": "1/8 · (1/(1 − ε_A))²",
+        "∇ℓᵀH⁻¹∇ℓ at θ̂, as written": 2.0 * float(self_influence(two_points("mean"), points=0).values),
+        "derivative at ε_A = 1/2": 2.0,
+    }
+    return Evidence(worst(written, DIFFERENCES), worst(corrected, DIFFERENCES), counterexample=example)
+
+
+def check_newton(trial: Trial) -> Evidence:
+    """The influence function beside one Newton step on the leave-out risk, and beside retraining."""
+    written, corrected = [], []
+    for name, problem, _ in trial.regressions():
+        step, change = newton_step(problem).delta, influence(problem).change
+        retrained = retrain(problem).theta
+        row = np.sqrt(problem.scale) * problem.data.x[problem.delete[0]]
+        kept = 1.0 - float(row @ np.linalg.solve(hessian(problem, 1.0), row))
+        # θ(0) − θ(1) loses digits where the point hardly matters.
+        bound = rounding(problem) * (1.0 + float(jnp.linalg.norm(retrained) / jnp.linalg.norm(step)))
+        written.append(Sample(relative(change, step), bound, name))
+        moved = retrained - equilibrium(problem).theta
+        corrected.append(Sample(relative(step, moved), bound, f"{name}: Newton = retraining"))
+        corrected.append(Sample(relative(change, kept * step), bound, f"{name}: influence = (1 − P_jj)·Newton"))
+    two = two_points()
+    example = {
+        **TWO,
+        "influence": float(influence(two).change[0]),
+        "Newton step": float(newton_step(two).delta[0]),
+        "retraining": -0.5,
+    }
+    return Evidence(worst(written, SOLVES), worst(corrected, SOLVES), counterexample=example)
+
+
+CLAIMS = (
+    Claim(
+        "if-closed-form",
+        SECTION,
+        "Definition 2 and the closed forms after it",
+        "The influence function, the derivative of the optimum at ε_A = 1/n, is H⁻¹∇ℓ at the trained optimum.",
+        "I(z; θ̂) = lim (θ̂_{ε+1/n} − θ̂_{1/n})/ε = H_θ̂⁻¹ ∇ℓ(f(θ̂; x), y)",
+        "H_θ̂⁻¹∇ℓ(θ̂) is the derivative at ε_A = 0. At ε_A = 1/n it is (H_L − ∇²ℓ/n)⁻¹∇ℓ, at the leave-out optimum.",
+        Kind.REFUTED,
+        check_closed_form,
+    ),
+    Claim(
+        "loss-closed-form",
+        SECTION,
+        "Definition 1 and the closed forms after it",
+        "The influence loss difference, a derivative at ε_A = 1/n, is ∇ℓᵀH⁻¹∇ℓ at the trained optimum.",
+        "Q(z; θ̂) = d/dε ℓ(θ̂_ε) at ε = 1/n = ∇ℓᵀ H_θ̂⁻¹ ∇ℓ",
+        "It is the derivative at ε_A = 0. At ε_A = 1/n it is ∇ℓᵀ(H_L − ∇²ℓ/n)⁻¹∇ℓ, at the leave-out optimum.",
+        Kind.REFUTED,
+        check_loss_closed_form,
+    ),
+    Claim(
+        "if-is-newton",
+        SECTION,
+        "Remark after Definition 2",
+        "The influence function estimator is the parameter after one Newton step from θ̂ towards the leave-out optimum.",
+        "θ̂ + I/n = θ̂ − (HL_i(θ̂))⁻¹ JL_i(θ̂)",
+        "The Newton step has the Hessian without the point, the influence function the one with it. For least squares "
+        "the Newton step is exact, and the influence function is (1 − P_jj) times it.",
+        Kind.REFUTED,
+        check_newton,
+    ),
+)

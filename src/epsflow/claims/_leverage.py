@@ -1,0 +1,175 @@
+"""Claims of the section "Influence functions vs leverage", least squares included."""
+
+import jax.numpy as jnp
+import numpy as np
+
+from ..analysis import influence, leverage, pbrf, retrain, self_influence
+from ..flow import equilibrium
+from ._claim import Claim, Evidence, Kind, Sample, worst
+from ._tools import (
+    DIFFERENCES,
+    PARABOLA,
+    SOLVES,
+    TWO,
+    UNIT,
+    hessian,
+    parabola,
+    relative,
+    rounding,
+    slope,
+    two_points,
+)
+from ._trial import Trial
+
+SECTION = "Influence functions vs leverage"
+
+
+def check_projection(trial: Trial) -> Evidence:
+    """Leverages against the diagonal of an orthogonal projection onto ran X: between 0 and 1, with sum rank X."""
+    samples = []
+    for name, problem, _ in trial.regressions():
+        found = leverage(problem).leverages
+        frame = np.linalg.svd(problem.data.x, full_matrices=False)[0]
+        bound = rounding(problem)
+        samples.append(Sample(float(np.abs(found - np.sum(frame**2, axis=1)).max()), bound, name))
+        samples.append(Sample(abs(float(found.sum()) - problem.dim), problem.dim * bound, f"{name}: tr P = d"))
+    return Evidence(worst(samples, "absolute; bound: d·u·κ(H_0)"))
+
+
+def check_loo(trial: Trial) -> Evidence:
+    """The formula against retraining, for the deleted point of each problem."""
+    samples = []
+    for name, problem, _ in trial.regressions(quick=3):
+        found, j = leverage(problem), int(problem.delete[0])
+        expected = jnp.asarray(found.theta) - retrain(problem).theta
+        bound = rounding(problem) * float(np.linalg.norm(found.theta))
+        samples.append(Sample(float(jnp.linalg.norm(-found.deltas[j] - expected)), bound, name))
+    return Evidence(worst(samples, "in units of θ; bound: d·u·κ(H_0)·‖θ̂‖"))
+
+
+def check_leverage_is_q(trial: Trial) -> Evidence:
+    """Self-influence against the leverage, and against ê²P."""
+    written, corrected = [], []
+    for name, problem, _ in trial.regressions():
+        found, q = leverage(problem), self_influence(problem).values
+        written.append(Sample(relative(q, found.leverages), rounding(problem), name))
+        corrected.append(Sample(relative(q, found.residuals**2 * found.leverages), rounding(problem), name))
+    example = {**TWO, "leverage P_00": 0.5, "Q = ê²P": float(self_influence(two_points(), points=0).values)}
+    return Evidence(worst(written, SOLVES), worst(corrected, SOLVES), counterexample=example)
+
+
+def check_footnote(trial: Trial) -> Evidence:
+    """The distance of Hessian and Gauss–Newton matrix at a stationary point, with residuals and without."""
+    written, condition = [], []
+    for i in range(trial.count(2, 20)):
+        for scale, samples in ((0.3, written), (0.0, condition)):
+            name, problem, theta = trial.network(scale=scale, number=i)
+            at = jnp.asarray(theta)
+            ggn = jnp.stack([problem.ggn_product(at, row) for row in jnp.eye(problem.dim)])
+            samples.append(Sample(relative(ggn, hessian(problem, 1.0, theta)), problem.dim * UNIT, name))
+    problem, theta = parabola()
+    ggn = float(problem.ggn_product(jnp.asarray(theta), jnp.ones(1))[0])
+    example = {**PARABOLA, "JᵀJ": ggn, "Hessian": float(hessian(problem, 1.0, theta)[0, 0])}
+    reason = "‖H − JᵀJ‖/‖H‖ at a stationary point; bound: d·u"
+    return Evidence(worst(written, reason), condition=worst(condition, reason), counterexample=example)
+
+
+def check_ols_sign(trial: Trial) -> Evidence:
+    """(XᵀX)⁻¹x ê against the derivative of Definition 2, and against θ̇(1) of the second convention."""
+    written, corrected = [], []
+    for name, problem, _ in trial.regressions():
+        formula = influence(problem).theta_dot
+        derivative, error = slope(problem, 1.0)
+        # Definition 2 counts the weight that is taken away: n dε_A = −dε, here per unit of nε_A.
+        written.append(Sample(relative(formula, -derivative), error, name))
+        corrected.append(Sample(relative(formula, derivative), error, name))
+    two = two_points()
+    example = {
+        **TWO,
+        "(XᵀX)⁻¹x(y − xᵀθ̂), as written": float(influence(two).theta_dot[0]),
+        "dθ̂/d(nε_A) at 0": float(influence(two).change[0]),
+    }
+    remark = "Beside its sign the formula lacks the factor n of H_L⁻¹ = n(XᵀX)⁻¹: it counts nε_A, not ε_A."
+    measured = worst(written, DIFFERENCES), worst(corrected, DIFFERENCES)
+    return Evidence(*measured, counterexample=example, remarks=(remark,))
+
+
+def check_ols_pbrf(trial: Trial) -> Evidence:
+    """The minimiser of the objective against its closed form, and without damping against retraining."""
+    samples = []
+    for name, problem, _ in trial.regressions(reduction="mean"):
+        theta, j = equilibrium(problem).theta, problem.delete[0]
+        x, y, n = problem.data.x, problem.data.y, problem.data.n
+        for damping in (0.1, 0.0):
+            matrix = x.T @ x - np.outer(x[j], x[j]) + n * damping * np.eye(problem.dim)
+            closed = np.asarray(theta) - np.linalg.solve(matrix, x[j] * (y[j] - x[j] @ np.asarray(theta)))
+            found = pbrf(problem, theta, damping=damping).theta
+            samples.append(Sample(relative(found, closed), rounding(problem), f"{name}, λ = {damping:g}"))
+        samples.append(Sample(relative(found, retrain(problem).theta), rounding(problem), f"{name}: retraining"))
+    remark = "The ½ in front of arg min belongs inside it."
+    return Evidence(worst(samples, SOLVES), remarks=(remark,))
+
+
+CLAIMS = (
+    Claim(
+        "projection",
+        SECTION,
+        "setting of ordinary least squares, Definition 3",
+        "P = X(XᵀX)⁻¹Xᵀ is the orthogonal projection onto ran X; its diagonal are the leverages.",
+        "P = X(XᵀX)⁻¹Xᵀ = P² = Pᵀ",
+        "",
+        Kind.HOLDS,
+        check_projection,
+    ),
+    Claim(
+        "leverage-vs-Q",
+        SECTION,
+        "after Definition 3",
+        "With X = JF(θ) the influence loss difference is approximately the leverage.",
+        "Q(z_i; θ̂) ≈ P_ii",
+        "Q = ê_i² P_ii: the leverage times the squared residual.",
+        Kind.REFUTED,
+        check_leverage_is_q,
+    ),
+    Claim(
+        "gauss-newton-footnote",
+        SECTION,
+        "Footnote 1",
+        "The term that the Gauss–Newton matrix omits vanishes for optimal parameters.",
+        "∇L(θ̂) = 0 ⇒ Σ_i (f_i − y_i)∇²f_i = 0",
+        "It vanishes where all residuals do, or where the model is linear in θ. An optimum says Σ (f_i − y_i)∇f_i = 0.",
+        Kind.CONDITIONAL,
+        check_footnote,
+    ),
+    Claim(
+        "leverage-loo",
+        SECTION,
+        "formula with 1 − P_ii (cf. Hayashi)",
+        "Removing a point moves the least-squares fit by (XᵀX)⁻¹xê/(1 − P_ii).",
+        "θ̂ − θ̂_{1/n,−z} = (XᵀX)⁻¹ x_i ê_i/(1 − P_ii)",
+        "",
+        Kind.HOLDS,
+        check_loo,
+    ),
+    Claim(
+        "ols-if-sign",
+        SECTION,
+        "Example: IFs for OLS, influence function",
+        "The influence function of Definition 2 is (XᵀX)⁻¹x(y − xᵀθ̂) for least squares.",
+        "I(z_i; θ̂) = (XᵀX)⁻¹ x_i (y_i − x_iᵀθ̂)",
+        "That is θ̇(1) of the second convention. Definition 2 takes weight away and has the opposite sign, "
+        "−n(XᵀX)⁻¹x(y − xᵀθ̂) at ε_A = 0.",
+        Kind.REFUTED,
+        check_ols_sign,
+    ),
+    Claim(
+        "ols-pbrf",
+        SECTION,
+        "Example: IFs for OLS, PBRF",
+        "The PBRF objective of least squares.",
+        "arg min ½[(1/n)Σ(x_iᵀ(θ − θ̂))² − (1/n)(y − xᵀθ)² + λ‖θ − θ̂‖²]",
+        "",
+        Kind.HOLDS,
+        check_ols_pbrf,
+    ),
+)

@@ -1,0 +1,237 @@
+"""A ledger as a page for people: one self-contained HTML file, and the same in Markdown."""
+
+import html
+import math
+import re
+import tempfile
+from collections.abc import Iterator
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from .. import plots
+from .._core import InputError
+from ._claim import Kind, Measurement, Verdict
+from ._figures import FIGURES
+from ._ledger import Ledger, plain
+
+HTML, MARKDOWN = "ledger.html", "ledger.md"
+
+MARKS = {Kind.HOLDS: "✓", Kind.CONDITIONAL: "◐", Kind.REFUTED: "✗", Kind.INCONCLUSIVE: "?"}
+"""A sign for each kind, so that no verdict is told by colour alone."""
+
+INTRODUCTION = (
+    "Every statement was measured on random instances and on data through the library's public functions. "
+    "“Holds” is numerical support, not a proof. “Refuted” comes with a counterexample in plain numbers, "
+    "and the corrected statement, where there is one, has passed its own check."
+)
+
+STYLE = """
+:root { color-scheme: light dark; --line: #8886; --soft: #8881; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
+table { border-collapse: collapse; width: 100%; font-size: 0.9rem; }
+th, td { text-align: left; vertical-align: top; padding: 0.3rem 0.8rem 0.3rem 0; border-bottom: 1px solid var(--line); }
+td.number { font-variant-numeric: tabular-nums; white-space: nowrap; }
+article { border-top: 2px solid var(--line); margin-top: 2.5rem; padding-top: 0.5rem; }
+.formula { font-family: "STIX Two Math", "Cambria Math", "DejaVu Serif", serif; background: var(--soft);
+  padding: 0.5rem 0.8rem; overflow-x: auto; }
+.verdict { font-weight: 600; white-space: nowrap; }
+.surprise { outline: 3px solid #D55E00; }
+code { font-size: 0.9em; overflow-wrap: anywhere; }
+figure { margin: 1rem 0; background: white; color: black; padding: 0.5rem; }
+figure svg { max-width: 100%; height: auto; }
+small, figcaption { opacity: 0.8; }
+"""
+
+
+def write_report(ledger: Ledger, folder: str | Path, *, figures: bool = True) -> tuple[Path, ...]:
+    """Write `ledger.html`, which needs no other file and no network, and `ledger.md` into a folder.
+
+    Args:
+        ledger: of `verify`.
+        folder: made if it does not exist.
+        figures: whether to draw; takes some seconds. The Markdown file refers to SVG files beside it.
+
+    Returns:
+        The files written, the page first.
+
+    Raises:
+        InputError: a folder that cannot be written to, in the file system's words.
+    """
+    place, drawn = Path(folder), _draw(ledger) if figures else {}
+    texts = {HTML: _page(ledger, drawn), MARKDOWN: _markdown(ledger, drawn)}
+    texts.update({f"{name}.svg": svg for name, svg in drawn.items()})
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        for name, text in texts.items():
+            (place / name).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"cannot write to {place}: {error.strerror}. Name another folder.") from error
+    return tuple(place / name for name in texts)
+
+
+def _draw(ledger: Ledger) -> dict[str, str]:
+    """The SVG of every claim that has a figure."""
+    drawn = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        for verdict in ledger.verdicts:
+            if verdict.claim.id in FIGURES:
+                path = Path(scratch) / "figure.svg"
+                plots.save(FIGURES[verdict.claim.id].draw(), path)
+                drawn[verdict.claim.id] = path.read_text(encoding="utf-8")
+    return drawn
+
+
+def number(value: float) -> str:
+    """Three digits; a dash where there is no number."""
+    return "–" if math.isnan(value) else f"{value:.3g}"
+
+
+def _parts(verdict: Verdict) -> list[tuple[str, Measurement]]:
+    evidence = verdict.evidence
+    named = (
+        ("as written", evidence.written),
+        ("under its condition", evidence.condition),
+        ("corrected", evidence.corrected),
+    )
+    return [(name, part) for name, part in named if part is not None]
+
+
+def _sections(ledger: Ledger) -> Iterator[tuple[str, list[Verdict]]]:
+    for heading, group in groupby(ledger.verdicts, key=lambda verdict: verdict.claim.section):
+        yield heading, list(group)
+
+
+def _about(ledger: Ledger) -> str:
+    form = "thorough" if ledger.thorough else "quick"
+    versions = ", ".join(f"{name} {version}" for name, version in ledger.versions.items())
+    return f"Seed {ledger.seed}, {form} form, {ledger.seconds:.0f} s. {versions}."
+
+
+# ---- HTML -----------------------------------------------------------------------------------------------------------
+
+
+def _page(ledger: Ledger, drawn: dict[str, str]) -> str:
+    say = html.escape
+    body = [
+        f"<h1>The claims ledger</h1><p>{say(ledger.summary())}</p>",
+        f"<p>{say(INTRODUCTION)}</p><p><small>{say(_about(ledger))}</small></p>",
+    ]
+    for heading, verdicts in _sections(ledger):
+        rows = "".join(
+            f'<tr><td><a href="#{say(v.claim.id)}">{say(v.claim.id)}</a></td><td>{_marked(v.claim.statement)}</td>'
+            f'<td>{_badge(v)}</td><td class="number">{number(v.residual)}</td>'
+            f'<td class="number">{v.seconds:.1f} s</td></tr>'
+            for v in verdicts
+        )
+        head = "<tr><th>id</th><th>statement</th><th>verdict</th><th>residual</th><th>time</th></tr>"
+        body.append(f"<h2>{say(heading)}</h2><table><thead>{head}</thead><tbody>{rows}</tbody></table>")
+    body.extend(_article(verdict, drawn.get(verdict.claim.id)) for verdict in ledger.verdicts)
+    head = f'<meta charset="utf-8"/><title>epsflow: the claims ledger</title><style>{STYLE}</style>'
+    head += '<meta name="viewport" content="width=device-width, initial-scale=1"/>'
+    return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head>\n<body>{"".join(body)}</body></html>\n'
+
+
+def _marked(text: str) -> str:
+    """Text with its indices and powers raised and lowered: x_j, ε_A, e^{−τ}, 1_[0,s], θ*_{-j}."""
+    text = html.escape(text)
+    for sign, tag in (("_", "sub"), ("\\^", "sup")):
+        text = re.sub(sign + r"\{([^{}]*)\}", rf"<{tag}>\1</{tag}>", text)
+        text = re.sub(sign + r"(\[[^\]]*\])", rf"<{tag}>\1</{tag}>", text)
+        text = re.sub(sign + r"(lin|damp|Nt|D2D|∞|\w)", rf"<{tag}>\1</{tag}>", text)  # x_ix_i: one letter each
+    return text
+
+
+def _badge(verdict: Verdict) -> str:
+    surprise = "" if verdict.as_expected else " surprise"
+    told = "" if verdict.as_expected else f" (expected: {verdict.claim.expected.value})"
+    return f'<span class="verdict{surprise}">{MARKS[verdict.kind]} {html.escape(verdict.kind.value + told)}</span>'
+
+
+def _article(verdict: Verdict, svg: str | None) -> str:
+    say, claim = html.escape, verdict.claim
+    parts = [
+        f'<article id="{say(claim.id)}"><h3>{say(claim.id)} {_badge(verdict)}</h3>',
+        f"<p>{_marked(claim.statement)} <small>{say(claim.source)}</small></p>",
+        f'<p>As written:</p><p class="formula">{_marked(claim.as_written)}</p>',
+    ]
+    if claim.corrected:
+        parts.append(f'<p>What is right:</p><p class="formula">{_marked(claim.corrected)}</p>')
+    rows = "".join(
+        f'<tr><td>{name}</td><td class="number">{number(part.residual)}</td>'
+        f'<td class="number">{number(part.tolerance)}</td><td class="number">{part.instances}</td>'
+        f"<td>{say(part.where)}</td><td>{say(part.reason)}</td></tr>"
+        for name, part in _parts(verdict)
+    )
+    if rows:
+        head = "<tr><th></th><th>residual</th><th>allowed</th><th>instances</th><th>worst at</th><th>what</th></tr>"
+        parts.append(f"<table><thead>{head}</thead><tbody>{rows}</tbody></table>")
+    if verdict.evidence.counterexample:
+        rows = "".join(
+            f"<tr><td>{_marked(str(key))}</td><td><code>{say(_plain_text(value))}</code></td></tr>"
+            for key, value in verdict.evidence.counterexample.items()
+        )
+        parts.append(f"<p>Counterexample:</p><table><tbody>{rows}</tbody></table>")
+    if verdict.evidence.remarks:
+        parts.append(f"<ul>{''.join(f'<li>{_marked(remark)}</li>' for remark in verdict.evidence.remarks)}</ul>")
+    if svg is not None:
+        caption = say(FIGURES[claim.id].caption)
+        parts.append(f"<figure>{_inline(svg, claim.id)}<figcaption>{caption}</figcaption></figure>")
+    return "".join([*parts, "</article>"])
+
+
+def _inline(svg: str, name: str) -> str:
+    """The SVG element alone, its ids made unique in a page of several figures."""
+    element = svg[svg.index("<svg") :]
+    element = re.sub(r"<metadata>.*?</metadata>", "", element, flags=re.DOTALL)
+    element = re.sub(r'\bid="', f'id="{name}-', element)
+    element = re.sub(r'href="#', f'href="#{name}-', element)
+    return re.sub(r"url\(#", f"url(#{name}-", element)
+
+
+def _plain_text(value: Any) -> str:
+    value = plain(value)
+    return f"{value:.12g}" if isinstance(value, float) else str(value)
+
+
+# ---- Markdown -------------------------------------------------------------------------------------------------------
+
+
+def _markdown(ledger: Ledger, drawn: dict[str, str]) -> str:
+    lines = ["# The claims ledger", "", ledger.summary(), "", INTRODUCTION, "", _about(ledger), ""]
+    for heading, verdicts in _sections(ledger):
+        lines += [f"## {heading}", "", "| id | statement | verdict | residual | time |", "|---|---|---|---|---|"]
+        lines += [
+            _row(v.claim.id, v.claim.statement, _told(v), number(v.residual), f"{v.seconds:.1f} s") for v in verdicts
+        ]
+        lines.append("")
+        for verdict in verdicts:
+            lines += _entry(verdict, verdict.claim.id in drawn)
+    return "\n".join(lines)
+
+
+def _told(verdict: Verdict) -> str:
+    expected = "" if verdict.as_expected else f" (expected: {verdict.claim.expected.value})"
+    return f"{MARKS[verdict.kind]} {verdict.kind.value}{expected}"
+
+
+def _row(*cells: str) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _entry(verdict: Verdict, figure: bool) -> list[str]:
+    claim = verdict.claim
+    lines = [f"### {claim.id}: {_told(verdict)}", "", f"{claim.statement} ({claim.source})", ""]
+    lines += ["As written:", "", f"    {claim.as_written}", ""]
+    if claim.corrected:
+        lines += ["What is right:", "", f"    {claim.corrected}", ""]
+    for name, part in _parts(verdict):
+        measured = f"residual {number(part.residual)}, allowed {number(part.tolerance)}, {part.instances} instances"
+        lines.append(f"- {name}: {measured}, worst at {part.where}. ({part.reason})")
+    lines += [f"- {remark}" for remark in verdict.evidence.remarks]
+    if verdict.evidence.counterexample:
+        lines += ["", "Counterexample:", ""]
+        lines += [f"    {key} = {_plain_text(value)}" for key, value in verdict.evidence.counterexample.items()]
+    if figure:
+        lines += ["", f"![{FIGURES[claim.id].caption}]({claim.id}.svg)"]
+    return [*lines, ""]

@@ -1,0 +1,32 @@
+"""Claims on the flow, schedules and algorithms give their expected verdicts, in the quick form."""
+
+import pytest
+
+import epsflow as ef
+from epsflow.claims import CLAIMS, SECTIONS
+
+SLOW = {
+    "flow-regularity",
+    "second-derivative-bound",
+    "fig3-linearity",
+    "no-closed-form",
+    "theta0-or-y",
+    "linear-decay-system",
+    "lemma-0.0.2",
+    "zero-is-best",
+    "step-is-best",
+    "bang-bang",
+    "fig4-linear",
+}
+"""They compile several solvers, or search."""
+
+
+def cases() -> list:
+    names = [claim.id for claim in CLAIMS if claim.section in SECTIONS[4:]]
+    return [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in names]
+
+
+@pytest.mark.parametrize("name", cases())
+def test_verdict_is_the_expected_one(name: str):
+    verdict = ef.verify(name)[name]
+    assert verdict.as_expected, verdict.evidence

@@ -1,0 +1,29 @@
+"""Claims on influence, responses and leverage give their expected verdicts, in the quick form."""
+
+import pytest
+
+import epsflow as ef
+from epsflow.claims import CLAIMS, SECTIONS
+
+SLOW = {
+    "if-closed-form",
+    "response-taylor",
+    "damped-linearisation",
+    "pbrf-linearisation",
+    "pbrf-removes-gaps",
+    "fig1-largest",
+    "implicit-derivative",
+    "jacobian-column",
+}
+"""They compile several solvers, or search."""
+
+
+def cases() -> list:
+    names = [claim.id for claim in CLAIMS if claim.section in SECTIONS[:4]]
+    return [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in names]
+
+
+@pytest.mark.parametrize("name", cases())
+def test_verdict_is_the_expected_one(name: str):
+    verdict = ef.verify(name)[name]
+    assert verdict.as_expected, verdict.evidence
