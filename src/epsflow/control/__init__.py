@@ -3,10 +3,21 @@
 `_task.py` states the question; `_optimal.py` answers it by direct transcription (`_exponential.py` for linear
 regression, `_transcription.py` for any JAX model, whose jaxpr `_translate.py` turns into CasADi symbols) and simulates
 every proposal; `_families.py` searches one-line schedules; `_pontryagin.py` holds an answer against the necessary
-conditions, `_polish.py` frees it of the mesh, and `_certify.py` bounds what any schedule could gain.
+conditions, `_polish.py` frees it of the mesh, and `_certify.py` bounds what any schedule could gain. `_batch.py` and
+`_batch_certify.py` do the same for thousands of small linear regressions at once.
 Start in `_optimal.py`.
 """
 
+from ._batch import (
+    BatchBest as BatchBest,
+    LinearBatch as LinearBatch,
+    baseline_costs as baseline_costs,
+    best_linear_decays as best_linear_decays,
+    best_steps as best_steps,
+    linear_batch as linear_batch,
+    rewound as rewound,
+)
+from ._batch_certify import BatchOptimum as BatchOptimum, certified_optima as certified_optima
 from ._certify import certify as certify
 from ._compare import Comparison as Comparison, compare_schedules as compare_schedules
 from ._exact_unlearning import (
