@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from .._core import InputError
 from ._style import BLACK, GREY, LOOKS, OPTIMUM, WIDTH, stack, styled
@@ -46,6 +47,10 @@ def distributions(values: Mapping[str, Float[np.ndarray, " _"]], label: str, *, 
             )
         ax.axvline(1.0, color=GREY, linewidth=0.8)
         ax.set(xscale="log", xlabel=label, ylabel="share of runs up to here", ylim=(-0.02, 1.02), xlim=(low, high))
+        if high < 100.0 * low:  # less than two decades: powers of ten alone would be too few marks
+            ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+            ax.xaxis.set_minor_formatter(NullFormatter())
+            ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         _legend(ax, len(drawn))
     return ax
 

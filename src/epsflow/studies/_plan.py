@@ -31,7 +31,13 @@ def plan(specification: Specification) -> tuple[Row, ...]:
         for shape, deletion, start, (s, T), draw in itertools.product(
             shapes, range(source.delete.sets), specification.theta0, windows, range(_draws(source))
         ):
-            inputs = {"problem": source.label, **shape, "draw": draw, "deletion": deletion}
+            inputs = {
+                "problem": source.label,
+                **shape,
+                "draw": draw,
+                "delete": source.delete.label,
+                "deletion": deletion,
+            }
             inputs |= {"theta0": start, "s": s, "T": T}
             key = hashlib.sha256((base + json.dumps(inputs, sort_keys=True)).encode()).hexdigest()
             rows.append(Row(len(rows), number, draw, deletion, inputs, key))

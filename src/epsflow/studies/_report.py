@@ -5,27 +5,25 @@ import json
 import shlex
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from .. import plots
 from .._core import InputError
+from ._specification import Specification
 from ._store import open_store
+from ._study import Study
 from ._summary import Drawing, Summary, Table
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-    from ._study import Study
 
 PAGE = "report.html"
 
 STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.6rem; margin-bottom: .2rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
+body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; max-width: 74rem; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.6rem; margin-bottom: .2rem; } h2 { font-size: 1.25rem; margin-top: 2.2rem; }
+h3 { font-size: 1.02rem; }
 .answer { border-left: 4px solid #0072B2; padding: .2rem 1rem; background: #f4f8fb; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; }
-th, td { padding: .25rem .7rem; text-align: right; border-bottom: 1px solid #ddd; white-space: nowrap; }
+th, td { padding: .25rem .55rem; text-align: right; border-bottom: 1px solid #ddd; white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; }
 th { border-bottom: 2px solid #1a1a1a; vertical-align: bottom; white-space: normal; }
 tr.all td { font-weight: 600; }
@@ -36,7 +34,7 @@ pre { background: #f6f6f6; padding: .8rem; overflow-x: auto; font-size: .8rem; }
 """
 
 
-def write_report(study: "Study", folder: Path) -> tuple[Path, ...]:
+def write_report(study: Study, folder: Path) -> tuple[Path, ...]:
     """`Study.report`."""
     summary = study.summary()
     try:
@@ -60,11 +58,11 @@ def write_report(study: "Study", folder: Path) -> tuple[Path, ...]:
     return (page, *written)
 
 
-def _draw(drawing: Drawing) -> "Axes":
+def _draw(drawing: Drawing) -> Any:
     return getattr(plots, drawing.kind)(**drawing.arguments)
 
 
-def _svg(axes: "Axes") -> str:
+def _svg(axes: Any) -> str:
     """The picture as markup, without the declaration that only a file of its own needs."""
     with tempfile.TemporaryDirectory() as folder:
         (path,) = plots.save(axes, Path(folder) / "figure.svg")
@@ -72,7 +70,7 @@ def _svg(axes: "Axes") -> str:
     return text[text.index("<svg") :]
 
 
-def _page(study: "Study", summary: Summary, pictures: list[tuple[str, str]]) -> str:
+def _page(study: Study, summary: Summary, pictures: list[tuple[str, str]]) -> str:
     name = html.escape(study.specification.name)
     status = study.status()
     with open_store(study.store) as store:
@@ -90,7 +88,7 @@ def _page(study: "Study", summary: Summary, pictures: list[tuple[str, str]]) -> 
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style></head><body>'
         f'<h1>{name}</h1><p class="note">{counts}.</p><div class="answer">{answer}</div>'
         f"<h2>Figures</h2>{figures}<h2>Tables</h2>{''.join(map(_table, summary.tables))}"
-        f"<h2>Specification</h2><pre>{html.escape(_pretty(study.specification.to_json()))}</pre>"
+        f"<h2>Specification</h2><pre>{html.escape(_listed(study.specification))}</pre>"
         f"<h2>How to reproduce</h2><pre>{html.escape(_commands(study))}</pre>"
         f'<h2>Provenance</h2><p class="note">{html.escape(versions)}. Begun {html.escape(made["time"])}, '
         f"{len(added)} session(s) on {html.escape('; '.join(machines))}; {seconds:.0f} s of computing. Specification "
@@ -113,11 +111,14 @@ def _table(table: Table) -> str:
     )
 
 
-def _pretty(text: str) -> str:
-    return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
+def _listed(specification: Specification) -> str:
+    """One field to a line."""
+    return "\n".join(
+        f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in specification.fields().items()
+    )
 
 
-def _commands(study: "Study") -> str:
+def _commands(study: Study) -> str:
     """The specification as Python, so that nothing but this page is needed."""
     fields = json.dumps(json.loads(study.specification.to_json()), ensure_ascii=False)
     store = shlex.quote(study.store.name)

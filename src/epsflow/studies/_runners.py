@@ -4,6 +4,7 @@ A runner turns groups of rows into groups of outcomes, in any order; the store k
 group is computed, as a stack or one by one, is a second, independent choice.
 """
 
+import abc
 import concurrent.futures
 import contextlib
 import json
@@ -11,7 +12,7 @@ import multiprocessing
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import jax
 
@@ -28,12 +29,12 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "XLA_FLAGS": 
 """Workers share the machine: each takes one core."""
 
 
-class Runner(Protocol):
+class Runner(abc.ABC):
     """Computes groups of rows somewhere."""
 
+    @abc.abstractmethod
     def __call__(self, specification: Specification, groups: Groups, method: Method) -> Iterator[list[Outcome]]:
         """Outcomes of every group, group by group, in any order."""
-        ...
 
 
 def compute(text: str, rows: Sequence[Row], method: Method) -> list[Outcome]:
@@ -47,7 +48,7 @@ def compute(text: str, rows: Sequence[Row], method: Method) -> list[Outcome]:
 
 
 @dataclass(frozen=True)
-class Here:
+class Here(Runner):
     """In this process, one group after another."""
 
     def __call__(self, specification: Specification, groups: Groups, method: Method) -> Iterator[list[Outcome]]:
@@ -58,7 +59,7 @@ class Here:
 
 
 @dataclass(frozen=True)
-class Processes:
+class Processes(Runner):
     """In a pool of processes on this machine, each with one thread.
 
     Attributes:
@@ -87,7 +88,7 @@ class Processes:
 
 
 @dataclass(frozen=True)
-class Dask:
+class Dask(Runner):
     """On a Dask cluster: a scheduler's address, or a local cluster. Work of a worker that dies goes to another one.
 
     Attributes:

@@ -63,6 +63,15 @@ class Deletion(_Part):
         """How many sets of points are deleted, one after another."""
         return len(self.points) if self.by == "index" else self.count
 
+    @property
+    def label(self) -> str:
+        """What tables call it."""
+        if self.by == "index":
+            return "named"
+        if self.by == "groups":
+            return f"groups of {self.column}"
+        return self.by if self.size == 1 else f"{self.size} {self.by}"
+
 
 class RandomProblems(_Part):
     """Linear regressions drawn at random: y = xᵀθ + noise·ξ, x ~ N(0, diag(spectrum)), θ, ξ ~ N(0, I).
@@ -194,9 +203,13 @@ class Specification(_Part):
         """SHA-256 of `to_json`."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()
 
+    def fields(self) -> dict[str, Any]:
+        """Every field by its dotted name, as in "problems.0.d"."""
+        return _flat(json.loads(self.to_json()))
+
     def differences(self, other: "Specification") -> list[str]:
-        """Field by field, "field: here, there" where they differ."""
-        mine, theirs = _flat(json.loads(self.to_json())), _flat(json.loads(other.to_json()))
+        """What differs, field by field: "seed: 3 in the store, 4 now"."""
+        mine, theirs = self.fields(), other.fields()
         names = sorted(mine.keys() | theirs.keys())
         absent = "(absent)"
         return [

@@ -38,29 +38,47 @@ def percent(interval: Interval) -> str:
 def bootstrap(
     values: Float[np.ndarray, " n"], statistic: Callable[..., np.ndarray], units: Sequence[object] | None = None
 ) -> Interval:
-    """A statistic and its interval. Where several values belong to one unit, their mean stands for it.
+    """A statistic and its interval; units are resampled with all their values.
 
     Args:
         values: finite numbers.
-        statistic: `np.mean` or `np.median`, with an argument `axis`.
+        statistic: `np.nanmean` or `np.nanmedian`: units may have different numbers of values.
         units: what is resampled: values of one unit are not independent. Default: each value.
     """
     if not len(values):
         return Interval(np.nan, np.nan, np.nan)
-    if units is not None:
-        numbers: dict[object, int] = {}
-        labels = np.array([numbers.setdefault(unit, len(numbers)) for unit in units])
-        values = np.bincount(labels, values) / np.bincount(labels)
-    estimate = float(statistic(values, axis=-1))
-    if len(values) < 2:
+    table = _by_unit(values, range(len(values)) if units is None else units)
+    estimate = float(statistic(values))
+    if len(table) < 2:
         return Interval(estimate, np.nan, np.nan)
+
+    def resampled(chosen: np.ndarray, axis: int = -1) -> np.ndarray:
+        flat = table[np.moveaxis(chosen, axis, -1)]
+        return statistic(flat.reshape(*flat.shape[:-2], -1), axis=-1)
+
     # The percentile method: a share of 0 or 1 has no acceleration to correct for.
     found = stats.bootstrap(
-        (values,), statistic, n_resamples=RESAMPLES, method="percentile", confidence_level=LEVEL,
-        rng=np.random.default_rng(SEED), batch=max(1, 1_000_000 // len(values)),
-    )  # fmt: skip
+        (np.arange(len(table)),),
+        resampled,
+        n_resamples=RESAMPLES,
+        method="percentile",
+        confidence_level=LEVEL,
+        rng=np.random.default_rng(SEED),
+        batch=max(1, 1_000_000 // table.size),
+    )
     low, high = found.confidence_interval
     return Interval(estimate, float(low), float(high))
+
+
+def _by_unit(values: Float[np.ndarray, " n"], units: Sequence[object]) -> Float[np.ndarray, "units most"]:
+    """One row per unit, padded with NaN."""
+    members: dict[object, list[float]] = {}
+    for unit, value in zip(units, values.tolist(), strict=True):
+        members.setdefault(unit, []).append(value)
+    table = np.full((len(members), max(map(len, members.values()))), np.nan)
+    for row, entries in zip(table, members.values(), strict=True):
+        row[: len(entries)] = entries
+    return table
 
 
 class Pairs(NamedTuple):
@@ -94,10 +112,10 @@ def compare(
     ratio = np.divide(second, first, out=np.full(len(first), np.inf), where=first > 0.0)
     decided = int(better.sum() + worse.sum())
     p_value = float(stats.binomtest(int(better.sum()), decided).pvalue) if decided else float("nan")
-    cheaper, same, dearer = (bootstrap(part.astype(np.float64), np.mean, units) for part in (better, equal, worse))
+    cheaper, same, dearer = (bootstrap(part.astype(np.float64), np.nanmean, units) for part in (better, equal, worse))
     finite = np.isfinite(ratio)
     kept = [unit for unit, good in zip(units, finite, strict=True) if good]
-    return Pairs(cheaper, same, dearer, bootstrap(ratio[finite], np.median, kept), p_value, len(first))
+    return Pairs(cheaper, same, dearer, bootstrap(ratio[finite], np.nanmedian, kept), p_value, len(first))
 
 
 def tied(

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from .._core import InputError
 from ._plan import plan
@@ -98,7 +98,7 @@ class Study:
         self.store = Path(f"{found.name}.sqlite" if store is None else store)
 
     @classmethod
-    def from_toml(cls, path: str | Path, *, store: str | Path | None = None) -> Self:
+    def from_toml(cls, path: str | Path, *, store: str | Path | None = None) -> "Study":
         """The study of a TOML file; its store is beside it unless named.
 
         Raises:
@@ -108,7 +108,7 @@ class Study:
         return cls(read_specification(path), store=path.with_suffix(".sqlite") if store is None else store)
 
     @classmethod
-    def open(cls, store: str | Path) -> Self:
+    def open(cls, store: str | Path) -> "Study":
         """The study that a store holds.
 
         Raises:
@@ -125,7 +125,7 @@ class Study:
         self,
         *,
         runner: Runner | str | None = None,
-        method: Method = "stack",
+        method: str = "stack",
         workers: int | None = None,
         retry_failed: bool = False,
         force_new: bool = False,
@@ -147,7 +147,7 @@ class Study:
             InputError: the store holds another study (both sides are shown), or is none.
             StoreError: another process writes to it, the disk is full, or all workers died.
         """
-        if method not in ("stack", "one by one"):
+        if method != "stack" and method != "one by one":  # two comparisons, which narrow the type
             raise InputError(f"method is {method!r}; choose 'stack' or 'one by one'.")
         if force_new:
             self._step_aside()

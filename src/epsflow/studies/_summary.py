@@ -84,13 +84,21 @@ def summarise(specification: Specification, rows: Sequence[Stored]) -> Summary:
 
 def _groups(rows: Sequence[Stored]) -> Groups:
     """Rows by the inputs that tell them apart, in words; and all of them, if there is more than one group."""
-    names = [name for name in {name: None for row in rows for name in row.inputs} if name not in (*SAME, "problem")]
-    varying = [name for name in names if len({row.inputs[name] for row in rows if name in row.inputs}) > 1]
     found: Groups = {}
     for row in rows:
-        parts = [f"{name} = {row.inputs[name]}" for name in varying if name in row.inputs]
-        found.setdefault(", ".join([str(row.inputs["problem"]), *parts]), []).append(row)
-    return {**found, "all": list(rows)} if len(found) > 1 else found
+        found.setdefault(str(row.inputs["problem"]), []).append(row)
+    split: Groups = {}
+    for problem, members in found.items():
+        names = [name for name in {name: None for row in members for name in row.inputs} if name not in SAME]
+        varying = [name for name in names if len({row.inputs.get(name) for row in members}) > 1]
+        for row in members:
+            parts = [f"{name} = {_short(row.inputs[name])}" for name in varying if name in row.inputs]
+            split.setdefault(", ".join([problem, *parts]), []).append(row)
+    return {**split, "all": list(rows)} if len(split) > 1 else split
+
+
+def _short(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _column(rows: Sequence[Stored], name: str) -> np.ndarray:
@@ -103,7 +111,7 @@ def _units(rows: Sequence[Stored]) -> list[object]:
 
 
 def _share(rows: Sequence[Stored], mask: np.ndarray) -> Interval:
-    return bootstrap(np.asarray(mask, dtype=np.float64), np.mean, _units(rows))
+    return bootstrap(np.asarray(mask, dtype=np.float64), np.nanmean, _units(rows))
 
 
 NOTE = "Brackets: 95 % bootstrap intervals over problems (1000 resamples, percentiles). Equal: within 1e-9 relative."
@@ -175,7 +183,7 @@ def _against_optimum(groups: Groups, first: str) -> Table:
         exact = np.array([row.outputs.get("kind") == "exact unlearning" for row in rows])
         usable = certified & ~exact & (best > 0.0)
         some = [row for row, good in zip(rows, usable, strict=True) if good]
-        gain = bootstrap((cost / np.where(best > 0.0, best, 1.0))[usable], np.median, _units(some))
+        gain = bootstrap((cost / np.where(best > 0.0, best, 1.0))[usable], np.nanmedian, _units(some))
         largest = float((cost[usable] / best[usable]).max()) if usable.any() else float("nan")
         shares = [_share(rows, part) for part in (certified, _optimality(rows, "cost_baseline"))]
         best_step = percent(_share(rows, _optimality(rows, f"cost_{first}")))
@@ -194,7 +202,9 @@ def _against_optimum(groups: Groups, first: str) -> Table:
 def _optimal_shares(groups: Groups) -> Drawing:
     shares = {name: tuple(_share(rows, _optimality(rows, "cost_baseline"))) for name, rows in groups.items()}
     caption = "Share of runs in which dropping the point at once, 1_[0,s], is the certified optimum (95 % intervals)."
-    return Drawing("drop-at-once", "intervals", caption, {"values": shares, "label": "share where 1_[0,s] is optimal"})
+    return Drawing(
+        "drop-at-once", "intervals", caption, {"values": shares, "label": "share of runs where $1_{[0,s]}$ is optimal"}
+    )
 
 
 def _optimum_sentence(rows: Sequence[Stored], first: str) -> str:
@@ -243,8 +253,8 @@ def _influence(specification: Specification, groups: Groups) -> Parts:
         for k, name in enumerate(names):
             good = np.isfinite(errors[k])
             some = [row for row, fine in zip(rows, good, strict=True) if fine]
-            error = bootstrap(errors[k][good], np.median, _units(some))
-            cosine = bootstrap(_column(some, f"cosine_{name}"), np.median, _units(some))
+            error = bootstrap(errors[k][good], np.nanmedian, _units(some))
+            cosine = bootstrap(_column(some, f"cosine_{name}"), np.nanmedian, _units(some))
             body.append((group, str(len(rows)), name, str(error), str(cosine), percent(_share(rows, nearest == k))))
             values[f"{group}: {name}"] = tuple(error)
     columns = ("problems", "runs", "estimator", "median relative error", "median cosine", "nearest")
@@ -265,7 +275,7 @@ def _exact(specification: Specification, groups: Groups) -> Parts:
         reached = _column(rows, "reached") > 0.5
         share = _share(rows, reached)
         some = [row for row, good in zip(rows, reached, strict=True) if good]
-        time = bootstrap(_column(some, "time") - np.array([float(row.inputs["s"]) for row in some]), np.median)
+        time = bootstrap(_column(some, "time") - np.array([float(row.inputs["s"]) for row in some]), np.nanmedian)
         certified = percent(_share(rows, _column(rows, "certified") > 0.5))
         body.append((name, str(len(rows)), percent(share), certified, str(time)))
         shares[name] = tuple(share)
@@ -277,7 +287,7 @@ def _exact(specification: Specification, groups: Groups) -> Parts:
         f"The leave-out optimum is reached exactly, in finite time, in {percent(share)} of {len(everything)} runs."
     )
     caption = "Share of runs in which the leave-out optimum can be reached exactly within T (95 % intervals)."
-    drawing = Drawing("exact", "intervals", caption, {"values": shares, "label": "share reached exactly"})
+    drawing = Drawing("exact", "intervals", caption, {"values": shares, "label": "share of runs that reach it exactly"})
     return (sentence,), (table,), (drawing,)
 
 
