@@ -54,7 +54,7 @@ def test_files_that_cannot_be_written(name: str, reason: str, finished: Study, t
 
 
 def test_an_interval_covers_as_often_as_it_says():
-    """200 samples of 50 normal numbers: 95 % intervals cover the mean in 88 to 99 % (binomial; percentiles are short)."""
+    """200 samples of 50 normal numbers: 95 % intervals cover the mean in 88 to 99 % (percentiles are short)."""
     rng = np.random.default_rng(0)
     found = [bootstrap(rng.standard_normal(50), np.nanmean) for _ in range(200)]
     assert 0.88 <= np.mean([interval.low <= 0.0 <= interval.high for interval in found]) <= 0.99

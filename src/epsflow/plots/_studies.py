@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from .._core import InputError
-from ._style import BLACK, GREY, LOOKS, OPTIMUM, WIDTH, stack, styled
+from ._style import BLACK, GREY, LOOKS, OPTIMUM, WIDTH, Look, stack, styled
 
 TAILS = 0.002
 """Share of the values on either side that may lie outside the axis: one ratio of 1e6 would hide the rest."""
@@ -35,7 +35,7 @@ def distributions(values: Mapping[str, Float[np.ndarray, " _"]], label: str, *, 
         low, high = np.quantile(np.concatenate(list(drawn.values())), (TAILS, 1.0 - TAILS))
         low, high = min(low, 0.98), max(high, 1.02)
         for k, (name, part) in enumerate(drawn.items()):
-            look = OPTIMUM if name == "all" else LOOKS[k % len(LOOKS)]
+            look = OPTIMUM if name == "all" else _look(k)
             shares = np.arange(1, part.size + 1) / part.size
             outer = np.concatenate([[low], part, [high]])
             ax.step(
@@ -110,7 +110,7 @@ def bands(
     with styled():
         ax = _axes(ax, 3.8)
         for k, (name, (low, middle, high)) in enumerate(values.items()):
-            look = LOOKS[k % len(LOOKS)]
+            look = _look(k)
             ax.plot(x, middle, label=name, **look.line())
             ax.fill_between(x, low, high, color=look.color, alpha=0.12, linewidth=0.0)
         ax.set(xlabel=xlabel, ylabel=ylabel, yscale="log")
@@ -121,6 +121,12 @@ def bands(
 def _axes(ax: Axes | None, height: float) -> Axes:
     # A study's figures are written to files, dozens at a time: no window is opened.
     return stack(Figure(figsize=(WIDTH, height)), 1)[0] if ax is None else ax
+
+
+def _look(k: int) -> Look:
+    """The house looks in turn; the second time round they are thin."""
+    look = LOOKS[k % len(LOOKS)]
+    return look if k < len(LOOKS) else look._replace(width=0.8)
 
 
 def _legend(ax: Axes, count: int) -> None:

@@ -111,7 +111,7 @@ class Dask(Runner):
         with contextlib.ExitStack() as stack:
             client = stack.enter_context(self._client(distributed, stack))
             futures = [client.submit(compute, text, group, method, pure=False, retries=3) for group in groups]
-            for future in distributed.as_completed(futures):
+            for future in distributed.as_completed(futures, loop=client.loop):
                 try:
                     outcomes = future.result()
                 except distributed.KilledWorker as error:
@@ -122,7 +122,7 @@ class Dask(Runner):
     def _client(self, distributed: Any, stack: contextlib.ExitStack) -> Any:
         if self.address is None:
             stack.enter_context(_environment(ONE_THREAD))
-            options = {"processes": True, "threads_per_worker": 1, "dashboard_address": None, "silence_logs": 50}
+            options = {"processes": True, "threads_per_worker": 1, "dashboard_address": ":0", "silence_logs": 50}
             cluster = distributed.LocalCluster(n_workers=self.workers or os.cpu_count(), **options)
             return distributed.Client(stack.enter_context(cluster), set_as_default=False)
         try:

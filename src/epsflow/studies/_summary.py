@@ -139,7 +139,7 @@ def _pair(groups: Groups, first: str, other: str) -> tuple[Table, Drawing]:
         a, b = _column(rows, f"cost_{first}"), _column(rows, f"cost_{other}")
         found = compare(a, b, _column(rows, f"error_{first}") + _column(rows, f"error_{other}"), _units(rows))
         shares = map(percent, (found.better, found.equal, found.worse))
-        p = "–" if np.isnan(found.p_value) else f"{found.p_value:.2g}"
+        p = "–" if np.isnan(found.p_value) else f"{found.p_value:.2g}" if found.p_value > 0.0 else "< 1e-300"
         body.append((name, str(found.runs), *shares, str(found.ratio), p))
         ratios[name] = np.divide(b, a, out=np.full(len(a), np.inf), where=a > 0.0)
     columns = ("problems", "runs", f"{first} cheaper", "equal", f"{other} cheaper", "median cost ratio", "sign test p")
