@@ -11,7 +11,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from .._core import InputError
 from ._style import BLACK, GREY, LOOKS, OPTIMUM, WIDTH, Look, stack, styled
 
-TAILS = 0.002
+TAILS = 0.01
 """Share of the values on either side that may lie outside the axis: one ratio of 1e6 would hide the rest."""
 
 

@@ -10,6 +10,7 @@ import contextlib
 import json
 import multiprocessing
 import os
+import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -76,15 +77,21 @@ class Processes(Runner):
         """
         # Fresh interpreters: JAX and its threads do not survive a fork.
         context, text = multiprocessing.get_context("spawn"), specification.to_json()
-        with _environment(ONE_THREAD), concurrent.futures.ProcessPoolExecutor(self.workers, context) as pool:
+        others, complete = set(multiprocessing.active_children()), False
+        # Ctrl-C reaches every process of a terminal; a worker that it interrupts could take a queue's lock with it.
+        deaf = {"initializer": signal.signal, "initargs": (signal.SIGINT, signal.SIG_IGN)}
+        with _environment(ONE_THREAD), concurrent.futures.ProcessPoolExecutor(self.workers, context, **deaf) as pool:
             futures = [pool.submit(compute, text, group, method) for group in groups]
             try:
                 for future in concurrent.futures.as_completed(futures):
                     yield future.result()
+                complete = True
             except concurrent.futures.process.BrokenProcessPool as error:
                 raise StoreError("a worker process died; the rows kept so far are intact. Run it again.") from error
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
+                for worker in () if complete else set(multiprocessing.active_children()) - others:
+                    worker.terminate()  # what is in flight is computed again; waiting for it would not be stopping
 
 
 @dataclass(frozen=True)
