@@ -2,7 +2,7 @@
 
 θ̇ = −∇R_j(θ) − ε(t)∇ℓ_j(θ). Integrate it, find the best ε(t), and read influence functions, proximal Bregman responses
 and unlearning algorithms off the ends of the flow. Rooms, in the order in which data moves through them: `problem`,
-`schedules`, `flow`, then `analysis` and `control`, then `plots`, `claims` and the command line.
+`schedules`, `flow`, then `analysis` and `control`, then `plots`, `claims` and `studies`, and the command line.
 """
 
 # Several names to a line, so that everything a user can type is seen on one page.
@@ -48,3 +48,4 @@ from .schedules import (
     ExponentialDecay as ExponentialDecay, LinearDecay as LinearDecay, PiecewiseConstant as PiecewiseConstant,
     PolynomialDecay as PolynomialDecay, SearchSpace as SearchSpace, Step as Step, check_admissible as check_admissible,
 )
+from .studies import Study as Study

@@ -10,10 +10,11 @@ from typing import Annotated
 import jax
 import typer
 
-from .._core import ConvergenceError, InputError
+from .._core import EpsflowError, InputError
 from . import _influence, _optimise, _verify
 from ._inputs import Reduction, Request, Source, Start
 from ._models import Kind, Stop, Training
+from ._study import study
 
 BAD_INPUT, NOT_CONVERGED, INTERRUPTED = 2, 1, 130
 DEFAULT_FOLDER = Path("epsflow-optimise")
@@ -50,6 +51,8 @@ app = typer.Typer(
     epilog="Exit status: 0; 1 if a computation did not converge or a claim changed its verdict; 2 for input that "
     "cannot be used.",
 )
+
+app.add_typer(study, name="study")
 
 Data = Annotated[str | None, typer.Option("--data", metavar="NAME", help="A bundled data set: diabetes (the default).")]
 CsvFile = Annotated[
@@ -258,7 +261,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status = app(args=None if arguments is None else list(arguments), prog_name="epsflow", standalone_mode=False)
     except InputError as error:
         return _refuse(str(error), BAD_INPUT)
-    except ConvergenceError as error:
+    except EpsflowError as error:  # a computation or a study's store: the input was not at fault
         return _refuse(str(error), NOT_CONVERGED)
     except typer.TyperException as error:
         return _refuse(f"{error.format_message()} See epsflow --help.", BAD_INPUT)

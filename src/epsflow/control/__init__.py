@@ -4,10 +4,21 @@
 regression, `_transcription.py` for any JAX model, whose jaxpr `_translate.py` turns into CasADi symbols) or without a
 program (`_matrix_free.py`, on the gradients of `_rollout.py`) and simulates every proposal; `_families.py` searches
 one-line schedules; `_pontryagin.py` holds an answer against the necessary conditions, `_polish.py` (linear regression)
-and `_arc_polish.py` free it of the mesh, and `_certify.py` bounds what any schedule could gain. Start in `_optimal.py`.
+and `_arc_polish.py` free it of the mesh, and `_certify.py` bounds what any schedule could gain. `_batch.py` and
+`_batch_certify.py` do the same for thousands of small linear regressions at once. Start in `_optimal.py`.
 """
 
 from ._arc_polish import SecondOrder as SecondOrder
+from ._batch import (
+    BatchBest as BatchBest,
+    LinearBatch as LinearBatch,
+    baseline_costs as baseline_costs,
+    best_linear_decays as best_linear_decays,
+    best_steps as best_steps,
+    linear_batch as linear_batch,
+    rewound as rewound,
+)
+from ._batch_certify import BatchOptimum as BatchOptimum, certified_optima as certified_optima
 from ._certify import certify as certify
 from ._compare import Comparison as Comparison, compare_schedules as compare_schedules
 from ._cost import (

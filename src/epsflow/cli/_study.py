@@ -1,0 +1,229 @@
+"""`epsflow study`: run a study, look at it, take it elsewhere."""
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress as Bar, TextColumn
+from rich.table import Table
+
+from .._core import InputError
+from ..studies import (
+    READY,
+    Progress,
+    Specification,
+    Store,
+    Study,
+    Table as Found,
+    open_store,
+    read_specification,
+    ready_made,
+)
+from ._console import show
+from ._report import new_table
+
+study = typer.Typer(
+    no_args_is_help=False,
+    help=(
+        "Run a question over thousands of problems, and see what holds.\n\n"
+        "A study is ready-made (see epsflow study list) or a TOML file. Its rows are kept in a SQLite file as they "
+        "come: interrupted at any moment, the same command goes on where it was."
+    ),
+    epilog="Exit status: 0; 1 if rows failed or the store cannot be written; 2 for input that cannot be used.",
+)
+
+What = Annotated[str, typer.Argument(metavar="STUDY", help="A ready-made study's name, or a TOML file.")]
+Kept = Annotated[Path, typer.Argument(metavar="STORE", help="The study's SQLite file.")]
+StoreFile = Annotated[
+    Path | None, typer.Option("--store", metavar="FILE", help="The SQLite file. Default: the study's name, .sqlite.")
+]
+RunnerName = Annotated[
+    str, typer.Option("--runner", help="here, processes, dask (a local cluster), or dask:tcp://HOST:PORT.")
+]
+Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Workers of a pool or a local cluster.")]
+OneByOne = Annotated[
+    bool, typer.Option("--one-by-one", help="No stacks of problems: every row by the library's public functions.")
+]
+RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Try again the rows that failed.")]
+Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Compute at most so many rows now.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on stdout.")]
+
+
+@study.command("list", help="The studies that ship with epsflow.")
+def list_studies(as_json: AsJson = False) -> None:
+    """Names and questions."""
+    if as_json:
+        typer.echo(json.dumps({name: question for name, (question, _) in READY.items()}, indent=2, ensure_ascii=False))
+        return
+    table = Table("study", "question", "rows")
+    for name, (question, _) in READY.items():
+        table.add_row(name, question, f"{len(Study(name).plan()):,}")
+    Console(highlight=False).print(table)
+
+
+@study.command("show", help="What a study asks, or how far a store is and what it found.")
+def show_study(what: What, as_json: AsJson = False) -> None:
+    """A specification, or a store's state."""
+    if Path(what).suffix == ".toml" or what in READY:
+        typer.echo(json.dumps(json.loads(_specification(what).to_json()), indent=2, ensure_ascii=False))
+        return
+    opened = Study.open(what)
+    status = opened.status()
+    if as_json:
+        content = {"specification": json.loads(opened.specification.to_json()), "rows": status}
+        if status["done"]:
+            content["answer"] = list(opened.summary().answer)
+        typer.echo(json.dumps(content, indent=2, ensure_ascii=False))
+        return
+    with open_store(opened.store) as store:
+        _print_state(opened, status, store)
+    if status["done"]:
+        _print_summary(opened)
+
+
+@study.command(help="Run a study: a ready-made one, or a TOML file. Goes on where an earlier run was interrupted.")
+def run(
+    what: What,
+    store: StoreFile = None,
+    runner: RunnerName = "here",
+    workers: Workers = None,
+    one_by_one: OneByOne = False,
+    retry_failed: RetryFailed = False,
+    limit: Limit = None,
+    force_new: Annotated[
+        bool, typer.Option("--force-new", help="If the store holds something else, start another one beside it.")
+    ] = False,
+    quiet: Quiet = False,
+) -> int:
+    """Rows into a store."""
+    found = Study(_specification(what), store=_default_store(what, store))
+    return _run(found, runner, workers, one_by_one, retry_failed, limit, quiet, force_new)
+
+
+@study.command(help="Go on with the study that a store holds.")
+def resume(
+    store: Kept,
+    runner: RunnerName = "here",
+    workers: Workers = None,
+    one_by_one: OneByOne = False,
+    retry_failed: RetryFailed = False,
+    limit: Limit = None,
+    quiet: Quiet = False,
+) -> int:
+    """The rest of the rows."""
+    return _run(Study.open(store), runner, workers, one_by_one, retry_failed, limit, quiet, False)
+
+
+@study.command(help="Write a store's table as .csv, .parquet or .nc (netCDF), by the files' endings.")
+def export(
+    store: Kept, files: Annotated[list[Path], typer.Argument(metavar="FILE", help="One file or several.")]
+) -> None:
+    """Tables."""
+    for path in Study.open(store).export(*files):
+        typer.echo(f"Written: {path}")
+
+
+@study.command(help="Write a page of HTML that needs nothing else, and its figures as PDF and PNG.")
+def report(
+    store: Kept,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Folder. Default: the store's name, -report.")
+    ] = None,
+) -> None:
+    """The page."""
+    folder = store.with_name(f"{store.stem}-report") if out is None else out
+    for path in Study.open(store).report(folder):
+        typer.echo(f"Written: {path}")
+
+
+def _specification(what: str) -> Specification:
+    if Path(what).suffix == ".toml":
+        return read_specification(what)
+    if what in READY:
+        return ready_made(what)
+    raise InputError(f"{what!r} is neither a TOML file nor one of the studies {', '.join(READY)}.")
+
+
+def _default_store(what: str, store: Path | None) -> Path:
+    if store is not None:
+        return store
+    return Path(what).with_suffix(".sqlite") if Path(what).suffix == ".toml" else Path(f"{what}.sqlite")
+
+
+def _run(
+    found: Study,
+    runner: str,
+    workers: int | None,
+    one_by_one: bool,
+    retry_failed: bool,
+    limit: int | None,
+    quiet: bool,
+    force_new: bool,
+) -> int:
+    """Run with a progress bar; the state at the end in one line."""
+    console = Console(stderr=True)
+    columns = BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}")
+    shown = not quiet and console.is_terminal
+    method: Literal["stack", "one by one"] = "one by one" if one_by_one else "stack"
+    try:
+        with Bar(*columns, console=console, disable=not shown, transient=True) as bar:
+            task = bar.add_task("starting", total=None)
+            options = {"runner": runner, "workers": workers, "retry_failed": retry_failed, "limit": limit}
+            state = found.run(**options, method=method, force_new=force_new, progress=_shower(bar, task))
+    except KeyboardInterrupt:
+        status = found.status()
+        typer.echo(
+            f"epsflow: stopped. {status['done'] + status['failed']} of {status['total']} rows are kept in "
+            f"{found.store}; the same command goes on from there.",
+            err=True,
+        )
+        return 130
+    speed = f", {state.throughput:.1f} per second" if state.done + state.failed else ""
+    typer.echo(
+        f"{state.done} rows done and {state.failed} failed in {state.seconds:.1f} s{speed}; {state.kept} were there, "
+        f"{state.left} are left. {found.store}"
+    )
+    failed = found.status()["failed"]
+    if failed:
+        typer.echo(f"epsflow: {failed} rows have failed; --retry-failed tries them again.", err=True)
+    return 1 if failed else 0
+
+
+def _shower(bar: Bar, task: object) -> Callable[[Progress], None]:
+    def update(state: Progress) -> None:
+        left = state.seconds_left
+        rest = "–" if math.isinf(left) else f"{int(left) // 60}:{int(left) % 60:02d} left"
+        words = f"{state.throughput:.1f} rows/s, {rest}" + (f", {state.failed} failed" if state.failed else "")
+        bar.update(task, total=state.total, completed=state.total - state.left, description=words)  # pyright: ignore[reportArgumentType]
+
+    return update
+
+
+def _print_state(opened: Study, status: dict[str, int], store: Store) -> None:
+    typer.echo(
+        f"{opened.specification.name}: {status['done']} of {status['total']} rows done, {status['failed']} failed, "
+        f"{status['pending']} pending; {store.seconds():.1f} s of computing. Specification "
+        f"{opened.specification.digest[:12]}."
+    )
+
+
+def _print_summary(opened: Study) -> None:
+    summary = opened.summary()
+    *first, last = map(_drawn, summary.tables)
+    for table in first:
+        show(table, "", [], quiet=False)
+    show(last, "\n".join(summary.answer), [], quiet=False)
+
+
+def _drawn(found: Found) -> Table:
+    drawn = new_table(found.title)
+    for number, name in enumerate(found.columns):
+        drawn.add_column(name, justify="left" if number == 0 else "right", overflow="fold")
+    for row in found.rows:
+        drawn.add_row(*row)
+    return drawn

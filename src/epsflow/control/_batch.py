@@ -1,0 +1,337 @@
+"""Many small linear regressions at once: the step and linear-decay families, searched for a whole stack of problems.
+
+The questions of `_families.py`, for thousands of problems of one size, in NumPy with the problem as the first axis and
+without a compilation. Every problem is in the eigenbasis of its own H_{-D} (see `_propagators.py`, f = 0), bounds are
+[0, 1], and one ε serves all deleted points. What a problem's answer is does not depend on its neighbours in the stack.
+
+A step is two matrix exponentials. A linear decay is a Taylor series of order 24 in time; its end point is an entire
+function of t₁, so it is computed at Chebyshev nodes only, and the search reads the interpolant.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from .._core import InputError
+from ._cost import Distance
+from ._propagators import LinearControl
+
+SCAN, REFINE = 201, 17
+"""Points of the first scan (that of `best_in_family`), and of each scan of a smaller box."""
+WIDTH = 1e-7
+"""Width of the last box, in units of T − s: the cost is flat to a relative 1e-12 there."""
+ORDER, REACH = 24, 2.0
+"""Terms of the Taylor series, and ‖H‖·step: 2²⁴/24! = 3e-17 is what the last term leaves."""
+TAIL = 1e-12
+"""Size of the last Chebyshev coefficients, relative to the first, at which an interpolant counts as resolved."""
+
+Many = Float[np.ndarray, " b"]
+
+
+@dataclass(frozen=True, eq=False)
+class LinearBatch:
+    """b control problems of linear regression with bounds [0, 1], each in the eigenbasis of its own H_{-D}.
+
+    Attributes:
+        rates: Λ, shape (b, d).
+        rows: √c Qᵀx_j, shape (b, m, d).
+        residuals: r_j = √c(y_j − x_jᵀθ*_{-D}), shape (b, m).
+        high_rates, high_vectors: H_1 = V diag(μ) Vᵀ there, shapes (b, d) and (b, d, d).
+        high_drift: VᵀΣ x_j r_j, shape (b, d).
+        origin, start: δ(0) and δ(s), shape (b, d).
+        s, T: the windows, shape (b,).
+        basis: Q, shape (b, d, d).
+        target: θ*_{-D} in the original coordinates, shape (b, d).
+        determined: whether H_{-D} has full rank, so that θ*_{-D} is unique; shape (b,). The numbers of the others mean
+            nothing.
+    """
+
+    rates: Float[np.ndarray, "b d"]
+    rows: Float[np.ndarray, "b m d"]
+    residuals: Float[np.ndarray, "b m"]
+    high_rates: Float[np.ndarray, "b d"]
+    high_vectors: Float[np.ndarray, "b d d"]
+    high_drift: Float[np.ndarray, "b d"]
+    origin: Float[np.ndarray, "b d"]
+    start: Float[np.ndarray, "b d"]
+    s: Many
+    T: Many
+    basis: Float[np.ndarray, "b d d"]
+    target: Float[np.ndarray, "b d"]
+    determined: Bool[np.ndarray, " b"]
+
+    @property
+    def length(self) -> Many:
+        """T − s."""
+        return self.T - self.s
+
+    @property
+    def stiffness(self) -> Many:
+        """A bound on ‖H_1‖(T − s), which says how many steps and nodes a decay takes."""
+        return (self.rates.max(axis=1) + np.square(self.rows).sum(axis=(1, 2))) * self.length
+
+    def take(self, which: np.ndarray) -> "LinearBatch":
+        """Some of the problems, by index or mask."""
+        return LinearBatch(**{name: value[which] for name, value in vars(self).items()})
+
+    def control(self, k: int) -> LinearControl:
+        """One of the problems, for the routes that take them one by one."""
+        return LinearControl(
+            rates=self.rates[k],
+            rows=self.rows[k],
+            residuals=self.residuals[k],
+            drift=np.zeros_like(self.rates[k]),
+            start=self.start[k],
+            s=float(self.s[k]),
+            T=float(self.T[k]),
+            bounds=(0.0, 1.0),
+            basis=self.basis[k],
+            target=self.target[k],
+            origin=self.origin[k],
+            form=Distance().form(self.rates[k], self.basis[k]),
+        )
+
+
+class BatchBest(NamedTuple):
+    """The best member of one family, for every problem.
+
+    Attributes:
+        times: τ, or t₁; shape (b,).
+        costs: 𝓔, simulated with that member; shape (b,).
+        errors: bound on the rounding of `costs`, shape (b,).
+        resolved: whether the search could see the whole family, shape (b,).
+    """
+
+    times: Many
+    costs: Many
+    errors: Many
+    resolved: Bool[np.ndarray, " b"]
+
+
+def linear_batch(
+    hessians: Float[np.ndarray, "b d d"],
+    moments: Float[np.ndarray, "b d"],
+    rows: Float[np.ndarray, "b m d"],
+    targets: Float[np.ndarray, "b m"],
+    theta0: Float[np.ndarray, "b d"],
+    s: Many,
+    T: Many,
+) -> LinearBatch:
+    """Diagonalise, find the leave-out optima, and train up to s with ε = 1.
+
+    Args:
+        hessians: H_{-D} = c Σ_{i∉D} x_i x_iᵀ + λI.
+        moments: b_{-D} = c Σ_{i∉D} x_i y_i.
+        rows, targets: √c x_j and √c y_j of the deleted points.
+        theta0: θ(0).
+        s, T: the windows, 0 ≤ s < T.
+
+    Raises:
+        InputError: a window that is none, or numbers that are not finite.
+    """
+    given = (hessians, moments, rows, targets, theta0, s, T)
+    if not all(np.isfinite(part).all() for part in given):
+        raise InputError("the stack of problems contains NaN or infinity; every statistic must be finite.")
+    if not ((s >= 0.0) & (s < T)).all():
+        raise InputError("every window needs 0 ≤ s < T: between them ε is free.")
+    rates, basis = np.linalg.eigh(hessians)
+    d = rates.shape[1]
+    determined = rates[:, 0] > d * np.finfo(np.float64).eps * np.abs(rates).max(axis=1)
+    safe = np.where(determined[:, None], rates, 1.0)
+    goal = _to(basis, moments) / safe
+    turned = rows @ basis
+    residuals = targets - (turned @ goal[:, :, None])[:, :, 0]
+    high = turned.transpose(0, 2, 1) @ turned
+    high[:, np.arange(d), np.arange(d)] += safe
+    high_rates, vectors = np.linalg.eigh(high)
+    drift = _to(vectors, (residuals[:, None, :] @ turned)[:, 0])
+    origin = _to(basis, theta0) - goal
+    moved = coordinates(high_rates, drift, _to(vectors, origin), s[:, None])[:, 0]
+    start, target = _from(vectors, moved), _from(basis, goal)
+    return LinearBatch(
+        safe, turned, residuals, high_rates, vectors, drift, origin, start, s, T, basis, target, determined
+    )
+
+
+def _to(vectors: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Vᵀx for every problem."""
+    return (x[:, None, :] @ vectors)[:, 0]
+
+
+def _from(vectors: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Vx for every problem."""
+    return (vectors @ x[:, :, None])[:, :, 0]
+
+
+def coordinates(
+    rates: Float[np.ndarray, "b d"],
+    drift: Float[np.ndarray, "b d"],
+    start: Float[np.ndarray, "b d"],
+    elapsed: Float[np.ndarray, "b k"],
+) -> Float[np.ndarray, "b k d"]:
+    """z(t) = e^{−μt}z + ∫₀ᵗ e^{−μτ}dτ · drift after k times, for rates μ > 0."""
+    decay = np.expm1(-rates[:, None, :] * elapsed[:, :, None])
+    return start[:, None, :] + decay * (start - drift / rates)[:, None, :]
+
+
+def baseline_costs(batch: LinearBatch) -> Many:
+    """𝓔 of the notes' 1_[0,s]."""
+    return _cost(np.exp(-batch.rates * batch.length[:, None]) * batch.start)
+
+
+def rewound(
+    batch: LinearBatch, depths: Float[np.ndarray, " k"]
+) -> tuple[Float[np.ndarray, "b k"], Float[np.ndarray, "b k"]]:
+    """‖θ − θ*_{-D}‖ of rewind-to-delete, θ(T) under 1_[0, T−K], and of descend-to-delete, θ(T+K) under 1_[0, T].
+
+    Args:
+        batch: the problems; their s does not matter.
+        depths: K, between 0 and the least T.
+    """
+    start, trained = _to(batch.high_vectors, batch.origin), batch.T[:, None] * np.ones_like(depths)
+    rest = np.exp(-batch.rates[:, None, :] * depths[:, None])
+    turned = batch.high_vectors.transpose(0, 2, 1)
+    checkpoints = coordinates(batch.high_rates, batch.high_drift, start, trained - depths) @ turned
+    ends = coordinates(batch.high_rates, batch.high_drift, start, trained) @ turned
+    return np.linalg.norm(rest * checkpoints, axis=2), np.linalg.norm(rest * ends, axis=2)
+
+
+def best_steps(batch: LinearBatch) -> BatchBest:
+    """The best 1_[0,τ], s ≤ τ ≤ T."""
+    start = _to(batch.high_vectors, batch.start)
+
+    def ends(fractions: np.ndarray) -> np.ndarray:
+        elapsed = fractions * batch.length[:, None]
+        middle = coordinates(batch.high_rates, batch.high_drift, start, elapsed)
+        rest = batch.length[:, None] - elapsed
+        return np.exp(-batch.rates[:, None, :] * rest[:, :, None]) * (middle @ batch.high_vectors.transpose(0, 2, 1))
+
+    return _found(batch, ends, 2)
+
+
+def best_late_steps(batch: LinearBatch) -> BatchBest:
+    """The best schedule that is 0 from s to τ and 1 from τ to T."""
+
+    def ends(fractions: np.ndarray) -> np.ndarray:
+        elapsed = fractions * batch.length[:, None]
+        middle = np.exp(-batch.rates[:, None, :] * elapsed[:, :, None]) * batch.start[:, None, :]
+        rest = (batch.length[:, None] - elapsed)[:, :, None]
+        turned = middle @ batch.high_vectors
+        shift = (batch.high_drift / batch.high_rates)[:, None, :]
+        z = shift + np.exp(-batch.high_rates[:, None, :] * rest) * (turned - shift)
+        return z @ batch.high_vectors.transpose(0, 2, 1)
+
+    return _found(batch, ends, 2)
+
+
+def _found(batch: LinearBatch, ends: Callable[[np.ndarray], np.ndarray], arcs: int) -> BatchBest:
+    fractions, _ = _search(len(batch.rates), lambda u: _cost(ends(u)))
+    final = ends(fractions[:, None])[:, 0]
+    errors = _rounding(batch, final, arcs)
+    times = np.where(fractions >= 1.0, batch.T, batch.s + fractions * batch.length)
+    return BatchBest(times, _cost(final), errors, np.ones(len(times), dtype=bool))
+
+
+def best_linear_decays(batch: LinearBatch) -> BatchBest:
+    """The best line from 1 at s to 0 at t₁, s ≤ t₁ ≤ T.
+
+    Problems that take the same number of steps and nodes are computed together; each number is a function of the
+    problem alone, so that the stack does not change the answer.
+    """
+    steps = np.maximum(1, np.ceil(batch.stiffness / REACH)).astype(np.int64)
+    # e^{−Rt} on [0, 1] has Chebyshev coefficients of size e^{−k²/R}: √(37 R) of them reach rounding.
+    nodes = (np.ceil((16.0 + np.sqrt(48.0 * batch.stiffness)) / 16.0) * 16.0).astype(np.int64)
+    # Steps are rounded up to quarters of an octave, so that few groups are formed.
+    octave = 2.0 ** np.floor(np.log2(steps))
+    steps = (np.ceil(4.0 * steps / octave) * octave / 4.0).astype(np.int64)
+    parts = [np.empty(len(steps)) for _ in range(3)]
+    resolved = np.empty(len(steps), dtype=bool)
+    for count, size in sorted(set(zip(steps.tolist(), nodes.tolist(), strict=True))):
+        members = np.flatnonzero((steps == count) & (nodes == size))
+        found = _decays(batch.take(members), count, size)
+        for part, values in zip((*parts, resolved), found, strict=True):
+            part[members] = values
+    return BatchBest(parts[0], parts[1], parts[2], resolved)
+
+
+def _decays(batch: LinearBatch, steps: int, nodes: int) -> BatchBest:
+    angles = np.pi * np.arange(nodes + 1) / nodes
+    points = 0.5 - 0.5 * np.cos(angles)
+    values = decay_ends(batch, np.broadcast_to(points, (len(batch.rates), nodes + 1)), steps)
+    # Coefficients of Σ c_k T_k(1 − 2u) from the values at the nodes (a discrete cosine transform).
+    weights = np.full(nodes + 1, 2.0 / nodes)
+    weights[[0, -1]] = 1.0 / nodes
+    transform = weights * np.cos(np.outer(np.arange(nodes + 1), angles))
+    transform[-1] *= 0.5
+    transform[0] *= 0.5
+    coefficients = transform @ values
+    sizes = np.abs(coefficients).max(axis=2)
+    resolved = sizes[:, -3:].max(axis=1) <= TAIL * sizes.max(axis=1)
+    orders = np.arange(nodes + 1)
+
+    def ends(fractions: np.ndarray) -> np.ndarray:
+        polynomials = np.cos(orders * np.arccos(np.clip(1.0 - 2.0 * fractions, -1.0, 1.0))[..., None])
+        return polynomials @ coefficients
+
+    fractions, seen = _search(len(batch.rates), lambda u: _cost(ends(u)))
+    final = decay_ends(batch, fractions[:, None], steps)[:, 0]
+    costs, errors = _cost(final), _rounding(batch, final, steps + 1)
+    # The interpolant's own error at the member it chose.
+    agreed = np.abs(costs - seen) <= 1e-9 * costs + 1e3 * errors
+    times = np.where(fractions >= 1.0, batch.T, batch.s + fractions * batch.length)
+    return BatchBest(times, costs, errors, resolved & agreed)
+
+
+def decay_ends(batch: LinearBatch, fractions: Float[np.ndarray, "b k"], steps: int) -> Float[np.ndarray, "b k d"]:
+    """δ(T) under lines that end at s + fraction·(T − s), by `steps` Taylor steps each."""
+    width = fractions * batch.length[:, None]
+    h = (width / steps)[:, :, None]
+    rates, rows, residuals = batch.rates[:, None, :], batch.rows, batch.residuals[:, None, :]
+    columns = rows.transpose(0, 2, 1)
+    delta = np.broadcast_to(batch.start[:, None, :], (*fractions.shape, batch.start.shape[1]))
+    for step in range(steps):
+        level, slope = 1.0 - step / steps, -1.0 / steps
+        term, total, before = delta, delta, 0.0
+        for k in range(ORDER):
+            # Coefficients of e = xᵀδ − r in powers of time over h; r is the constant one.
+            now = term @ columns - (residuals if k == 0 else 0.0)
+            force = (level * now + slope * before) @ rows
+            term = (-h / (k + 1)) * (rates * term + force)
+            total, before = total + term, now
+        delta = total
+    rest = (batch.length[:, None] - width)[:, :, None]
+    return np.exp(-rates * rest) * delta
+
+
+def _cost(ends: Float[np.ndarray, "*k d"]) -> Float[np.ndarray, "*k"]:
+    return 0.5 * np.square(ends).sum(axis=-1)
+
+
+def _rounding(batch: LinearBatch, ends: Float[np.ndarray, "b d"], arcs: int) -> Many:
+    """Rounding of the largest δ in every arc, and of the rates over T; ½‖δ‖² then errs by ‖δ‖ times that."""
+    size = np.linalg.norm(batch.origin, axis=1) + np.linalg.norm(batch.target, axis=1)
+    growth = arcs + ends.shape[1] * (1.0 + batch.high_rates[:, -1] * batch.T)
+    error = np.finfo(np.float64).eps * growth * size
+    return np.linalg.norm(ends, axis=1) * error + 0.5 * error**2
+
+
+def _search(count: int, costs: Callable[[np.ndarray], np.ndarray]) -> tuple[Many, Many]:
+    """Scan [0, 1], then ever smaller boxes around the best point, as `best_in_family` does; for every problem."""
+    low, high = np.zeros(count), np.ones(count)
+    best, least, points, everyone = np.zeros(count), np.full(count, np.inf), SCAN, np.arange(count)
+    while True:
+        unit = np.linspace(0.0, 1.0, points)
+        grid = low[:, None] + (high - low)[:, None] * unit
+        values = costs(grid)
+        index = np.argmin(values, axis=1)
+        better = values[everyone, index] < least
+        best = np.where(better, grid[everyone, index], best)
+        least = np.where(better, values[everyone, index], least)
+        if (high - low).max(initial=0.0) <= WIDTH:
+            return best, least
+        # Two cells to each side, as there; every problem's box shrinks alike unless an end stops it.
+        reach = 2.0 * (high - low).max() / (points - 1)
+        low, high, points = np.maximum(0.0, best - reach), np.minimum(1.0, best + reach), REFINE

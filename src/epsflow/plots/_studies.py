@@ -1,0 +1,134 @@
+"""Figures of a study: distributions, shares with intervals, and curves with bands, for any number of groups."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from .._core import InputError
+from ._style import BLACK, GREY, LOOKS, OPTIMUM, WIDTH, Look, stack, styled
+
+TAILS = 0.01
+"""Share of the values on either side that may lie outside the axis: one ratio of 1e6 would hide the rest."""
+
+
+def distributions(values: Mapping[str, Float[np.ndarray, " _"]], label: str, *, ax: Axes | None = None) -> Axes:
+    """Empirical distribution functions of positive numbers, one line per group, on a logarithmic axis; 1 is marked.
+
+    Args:
+        values: numbers by group; the group "all" is drawn in black.
+        label: what they are.
+        ax: where to draw; default: a new figure.
+
+    Raises:
+        InputError: no positive number at all.
+    """
+    drawn = {name: np.sort(part[part > 0.0]) for name, part in values.items()}
+    drawn = {name: part for name, part in drawn.items() if part.size}
+    if not drawn:
+        raise InputError("there is no positive number to draw the distribution of.")
+    with styled():
+        ax = _axes(ax, 3.4)
+        low, high = np.quantile(np.concatenate(list(drawn.values())), (TAILS, 1.0 - TAILS))
+        low, high = min(low, 0.98), max(high, 1.02)
+        for k, (name, part) in enumerate(drawn.items()):
+            look = OPTIMUM if name == "all" else _look(k)
+            shares = np.arange(1, part.size + 1) / part.size
+            outer = np.concatenate([[low], part, [high]])
+            ax.step(
+                np.clip(outer, low, high),
+                np.concatenate([[0.0], shares, [1.0]]),
+                where="post",
+                label=name,
+                **look.line(),
+            )
+        ax.axvline(1.0, color=GREY, linewidth=0.8)
+        ax.set(xscale="log", xlabel=label, ylabel="share of runs up to here", ylim=(-0.02, 1.02), xlim=(low, high))
+        if high < 100.0 * low:  # less than two decades: powers of ten alone would be too few marks
+            ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+            ax.xaxis.set_minor_formatter(NullFormatter())
+            ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        _legend(ax, len(drawn))
+    return ax
+
+
+def intervals(values: Mapping[str, Sequence[float]], label: str, *, log: bool = False, ax: Axes | None = None) -> Axes:
+    """Estimates with their intervals, one line per group.
+
+    Args:
+        values: (estimate, low, high) by group; NaN bounds are left out.
+        label: what they are.
+        log: a logarithmic axis, without estimates that are not positive; else from 0 to 1.
+        ax: where to draw; default: a new figure.
+
+    Raises:
+        InputError: nothing to draw.
+    """
+    drawn = {name: part for name, part in values.items() if np.isfinite(part[0]) and (not log or part[0] > 0.0)}
+    if not drawn:
+        raise InputError("there is no estimate to draw.")
+    with styled():
+        ax = _axes(ax, 0.9 + 0.26 * len(drawn))
+        for place, (name, (estimate, low, high)) in enumerate(drawn.items()):
+            color = BLACK if name == "all" else LOOKS[1].color
+            if np.isfinite(low):
+                ax.plot([low, high], [place, place], color=color, linewidth=1.5)
+            ax.plot([estimate], [place], marker="D" if name == "all" else "o", markersize=4.5, color=color)
+        ax.set_yticks(range(len(drawn)), list(drawn))
+        ax.set(xlabel=label, ylim=(len(drawn) - 0.4, -0.6))
+        if log:
+            ax.set_xscale("log")
+        else:
+            ax.set_xlim(-0.02, 1.02)
+    return ax
+
+
+def bands(
+    x: Float[np.ndarray, " k"],
+    values: Mapping[str, Float[np.ndarray, "3 k"]],
+    xlabel: str,
+    ylabel: str,
+    *,
+    ax: Axes | None = None,
+) -> Axes:
+    """Medians as lines and quartiles as bands, on a logarithmic axis.
+
+    Args:
+        x: where, shape (k,).
+        values: (lower quartile, median, upper quartile) by group.
+        xlabel, ylabel: of the axes.
+        ax: where to draw; default: a new figure.
+
+    Raises:
+        InputError: nothing to draw.
+    """
+    if not values:
+        raise InputError("there is no curve to draw.")
+    with styled():
+        ax = _axes(ax, 3.8)
+        for k, (name, (low, middle, high)) in enumerate(values.items()):
+            look = _look(k)
+            ax.plot(x, middle, label=name, **look.line())
+            ax.fill_between(x, low, high, color=look.color, alpha=0.12, linewidth=0.0)
+        ax.set(xlabel=xlabel, ylabel=ylabel, yscale="log")
+        _legend(ax, len(values))
+    return ax
+
+
+def _axes(ax: Axes | None, height: float) -> Axes:
+    # A study's figures are written to files, dozens at a time: no window is opened.
+    return stack(Figure(figsize=(WIDTH, height)), 1)[0] if ax is None else ax
+
+
+def _look(k: int) -> Look:
+    """The house looks in turn; the second time round they are thin."""
+    look = LOOKS[k % len(LOOKS)]
+    return look if k < len(LOOKS) else look._replace(width=0.8)
+
+
+def _legend(ax: Axes, count: int) -> None:
+    if count > 1:
+        ax.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2, borderaxespad=0.2)

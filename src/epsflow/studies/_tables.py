@@ -1,0 +1,90 @@
+"""A store as a table: pandas, xarray, CSV, Parquet, netCDF. The libraries come with the extra `studies`."""
+
+import importlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .._core import InputError
+from ._store import Store
+
+if TYPE_CHECKING:
+    import pandas
+    import xarray
+
+FORMATS = (".csv", ".parquet", ".nc")
+
+
+def to_pandas(store: Store) -> "pandas.DataFrame":
+    """One row per run; its place in the plan is the index.
+
+    Raises:
+        InputError: pandas is not installed.
+    """
+    library = _library("pandas")
+    rows = [
+        {
+            "place": row.place,
+            **row.inputs,
+            "status": row.status,
+            **row.outputs,
+            "error": row.error,
+            "seconds": row.seconds,
+            "method": row.method,
+            "attempts": row.attempts,
+            "key": row.key,
+        }
+        for row in store.rows()
+    ]
+    return library.DataFrame(rows).set_index("place") if rows else library.DataFrame()
+
+
+def to_xarray(store: Store) -> "xarray.Dataset":
+    """Columns as variables along `run`; arrays (curves) along a second dimension, NaN where a run failed.
+
+    Raises:
+        InputError: xarray is not installed.
+    """
+    library = _library("xarray")
+    data = library.Dataset.from_dataframe(to_pandas(store)).rename({"place": "run"})
+    rows = list(store.rows())
+    names = sorted({name for row in rows for name in row.arrays})
+    for name in names:
+        length = max(len(row.arrays[name]) for row in rows if name in row.arrays)
+        curves = [row.arrays.get(name, np.full(length, np.nan)) for row in rows]
+        data[name] = (("run", "point"), np.stack(curves))
+    return data.assign_attrs(specification=store.specification.to_json(), provenance=json.dumps(store.created))
+
+
+def write_table(store: Store, path: Path) -> Path:
+    """The table as a file; whole or not at all.
+
+    Raises:
+        InputError: an ending other than .csv, .parquet or .nc, or a folder that cannot be written to.
+    """
+    if path.suffix not in FORMATS:
+        raise InputError(f"cannot write {path}: the name must end in {', '.join(FORMATS)}.")
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        if path.suffix == ".nc":
+            to_xarray(store).to_netcdf(temporary, engine="scipy")
+        elif path.suffix == ".csv":
+            to_pandas(store).to_csv(temporary)
+        else:
+            _library("pyarrow")
+            to_pandas(store).to_parquet(temporary)
+        temporary.replace(path)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}.") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def _library(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise InputError(f"this needs {name}: pip install 'epsflow[studies]'.") from error

@@ -1,0 +1,143 @@
+"""The stacks agree with the routes that take one problem at a time, and with plain SciPy."""
+
+import numpy as np
+import pytest
+from scipy.integrate import solve_ivp
+
+import epsflow as ef
+from epsflow.control import best_linear_decays, best_steps, certified_optima, linear_batch, rewound
+from epsflow.control._batch import decay_ends
+from epsflow.control._batch_certify import first_zero
+from epsflow.studies import Specification, Study
+from epsflow.studies._plan import plan
+from epsflow.studies._problems import question
+from epsflow.studies._stacks import _statistics, run_stack
+from epsflow.studies._tasks import run_rows
+
+
+@pytest.fixture(scope="module")
+def stack(small: Specification):
+    asked = [question(small, row) for row in plan(small)[:12]]
+    parts = [np.stack(part) for part in zip(*(_statistics(small, one) for one in asked), strict=True)]
+    return asked, linear_batch(*parts, np.full(12, 1.0), np.full(12, 6.0))
+
+
+def test_one_by_one_gives_the_same_rows(small: Specification):
+    """Costs to 1e-9: both searches stop within 1e-7 of the range, where a cost is flat to 1e-12."""
+    rows = plan(small)[:12]
+    # Where the stack's own test certifies; the others take the same route in both.
+    several = [outcome.row for outcome in run_stack(small, rows) if outcome.outputs["found_by"] == "stack"][:2]
+    assert len(several) == 2
+    for together, alone in zip(run_stack(small, several), run_rows(small, several), strict=True):
+        assert (together.status, alone.status) == ("done", "done")
+        assert together.outputs.keys() == alone.outputs.keys()
+        for name in ("cost_baseline", "cost_Step", "cost_LinearDecay", "cost_optimum"):
+            assert together.outputs[name] == pytest.approx(alone.outputs[name], rel=1e-9, abs=1e-18)
+        assert [together.outputs[name] for name in ("kind", "switches")] == [
+            alone.outputs[name] for name in ("kind", "switches")
+        ]
+        for name in ("tau_Step", "t1_LinearDecay"):
+            # A minimum of relative curvature 1 is located to the square root of the rounding of its cost.
+            assert together.outputs[name] == pytest.approx(alone.outputs[name], abs=1e-5)
+
+
+def test_neighbours_in_a_stack_do_not_change_a_row(small: Specification):
+    rows = plan(small)
+    whole = {outcome.row.place: outcome.outputs for outcome in run_stack(small, rows[:12])}
+    alone = {row.place: run_stack(small, [row])[0].outputs for row in rows[:12:5]}
+    assert all(whole[place] == outputs for place, outputs in alone.items())
+
+
+def test_a_decay_is_the_one_that_an_integrator_finds(stack):
+    asked, batch = stack
+    fraction, k = 0.6, 3
+    x, y = asked[k].x, asked[k].y
+    t1 = 1.0 + fraction * 5.0
+
+    def velocity(t: float, theta: np.ndarray) -> np.ndarray:
+        eps = 1.0 if t <= 1.0 else max(0.0, (t1 - t) / (t1 - 1.0))
+        weights = np.ones(len(y)) / len(y)
+        weights[0] *= eps
+        return -x.T @ (weights * (x @ theta - y))
+
+    theta = np.zeros(2)
+    for a, b in ((0.0, 1.0), (1.0, t1), (t1, 6.0)):
+        theta = solve_ivp(velocity, (a, b), theta, method="DOP853", rtol=1e-12, atol=1e-14).y[:, -1]
+    end = decay_ends(batch, np.full((12, 1), fraction), 8)[k, 0]
+    # DOP853 at rtol 1e-12 over three pieces.
+    assert batch.target[k] + batch.basis[k] @ end == pytest.approx(theta, abs=1e-10)
+
+
+def test_a_zero_fraction_is_the_step_at_s(stack):
+    _, batch = stack
+    decays = decay_ends(batch, np.zeros((12, 1)), 4)[:, 0]
+    assert decays == pytest.approx(np.exp(-batch.rates * 5.0) * batch.start, rel=1e-14)
+
+
+def test_no_family_is_cheaper_than_the_certified_bound(stack):
+    _, batch = stack
+    steps, decays, optimum = best_steps(batch), best_linear_decays(batch), certified_optima(batch)
+    assert decays.resolved.all()
+    for best in (steps, decays):
+        # Both numbers are exact up to the rounding they state.
+        assert (best.costs >= optimum.lower_bounds - best.errors - optimum.errors).all()
+    assert (optimum.costs >= optimum.lower_bounds).all()
+
+
+def test_the_batched_certificate_is_that_of_optimal_schedule(stack):
+    asked, batch = stack
+    batched = certified_optima(batch)
+    polished = certified_optima(batch, stacked=False)
+    assert "stack" in batched.methods
+    assert set(polished.methods) == {"one by one"}
+    # Both gaps are at most 1e-6 of the cost.
+    assert batched.costs == pytest.approx(polished.costs, rel=1e-9, abs=1e-18)
+    assert batched.lower_bounds == pytest.approx(polished.lower_bounds, rel=2e-6, abs=1e-18)
+    assert batched.scopes == polished.scopes
+    k = batched.methods.index("stack")
+    problem = ef.linear_regression(ef.Dataset(asked[k].x, asked[k].y), [0], reduction="mean")
+    best = ef.optimal_schedule(problem, np.zeros(2), s=1.0, T=6.0)
+    assert best.scope is ef.Scope.GLOBAL
+    assert batched.costs[k] == pytest.approx(best.cost, rel=1e-9)
+    assert batched.lower_bounds[k] == pytest.approx(best.lower_bound, rel=2e-6)
+
+
+def test_rewinding_everything_is_retraining(stack):
+    """K = T is the flow without the point from θ(0) on; K = 0 is no unlearning, for both."""
+    _, batch = stack
+    back, onwards = rewound(batch, np.array([0.0, 2.0, 6.0]))
+    retrained = np.linalg.norm(np.exp(-batch.rates * 6.0) * batch.origin, axis=1)
+    assert back[:, -1] == pytest.approx(retrained, rel=1e-13)
+    assert back[:, 0] == pytest.approx(onwards[:, 0], rel=1e-14)
+
+
+def test_rewind_rows_one_by_one(rewinds: Study):
+    rows = rewinds.plan()[:2]
+    specification = rewinds.specification
+    for together, alone in zip(run_stack(specification, rows), run_rows(specification, rows), strict=True):
+        for name in ("rewound", "descended"):
+            assert together.arrays[name] == pytest.approx(alone.arrays[name], rel=1e-11)
+
+
+def test_the_first_zero_of_sums_of_exponentials():
+    """e^{−t} − e^{−2}: at 2. 2e^{−2t} − e^{−t}: at ln 2. One that stays positive: never. One that dips: unclear."""
+    coefficients = np.array([[1.0, -np.exp(-2.0)], [-1.0, 2.0], [1.0, 0.5], [1.0, -1.0]])
+    rates = np.array([[1.0, 0.0], [1.0, 2.0], [1.0, 0.0], [1.0, 2.0]])
+    zeros, clear = first_zero(coefficients[:3], rates[:3], np.ones(3), np.full(3, 5.0))
+    assert zeros == pytest.approx([2.0, np.log(2.0), 5.0], rel=1e-14)
+    assert clear.all()
+    # (e^{−t} − ½)² + 1e-9 has its minimum, above zero, between two points.
+    touching = np.array([[1.0, -1.0, 0.25 + 1e-9]]), np.array([[2.0, 1.0, 0.0]])
+    zero, clear = first_zero(*touching, np.ones(1), np.array([5.0]))
+    assert zero == [5.0]
+    assert not clear[0]
+
+
+def test_bad_stacks_are_refused():
+    one = np.eye(2)[None], np.zeros((1, 2)), np.ones((1, 1, 2)), np.ones((1, 1)), np.zeros((1, 2))
+    with pytest.raises(ef.InputError, match="every window needs"):
+        linear_batch(*one, np.array([2.0]), np.array([1.0]))
+    with pytest.raises(ef.InputError, match="NaN or infinity"):
+        linear_batch(np.full((1, 2, 2), np.nan), *one[1:], np.array([0.0]), np.array([1.0]))
+    singular = linear_batch(np.ones((1, 2, 2)), *one[1:], np.array([0.0]), np.array([1.0]))
+    assert not singular.determined[0]

@@ -1,0 +1,155 @@
+"""Tables, intervals, comparisons, and the page."""
+
+import html.parser
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import epsflow as ef
+from epsflow.studies import Study, ready_made
+from epsflow.studies._statistics import bootstrap, compare, percent
+
+
+def test_pandas(finished: Study):
+    frame = finished.to_pandas()
+    assert list(frame.index) == list(range(24))
+    assert (frame["status"] == "done").all()
+    assert set(frame["d"]) == {2, 3}
+    assert (frame["cost_Step"] <= frame["cost_baseline"] * (1.0 + 1e-12)).all()  # 1_[0,s] is one of the steps
+    assert (frame["lower_bound"] <= frame["cost_optimum"]).all()
+
+
+def test_xarray_has_the_curves_and_where_they_come_from(rewinds: Study):
+    data = rewinds.to_xarray()
+    assert data.sizes == {"run": 40, "point": 12}
+    assert np.array_equal(data["depth"][0], rewinds.specification.depths)
+    assert json.loads(data.attrs["specification"])["name"] == "rewind-depth"
+    assert data["rewound"].dims == ("run", "point")
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_files_hold_the_table(ending: str, finished: Study, tmp_path: Path):
+    import pandas as pd
+
+    (path,) = finished.export(tmp_path / f"table.{ending}")
+    read = pd.read_csv(path, index_col="place") if ending == "csv" else pd.read_parquet(path)
+    assert read["cost_optimum"].tolist() == finished.to_pandas()["cost_optimum"].tolist()
+    assert [entry.name for entry in tmp_path.iterdir()] == [f"table.{ending}"]
+
+
+def test_netcdf_holds_the_curves(rewinds: Study, tmp_path: Path):
+    import xarray as xr
+
+    (path,) = rewinds.export(tmp_path / "curves.nc")
+    with xr.open_dataset(path, engine="scipy") as data:
+        assert np.array_equal(data["rewound"], rewinds.to_xarray()["rewound"])
+
+
+@pytest.mark.parametrize(("name", "reason"), [("a.xlsx", "must end in .csv"), ("no/a.csv", "cannot write")])
+def test_files_that_cannot_be_written(name: str, reason: str, finished: Study, tmp_path: Path):
+    with pytest.raises(ef.InputError, match=reason):
+        finished.export(tmp_path / name)
+
+
+def test_an_interval_covers_as_often_as_it_says():
+    """200 samples of 50 normal numbers: 95 % intervals cover the mean in 88 to 99 % (percentiles are short)."""
+    rng = np.random.default_rng(0)
+    found = [bootstrap(rng.standard_normal(50), np.nanmean) for _ in range(200)]
+    assert 0.88 <= np.mean([interval.low <= 0.0 <= interval.high for interval in found]) <= 0.99
+
+
+def test_units_are_resampled_whole():
+    """Each number ten times is no more information than each number once."""
+    values = np.random.default_rng(0).standard_normal(40)
+    units = np.repeat(np.arange(40), 10)
+    once, tenfold = bootstrap(values, np.nanmean), bootstrap(np.repeat(values, 10), np.nanmean, units.tolist())
+    assert tenfold == pytest.approx(once, rel=1e-12)
+    assert bootstrap(np.repeat(values, 10), np.nanmean).high < tenfold.high
+
+
+def test_one_value_has_no_interval_and_none_has_no_estimate():
+    one, none = bootstrap(np.ones(1), np.nanmean), bootstrap(np.ones(0), np.nanmean)
+    assert (str(one), percent(one)) == ("1", "100.0 %")
+    assert (str(none), percent(none)) == ("–", "–")
+
+
+def test_comparisons_in_pairs():
+    first, second = np.array([1.0, 1.0, 3.0, 0.0]), np.array([2.0, 1.0 + 1e-12, 1.0, 1.0])
+    found = compare(first, second, np.zeros(4), range(4))
+    assert (found.better.estimate, found.equal.estimate, found.worse.estimate) == (0.5, 0.25, 0.25)
+    assert found.ratio.estimate == pytest.approx(1.0)  # of 2, 1 and ⅓; a first of zero has no ratio
+    assert found.p_value == 1.0  # two against one
+    # An error that covers the difference makes a tie of it.
+    assert compare(first[:1], second[:1], np.ones(1), [0]).equal.estimate == 1.0
+
+
+def test_the_summary_counts_what_the_table_says(finished: Study):
+    frame, summary = finished.to_pandas(), finished.summary()
+    cheaper = (frame["cost_Step"] < frame["cost_LinearDecay"] * (1.0 - 1e-9)).mean()
+    (row,) = [row for row in summary.tables[0].rows if row[0] == "all"]
+    assert float(row[2].split(" ")[0]) == pytest.approx(100.0 * cheaper, abs=0.05)
+    assert (summary.done, summary.failed, len(summary.answer)) == (24, 0, 2)
+    assert [row[0] for row in summary.tables[1].rows][-1] == "all"
+
+
+class Page(html.parser.HTMLParser):
+    """Balanced tags, and everything that a page would fetch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fetched: list[str] = []
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        if tag not in ("meta", "path", "use", "rect", "line"):
+            self.open.append(tag)
+        self.fetched += [value or "" for name, value in attributes if name in ("src", "href", "xlink:href")]
+
+    def handle_endtag(self, tag: str) -> None:
+        if self.open and self.open[-1] == tag:
+            self.open.pop()
+
+
+@pytest.mark.parametrize("which", ["finished", "rewinds"])
+def test_the_report_needs_nothing_else(which: str, request: pytest.FixtureRequest, tmp_path: Path):
+    study: Study = request.getfixturevalue(which)
+    page, *figures = study.report(tmp_path / "report")
+    text = page.read_text(encoding="utf-8")
+    parser = Page()
+    parser.feed(text)
+    assert all(link.startswith("#") for link in parser.fetched)
+    assert parser.open == []
+    assert text.count("<svg") == len(study.summary().drawings) == len(figures) / 2
+    assert study.specification.digest in text
+    assert {path.suffix for path in figures} == {".pdf", ".png"}
+    for sentence in study.summary().answer:
+        assert html.escape(sentence) in text
+
+
+@pytest.mark.parametrize("name", ["influence-vs-retraining", "exact-unlearning"])
+def test_the_other_tasks(name: str, tmp_path: Path):
+    problems = [{"kind": "random", "d": 2, "n": 12, "outlier": [3.0], "draws": 4}]
+    study = Study(ready_made(name, problems=problems, s=[0.5]), store=tmp_path / "a.sqlite")
+    assert study.run().failed == 0
+    frame, summary = study.to_pandas(), study.summary()
+    assert len(summary.answer) == len(summary.drawings) == 1
+    if name == "influence-vs-retraining":
+        # For least squares a Newton step is retraining; influence is short of it by the leverage.
+        assert frame["error_newton"].max() < 1e-9
+        assert (frame["error_influence"] > 1e-6).all()
+    else:
+        reached = frame[frame["reached"]]
+        assert (reached["time"] >= reached["not_before"] * (1.0 - 1e-9)).all()
+        assert np.isinf(frame[~frame["reached"]]["time"]).all()
+
+
+def test_nothing_to_summarise(make):
+    study = make()
+    with pytest.raises(ef.InputError, match="cannot read"):
+        study.summary()
+    failing = make(store="b.sqlite", problems=[{"kind": "random", "d": 3, "n": 2, "draws": 1}])
+    failing.run()
+    with pytest.raises(ef.InputError, match="no row of the study is done yet"):
+        failing.summary()
