@@ -128,7 +128,7 @@ def verify(
     Args:
         only: ids of claims; default: all.
         section: part of the heading of a section of the notes.
-        thorough: many more instances, and longer searches for counterexamples: an hour instead of a minute.
+        thorough: many more instances, and longer searches for counterexamples.
         seed: of the random instances; the same seed gives the same numbers.
         progress: called before each check with the claim, its number and how many there are.
 

@@ -39,7 +39,7 @@ INFLUENCE = (
 )
 VERIFY = (
     "Put every statement of the notes to the test, and print the ledger of verdicts.\n\n"
-    "The quick form takes about a minute. Exit status 1 if a verdict differs from the expected one."
+    "The quick form takes a minute or two. Exit status 1 if a verdict differs from the expected one."
 )
 COMPARE = "Find the best step, linear, polynomial and exponential decay, and print them beside the baseline 1_[0,s]."
 
@@ -229,7 +229,7 @@ def verify(
         str | None, typer.Option("--section", metavar="WORDS", help="Check the sections whose heading contains this.")
     ] = None,
     thorough: Annotated[
-        bool, typer.Option("--thorough/--quick", help="Many more instances and longer searches: an hour or so.")
+        bool, typer.Option("--thorough/--quick", help="Many more instances and longer searches.")
     ] = False,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the random instances.")] = 0,
     report: Annotated[
