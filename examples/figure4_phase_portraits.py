@@ -45,7 +45,7 @@ for name, (title, angle, choose) in panels.items():
         method = "series" if isinstance(schedule, ef.LinearDecay) else "auto"
         path = ef.gradient_flow(problem, schedule, start, ts=T * np.linspace(0.0, 1.0, 400) ** 2, method=method)
         cost = 0.5 * float(np.sum((np.asarray(path.end) - target) ** 2))
-        paths[f"{label}, $\\mathcal{{E}}$ = {cost:.2g}"] = path
+        paths[f"{label}, $\\mathcal{{E}}$ = {cost:.4g}"] = path
         print(f"    {label:20} 𝓔 = {cost:.4g}")
     print(f"    the optimum is {optimum.status.value}, {optimum.scope.value}")
     axes = ef.plots.phase_portrait(problem, paths)

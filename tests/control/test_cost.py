@@ -10,7 +10,8 @@ import reference
 from epsflow.control import make_task
 from epsflow.control._cost import cost_and_gradient
 from epsflow.control._dual import dual_bound, maximise_dual
-from epsflow.control._transcription import take_apart, translated_cost
+from epsflow.control._system import RiskSystem
+from epsflow.control._transcription import take_apart, translated_terminal
 
 S, T = 0.2, 2.0
 COSTS = {
@@ -142,8 +143,8 @@ def test_costs_are_translated_with_the_model(rng):
     risk = ef.Problem(ef.LinearModel(2), ef.LogisticLoss(), data, [3], l2=0.1).risk
     theta, target = rng.standard_normal((2, 2))
     for cost in (ef.RetainedLoss(), ef.PredictionGap(data.x), ef.QuadraticForm(np.diag([1.0, 3.0]))):
-        structure, numbers = take_apart(risk, True, cost)
-        translated = translated_cost(structure)(theta, target, 0.1, *(np.ravel(number) for number in numbers))
+        structure, numbers = take_apart(RiskSystem(risk, jnp.asarray(target), True, cost))
+        translated = translated_terminal(structure)(theta, 0.1, *(np.ravel(number) for number in numbers))
         expected = cost.value(risk, jnp.asarray(theta), jnp.asarray(target))
         assert float(translated) == pytest.approx(float(expected), rel=1e-12)
 

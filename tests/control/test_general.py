@@ -121,7 +121,7 @@ def _setting(task):
 # ---- limits -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", ["collocation", "adjoint"])
+@pytest.mark.parametrize("method", [pytest.param("collocation", marks=pytest.mark.slow), "adjoint"])
 def test_time_limit_keeps_the_best_and_does_not_call_it_verified(method, disguised, zero, found):
     options = {"s": 0.0, "T": T, "intervals": N, "method": method, "time_limit": 1e-6}
     with pytest.raises(ef.ConvergenceError, match=r"limit was reached after 1 of the starts.*`\.result`") as caught:

@@ -19,6 +19,8 @@ from ._task import ControlTask, control_of, effort_of
 
 SWITCHES = 33
 """Times at which a single switch is tried."""
+PROVED = 1e-9
+"""Relative gap to the dual bound at which no further start is polished: far below the one that certificates ask for."""
 GAP, BUDGET = 1e-6, (400, 5.0)
 """Relative gap, nodes and seconds of the branching."""
 
@@ -68,9 +70,8 @@ def linear_optimum(
     control = control_of(task)
     one_weight = shared or control.points == 1
     given = [arcs_of(schedule, task.s, task.T) for schedule in starts]
-    runs = [_descend(task, control, *start) for start in [*_best_switches(task, control, one_weight), *given]]
-    best = min(runs, key=lambda run: run.objective)
     signs = certify_control(control)
+    best = _search(task, control, [*_best_switches(task, control, one_weight), *given], signs)
     # Where each point has a weight of its own, the row that T's own 0 adds is one number for all of them.
     found = best.extremal
     bound, lower = _bound(control, signs, found)
@@ -82,6 +83,20 @@ def linear_optimum(
         found = linear_extremal(control, *arcs_of(schedule, task.s, task.T))
     lower = min(max(lower, 0.0), found.cost)
     return LinearOptimum(schedule, found, best, arrival, signs, bound, lower)
+
+
+def _search(
+    task: ControlTask, control: LinearControl, starts: list[tuple[np.ndarray, np.ndarray]], signs: SignCertificate
+) -> Polished:
+    """The cheapest of the polished starts; the first one that a dual bound proves the best ends the search."""
+    runs = []
+    for start in starts:
+        runs.append(_descend(task, control, *start))
+        if signs.settled and not task.priced:
+            found = runs[-1].extremal
+            if found.cost - _bound(control, signs, found)[1] <= PROVED * found.cost:
+                break
+    return min(runs, key=lambda run: run.objective)
 
 
 def _descend(task: ControlTask, control: LinearControl, knots: np.ndarray, levels: np.ndarray) -> Polished:
@@ -105,7 +120,10 @@ def _bound(
 
 
 def _best_switches(task: ControlTask, control: LinearControl, one_weight: bool) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The best schedule with one switch between any two levels, on a grid finer near s; constants included."""
+    """The best schedules with one switch between any two levels, cheapest first; constants included.
+
+    On a grid that is finer near s.
+    """
     fractions = np.linspace(0.0, 1.0, SWITCHES) ** 2
     found = []
     for first, second in itertools.permutations(levels_of(control.bounds, float(task.priced))[::-1], 2):
@@ -118,8 +136,8 @@ def _best_switches(task: ControlTask, control: LinearControl, one_weight: bool) 
         time = control.s + control.length * fractions[int(np.argmin(costs))]
         knots = np.unique([control.s, time, control.T])
         levels = np.array([first, second] if len(knots) == 3 else [second if time == control.s else first])
-        found.append((knots, levels if one_weight else np.tile(levels[:, None], control.points)))
-    return found
+        found.append((costs.min(), (knots, levels if one_weight else np.tile(levels[:, None], control.points))))
+    return [start for _, start in sorted(found, key=lambda pair: pair[0])]
 
 
 def _arrival(task: ControlTask, control: LinearControl, one_weight: bool) -> ExactUnlearning | None:

@@ -142,9 +142,7 @@ class Problem:
             )
         return _hessian(self.risk, self.parameters(theta), self.weights(eps))
 
-    def point_gradients(
-        self, theta: Array, points: Sequence[int] | Int[np.ndarray, " q"] | None = None
-    ) -> Float[Array, "q d"]:
+    def point_gradients(self, theta: Array, points: object = None) -> Float[Array, "q d"]:
         """c∇ℓ_i(θ) for the named points (default: the deleted ones), shape (q, d); a point may be named twice."""
         theta = self.parameters(theta)
         if points is None:
