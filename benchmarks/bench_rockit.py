@@ -4,7 +4,7 @@
     python benchmarks/bench_rockit.py
 
 Equal accuracy: a schedule's cost, simulated by the same exact flow, exceeds the certified optimum by at most 1e-6 of
-it. rockit's mesh is doubled until it gets there (or up to 1600 intervals, with what it has then). Its problem is built
+it. rockit's mesh is doubled until it gets there (or up to 800 intervals, with what it has then). Its problem is built
 once per shape, with the data as parameters: *cold* is building it and solving the first problem, *warm* the median over
 the others. Its control starts at the middle of the bounds, its states along the flow under that control. Our *cold* is
 the first call of that shape in this process, compilation included.
@@ -27,7 +27,7 @@ import epsflow as ef
 
 jax.config.update("jax_enable_x64", True)
 
-GAP, FIRST_MESH, LAST_MESH = 1e-6, 50, 1600
+GAP, FIRST_MESH, LAST_MESH = 1e-6, 100, 800
 WARM_RATIO, COLD_RATIO = 20.0, 3.0
 
 
@@ -186,7 +186,7 @@ def main() -> None:
         table.add_column(column, justify="left" if column in words else "right")
     for name, cases in groups.items():
         cold, _ = seconds(lambda fresh=cases[0]: optimum(fresh))
-        chosen = worth_solving(cases, 6)
+        chosen = worth_solving(cases, 4)
         runs = [seconds(lambda case=case: optimum(case)) for case in chosen]
         warm = statistics.median(t for t, _ in runs)
         worst = max(gap(case, best.schedule) for case, (_, best) in zip(chosen, runs, strict=True))

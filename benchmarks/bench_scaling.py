@@ -32,7 +32,7 @@ def question(d: int, n: int) -> tuple[ef.Problem, np.ndarray]:
 def by_intervals() -> Table:
     """Warm runs of the structured program and of the QP, d = 10, until a mesh no longer fits into ten seconds."""
     problem, theta0 = question(10, 30)
-    window = {"s": 0.5, "T": 3.0}
+    theta0, window = np.zeros(10), {"s": 0.5, "T": 3.0}  # from here the optimum has a switch inside an interval
     best = ef.optimal_schedule(problem, theta0, **window)
     table = Table(title="routes on a mesh, by number of intervals, d = 10")
     for column in ("intervals", "exponential / s", "cost over optimum", "qp / s", "cost over optimum"):

@@ -91,7 +91,11 @@ def test_the_summary_counts_what_the_table_says(finished: Study):
     (row,) = [row for row in summary.tables[0].rows if row[0] == "all"]
     assert float(row[2].split(" ")[0]) == pytest.approx(100.0 * cheaper, abs=0.05)
     assert (summary.done, summary.failed, len(summary.answer)) == (24, 0, 2)
-    assert [row[0] for row in summary.tables[1].rows][-1] == "all"
+    savings, against = summary.tables[1:3]
+    assert [row[0] for row in against.rows][-1] == "all"
+    saved = 100.0 * (1.0 - frame["cost_Step"] / frame["cost_baseline"])
+    assert savings.rows[-1][1].startswith(f"{saved.median():.1f} [")
+    assert savings.rows[-1][2] == f"{saved.quantile(0.9):.1f} %"
 
 
 class Page(html.parser.HTMLParser):

@@ -124,6 +124,7 @@ def _schedules(specification: Specification, groups: Groups) -> Parts:
         table, drawing = _pair(groups, labels[0], other)
         tables.append(table)
         drawings.append(drawing)
+    tables.append(_savings(groups, [*labels, *(["optimum"] if specification.optimum else [])]))
     everything = groups.get("all") or next(iter(groups.values()))
     sentences = [_pair_sentence(everything, labels[0], other) for other in labels[1:]]
     if specification.optimum:
@@ -151,6 +152,21 @@ def _pair(groups: Groups, first: str, other: str) -> tuple[Table, Drawing]:
     drawn = {name: values[np.isfinite(values)] for name, values in ratios.items()}
     axis = f"cost of best {other} / cost of best {first}"
     return table, Drawing(f"{first}-{other}", "distributions", caption, {"values": drawn, "label": axis})
+
+
+def _savings(groups: Groups, labels: Sequence[str]) -> Table:
+    """What the best of each family saves, as a share of the cost of 1_[0,s]: the median, and a tenth saves more than."""
+    body = []
+    for name, rows in groups.items():
+        baseline, cells = _column(rows, "cost_baseline"), []
+        for label in labels:
+            cost = _column(rows, f"cost_{label}")
+            saved = 1.0 - np.divide(cost, baseline, out=np.ones(len(rows)), where=baseline > 0.0)
+            median = percent(bootstrap(saved, np.nanmedian, _units(rows)))
+            cells += [median, f"{100.0 * np.nanquantile(saved, 0.9):.1f} %"]
+        body.append((name, *cells))
+    columns = [words for label in labels for words in (f"{label}: median saved", "a tenth saves more than")]
+    return Table("Saved against 1_[0,s]", ("problems", *columns), tuple(body), NOTE)
 
 
 def _pair_sentence(rows: Sequence[Stored], first: str, other: str) -> str:
