@@ -155,7 +155,7 @@ def _pair(groups: Groups, first: str, other: str) -> tuple[Table, Drawing]:
 
 
 def _savings(groups: Groups, labels: Sequence[str]) -> Table:
-    """What the best of each family saves, as a share of the cost of 1_[0,s]: the median, and a tenth saves more than."""
+    """What the best of each family saves of the cost of 1_[0,s]: the median, and what a tenth of the runs exceeds."""
     body = []
     for name, rows in groups.items():
         baseline, cells = _column(rows, "cost_baseline"), []
