@@ -58,6 +58,7 @@ def test_second_order_condition_is_the_exact_one(found, row_one, zero):
     assert second.least_curvature == pytest.approx(exact.least_curvature, rel=1e-6)
 
 
+@pytest.mark.slow  # two paths through diffrax and one through the mesh
 def test_sampled_conditions_agree_with_interpolated_ones(disguised, zero, monkeypatch):
     schedule = ef.BangBang(0.0, [0.5], T)
     window = {"s": 0.0, "T": T, "bounds": (0.0, 1.0), "target": make_task(disguised, zero, 0.0, T).target}

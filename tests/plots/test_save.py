@@ -54,7 +54,7 @@ def test_refusals(ax: Axes, tmp_path: Path):
 
 def test_a_figure_for_a_file_opens_no_window(ax: Axes):
     assert plt.get_fignums() == []
-    with pytest.raises(ValueError, match="one or two panels"):
+    with pytest.raises(ValueError, match="one, two or four panels"):
         plots.panels(3)
 
 

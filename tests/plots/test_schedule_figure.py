@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from matplotlib.axes import Axes
 
-from epsflow import plots
+from epsflow import InputError, plots
 from epsflow.control import Arc, Comparison
 from epsflow.problem import Problem, linear_regression
 from epsflow.schedules import LinearDecay
@@ -54,6 +54,21 @@ def test_the_switching_function_is_the_solutions_own(comparison: Comparison):
     np.testing.assert_array_equal(values, np.asarray(comparison.optimum.switching(t)))
     (named,) = [text.get_text() for text in lower.texts]
     assert named == "$t=0.8148$"
+
+
+def test_the_conditions_are_those_of_the_extremal(comparison: Comparison):
+    _, _, costate, hamiltonian = plots.schedule(comparison, conditions=True)
+    extremal = comparison.optimum.extremal
+    for index, line in enumerate(costate.lines[1:3]):
+        t, values = line.get_data()
+        np.testing.assert_array_equal(values, np.asarray(extremal.costate(t))[:, index])
+    assert labels(costate) == ["$p_0$", "$p_1$"]
+    t, values = hamiltonian.lines[0].get_data()
+    assert np.ptp(values) <= 1e-14  # constant along an extremal, at −0.587
+    low, high = hamiltonian.get_ylim()
+    assert high - low > 0.05  # and drawn as a constant
+    with pytest.raises(InputError, match="needs an optimum"):
+        plots.schedule(dataclasses.replace(comparison, optimum=None), conditions=True)
 
 
 def test_every_schedule_is_named_with_its_cost(comparison: Comparison):

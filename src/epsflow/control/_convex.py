@@ -331,7 +331,8 @@ class _Search(NamedTuple):
         force = most * abs(float(c @ x)) * min(float(self.residuals[0]), now)
         fall = max(0.0, -least(control, -rates * c, windows) - float(c @ control.drift) + force)
         bend = (float(np.linalg.norm(rates * c)) + most * abs(float(c @ x)) * float(np.linalg.norm(x))) * self.speed
-        return float(2.0 * margin / (fall + np.sqrt(fall**2 + 2.0 * bend * margin)))
+        slowest = fall + float(np.sqrt(fall**2 + 2.0 * bend * margin))
+        return 2.0 * margin / slowest if slowest > 0.0 else np.inf
 
 
 def _halved(pattern: Pattern, k: int) -> list[Pattern]:

@@ -16,6 +16,12 @@ POINTS = 800
 ARC_TINTS = {"high": "#DCE9F5", "interior": "#F6E7D3"}
 """Background of the optimum's arcs on which ε is at its upper bound, or between its bounds; none at the lower one."""
 
+MOST_COMPONENTS = 5
+"""Components of the costate that are drawn one by one."""
+
+NAME_WIDTH = 0.12
+"""Of the window: a switch nearer to s than that has its time written on its right."""
+
 NAMED_SWITCHES = 3
 """So many switches have their time written beside them; more would not be legible."""
 
@@ -24,6 +30,7 @@ def schedule(
     result: Result,
     *,
     others: Mapping[str, AbstractSchedule] | None = None,
+    conditions: bool = False,
     ax: Sequence[Axes] | np.ndarray | None = None,
 ) -> tuple[Axes, ...]:
     """Draw ε(t) of every schedule of a result and, below it, the optimum's switching function S(t) = ∂𝓔/∂ε(t).
@@ -35,17 +42,21 @@ def schedule(
     Args:
         result: of `epsflow.compare_schedules` or `epsflow.optimal_schedule`.
         others: more schedules to draw, by name.
-        ax: the panels to draw on, one for ε and one for S (the latter only if there is an optimum). Default: a new
-            figure.
+        conditions: also draw the optimum's costate p(t), its norm where it has more than five components, and its
+            Hamiltonian 𝓗(t), which is constant along an extremal.
+        ax: the panels to draw on, one for ε and one for S (the latter only if there is an optimum), two more for the
+            `conditions`. Default: a new figure.
 
     Returns:
-        The panel of ε(t) and, where there is an optimum, the panel of S(t).
+        The panel of ε(t) and, where there is an optimum, the panel of S(t); then those of p(t) and 𝓗(t), if asked for.
 
     Raises:
-        InputError: a wrong number of panels.
+        InputError: a wrong number of panels, or conditions of a comparison without an optimum.
     """
     optimum = result if isinstance(result, ScheduleSolution) else result.optimum
-    count = 1 if optimum is None else 2
+    if conditions and optimum is None:
+        raise InputError("conditions=True needs an optimum: this comparison was made without one.")
+    count = 1 if optimum is None else 4 if conditions else 2
     if ax is not None and len(ax) != count:
         raise InputError(f"this figure has {count} panel(s), but {len(ax)} Axes were given.")
     with styled():
@@ -53,6 +64,9 @@ def schedule(
         _draw_weights(axes[0], result, others or {}, () if optimum is None else optimum.arcs)
         if optimum is not None:
             _draw_switching(axes[1], optimum)
+            if conditions:
+                _draw_costate(axes[2], optimum)
+                _draw_hamiltonian(axes[3], optimum)
             for arc in optimum.arcs:
                 for panel in axes if arc.kind in ARC_TINTS and _shared(optimum, arc) else ():
                     panel.axvspan(arc.start, arc.end, color=ARC_TINTS[arc.kind], linewidth=0.0, zorder=0.1)
@@ -107,6 +121,32 @@ def _draw_switching(ax: Axes, optimum: ScheduleSolution) -> None:
     ax.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3), useMathText=True)
 
 
+def _draw_costate(ax: Axes, optimum: ScheduleSolution) -> None:
+    times = np.linspace(optimum.task.s, optimum.task.T, POINTS)
+    curves = np.asarray(optimum.extremal.costate(times))
+    ax.axhline(0.0, color=BLACK, linewidth=0.8, zorder=1.5)
+    if curves.shape[1] > MOST_COMPONENTS:
+        ax.plot(times, np.linalg.norm(curves, axis=1), color=BLACK, zorder=2.5)
+        ax.set_ylabel("norm of the costate\n$\\|p(t)\\|$  (units of $\\theta$)")
+    else:
+        for index, curve in enumerate(curves.T):
+            ax.plot(times, curve, label=f"$p_{index}$", zorder=2.5, **LOOKS[index % len(LOOKS)].line())
+        legend_above(ax, columns=6)
+        ax.set_ylabel("costate $p(t)$\n(units of $\\theta$)")
+    ax.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3), useMathText=True)
+
+
+def _draw_hamiltonian(ax: Axes, optimum: ScheduleSolution) -> None:
+    times = np.linspace(optimum.task.s, optimum.task.T, POINTS)
+    values = np.asarray(optimum.extremal.hamiltonian(times))
+    ax.plot(times, values, color=BLACK, zorder=2.5)
+    # Around a constant the automatic limits would show its rounding.
+    room = max(float(np.ptp(values)), 0.1 * float(np.abs(values).max()), np.finfo(np.float64).tiny)
+    ax.set_ylim(float(values.min()) - 0.5 * room, float(values.max()) + 0.5 * room)
+    ax.set_ylabel("Hamiltonian\n$\\mathcal{H}(t)$  (units of $\\theta^2$ / time)")
+    ax.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3), useMathText=True)
+
+
 def _name_switches(ax: Axes, times: np.ndarray, values: np.ndarray) -> None:
     """A dot at each sign change of S, with its time."""
     before = np.flatnonzero(np.sign(values[:-1]) * np.sign(values[1:]) < 0.0)
@@ -115,5 +155,7 @@ def _name_switches(ax: Axes, times: np.ndarray, values: np.ndarray) -> None:
     share = values[before] / (values[before] - values[before + 1])
     for time in times[before] + share * (times[before + 1] - times[before]):
         ax.plot([time], [0.0], marker="o", markersize=4.0, color=BLACK, zorder=3.0)
-        place = {"xytext": (-5.0, 4.0), "textcoords": "offset points", "ha": "right", "va": "bottom", "fontsize": 8.0}
+        side = -1.0 if time > times[0] + NAME_WIDTH * (times[-1] - times[0]) else 1.0
+        place = {"xytext": (5.0 * side, 4.0), "textcoords": "offset points", "va": "bottom", "fontsize": 8.0}
+        place["ha"] = "right" if side < 0.0 else "left"
         ax.annotate(f"$t={time:.4g}$", (time, 0.0), **place)

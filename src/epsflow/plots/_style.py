@@ -83,7 +83,7 @@ def styled() -> Iterator[None]:
         yield
 
 
-HEIGHTS = {1: 3.2, 2: 4.6}
+HEIGHTS = {1: 3.2, 2: 4.6, 4: 8.0}
 """Height of a figure in inches, by its number of panels."""
 
 
@@ -99,14 +99,14 @@ def panels(count: int = 1) -> tuple[Axes, ...]:
         InputError: another number.
     """
     if count not in HEIGHTS:
-        raise InputError(f"count is {count}; a figure of this library has one or two panels.")
+        raise InputError(f"count is {count}; a figure of this library has one, two or four panels.")
     with styled():
         return stack(Figure(figsize=(WIDTH, HEIGHTS[count])), count)
 
 
 def stack(figure: Figure, count: int) -> tuple[Axes, ...]:
     """Panels one below the other that share the horizontal axis."""
-    grid = figure.subplots(count, 1, sharex=True, squeeze=False, gridspec_kw={"height_ratios": [1.4, 1.0][:count]})
+    grid = figure.subplots(count, 1, sharex=True, squeeze=False, gridspec_kw={"height_ratios": [1.4, 1.0, 1.0, 1.0][:count]})
     return tuple(grid[:, 0])
 
 
