@@ -1,9 +1,9 @@
 """Files: all of a result, or none of it."""
 
 import json
-import os
 import secrets
 import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -42,8 +42,11 @@ def require_writable(folder: Path, option: str) -> None:
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{option} {folder} is a file; name a folder.")
     existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
-    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        raise InputError(f"{option} {folder}: {existing} cannot be written to.")
+    try:
+        with tempfile.TemporaryDirectory(dir=existing):  # permissions alone do not say it for every file system
+            pass
+    except OSError as error:
+        raise InputError(f"{option} {folder}: {existing} cannot be written to ({error.strerror}).") from error
 
 
 def _is_ours(result: Path) -> bool:

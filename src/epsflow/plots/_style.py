@@ -106,7 +106,8 @@ def panels(count: int = 1) -> tuple[Axes, ...]:
 
 def stack(figure: Figure, count: int) -> tuple[Axes, ...]:
     """Panels one below the other that share the horizontal axis."""
-    grid = figure.subplots(count, 1, sharex=True, squeeze=False, gridspec_kw={"height_ratios": [1.4, 1.0, 1.0, 1.0][:count]})
+    heights = [1.4, 1.0, 1.0, 1.0][:count]
+    grid = figure.subplots(count, 1, sharex=True, squeeze=False, gridspec_kw={"height_ratios": heights})
     return tuple(grid[:, 0])
 
 
