@@ -104,7 +104,7 @@ def test_auto_leaves_large_models_to_the_adjoint_route(disguised, zero, monkeypa
     task = make_task(disguised, zero, 0.0, T)
     setting = _setting(task)
     assert _general.choose_method(setting, N) == "shooting"
-    monkeypatch.setattr(_general, "SIZE_LIMIT", 100)
+    monkeypatch.setattr(_general, "PROGRAM_LIMIT", 100)
     assert _general.choose_method(setting, N) == "adjoint"
 
 

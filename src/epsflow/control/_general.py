@@ -14,13 +14,16 @@ from ._arc_polish import PolishedArcs, Roller, polish_arcs
 from ._arcs import read_arcs
 from ._deadline import Deadline
 from ._matrix_free import best_switch, descend
-from ._program import SIZE_LIMIT, Candidate
+from ._program import Candidate
 from ._rollout import FINE_AGREEMENT, choose_steps
 from ._system import AbstractSystem, RiskSystem
 from ._transcription import DEGREE, Window, transcribe
 
 SUBSTEP_LIMIT = 4
 """Runge–Kutta steps per interval beyond which collocation, which has no stability limit, is the cheaper program."""
+
+PROGRAM_LIMIT = 50_000_000
+"""Operations times states beyond which the adjoint route is the quicker one: at 4e8 IPOPT already takes minutes."""
 
 MOST_ARCS = 24
 """Arcs on a mesh beyond which its switch times are not freed: what chatters has no structure to polish."""
@@ -53,7 +56,7 @@ def choose_method(setting: Setting, intervals: int) -> str:
     """Shooting; collocation where stability would need more than four steps an interval; adjoint for large systems."""
     substeps = stable_substeps(setting, intervals)
     evaluations = 4 * substeps if substeps <= SUBSTEP_LIMIT else DEGREE
-    if operations(setting.system) * evaluations * intervals * setting.system.dim > SIZE_LIMIT:
+    if operations(setting.system) * evaluations * intervals * setting.system.dim > PROGRAM_LIMIT:
         return "adjoint"
     return "shooting" if substeps <= SUBSTEP_LIMIT else "collocation"
 
