@@ -6,11 +6,9 @@ import pytest
 import epsflow as ef
 import reference
 from epsflow.control import make_task
-from epsflow.control._exact_unlearning import exact_schedule, exact_starts, exact_unlearning_time
+from epsflow.control._exact_unlearning import exact_schedule, exact_unlearning_time
 from epsflow.control._linear_optimum import linear_optimum
 from epsflow.control._polish import polish
-from epsflow.control._propagators import advance
-from epsflow.control._task import control_of
 from epsflow.problem import Dataset, linear_regression
 from epsflow.schedules import Constant
 
@@ -108,27 +106,3 @@ def test_a_window_that_is_too_short(two_rows):
 def test_refuses_bounds_without_zero(two_rows):
     with pytest.raises(ValueError, match="0 within the bounds"):
         exact_unlearning_time(two_rows, [0.0], s=0.0, bounds=(0.2, 1.0))
-
-
-def test_every_start_on_the_map_arrives(row_one):
-    found = exact_starts(row_one, longest=1.5, points=5)
-    system = reference.split_system(row_one.data.x, row_one.data.y, [2])
-    for i, low in enumerate(found.low_times):
-        for j, high in enumerate(found.high_times):
-            path = reference.propagate(system, found.starts[i, j], [0.0, low, low + high], [0.0, 1.0])
-            np.testing.assert_allclose(path[-1], found.target, atol=1e-13)
-            assert found.times[i, j] == low + high
-    with pytest.raises(ValueError, match="two parameters"):
-        exact_starts(linear_regression(Dataset(np.eye(3), np.ones(3)), delete=[0], l2=1.0), longest=1.0)
-
-
-def test_map_and_least_time_agree(planar):
-    problem, theta0, s = planar
-    time = exact_unlearning_time(problem, theta0, s=s)
-    first, last = np.diff(np.asarray(time.schedule.knots))
-    grid = exact_starts(problem, longest=2.0 * first, points=3)
-    # The middle of the map's low times is this problem's own; its start is where training stood at s.
-    control = control_of(make_task(problem, theta0, s, s + 1.0))
-    high = advance(control.spectrum(1.0), np.zeros(2), np.array([-last]))[0]
-    start = control.theta(advance(control.spectrum(0.0), high, np.array([-grid.low_times[1]])))[0]
-    np.testing.assert_allclose(start, np.asarray(make_task(problem, theta0, s, s + 1.0).theta_s), atol=1e-9)

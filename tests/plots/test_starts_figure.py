@@ -5,6 +5,7 @@ import pytest
 
 from epsflow import plots
 from epsflow.control import exact_starts
+from epsflow.plots._starts import _triangles
 from epsflow.problem import Dataset, Problem, linear_regression
 
 
@@ -22,6 +23,17 @@ def test_the_map_shows_its_numbers(problem: Problem):
     shown = {text.get_text() for text in ax.get_legend().get_texts()}
     assert shown == set(lines)
     assert "coefficient of x0" in ax.get_xlabel()
+
+
+def test_a_sheet_for_each_last_level_and_the_quickest_on_top(problem: Problem):
+    starts = exact_starts(problem, longest=1.0, bounds=(-0.5, 1.0), points=5)
+    ax = plots.exact_starts(problem, starts)
+    shown = {text.get_text() for text in ax.get_legend().get_texts()}
+    assert {r"last arc, under $\varepsilon_{\max}$", r"last arc, under $\varepsilon_{\min}$"} <= shown
+    times = np.broadcast_to(starts.times, (2, 5, 5)).ravel()
+    cells = _triangles(starts).reshape(-1, 6)
+    assert len(cells) == 2 * 4 * 4
+    assert (np.diff(times[cells].min(axis=1)) <= 0.0).all()
 
 
 def test_other_dimensions_are_refused(problem: Problem):

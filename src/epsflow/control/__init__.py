@@ -28,12 +28,8 @@ from ._cost import (
     QuadraticForm as QuadraticForm,
     RetainedLoss as RetainedLoss,
 )
-from ._exact_unlearning import (
-    ExactStarts as ExactStarts,
-    ExactUnlearning as ExactUnlearning,
-    exact_starts as exact_starts,
-    exact_unlearning_time as exact_unlearning_time,
-)
+from ._exact_starts import ExactStarts as ExactStarts, exact_starts as exact_starts
+from ._exact_unlearning import ExactUnlearning as ExactUnlearning, exact_unlearning_time as exact_unlearning_time
 from ._families import FAMILIES as FAMILIES, FamilyResult as FamilyResult, best_in_family as best_in_family
 from ._optimal import optimal_schedule as optimal_schedule
 from ._pontryagin import Extremal as Extremal, extremal as extremal

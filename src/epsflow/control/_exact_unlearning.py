@@ -10,7 +10,6 @@ At the target ε = 0 keeps it there, because f = 0.
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float
 
 from .._core import InputError
 from ..problem import Problem
@@ -27,7 +26,7 @@ from ._dual import (
     sweep,
 )
 from ._polish import polish_control
-from ._propagators import LinearControl, advance, decay_integral
+from ._propagators import LinearControl, decay_integral
 from ._structure import Structure, delete_empty, derivatives, moved_by, room_for, structure_arcs
 from ._task import ControlTask, control_of, make_task
 
@@ -89,56 +88,6 @@ def exact_unlearning_time(
     return reach(control)
 
 
-@dataclass(frozen=True, eq=False)
-class ExactStarts:
-    """The starts θ(s) in the plane from which exact unlearning is possible.
-
-    Attributes:
-        starts: θ(s), shape (k, l, 2), a curvilinear grid that covers them: from starts[i, j] the schedule "ε_min for
-            low_times[i], then ε_max for high_times[j]" ends at the target.
-        low_times, high_times: shape (k,), (l,).
-        times: low_times + high_times, how long it takes, shape (k, l).
-        target: shape (2,).
-    """
-
-    starts: Float[np.ndarray, "k l 2"]
-    low_times: Float[np.ndarray, " k"]
-    high_times: Float[np.ndarray, " l"]
-    times: Float[np.ndarray, "k l"]
-    target: Float[np.ndarray, " 2"]
-
-
-def exact_starts(
-    problem: Problem, *, longest: float, bounds: tuple[float, float] = (0.0, 1.0), points: int = 41
-) -> ExactStarts:
-    """The set of starts from which the target can be reached: backward from the target, under ε_max and then ε_min.
-
-    With two parameters and one deleted point a time-optimal control switches at most once (real eigenvalues), and ends
-    on ε_max, because ε = 0 does not arrive. All these starts do reach it; where e keeps its sign there are no others.
-
-    Args:
-        problem: linear regression with two parameters and one deleted point.
-        longest: the longest time on each level.
-        bounds: least and largest ε.
-        points: times per level.
-
-    Raises:
-        InputError: another number of parameters or points, or as `exact_unlearning_time`.
-    """
-    if problem.dim != 2 or problem.delete.size != 1:
-        raise InputError(
-            "the set of exact starts is drawn for two parameters and one deleted point; this problem has "
-            f"{problem.dim} and {problem.delete.size}. `exact_unlearning_time` answers for one start in any dimension."
-        )
-    control = control_of(make_task(problem, np.zeros(2), 0.0, longest, bounds))
-    _require_rest(control)
-    times = np.linspace(0.0, longest, points)
-    low, high = (control.spectrum(level) for level in bounds)
-    after_low = advance(high, np.zeros(2), -times)
-    deltas = np.stack([advance(low, delta, -times) for delta in after_low], axis=1)
-    return ExactStarts(control.theta(deltas), times, times, times[:, None] + times, control.target)
-
-
 def exact_schedule(task: ControlTask) -> ExactUnlearning:
     """`exact_unlearning_time` within a task: looks no further than its T; the schedule ends there.
 
@@ -150,7 +99,7 @@ def exact_schedule(task: ControlTask) -> ExactUnlearning:
 
 def reach(control: LinearControl) -> ExactUnlearning:
     """`exact_unlearning_time` in the eigenbasis, up to control.T."""
-    _require_rest(control)
+    require_rest(control)
     control = replace(control, form=Distance().form(control.rates, control.basis), price=0.0)
     signs = certify_control(control)
     if not control.start.any():
@@ -219,7 +168,8 @@ def _out_of_reach(control: LinearControl, until: float, certified: bool) -> Exac
     return ExactUnlearning(np.inf, np.inf if never else control.T, certified, None, np.nan, reason)
 
 
-def _require_rest(control: LinearControl) -> None:
+def require_rest(control: LinearControl) -> None:
+    """Refuse a target that is not at rest under an admissible ε."""
     low, high = control.bounds
     if control.drift.any() or not low <= 0.0 <= high:
         raise InputError(

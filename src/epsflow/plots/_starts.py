@@ -1,7 +1,9 @@
 """From where can the target be reached exactly?"""
 
 import numpy as np
+from jaxtyping import Int
 from matplotlib.axes import Axes
+from matplotlib.tri import Triangulation
 
 from .._core import InputError
 from ..control import ExactStarts
@@ -14,8 +16,8 @@ def exact_starts(
 ) -> Axes:
     """Draw the set of θ(s) from which some schedule reaches the leave-out optimum exactly, for two parameters.
 
-    The set is shaded by how long it takes. The line e = 0, where the deleted point is fitted exactly and ε has no
-    effect, bounds what ε can do; the curve that enters the target is the last arc, under ε_max.
+    The set is shaded by how long the quickest way takes. On the line e = 0 the deleted point is fitted exactly and ε
+    has no effect; the curves that enter the target are the last arcs, under ε_max and, where it is negative, ε_min.
 
     Args:
         problem: the one that `epsflow.exact_starts` was asked about.
@@ -30,12 +32,15 @@ def exact_starts(
         raise InputError(f"exact starts are drawn for two parameters and one deleted point; here d = {problem.dim}.")
     with styled():
         drawn = panel(ax, height=4.6, width=5.2)
-        x, y = np.moveaxis(starts.starts, -1, 0)
-        shades = drawn.pcolormesh(x, y, starts.times, shading="gouraud", cmap="cividis_r", rasterized=True)
+        mesh = Triangulation(*starts.starts.reshape(-1, 2).T, triangles=_triangles(starts))
+        times = np.broadcast_to(starts.times, starts.starts.shape[:-1]).ravel()
+        shades = drawn.tripcolor(mesh, times, shading="gouraud", cmap="cividis_r", rasterized=True)
         bar = figure_of(drawn).colorbar(shades, ax=drawn, label="time to reach the target (units of $t$)")
         bar.outline.set_visible(False)
-        last = starts.starts[0]
-        drawn.plot(*last.T, color=VERMILLION, linewidth=2.0, label=r"last arc, under $\varepsilon_{\max}$")
+        names = [r"\varepsilon_{\max}", r"\varepsilon_{\min}"]
+        for sheet, name, dashes in zip(starts.starts, names, ("-", (0, (1.0, 1.0))), strict=False):
+            arc = {"color": VERMILLION, "linewidth": 2.0, "linestyle": dashes}
+            drawn.plot(*sheet[:, 0].T, label=rf"last arc, under ${name}$", **arc)
         _residual_line(drawn, problem, starts)
         star = {"marker": "*", "markersize": 13.0, "markerfacecolor": ORANGE, "markeredgecolor": BLACK}
         drawn.plot(*starts.target[:, None], linestyle="none", label=r"target $\theta^*_{-D}$", zorder=4.0, **star)
@@ -48,6 +53,17 @@ def exact_starts(
         drawn.set_ylabel(rf"$\theta_1$  (coefficient of {names[1]})")
         legend_above(drawn, columns=2)
     return drawn
+
+
+def _triangles(starts: ExactStarts) -> Int[np.ndarray, "triangles 3"]:
+    """Two for each cell of each sheet, the quickest last: where sheets overlap, it covers the others."""
+    sheets, rows, columns = starts.starts.shape[:-1]
+    corner = np.arange(sheets * rows * columns).reshape(sheets, rows, columns)
+    a, b, c, d = corner[:, :-1, :-1], corner[:, 1:, :-1], corner[:, :-1, 1:], corner[:, 1:, 1:]
+    both = np.stack([np.stack([a, b, c], axis=-1), np.stack([b, d, c], axis=-1)], axis=-2)
+    slowest_first = np.argsort(-starts.times[:-1, :-1], axis=None, kind="stable")
+    cells = both.reshape(sheets, -1, 2, 3)[:, slowest_first]
+    return np.swapaxes(cells, 0, 1).reshape(-1, 3)
 
 
 def _residual_line(ax: Axes, problem: Problem, starts: ExactStarts) -> None:
