@@ -167,8 +167,8 @@ def first_zero(
 ) -> tuple[Many, Bool[np.ndarray, " b"]]:
     """The first t in [0, length] at which Σ c_i e^{−μ_i t} leaves its side; `length` where there is none.
 
-    As `ExponentialSum.sign_changes`: a sign change between two points of a graded grid is bracketed; an extremum that
-    turns towards zero between two of them is not resolved here, but reported.
+    As `ExponentialSum.sign_changes`: a sign change between two points of a graded grid is bracketed, and so is an
+    extremum that turns towards zero between two of them. What rounding leaves undecided is reported.
 
     Args:
         coefficients, rates: c and μ ≥ 0.
@@ -189,17 +189,34 @@ def first_zero(
     index = np.where(crossed[:, 1:].any(axis=1), 1 + np.argmax(crossed[:, 1:], axis=1), GRID)
     before = np.arange(GRID)[None, :] < index[:, None]
     # At 0 the sum may be zero itself: the second arc begins where the first one ended. Elsewhere noise has no sign.
-    faint = (np.abs(values) <= noise)[:, 1:] & before[:, 1:]
-    dips = (slopes[:, :-1] < 0.0) & (slopes[:, 1:] > 0.0) & before[:, 1:]
-    clear = ~faint.any(axis=1) & ~dips.any(axis=1)
-    found = index < GRID
+    clear = ~((np.abs(values) <= noise)[:, 1:] & before[:, 1:]).any(axis=1)
     everyone, last = np.arange(len(index)), np.minimum(index, GRID - 1)
-    left, right = grid[everyone, last - 1], grid[everyone, last]
-    for _ in range(BISECTIONS if found.any() else 0):
+    found, left, right = index < GRID, grid[everyone, last - 1], grid[everyone, last]
+    dips = (slopes[:, :-1] < 0.0) & (slopes[:, 1:] > 0.0) & before[:, 1:]
+    # Latest first, so that the first of an item's dips is the one that counts.
+    which, cells = (part[::-1] for part in np.nonzero(dips))
+    c, mu, sign = coefficients[which], rates[which], side[which]
+    turns = _halve(c * mu, mu, sign, grid[which, cells], grid[which, cells + 1])
+    reached = np.exp(-mu * turns[:, None]) * c
+    depths, rounding = sign * reached.sum(axis=1), NOISE * np.abs(reached).sum(axis=1)
+    clear[which[np.abs(depths) <= rounding]] = False
+    through = depths < -rounding
+    found[which[through]] = True
+    left[which[through]], right[which[through]] = grid[which, cells][through], turns[through]
+    zeros = np.where(found, 0.0, length)
+    zeros[found] = _halve(coefficients[found], rates[found], side[found], left[found], right[found])
+    return zeros, clear
+
+
+def _halve(
+    coefficients: Float[np.ndarray, "b d"], rates: Float[np.ndarray, "b d"], side: Many, left: Many, right: Many
+) -> Many:
+    """Where Σ c_i e^{−μ_i t} leaves its side between two times."""
+    for _ in range(BISECTIONS if len(left) else 0):
         middle = 0.5 * (left + right)
         inside = side * (np.exp(-rates * middle[:, None]) * coefficients).sum(axis=1) > 0.0
         left, right = np.where(inside, middle, left), np.where(inside, right, middle)
-    return np.where(found, 0.5 * (left + right), length), clear
+    return 0.5 * (left + right)
 
 
 # ---- one by one -------------------------------------------------------------------------------------------------
