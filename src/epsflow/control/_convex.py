@@ -12,7 +12,7 @@ others.
 import heapq
 import itertools
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +21,7 @@ from jaxtyping import Float
 from ._dual import certify_control
 from ._nodes import Node, Pattern, Reach
 from ._propagators import LinearControl
-from ._relaxed import Paths, Request, Window, looseness
+from ._relaxed import Paths, Request, Window, looseness, window
 from ._task import ControlTask, control_of
 from ._together import Search, run, together
 
@@ -98,6 +98,23 @@ def branch_all(
     return run(together(searches), Paths(controls))
 
 
+def maximise_all(
+    controls: Sequence[LinearControl], mus: Sequence[np.ndarray], tolerance: float
+) -> list[Float[np.ndarray, " k"]]:
+    """Where D(μ) is largest, for several problems whose residuals keep their signs; from the given μ.
+
+    It is approached until ½‖∇D‖² ≤ tolerance · D. That is at once the gap to the cost of the schedule that attains the
+    linear part: at L δ(T) = μ + ∇D.
+    """
+    searches = []
+    for k, (control, mu) in enumerate(zip(controls, mus, strict=True)):
+        reach = Reach.of(k, control)
+        low, high = np.where(reach.signs > 0, 0.0, -np.inf), np.where(reach.signs > 0, np.inf, 0.0)
+        whole = [window(control.s, control.T, low.tolist(), high.tolist())]
+        searches.append(_maximise(reach, mu, whole, lambda value, lack: lack <= tolerance * value))
+    return [mu for _, mu in run(together(searches), Paths(controls))] if searches else []
+
+
 def _search(
     reach: Reach, cost: float, goal: float, mu: np.ndarray, max_nodes: int, until: float
 ) -> Search[MixedBound]:
@@ -133,21 +150,23 @@ def _bound(reach: Reach, node: Node, goal: float) -> Search[tuple[float, Node | 
     known = yield from reach.assume(node)
     if known is None:
         return np.inf, None
-    value, mu = yield from _maximise(reach, known.mu, known.windows, goal)
+    value, mu = yield from _maximise(
+        reach, known.mu, known.windows, lambda value, lack: value >= goal or lack <= HOPELESS * (goal - value)
+    )
     return max(value, 0.0), known._replace(mu=mu)
 
 
 def _maximise(
-    reach: Reach, mu: np.ndarray, windows: Sequence[Window], goal: float
+    reach: Reach, mu: np.ndarray, windows: Sequence[Window], enough: Callable[[float, float], bool]
 ) -> Search[tuple[float, Float[np.ndarray, " k"]]]:
-    """max D(μ), until it reaches the goal or is known to stay below: BFGS with a halved step.
+    """max D(μ), by BFGS with a shortened step, until D and what it lacks at most are `enough`.
 
     D is concave with a curvature of at least 1 in every direction: it cannot exceed D(μ) + ½‖∇D(μ)‖².
     """
     value, gradient = yield from _dual(reach, mu, windows)
     inverse = np.eye(len(mu))
     for _ in range(MAX_ITERATIONS):
-        if value >= goal or 0.5 * float(gradient @ gradient) <= HOPELESS * (goal - value):
+        if enough(value, 0.5 * float(gradient @ gradient)):
             break
         step, size = inverse @ gradient, 1.0
         rise = float(gradient @ step)
