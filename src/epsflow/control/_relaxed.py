@@ -27,6 +27,8 @@ from ._dual import MAX_ARCS, NOISE, resolving_grid
 from ._propagators import SECULAR, LinearControl, Spectrum, decay_integral
 
 EIGHTHS, HALVINGS = 8, 80
+ENOUGH = 1e-9
+"""Relative step at which a zero is known: Newton's next one would be its square. Bounds depend on it to second order."""
 AT_ONCE = 4_000_000
 """Numbers in the largest array of a pass: paths beyond that wait for the next one."""
 
@@ -321,5 +323,5 @@ def _zero(
         newton = t - value / np.where(slope == 0.0, np.nan, slope)
         then = np.where((low <= newton) & (newton <= high), newton, 0.5 * (low + high))
         # What has converged stays, however long the others take.
-        t, moving = np.where(moving, then, t), moving & (np.abs(then - t) > 4.0 * np.finfo(np.float64).eps * t)
+        t, moving = np.where(moving, then, t), moving & (np.abs(then - t) > ENOUGH * t)
     return t
