@@ -60,15 +60,24 @@ def certified_optima(
     late = up.costs < down.costs
     costs, errors = np.where(late, up.costs, down.costs), np.where(late, up.errors, down.errors)
     times = np.where(late, up.times, down.times)
-    certified, bounds, settled = np.zeros(len(costs), dtype=bool), np.zeros(len(costs)), np.zeros(len(costs), dtype=bool)
+    certified, bounds, settled = (
+        np.zeros(len(costs), dtype=bool),
+        np.zeros(len(costs)),
+        np.zeros(len(costs), dtype=bool),
+    )
     ends, one_point = single_switch_ends(batch, times - batch.s, late), batch.rows.shape[1] == 1
     if stacked and one_point:
         certified, bounds, settled = _certify_single_switch(batch, times, late, costs, ends)
     switches = ((times > batch.s) & (times < batch.T)).astype(np.int64)
     answers = {
         int(k): Answer(
-            float(costs[k]), float(errors[k]), float(min(bounds[k], costs[k])), int(switches[k]), Status.BANG_BANG,
-            Scope.GLOBAL, "stack",
+            float(costs[k]),
+            float(errors[k]),
+            float(min(bounds[k], costs[k])),
+            int(switches[k]),
+            Status.BANG_BANG,
+            Scope.GLOBAL,
+            "stack",
         )
         for k in np.flatnonzero(certified)
     }
@@ -85,9 +94,7 @@ def certified_optima(
 def _certify_single_switch(
     batch: LinearBatch, times: Many, late: Bool[np.ndarray, " b"], costs: Many, ends: Float[np.ndarray, "b d"]
 ) -> tuple[Bool[np.ndarray, " b"], Many, Bool[np.ndarray, " b"]]:
-    """Which candidates with at most one switch are proved optimal, the bounds D(π) less their rounding, and which
-    residuals keep their signs.
-    """
+    """Which candidates with at most one switch are proved optimal, D(π) less its rounding, and which signs are settled."""
     sign, settled = _residual_signs(batch)
     row, p = batch.rows[:, 0], ends
     side = np.where((row * p).sum(axis=1) < 0.0, -1.0, 1.0)

@@ -6,6 +6,7 @@ then still open, and stacks with several deleted points, are polished and certif
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -13,13 +14,16 @@ from jaxtyping import Bool, Float, Int
 
 from ._batch import LinearBatch, Many, cost_of_ends, high_arc, low_arc, rounding
 from ._certify import GLOBAL_GAP, VERIFIED_GAP
-from ._convex import branch_all, maximise_all
+from ._convex import branching, maximising
 from ._dual import certify_control, evaluate_dual
 from ._exact_unlearning import reach
+from ._nodes import Reach
 from ._polish import Polished, polish_control
 from ._pontryagin import linear_extremal
 from ._propagators import LinearControl, arcs_of
+from ._relaxed import Paths
 from ._solution import EXACT_FRACTION, Scope, Status, is_exact
+from ._together import Search, run, together
 
 BRANCH_GAP, NO_CLOCK = 1e-6, float("inf")
 EXTREMAL = 1e-7
@@ -64,6 +68,41 @@ class Candidates(NamedTuple):
     each: tuple[Many, Many]
 
 
+class Case(NamedTuple):
+    """One problem on its way.
+
+    Attributes:
+        control: the problem.
+        starts: its single switches, the cheaper one first.
+        cost, error, end, switches: of the best schedule so far: 𝓔, its rounding, δ(T), number of switches.
+        polished: that schedule, where it is polished.
+        bound: what branching has proved for it; None: not tried.
+    """
+
+    control: LinearControl
+    starts: list[tuple[np.ndarray, np.ndarray]]
+    cost: float
+    error: float
+    end: Float[np.ndarray, " d"]
+    switches: int
+    polished: Polished | None = None
+    bound: float | None = None
+
+    def polish(self, start: int) -> "Case":
+        """From one of the single switches. What branching has proved holds for the last digits of a cost, too."""
+        best, control = polish_control(self.control, *self.starts[start]), self.control
+        end = (np.asarray(best.extremal.theta(control.T)) - control.target) @ control.basis
+        bound = self.bound if best.cost >= (1.0 - PROVED) * self.cost else None
+        switches = _switches(arcs_of(best.schedule, control.s, control.T)[1])
+        error = float(best.extremal.cost_error)
+        return Case(control, self.starts, float(best.cost), error, end, switches, best, bound)
+
+    def answer(self, lower: float, status: Status, scope: Scope) -> Answer:
+        """What is said about it."""
+        method = "stack" if self.polished is None else "one by one"
+        return Answer(self.cost, self.error, lower, self.switches, status, scope, method)
+
+
 def answer_rest(
     batch: LinearBatch, found: Candidates, members: Int[np.ndarray, " k"], nodes: int, side_by_side: bool
 ) -> dict[int, Answer]:
@@ -76,18 +115,24 @@ def answer_rest(
         nodes: of branching.
         side_by_side: whether to try the routes for many problems; they are for one deleted point.
     """
-    answers: dict[int, Answer] = {}
-    tried: dict[int, float] = {}
-    if side_by_side and len(members):
-        answers |= _arrive(batch, members)
-        proved, tried = _branch(batch, found, _without(members, answers), nodes)
-        answers |= proved
-        answers |= _maximise(batch, found, _without(members, answers))
-    return answers | _polish(batch, found, _without(members, answers), nodes, tried)
+    answers = _arrive(batch, members) if side_by_side else {}
+    cases = {k: _candidate(batch, found, k) for k in members.tolist() if k not in answers}
+    if side_by_side:
+        cases = _worth_proving(batch, found, cases)
+        answers |= _prove(found, cases, nodes)
+    return answers | _by_polish({k: case for k, case in cases.items() if k not in answers}, nodes)
 
 
-def _without(members: Int[np.ndarray, " k"], answers: dict[int, Answer]) -> Int[np.ndarray, " l"]:
-    return np.array([k for k in members.tolist() if k not in answers], dtype=np.int64)
+def _candidate(batch: LinearBatch, found: Candidates, k: int) -> Case:
+    control, levels = batch.control(k), ((1.0, 0.0), (0.0, 1.0))
+    starts = [_arcs(control, float(times[k]), pair) for times, pair in zip(found.each, levels, strict=True)]
+    ordered = starts[::-1] if found.late[k] else starts
+    switches = _switches(ordered[0][1])
+    return Case(control, ordered, float(found.costs[k]), float(found.errors[k]), found.ends[k], switches)
+
+
+def _switches(levels: np.ndarray) -> int:
+    return int(np.count_nonzero(np.diff(levels)))
 
 
 # ---- 𝓔 = 0 ------------------------------------------------------------------------------------------------------
@@ -133,28 +178,61 @@ def _arrive(batch: LinearBatch, members: Int[np.ndarray, " k"]) -> dict[int, Ans
     }
 
 
-# ---- residuals of mixed sign ------------------------------------------------------------------------------------
+# ---- side by side -----------------------------------------------------------------------------------------------
 
 
-def _branch(
-    batch: LinearBatch, found: Candidates, members: Int[np.ndarray, " k"], nodes: int
-) -> tuple[dict[int, Answer], dict[int, float]]:
-    """Single switches that satisfy Pontryagin's conditions, proved by branching; the bounds of those that are not."""
-    asked = members[~found.settled[members] & (found.costs[members] > found.errors[members])] if nodes else members[:0]
-    asked = asked[_wrong(batch.take(asked), found, asked) <= EXTREMAL * found.costs[asked]]
-    costs, ends = found.costs[asked].tolist(), list(found.ends[asked])
+def _prove(found: Candidates, cases: dict[int, Case], nodes: int) -> dict[int, Answer]:
+    """All searches for a bound together: branching where the sign is mixed, the dual maximum where it is settled.
+
+    Leaves in `cases` what branching has proved of those that it did not close.
+    """
+    reaches = {k: Reach.of(place, case.control) for place, (k, case) in enumerate(cases.items())}
+    settled = [k for k in cases if found.settled[k]]
+    mixed = [k for k, case in cases.items() if not found.settled[k] and nodes > 0 and case.cost > case.error]
+    paths = Paths([case.control for case in cases.values()]) if cases else None
+    if paths is None:
+        return {}
+    ascents: Search[list] = together([maximising(reaches[k], cases[k].end, DUAL_GAP) for k in settled])
     # By nodes, never by the clock: a slower machine must prove the same.
-    bounds = branch_all([batch.control(k) for k in asked.tolist()], costs, ends, BRANCH_GAP, (nodes, NO_CLOCK))
-    switched = (found.times > batch.s) & (found.times < batch.T)
-    answers = {
-        k: Answer(
-            float(found.costs[k]), float(found.errors[k]), bound.value, int(switched[k]), Status.BANG_BANG, Scope.GLOBAL,
-            "stack",
-        )
-        for k, bound in zip(asked.tolist(), bounds, strict=True)
-        if bound.closed
-    }
-    return answers, {k: bound.value for k, bound in zip(asked.tolist(), bounds, strict=True)}
+    budget = (nodes, NO_CLOCK)
+    branches: Search[list] = together(
+        [branching(reaches[k], cases[k].cost, cases[k].end, BRANCH_GAP, budget) for k in mixed]
+    )
+    tops, bounds = run(together([ascents, branches]), paths)
+    answers = {}
+    for k, mu in zip(settled, tops, strict=True):
+        answer = _attained(cases[k].control, mu)
+        if answer is not None:
+            answers[k] = answer
+    for k, bound in zip(mixed, bounds, strict=True):
+        cases[k] = cases[k]._replace(bound=bound.value)
+        if bound.closed:
+            answers[k] = cases[k].answer(bound.value, Status.BANG_BANG, Scope.GLOBAL)
+    return answers
+
+
+def _attained(control: LinearControl, mu: np.ndarray) -> Answer | None:
+    """Where e keeps its sign, the schedule that attains the dual maximum is the optimum; None if it is not clear."""
+    bound = evaluate_dual(control, mu, np.where(control.residual(control.start) < 0.0, -1, 1))
+    end = mu + bound.gradient @ control.basis
+    cost, lower = 0.5 * float(end @ end), bound.value - bound.rounding
+    resolved = np.diff(bound.knots).min() > SHORT * control.length
+    if not resolved or lower <= 0.0 or cost - lower > PROVED * cost or is_exact(cost, _initial(control)):
+        return None
+    # The bound's rounding is that of p and δ over the same arcs, and the cost's is no larger.
+    switches = len(bound.levels) - 1
+    return Answer(cost, bound.rounding, min(lower, cost), switches, Status.BANG_BANG, Scope.GLOBAL, "stack")
+
+
+def _initial(control: LinearControl) -> float:
+    return 0.5 * float(np.square(control.start).sum())
+
+
+def _worth_proving(batch: LinearBatch, found: Candidates, cases: dict[int, Case]) -> dict[int, Case]:
+    """Of mixed sign, only what satisfies Pontryagin's conditions can be proved: other candidates are polished."""
+    mixed = np.array([k for k in cases if not found.settled[k]], dtype=np.int64)
+    wrong = _wrong(batch.take(mixed), found, mixed) > EXTREMAL * found.costs[mixed]
+    return cases | {k: cases[k].polish(0) for k in mixed[wrong].tolist()}
 
 
 def _wrong(batch: LinearBatch, found: Candidates, asked: Int[np.ndarray, " k"]) -> Many:
@@ -182,101 +260,71 @@ def _wrong(batch: LinearBatch, found: Candidates, asked: Int[np.ndarray, " k"]) 
     return total
 
 
-# ---- several switches, one sign ---------------------------------------------------------------------------------
-
-
-def _maximise(batch: LinearBatch, found: Candidates, members: Int[np.ndarray, " k"]) -> dict[int, Answer]:
-    """Where e keeps its sign, the schedule that attains the dual maximum is the optimum."""
-    asked = members[found.settled[members]].tolist()
-    controls, answers = [batch.control(k) for k in asked], {}
-    for k, control, mu in zip(asked, controls, maximise_all(controls, list(found.ends[asked]), DUAL_GAP), strict=True):
-        signs = np.where(control.residual(control.start) < 0.0, -1, 1)
-        bound = evaluate_dual(control, mu, signs)
-        end = mu + bound.gradient @ control.basis
-        cost = 0.5 * float(end @ end)
-        lower, clean = bound.value - bound.rounding, np.diff(bound.knots).min() > SHORT * control.length
-        if clean and 0.0 < lower and cost - lower <= PROVED * cost and cost > EXACT_FRACTION * _initial(control):
-            error = float(rounding(batch.take(np.array([k])), end[None], np.array([len(bound.levels)]))[0])
-            switches = len(bound.levels) - 1
-            answers[k] = Answer(cost, error, min(lower, cost), switches, Status.BANG_BANG, Scope.GLOBAL, "stack")
-    return answers
-
-
-def _initial(control: LinearControl) -> float:
-    return 0.5 * float(np.square(control.start).sum())
-
-
 # ---- one by one -------------------------------------------------------------------------------------------------
 
 
-def _polish(
-    batch: LinearBatch, found: Candidates, members: Int[np.ndarray, " k"], nodes: int, tried: dict[int, float]
-) -> dict[int, Answer]:
+def _by_polish(cases: dict[int, Case], nodes: int) -> dict[int, Answer]:
     """Polish the single switches, cheaper one first; the other only where the first one's bound does not close."""
-    runs: dict[int, tuple[LinearControl, Polished]] = {}
-    others: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-    for k in members.tolist():
-        control = batch.control(k)
-        levels = ((1.0, 0.0), (0.0, 1.0))
-        starts = [_arcs(control, float(times[k]), pair) for times, pair in zip(found.each, levels, strict=True)]
-        starts.sort(key=lambda start: float(linear_extremal(control, *start).cost))
-        runs[k], others[k] = (control, polish_control(control, *starts[0])), starts[1]
-    # What branching has proved for the candidate holds for its last digits, too.
-    known = {k: tried[k] for k in runs if k in tried and runs[k][1].cost >= (1.0 - PROVED) * found.costs[k]}
-    answers = _settle(runs, nodes, known)
-    again = {}
-    for k, answer in answers.items():
-        if answer.scope is not Scope.GLOBAL:
-            control, best = runs[k]
-            other = polish_control(control, *others[k])
-            if other.cost < (1.0 - PROVED) * best.cost:
-                again[k] = control, other
-    return answers | _settle(again, nodes, {})
+    firsts = {k: case if case.polished is not None else case.polish(0) for k, case in cases.items()}
+    answers = _settle(firsts, nodes)
+    others = {k: firsts[k].polish(1) for k, answer in answers.items() if answer.scope is not Scope.GLOBAL}
+    cheaper = {k: other for k, other in others.items() if other.cost < (1.0 - PROVED) * firsts[k].cost}
+    return answers | _settle(cheaper, nodes)
 
 
-def _settle(
-    runs: dict[int, tuple[LinearControl, Polished]], nodes: int, known: dict[int, float]
-) -> dict[int, Answer]:
+def _settle(cases: dict[int, Case], nodes: int) -> dict[int, Answer]:
     """Exact unlearning where it is possible, and the bound: dual where the sign is settled, by branching elsewhere."""
-    extremals, switches = {}, {}
-    for k, (control, best) in runs.items():
-        schedule, extremals[k] = best.schedule, best.extremal
-        if (best.exact or best.may_vanish) and control.points == 1:
-            arrival = reach(control)
-            if arrival.schedule is not None and arrival.time <= control.T:
-                schedule = arrival.schedule
-                extremals[k] = linear_extremal(control, *arcs_of(schedule, control.s, control.T))
-        switches[k] = int(np.count_nonzero(np.diff(arcs_of(schedule, control.s, control.T)[1])))
-    cases = [(k, control, extremals[k]) for k, (control, _) in runs.items()]
+    arrived = {k: _arrived(case) for k, case in cases.items()}
     answers = {}
-    for (k, control, best), bound in zip(cases, _lower_bounds(cases, nodes, known), strict=True):
-        cost, lower = float(best.cost), min(max(bound, 0.0), float(best.cost))
-        exact = is_exact(cost, _initial(control))
-        proved = exact or (lower > 0.0 and cost - lower <= GLOBAL_GAP * cost)
-        verified = best.pmp_gap <= VERIFIED_GAP * cost
+    for (k, case), bound in zip(arrived.items(), _lower_bounds(list(arrived.values()), nodes), strict=True):
+        assert case.polished is not None
+        lower = min(max(bound, 0.0), case.cost)
+        exact = is_exact(case.cost, _initial(case.control))
+        proved = exact or (lower > 0.0 and case.cost - lower <= GLOBAL_GAP * case.cost)
+        verified = case.polished.extremal.pmp_gap <= VERIFIED_GAP * case.cost
         status = Status.EXACT if exact else Status.BANG_BANG if proved or verified else Status.UNVERIFIED
-        scope = Scope.GLOBAL if proved else Scope.LOCAL if verified else Scope.NONE
-        answers[k] = Answer(cost, float(best.cost_error), lower, switches[k], status, scope, "one by one")
+        answers[k] = case.answer(lower, status, Scope.GLOBAL if proved else Scope.LOCAL if verified else Scope.NONE)
     return answers
 
 
-def _lower_bounds(cases: list, nodes: int, known: dict[int, float]) -> list[float]:
+def _arrived(case: Case) -> Case:
+    """The schedule that reaches the target, where the cost has all but vanished."""
+    control, best = case.control, case.polished
+    if best is None or not (best.exact or best.may_vanish) or control.points > 1:
+        return case
+    arrival = reach(control)
+    if arrival.schedule is None or arrival.time > control.T:
+        return case
+    knots, levels = arcs_of(arrival.schedule, control.s, control.T)
+    found = linear_extremal(control, knots, levels)
+    polished = replace(best, extremal=found)
+    return case._replace(
+        cost=float(found.cost), error=float(found.cost_error), switches=_switches(levels), polished=polished
+    )
+
+
+def _lower_bounds(cases: list[Case], nodes: int) -> list[float]:
     """D(π) where the sign is settled, what branching proves where it is not; for one point."""
-    bounds, mixed = {k: known.get(k, 0.0) for k, *_ in cases}, []
-    for k, control, best in cases:
-        if control.points > 1 or k in known:
+    bounds, mixed = [0.0] * len(cases), []
+    for k, case in enumerate(cases):
+        if case.bound is not None or case.control.points > 1:
+            bounds[k] = case.bound or 0.0
             continue
-        pi, signs = (np.asarray(best.theta(control.T)) - control.target) @ control.basis, certify_control(control)
+        signs = certify_control(case.control)
         if signs.settled:
-            bound = evaluate_dual(control, pi, signs.signs)
+            bound = evaluate_dual(case.control, case.end, signs.signs)
             bounds[k] = bound.value - bound.rounding
-        elif nodes > 0 and best.cost > best.cost_error:
-            mixed.append((k, control, float(best.cost), pi))
+        elif nodes > 0 and case.cost > case.error:
+            mixed.append(k)
     if mixed:
-        names, controls, costs, ends = zip(*mixed, strict=True)
-        found = branch_all(controls, costs, ends, BRANCH_GAP, (nodes, NO_CLOCK))
-        bounds |= {k: bound.value for k, bound in zip(names, found, strict=True)}
-    return [bounds[k] for k, *_ in cases]
+        chosen = [cases[k] for k in mixed]
+        searches = [
+            branching(Reach.of(place, case.control), case.cost, case.end, BRANCH_GAP, (nodes, NO_CLOCK))
+            for place, case in enumerate(chosen)
+        ]
+        for k, found in zip(mixed, run(together(searches), Paths([case.control for case in chosen])), strict=True):
+            bounds[k] = found.value
+    return bounds
 
 
 def _arcs(control: LinearControl, time: float, levels: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:

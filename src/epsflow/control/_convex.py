@@ -76,51 +76,29 @@ def branch(
     control: LinearControl, cost: float, mu: np.ndarray, tolerance: float, budget: tuple[int, float]
 ) -> MixedBound:
     """`mixed_bound` in the eigenbasis."""
-    return branch_all([control], [cost], [mu], tolerance, budget)[0]
+    return run(branching(Reach.of(0, control), cost, mu, tolerance, budget), Paths([control]))
 
 
-def branch_all(
-    controls: Sequence[LinearControl],
-    costs: Sequence[float],
-    mus: Sequence[np.ndarray],
-    tolerance: float,
-    budget: tuple[int, float],
-) -> list[MixedBound]:
-    """`branch` for several problems with as many parameters and deleted points each; the budget is that of each."""
-    if not controls:
-        return []
-    reaches = [Reach.of(k, control) for k, control in enumerate(controls)]
-    until = time.monotonic() + budget[1]
-    searches = [
-        _search(reach, cost, (1.0 - tolerance) * cost, mu, budget[0], until)
-        for reach, cost, mu in zip(reaches, costs, mus, strict=True)
-    ]
-    return run(together(searches), Paths(controls))
-
-
-def maximise_all(
-    controls: Sequence[LinearControl], mus: Sequence[np.ndarray], tolerance: float
-) -> list[Float[np.ndarray, " k"]]:
-    """Where D(μ) is largest, for several problems whose residuals keep their signs; from the given μ.
+def maximising(reach: Reach, mu: np.ndarray, tolerance: float) -> Search[Float[np.ndarray, " k"]]:
+    """Where D(μ) is largest, if the residuals keep their signs; from the given μ.
 
     It is approached until ½‖∇D‖² ≤ tolerance · D. That is at once the gap to the cost of the schedule that attains the
     linear part: at L δ(T) = μ + ∇D.
     """
-    searches = []
-    for k, (control, mu) in enumerate(zip(controls, mus, strict=True)):
-        reach = Reach.of(k, control)
-        low, high = np.where(reach.signs > 0, 0.0, -np.inf), np.where(reach.signs > 0, np.inf, 0.0)
-        whole = [window(control.s, control.T, low.tolist(), high.tolist())]
-        searches.append(_maximise(reach, mu, whole, lambda value, lack: lack <= tolerance * value))
-    return [mu for _, mu in run(together(searches), Paths(controls))] if searches else []
+    control = reach.control
+    low, high = np.where(reach.signs > 0, 0.0, -np.inf), np.where(reach.signs > 0, np.inf, 0.0)
+    whole = [window(control.s, control.T, low.tolist(), high.tolist())]
+    _, mu = yield from _maximise(reach, mu, whole, lambda value, lack: lack <= tolerance * value)
+    return mu
 
 
-def _search(
-    reach: Reach, cost: float, goal: float, mu: np.ndarray, max_nodes: int, until: float
+def branching(
+    reach: Reach, cost: float, mu: np.ndarray, tolerance: float, budget: tuple[int, float]
 ) -> Search[MixedBound]:
-    """Best-first; several nodes at a time."""
+    """`branch` as one of several searches: best-first, several nodes at a time."""
     if not np.isfinite(reach.speed):  # ε < 0 for so long that no bound on the flow can be computed
         return MixedBound(0.0, False, 0)
+    goal, until = (1.0 - tolerance) * cost, time.monotonic() + budget[1]
     control, order, nodes = reach.control, itertools.count(), 0
     signs = certify_control(control)
     first = Pattern((), control.T if signs.settled else signs.until)
@@ -136,9 +114,9 @@ def _search(
         least, todo, chosen = min(floor, queue[0][0] if queue else np.inf), [], 0
         if least == np.inf:  # every set of controls was found empty
             return MixedBound(goal, True, nodes)
-        if least >= goal or least == floor or nodes >= max_nodes or time.monotonic() > until:
+        if least >= goal or least == floor or nodes >= budget[0] or time.monotonic() > until:
             return MixedBound(min(least, cost), least >= goal, nodes)
-        while queue and queue[0][0] < min(goal, floor) and chosen < AT_ONCE and nodes + len(todo) < max_nodes:
+        while queue and queue[0][0] < min(goal, floor) and chosen < AT_ONCE and nodes + len(todo) < budget[0]:
             bound, _, node = heapq.heappop(queue)
             children, chosen = _split(reach, node), chosen + 1
             todo += [(bound, child) for child in children]
@@ -187,9 +165,7 @@ def _maximise(
     return value, mu
 
 
-def _dual(
-    reach: Reach, mu: np.ndarray, windows: Sequence[Window]
-) -> Search[tuple[float, Float[np.ndarray, " k"]]]:
+def _dual(reach: Reach, mu: np.ndarray, windows: Sequence[Window]) -> Search[tuple[float, Float[np.ndarray, " k"]]]:
     """D(μ) less its rounding, and its gradient."""
     form, pi = reach.control.form, reach.control.form.pull(mu)
     (answer,) = yield [Request(reach.problem, pi[None], windows, forward=True)]

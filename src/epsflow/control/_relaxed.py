@@ -28,7 +28,7 @@ from ._propagators import SECULAR, LinearControl, Spectrum, decay_integral
 
 EIGHTHS, HALVINGS = 8, 80
 ENOUGH = 1e-9
-"""Relative step at which a zero is known: Newton's next one would be its square. Bounds depend on it to second order."""
+"""Relative step at which a zero is known: Newton's next would be its square, and bounds are of second order in it."""
 AT_ONCE = 4_000_000
 """Numbers in the largest array of a pass: paths beyond that wait for the next one."""
 
@@ -72,7 +72,7 @@ class Answer(NamedTuple):
 
     Attributes:
         least: lower bounds on pᵀδ at the end of the windows, over all controls that respect them; shape (k,).
-        deltas: where asked for, the δ there that attains them in the relaxation, the gradients of `least`; shape (k, d).
+        deltas: where asked for, the δ there that attains them in the relaxation, the gradient of each; shape (k, d).
     """
 
     least: Float[np.ndarray, " k"]
@@ -136,7 +136,10 @@ class Paths:
         most, points = max(1, *(len(request.windows) for request in requests)), self.rows.shape[1]
         counts = np.array([len(request.windows) for request in requests])
         lengths = np.zeros((len(requests), most))
-        eighths, losses = np.zeros((len(requests), most, points), dtype=np.int64), np.zeros((len(requests), most, points))
+        eighths, losses = (
+            np.zeros((len(requests), most, points), dtype=np.int64),
+            np.zeros((len(requests), most, points)),
+        )
         for k, request in enumerate(requests):
             if request.windows:
                 starts, ends, _, _, phi, kappa = zip(*request.windows, strict=True)
