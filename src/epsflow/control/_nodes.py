@@ -18,7 +18,7 @@ from ._together import Search
 TAIL_WINDOWS, MAX_STEPS = 4, 150
 SHORTEST = 1e-4
 MULTIPLIERS = np.array([1.0, 0.5, 2.0, 4.0, 16.0, 64.0, 0.0])
-PROBES = np.array([0.0, 0.125, 0.25, 0.5, 0.75, 1.0])
+PROBES = np.array([0.0, 0.25, 0.5, 1.0])
 """Where the crossing is examined first, in units of what is left of the window: a set that fails does so soon."""
 
 
@@ -217,40 +217,45 @@ class Reach(NamedTuple):
         return True
 
     def _holds_for(self, sign: int, times: list[float], windows: tuple[Window, ...]) -> Search[list[float] | None]:
-        """How long −σ de/dt > 0 at e = 0 holds from each time on; None where it does not, or hardly does.
+        """How long −σ de/dt > 0 at e = 0 holds from each time on; None where it does not, or hardly does."""
+
+        def short(steps: np.ndarray) -> np.ndarray:
+            return (steps <= SHORTEST * self.control.length) & (np.array(times) + steps < self.control.T)
+
+        steps = yield from self._steps(sign, times, windows, MULTIPLIERS[:1])
+        again = np.flatnonzero(short(steps))
+        if again.size:
+            steps[again] = yield from self._steps(sign, [times[k] for k in again.tolist()], windows, MULTIPLIERS[1:])
+        return None if short(steps).any() else steps.tolist()
+
+    def _steps(
+        self, sign: int, times: list[float], windows: tuple[Window, ...], multiples: Float[np.ndarray, " k"]
+    ) -> Search[Float[np.ndarray, " times"]]:
+        """How long −σ de/dt > 0 at e = 0 holds from each time on, by the best ν; 0 where it does not.
 
         cᵀδ + offset = margin stays positive while margin − A h − ½K h² does, A ≥ −d(cᵀδ)/dt now, K ≥ its change.
         """
         control, most = self.control, max(map(abs, self.control.bounds))
         rates, x, r = control.rates, control.rows[0], float(control.residuals[0])
-        nu = MULTIPLIERS * float(x @ (rates * x) / (x @ x))
-        functionals = sign * (rates - nu[:, None]) * x
-        sizes = np.maximum(np.linalg.norm(functionals, axis=1), 1e-300)
-        functionals, offsets = functionals / sizes[:, None], sign * (nu * r - float(x @ control.drift)) / sizes
-        until = [_until(windows, t) for t in times]
-        answers = yield [Request(self.problem, functionals, each) for each in until]
-        margins = np.array([answer.least for answer in answers]) + offsets - self.rounding
-        chosen, margin = margins.argmax(axis=1), margins.max(axis=1)
-        if (margin <= 0.0).any():
-            return None
-        c = functionals[chosen]
-        answers = yield [
-            Request(self.problem, np.stack([x, -x, -rates * each]), known) for each, known in zip(c, until, strict=True)
-        ]
-        size = float(np.linalg.norm(x))
-        below, above, pulled = (
-            np.array([answer.least for answer in answers])
-            - self.rounding * np.column_stack([np.full(len(c), size)] * 2 + [np.linalg.norm(rates * c, axis=1)])
-        ).T
+        nu = multiples * float(x @ (rates * x) / (x @ x))
+        c = sign * (rates - nu[:, None]) * x
+        sizes = np.maximum(np.linalg.norm(c, axis=1), 1e-300)
+        c, offsets = c / sizes[:, None], sign * (nu * r - float(x @ control.drift)) / sizes
+        functionals = np.concatenate([x[None], -x[None], c, -rates * c])
+        answers = yield [Request(self.problem, functionals, _until(windows, t)) for t in times]
+        found = np.array([answer.least for answer in answers])
+        found = found - self.rounding * np.linalg.norm(functionals, axis=1)
+        below, above, margins, pulled = np.split(found, [1, 2, 2 + len(nu)], axis=1)
+        margins = np.maximum(margins + offsets, 0.0)
         now = np.minimum(np.maximum(np.abs(below - r), np.abs(above + r)), self.residuals[0])
-        fall = np.maximum(0.0, -pulled - c @ control.drift + most * np.abs(c @ x) * now)
-        bend = (np.linalg.norm(rates * c, axis=1) + most * np.abs(c @ x) * size) * self.speed
-        slowest = fall + np.sqrt(fall**2 + 2.0 * bend * margin)
-        steps = np.where(slowest > 0.0, 2.0 * margin / np.maximum(slowest, 1e-300), np.inf)
-        short = (steps <= SHORTEST * control.length) & (np.array(times) + steps < control.T)
-        return None if short.any() else steps.tolist()
+        force = most * np.abs(c @ x)
+        fall = np.maximum(0.0, -pulled - c @ control.drift + force * now)
+        bend = (np.linalg.norm(rates * c, axis=1) + force * float(np.linalg.norm(x))) * self.speed
+        slowest = fall + np.sqrt(fall**2 + 2.0 * bend * margins)
+        steps = np.where(slowest > 0.0, 2.0 * margins / np.maximum(slowest, 1e-300), np.where(margins > 0.0, np.inf, 0.0))
+        return steps.max(axis=1)
 
 
 def _until(windows: tuple[Window, ...], time: float) -> list[Window]:
     """The windows up to a time."""
-    return [each._replace(end=min(each.end, time)) for each in windows if each.start < time]
+    return [each if each.end <= time else each._replace(end=time) for each in windows if each.start < time]

@@ -23,7 +23,7 @@ READY: dict[str, tuple[str, dict[str, Any]]] = {
             "s": [2.0],
             "T": [8.0],
             # Two of the breast-cancer points have mixed signs at d = 30, where a node takes a second.
-            "branching": 40,
+            "branching": 100,
         },
     ),
     "when-is-step-optimal": (
