@@ -9,14 +9,14 @@ from epsflow.control._convex import mixed_bound
 from epsflow.control._dual import certify_signs, dual_bound
 from epsflow.control._linear_optimum import linear_optimum
 from epsflow.control._polish import polish
-from epsflow.control._relaxed import Window, least, relaxed_dual
+from epsflow.control._relaxed import Paths, Request, window
 from epsflow.control._task import control_of
 from epsflow.problem import Dataset, linear_regression
 from epsflow.schedules import Constant, PiecewiseConstant
 
 
 def one_sign(start, end, sign):
-    return Window(start, end, np.array([0.0 if sign > 0 else -np.inf]), np.array([np.inf if sign > 0 else 0.0]))
+    return window(start, end, [0.0 if sign > 0 else -np.inf], [np.inf if sign > 0 else 0.0])
 
 
 def random_task(seed, bounds=(0.0, 1.0)):
@@ -74,10 +74,11 @@ def test_settled_signs_need_one_node(rng):
     # One window with one sign is the dual of the settled case.
     control, elsewhere = control_of(task), rng.standard_normal(2)
     sign = int(certify_signs(task).signs[0])
-    value, gradient = relaxed_dual(control, elsewhere @ control.basis, [one_sign(task.s, task.T, sign)])
+    mu = elsewhere @ control.basis
+    (found,) = Paths([control])([Request(0, mu[None], [one_sign(task.s, task.T, sign)], forward=True)])
     expected = dual_bound(task, elsewhere)
-    assert value == pytest.approx(expected.value, rel=1e-12)
-    np.testing.assert_allclose(control.basis @ gradient, expected.gradient, atol=1e-12)
+    assert found.least[0] - 0.5 * mu @ mu == pytest.approx(expected.value, rel=1e-12)
+    np.testing.assert_allclose(control.basis @ (found.deltas[0] - mu), expected.gradient, atol=1e-12)
 
 
 @pytest.mark.parametrize("bounds", [(0.0, 1.0), (-0.5, 1.5)])
@@ -89,9 +90,10 @@ def test_least_value_holds_for_every_control_that_respects_the_windows(bounds, r
     slack = 1.5 * abs(float(control.residual(control.start)[0]))
     # Not the same on both sides, so that the hull of the bow tie is not symmetric.
     low, high = (-1.5 * slack, 0.9 * slack) if sign > 0 else (-0.9 * slack, 1.5 * slack)
-    windows = [one_sign(task.s, until, sign), Window(until, until + 0.1, np.array([low]), np.array([high]))]
+    windows = [one_sign(task.s, until, sign), window(until, until + 0.1, [low], [high])]
     functional = rng.standard_normal(2)
-    bound = least(control, functional @ control.basis, windows)
+    (found,) = Paths([control])([Request(0, functional[None] @ control.basis, windows)])
+    bound = float(found.least[0])
     respected = 0
     for _ in range(60):
         ts = np.unique(np.r_[np.linspace(task.s, until, 4), np.linspace(until, until + 0.1, 3)])

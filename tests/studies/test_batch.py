@@ -120,17 +120,23 @@ def test_rewind_rows_one_by_one(rewinds: Study):
 
 
 def test_the_first_zero_of_sums_of_exponentials():
-    """e^{−t} − e^{−2}: at 2. 2e^{−2t} − e^{−t}: at ln 2. One that stays positive: never. One that dips: unclear."""
-    coefficients = np.array([[1.0, -np.exp(-2.0)], [-1.0, 2.0], [1.0, 0.5], [1.0, -1.0]])
-    rates = np.array([[1.0, 0.0], [1.0, 2.0], [1.0, 0.0], [1.0, 2.0]])
-    zeros, clear = first_zero(coefficients[:3], rates[:3], np.ones(3), np.full(3, 5.0))
+    """e^{−t} − e^{−2}: at 2. 2e^{−2t} − e^{−t}: at ln 2. One that stays positive: never."""
+    coefficients = np.array([[1.0, -np.exp(-2.0)], [-1.0, 2.0], [1.0, 0.5]])
+    rates = np.array([[1.0, 0.0], [1.0, 2.0], [1.0, 0.0]])
+    zeros, clear = first_zero(coefficients, rates, np.ones(3), np.full(3, 5.0))
     assert zeros == pytest.approx([2.0, np.log(2.0), 5.0], rel=1e-14)
     assert clear.all()
-    # (e^{−t} − ½)² + 1e-9 has its minimum, above zero, between two points.
-    touching = np.array([[1.0, -1.0, 0.25 + 1e-9]]), np.array([[2.0, 1.0, 0.0]])
-    zero, clear = first_zero(*touching, np.ones(1), np.array([5.0]))
-    assert zero == [5.0]
-    assert not clear[0]
+
+
+def test_a_dip_between_two_points_of_the_grid():
+    """(e^{−t} − ½)² + c: above zero, through it at e^{−t} = ½ + √−c, and down to it, which rounding cannot tell."""
+    coefficients = np.array([[1.0, -1.0, 0.25 + 1e-9], [1.0, -1.0, 0.25 - 1e-9], [1.0, -1.0, 0.25]])
+    rates = np.broadcast_to([2.0, 1.0, 0.0], (3, 3))
+    zeros, clear = first_zero(coefficients, rates, np.ones(3), np.full(3, 5.0))
+    assert clear.tolist() == [True, True, False]
+    assert zeros[0] == 5.0
+    # Where the slope is 3e-5, the rounding of three terms of size 1 moves a zero by 1e-11.
+    assert zeros[1] == pytest.approx(-np.log(0.5 + np.sqrt(1e-9)), abs=1e-10)
 
 
 def test_bad_stacks_are_refused():

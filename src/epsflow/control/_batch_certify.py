@@ -94,7 +94,7 @@ def certified_optima(
 def _certify_single_switch(
     batch: LinearBatch, times: Many, late: Bool[np.ndarray, " b"], costs: Many, ends: Float[np.ndarray, "b d"]
 ) -> tuple[Bool[np.ndarray, " b"], Many, Bool[np.ndarray, " b"]]:
-    """Which candidates with at most one switch are proved optimal, D(π) less its rounding, and which signs are settled."""
+    """Which single switches are proved optimal, D(π) less its rounding, and which residuals keep their signs."""
     sign, settled = _residual_signs(batch)
     row, p = batch.rows[:, 0], ends
     side = np.where((row * p).sum(axis=1) < 0.0, -1.0, 1.0)

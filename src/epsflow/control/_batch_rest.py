@@ -143,9 +143,9 @@ def _arrive(batch: LinearBatch, members: Int[np.ndarray, " k"]) -> dict[int, Ans
 
     Newton's method on δ = 0 in the two durations, from the best point of a grid.
     """
-    some = batch.take(members)
-    if batch.rates.shape[1] > 2:
+    if batch.rates.shape[1] > 2 or not len(members):
         return {}
+    some = batch.take(members)
     unit, length = np.linspace(0.0, 1.0, GRID), some.length
     best, least = np.zeros((2, len(members))), np.full(len(members), np.inf)
     for a in unit:
@@ -167,7 +167,7 @@ def _arrive(batch: LinearBatch, members: Int[np.ndarray, " k"]) -> dict[int, Ans
     inside = (best >= 0.0).all(axis=0) & (best.sum(axis=0) <= length)
     best = np.maximum(best, 0.0)
     ends = low_arc(some, high_arc(some, low_arc(some, some.start, best[0]), best[1]), length - best.sum(axis=0))
-    costs, errors = cost_of_ends(ends), rounding(some, ends, np.full(len(members), 3))
+    costs, errors = cost_of_ends(ends), rounding(some, ends, 3)
     exact = inside & (costs <= EXACT_FRACTION * cost_of_ends(some.start))
     switches = (best[0] > 0.0).astype(np.int64) + (best.sum(axis=0) < length)
     return {

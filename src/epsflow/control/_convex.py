@@ -113,9 +113,9 @@ def branching(
                 heapq.heappush(queue, (max(bound, before), next(order), node))
         least, todo, chosen = min(floor, queue[0][0] if queue else np.inf), [], 0
         if least == np.inf:  # every set of controls was found empty
-            return MixedBound(goal, True, nodes)
+            return MixedBound(float(goal), True, nodes)
         if least >= goal or least == floor or nodes >= budget[0] or time.monotonic() > until:
-            return MixedBound(min(least, cost), least >= goal, nodes)
+            return MixedBound(float(min(least, cost)), bool(least >= goal), nodes)
         while queue and queue[0][0] < min(goal, floor) and chosen < AT_ONCE and nodes + len(todo) < budget[0]:
             bound, _, node = heapq.heappop(queue)
             children, chosen = _split(reach, node), chosen + 1

@@ -252,8 +252,8 @@ class Reach(NamedTuple):
         fall = np.maximum(0.0, -pulled - c @ control.drift + force * now)
         bend = (np.linalg.norm(rates * c, axis=1) + force * float(np.linalg.norm(x))) * self.speed
         slowest = fall + np.sqrt(fall**2 + 2.0 * bend * margins)
-        steps = np.where(slowest > 0.0, 2.0 * margins / np.maximum(slowest, 1e-300), np.where(margins > 0.0, np.inf, 0.0))
-        return steps.max(axis=1)
+        still = slowest == 0.0
+        return np.where(still & (margins > 0.0), np.inf, 2.0 * margins / np.where(still, 1.0, slowest)).max(axis=1)
 
 
 def _until(windows: tuple[Window, ...], time: float) -> list[Window]:
