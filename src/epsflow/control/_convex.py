@@ -96,7 +96,7 @@ def branching(
     reach: Reach, cost: float, mu: np.ndarray, tolerance: float, budget: tuple[int, float]
 ) -> Search[MixedBound]:
     """`branch` as one of several searches: best-first, several nodes at a time."""
-    if not np.isfinite(reach.speed):  # ε < 0 for so long that no bound on the flow can be computed
+    if not np.isfinite(reach.speeds).all():  # ε < 0 for so long that no bound on the flow can be computed
         return MixedBound(0.0, False, 0)
     goal, until = (1.0 - tolerance) * cost, time.monotonic() + budget[1]
     control, order, nodes = reach.control, itertools.count(), 0

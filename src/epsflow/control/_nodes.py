@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from ._propagators import LinearControl
+from ._dual import ExponentialSum, resolving_grid
+from ._propagators import LinearControl, coordinates
 from ._relaxed import Request, Window, window
 from ._together import Search
 
@@ -55,7 +56,8 @@ class Reach(NamedTuple):
         problem: its number among those that are searched together.
         control: the problem.
         signs: σ_j of e_j(s).
-        residuals, speed: |e_j| ≤ residuals_j and ‖dδ/dt‖ ≤ speed on [s, T].
+        residuals: |e_j| ≤ residuals_j on [s, T], shape (m,).
+        speeds: |dδ_k/dt| ≤ speeds_k there, shape (d,).
         rounding: of a lower bound on pᵀδ, in units of ‖p‖.
     """
 
@@ -63,12 +65,12 @@ class Reach(NamedTuple):
     control: LinearControl
     signs: np.ndarray
     residuals: Float[np.ndarray, " m"]
-    speed: float
+    speeds: Float[np.ndarray, " d"]
     rounding: float
 
     @staticmethod
     def of(problem: int, control: LinearControl) -> "Reach":
-        """By norms alone."""
+        """By norms, and for one point by how far e moves under ε ≡ ε_min."""
         low, high = control.bounds
         most, length, r = max(abs(low), abs(high)), control.length, np.abs(control.residuals)
         f, start = float(np.linalg.norm(control.drift)), float(np.linalg.norm(control.start))
@@ -78,11 +80,15 @@ class Reach(NamedTuple):
         else:  # Gronwall's inequality
             radius = (start + length * (f + most * float(x @ r))) * np.exp(most * float(x @ x) * length)
         residuals = x * radius + r
-        speed = float(control.rates[-1] * radius + f + most * float(x @ residuals))
+        if low >= 0.0 and control.points == 1:
+            residuals = np.minimum(residuals, _variation(control))
+        # dδ_k/dt = −λ_k δ_k + f_k − Σ u_j x_jk e_j, and a force F on δ_k moves λ_k δ_k by F(1 − e^{−λ_k t}) at most.
+        force = np.abs(control.drift) + most * (residuals @ np.abs(control.rows))
+        speeds = np.abs(control.rates * control.start) + force * (1.0 - np.expm1(-control.rates * length))
         signs = np.where(control.residual(control.start) < 0.0, -1, 1)
         rate = float(np.abs(control.rates).max()) + most * float(x @ x)
         rounding = len(control.rates) * np.finfo(np.float64).eps * (1.0 + rate * control.T) * float(radius)
-        return Reach(problem, control, signs, residuals, speed, rounding)
+        return Reach(problem, control, signs, residuals, speeds, rounding)
 
     def least(self, functionals: np.ndarray, windows: Sequence[Window]) -> Search[Float[np.ndarray, " k"]]:
         """Lower bounds on cᵀδ at the end of the windows, over all controls that respect them, for each row c."""
@@ -161,8 +167,8 @@ class Reach(NamedTuple):
         push, across = float(x @ control.drift), np.abs(control.rows @ x)
         across[j] = 0.0
         steepest = max(push - pulled, -push - pushed)
-        pull = float(np.linalg.norm(control.rates * x))
-        return steepest + length * pull * self.speed + most * float(across @ self.residuals)
+        bend = float(np.abs(control.rates * x) @ self.speeds)
+        return steepest + length * bend + most * float(across @ self.residuals)
 
     def _slack(self, j: int, sign: int, length: float, before: Sequence[Window]) -> Search[float]:
         """η: e_j vanishes within `length` after the windows, so |e_j| ≤ η there; negative where it cannot vanish."""
@@ -250,7 +256,7 @@ class Reach(NamedTuple):
         now = np.minimum(np.maximum(np.abs(below - r), np.abs(above + r)), self.residuals[0])
         force = most * np.abs(c @ x)
         fall = np.maximum(0.0, -pulled - c @ control.drift + force * now)
-        bend = (np.linalg.norm(rates * c, axis=1) + force * float(np.linalg.norm(x))) * self.speed
+        bend = np.abs(rates * c) @ self.speeds + force * float(np.abs(x) @ self.speeds)
         slowest = fall + np.sqrt(fall**2 + 2.0 * bend * margins)
         still = slowest == 0.0
         return np.where(still & (margins > 0.0), np.inf, 2.0 * margins / np.where(still, 1.0, slowest)).max(axis=1)
@@ -259,3 +265,19 @@ class Reach(NamedTuple):
 def _until(windows: tuple[Window, ...], time: float) -> list[Window]:
     """The windows up to a time."""
     return [each if each.end <= time else each._replace(end=time) for each in windows if each.start < time]
+
+
+def _variation(control: LinearControl) -> float:
+    """|e| under every control with ε ≥ ε_min ≥ 0, for one point: |e(s)| and the variation of e under ε ≡ ε_min.
+
+    e_u = e_min − ∫k(t−τ)(u−ε_min)e_u dτ, k(t) = Σ x_k² e^{−μ_k t}. What a jump of e_min does to e_u stays between 0 and
+    that jump: while it is positive ∫k(u−ε_min)e_u only reduces it, and at zero its derivative Σ μ_k x_k z_k, with
+    z_k = ∫x_k e^{−μ_k(t−τ)}(u−ε_min)e_u dτ, is not negative.
+    """
+    spectrum = control.spectrum(control.bounds[0])
+    start, row = spectrum.to_basis(control.start), spectrum.rows[0]
+    slope = ExponentialSum(row * (spectrum.drift - spectrum.rates * start), spectrum.rates)
+    turns = slope.sign_changes(resolving_grid(spectrum.rates, control.length))
+    times = np.concatenate([[0.0], turns, [control.length]])
+    values = coordinates(spectrum, start, times) @ row - control.residuals[0]
+    return float(abs(values[0]) + np.abs(np.diff(values)).sum())
