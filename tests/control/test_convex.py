@@ -8,10 +8,11 @@ from epsflow.control import make_task
 from epsflow.control._convex import mixed_bound
 from epsflow.control._dual import certify_signs, dual_bound
 from epsflow.control._linear_optimum import linear_optimum
+from epsflow.control._nodes import Reach
 from epsflow.control._polish import polish
 from epsflow.control._relaxed import Paths, Request, window
 from epsflow.control._task import control_of
-from epsflow.problem import Dataset, linear_regression
+from epsflow.problem import Dataset, linear_regression, load_dataset
 from epsflow.schedules import Constant, PiecewiseConstant
 
 
@@ -128,3 +129,54 @@ def test_two_points_with_mixed_signs(rng):
         knots = np.sort(np.r_[task.s, rng.uniform(task.s, task.T, 3), task.T])
         end = reference.propagate(system, np.asarray(task.theta_s), knots, rng.choice([0.0, 1.0], (4, 2)))[-1]
         assert reference.cost(end, system.target) >= bound.value
+
+
+def test_no_control_moves_a_residual_further(rng):
+    """|e| and |dδ_k/dt| under random bang-bang controls; with ε ≡ 0 and a monotone e, the first bound is attained."""
+    attained = 0
+    for seed in range(12):
+        task = random_task(seed)
+        control, reach = control_of(task), Reach.of(0, control_of(task))
+        system = reference.split_system(task.problem.data.x, task.problem.data.y, [0])
+        farthest = 0.0
+        for trial in range(20):
+            ts = np.linspace(task.s, task.T, 25)
+            levels = np.zeros(24) if trial == 0 else rng.choice([0.0, 1.0], 6).repeat(4)
+            path = reference.propagate(system, np.asarray(task.theta_s), ts, levels)
+            e = path @ system.x[0] - system.y[0]
+            farthest = max(farthest, float(np.abs(e).max()))
+            delta = (path - np.asarray(task.target)) @ control.basis
+            force = np.append(levels, levels[-1]) * e
+            speed = control.rates * delta + np.outer(force, control.rows[0])
+            assert (np.abs(speed) <= reach.speeds * (1.0 + 1e-9)).all()
+            if trial == 0 and (np.diff(e) * np.sign(e[0]) > 0.0).all():
+                attained += 1
+                assert reach.residuals[0] == pytest.approx(abs(e[-1]), rel=1e-9)
+        assert farthest <= reach.residuals[0] * (1.0 + 1e-9)
+    assert attained > 0
+
+
+def test_paths_do_not_depend_on_what_is_followed_with_them(rng):
+    """Two problems of different time scales, in windows of all kinds."""
+    tasks = [random_task(MIXED[0]), random_task(MIXED[1], (-0.5, 1.5))]
+    controls = [control_of(task) for task in tasks]
+    requests = []
+    for k, sign in ((0, 1), (1, -1), (0, -1)):
+        windows = [one_sign(0.2, 0.9, sign), window(0.9, 1.3, [-0.4], [1.1]), one_sign(1.3, 2.0, -sign)]
+        requests.append(Request(k, rng.standard_normal((3, 2)), windows[: len(requests) + 1], forward=True))
+    together = Paths(controls)(requests)
+    for request, found in zip(requests, together, strict=True):
+        (alone,) = Paths([controls[request.problem]])([request._replace(problem=0)])
+        # Tables of other widths are multiplied in another order.
+        np.testing.assert_allclose(found.least, alone.least, rtol=1e-12)
+        np.testing.assert_allclose(found.deltas, alone.deltas, rtol=1e-12)
+
+
+def test_a_stiff_problem_with_thirty_parameters():
+    """Rates from 1e-4 to 13, and a residual that hardly moves: 1e-3, where norms alone allow for 1."""
+    problem = linear_regression(load_dataset("breast_cancer").standardise(), delete=[368], reduction="mean")
+    task = make_task(problem, np.zeros(30), 2.0, 8.0)
+    found = linear_optimum(task)
+    assert not found.signs.settled
+    assert found.bound.closed
+    assert found.bound.nodes <= 30

@@ -25,7 +25,7 @@ from ._relaxed import Paths, Request, Window, looseness, window
 from ._task import ControlTask, control_of
 from ._together import Search, run, together
 
-FIRST_WINDOWS, PARTS, AT_ONCE, MAX_ITERATIONS = 8, 4, 8, 60
+FIRST_WINDOWS, PARTS, AT_ONCE, MAX_ITERATIONS = 4, 4, 8, 60
 HOPELESS = 0.1
 """What the maximum of a dual may still gain, as a fraction of what it lacks, at which it is not sought further."""
 
