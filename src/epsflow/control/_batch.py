@@ -338,7 +338,7 @@ def rounding(batch: LinearBatch, ends: Float[np.ndarray, "b d"], arcs: int) -> M
 
 def _search(count: int, costs: Callable[[np.ndarray], np.ndarray]) -> tuple[Many, Many]:
     """Scan [0, 1], then ever smaller boxes around the best point, as `best_in_family` does; for every problem."""
-    low, high = np.zeros(count), np.ones(count)
+    low, high, width = np.zeros(count), np.ones(count), 1.0
     best, least, points, everyone = np.zeros(count), np.full(count, np.inf), SCAN, np.arange(count)
     while True:
         unit = np.linspace(0.0, 1.0, points)
@@ -348,8 +348,8 @@ def _search(count: int, costs: Callable[[np.ndarray], np.ndarray]) -> tuple[Many
         better = values[everyone, index] < least
         best = np.where(better, grid[everyone, index], best)
         least = np.where(better, values[everyone, index], least)
-        if (high - low).max(initial=0.0) <= WIDTH:
+        if width <= WIDTH:
             return best, least
-        # Two cells to each side, as there; every problem's box shrinks alike unless an end stops it.
-        reach = 2.0 * (high - low).max() / (points - 1)
-        low, high, points = np.maximum(0.0, best - reach), np.minimum(1.0, best + reach), REFINE
+        # Two cells to each side, as there; every problem's box shrinks alike, though an end may cut it.
+        reach = 2.0 * width / (points - 1)
+        low, high, width, points = np.maximum(0.0, best - reach), np.minimum(1.0, best + reach), 2.0 * reach, REFINE
