@@ -32,7 +32,7 @@ class BatchOptimum(NamedTuple):
         switches: number of switches of ε inside (s, T), shape (b,).
         statuses: one `Status` each.
         scopes: one `Scope` each.
-        methods: "stack" where the batched test certified it, "one by one" elsewhere.
+        methods: "stack" where it was found and certified with the others, "one by one" where it had to be polished.
     """
 
     costs: Many

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int
 
 from ._batch import LinearBatch, Many, cost_of_ends, high_arc, low_arc, rounding
 from ._certify import GLOBAL_GAP, VERIFIED_GAP
-from ._convex import branching, maximising
+from ._convex import MixedBound, branching, maximising
 from ._dual import certify_control, evaluate_dual
 from ._exact_unlearning import reach
 from ._nodes import Reach
@@ -97,6 +97,11 @@ class Case(NamedTuple):
         error = float(best.extremal.cost_error)
         return Case(control, self.starts, float(best.cost), error, end, switches, best, bound)
 
+    @property
+    def initial(self) -> float:
+        """𝓔 if training ended at s."""
+        return 0.5 * float(np.square(self.control.start).sum())
+
     def answer(self, lower: float, status: Status, scope: Scope) -> Answer:
         """What is said about it."""
         method = "stack" if self.polished is None else "one by one"
@@ -119,7 +124,12 @@ def answer_rest(
     cases = {k: _candidate(batch, found, k) for k in members.tolist() if k not in answers}
     if side_by_side:
         cases = _worth_proving(batch, found, cases)
-        answers |= _prove(found, cases, nodes)
+        tops, bounds = _search(cases, found.settled, nodes)
+        attained = {k: _attained(cases[k], mu) for k, mu in tops.items()}
+        answers |= {k: answer for k, answer in attained.items() if answer is not None}
+        cases |= {k: cases[k]._replace(bound=bound.value) for k, bound in bounds.items()}
+        closed = [k for k, bound in bounds.items() if bound.closed and not is_exact(cases[k].cost, cases[k].initial)]
+        answers |= {k: cases[k].answer(bounds[k].value, Status.BANG_BANG, Scope.GLOBAL) for k in closed}
     return answers | _by_polish({k: case for k, case in cases.items() if k not in answers}, nodes)
 
 
@@ -181,51 +191,37 @@ def _arrive(batch: LinearBatch, members: Int[np.ndarray, " k"]) -> dict[int, Ans
 # ---- side by side -----------------------------------------------------------------------------------------------
 
 
-def _prove(found: Candidates, cases: dict[int, Case], nodes: int) -> dict[int, Answer]:
-    """All searches for a bound together: branching where the sign is mixed, the dual maximum where it is settled.
-
-    Leaves in `cases` what branching has proved of those that it did not close.
-    """
+def _search(
+    cases: dict[int, Case], settled: Bool[np.ndarray, " b"], nodes: int
+) -> tuple[dict[int, np.ndarray], dict[int, MixedBound]]:
+    """All searches for a bound together: the dual maximum where the sign is settled, branching where it is mixed."""
+    if not cases:
+        return {}, {}
     reaches = {k: Reach.of(place, case.control) for place, (k, case) in enumerate(cases.items())}
-    settled = [k for k in cases if found.settled[k]]
-    mixed = [k for k, case in cases.items() if not found.settled[k] and nodes > 0 and case.cost > case.error]
-    paths = Paths([case.control for case in cases.values()]) if cases else None
-    if paths is None:
-        return {}
-    ascents: Search[list] = together([maximising(reaches[k], cases[k].end, DUAL_GAP) for k in settled])
+    one_sign = [k for k in cases if settled[k]]
+    mixed = [k for k, case in cases.items() if not settled[k] and nodes > 0 and case.cost > case.error]
+    ascents = together([maximising(reaches[k], cases[k].end, DUAL_GAP) for k in one_sign])
     # By nodes, never by the clock: a slower machine must prove the same.
-    budget = (nodes, NO_CLOCK)
-    branches: Search[list] = together(
-        [branching(reaches[k], cases[k].cost, cases[k].end, BRANCH_GAP, budget) for k in mixed]
+    branches = together(
+        [branching(reaches[k], cases[k].cost, cases[k].end, BRANCH_GAP, (nodes, NO_CLOCK)) for k in mixed]
     )
-    tops, bounds = run(together([ascents, branches]), paths)
-    answers = {}
-    for k, mu in zip(settled, tops, strict=True):
-        answer = _attained(cases[k].control, mu)
-        if answer is not None:
-            answers[k] = answer
-    for k, bound in zip(mixed, bounds, strict=True):
-        cases[k] = cases[k]._replace(bound=bound.value)
-        if bound.closed:
-            answers[k] = cases[k].answer(bound.value, Status.BANG_BANG, Scope.GLOBAL)
-    return answers
+    both: list[Search[list]] = [ascents, branches]
+    tops, bounds = run(together(both), Paths([case.control for case in cases.values()]))
+    return dict(zip(one_sign, tops, strict=True)), dict(zip(mixed, bounds, strict=True))
 
 
-def _attained(control: LinearControl, mu: np.ndarray) -> Answer | None:
+def _attained(case: Case, mu: np.ndarray) -> Answer | None:
     """Where e keeps its sign, the schedule that attains the dual maximum is the optimum; None if it is not clear."""
+    control = case.control
     bound = evaluate_dual(control, mu, np.where(control.residual(control.start) < 0.0, -1, 1))
     end = mu + bound.gradient @ control.basis
     cost, lower = 0.5 * float(end @ end), bound.value - bound.rounding
     resolved = np.diff(bound.knots).min() > SHORT * control.length
-    if not resolved or lower <= 0.0 or cost - lower > PROVED * cost or is_exact(cost, _initial(control)):
+    if not resolved or lower <= 0.0 or cost - lower > PROVED * cost or is_exact(cost, case.initial):
         return None
     # The bound's rounding is that of p and δ over the same arcs, and the cost's is no larger.
     switches = len(bound.levels) - 1
     return Answer(cost, bound.rounding, min(lower, cost), switches, Status.BANG_BANG, Scope.GLOBAL, "stack")
-
-
-def _initial(control: LinearControl) -> float:
-    return 0.5 * float(np.square(control.start).sum())
 
 
 def _worth_proving(batch: LinearBatch, found: Candidates, cases: dict[int, Case]) -> dict[int, Case]:
@@ -275,11 +271,11 @@ def _by_polish(cases: dict[int, Case], nodes: int) -> dict[int, Answer]:
 def _settle(cases: dict[int, Case], nodes: int) -> dict[int, Answer]:
     """Exact unlearning where it is possible, and the bound: dual where the sign is settled, by branching elsewhere."""
     arrived = {k: _arrived(case) for k, case in cases.items()}
-    answers = {}
-    for (k, case), bound in zip(arrived.items(), _lower_bounds(list(arrived.values()), nodes), strict=True):
+    answers, bounds = {}, _lower_bounds(arrived, nodes)
+    for k, case in arrived.items():
         assert case.polished is not None
-        lower = min(max(bound, 0.0), case.cost)
-        exact = is_exact(case.cost, _initial(case.control))
+        lower = min(max(bounds[k], 0.0), case.cost)
+        exact = is_exact(case.cost, case.initial)
         proved = exact or (lower > 0.0 and case.cost - lower <= GLOBAL_GAP * case.cost)
         verified = case.polished.extremal.pmp_gap <= VERIFIED_GAP * case.cost
         status = Status.EXACT if exact else Status.BANG_BANG if proved or verified else Status.UNVERIFIED
@@ -303,28 +299,19 @@ def _arrived(case: Case) -> Case:
     )
 
 
-def _lower_bounds(cases: list[Case], nodes: int) -> list[float]:
+def _lower_bounds(cases: dict[int, Case], nodes: int) -> dict[int, float]:
     """D(π) where the sign is settled, what branching proves where it is not; for one point."""
-    bounds, mixed = [0.0] * len(cases), []
-    for k, case in enumerate(cases):
-        if case.bound is not None or case.control.points > 1:
+    bounds: dict[int, float] = {}
+    for k, case in cases.items():
+        signs = None if case.control.points > 1 else certify_control(case.control)
+        if case.bound is not None or signs is None:
             bounds[k] = case.bound or 0.0
-            continue
-        signs = certify_control(case.control)
-        if signs.settled:
+        elif signs.settled:
             bound = evaluate_dual(case.control, case.end, signs.signs)
             bounds[k] = bound.value - bound.rounding
-        elif nodes > 0 and case.cost > case.error:
-            mixed.append(k)
-    if mixed:
-        chosen = [cases[k] for k in mixed]
-        searches = [
-            branching(Reach.of(place, case.control), case.cost, case.end, BRANCH_GAP, (nodes, NO_CLOCK))
-            for place, case in enumerate(chosen)
-        ]
-        for k, found in zip(mixed, run(together(searches), Paths([case.control for case in chosen])), strict=True):
-            bounds[k] = found.value
-    return bounds
+    mixed = {k: case for k, case in cases.items() if k not in bounds}
+    _, found = _search(mixed, np.zeros(max(cases, default=0) + 1, dtype=bool), nodes)
+    return {k: found[k].value if k in found else 0.0 for k in mixed} | bounds
 
 
 def _arcs(control: LinearControl, time: float, levels: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:

@@ -139,7 +139,8 @@ def _maximise(
 ) -> Search[tuple[float, Float[np.ndarray, " k"]]]:
     """max D(μ), by BFGS with a shortened step, until D and what it lacks at most are `enough`.
 
-    D is concave with a curvature of at least 1 in every direction: it cannot exceed D(μ) + ½‖∇D(μ)‖².
+    Each step of each search waits for the others', which SciPy's minimisers cannot. D is concave with a curvature of at
+    least 1 in every direction: it cannot exceed D(μ) + ½‖∇D(μ)‖².
     """
     value, gradient = yield from _dual(reach, mu, windows)
     inverse = np.eye(len(mu))
