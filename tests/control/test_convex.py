@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 import reference
-from epsflow.control import make_task
+from epsflow.control import linear_batch, make_task
 from epsflow.control._convex import mixed_bound
-from epsflow.control._dual import certify_signs, dual_bound
+from epsflow.control._dual import certify_signs, dual_bound, evaluate_dual
 from epsflow.control._linear_optimum import linear_optimum
 from epsflow.control._nodes import Reach
 from epsflow.control._polish import polish
@@ -180,3 +180,23 @@ def test_a_stiff_problem_with_thirty_parameters():
     assert not found.signs.settled
     assert found.bound.closed
     assert found.bound.nodes <= 30
+
+
+@pytest.mark.parametrize("d", [10, 70])
+def test_one_sign_throughout_is_the_dual_of_any_size(d, rng):
+    """From 64 parameters on, matrices are not stacked. Of two paths, the one with many windows does not want its δ."""
+    x, y, theta0 = rng.standard_normal((2 * d, d)), rng.standard_normal(2 * d), rng.standard_normal(d)
+    h, b = x[1:].T @ x[1:] / d, x[1:].T @ y[1:] / d
+    row, target = x[:1] / np.sqrt(d), y[:1] / np.sqrt(d)
+    one = (part[None] for part in (h, b, row, target, theta0))
+    control = linear_batch(*one, np.array([0.1]), np.array([1.0])).control(0)
+    sign = -1 if control.residual(control.start)[0] < 0.0 else 1
+    mu, other = rng.standard_normal((2, d))
+    whole = [one_sign(control.s, control.T, sign)]
+    parts = [one_sign(start, start + 0.09, sign) for start in np.linspace(0.1, 0.91, 10).tolist()]
+    requests = [Request(0, other[None], parts), Request(0, mu[None], whole, forward=True)]
+    plain, found = Paths([control])(requests)
+    for answer, end in ((plain, other), (found, mu)):
+        assert answer.least[0] - 0.5 * end @ end == pytest.approx(evaluate_dual(control, end, np.array([sign])).value)
+    expected = evaluate_dual(control, mu, np.array([sign])).gradient @ control.basis
+    np.testing.assert_allclose(found.deltas[0] - mu, expected, atol=1e-10)

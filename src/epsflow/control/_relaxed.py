@@ -16,7 +16,7 @@ eighths, so that few spectra H_α are ever needed.
 A bound takes many such paths, of many problems: they are followed side by side, each independent of the others.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -245,13 +245,22 @@ class _Spectra:
         """Vᵀv, each with its own V."""
         if isinstance(self._vectors, np.ndarray):
             return (vectors[:, None, :] @ self._vectors[key])[:, 0]
-        return np.stack([vector @ self._vectors[k] for k, vector in zip(key.tolist(), vectors, strict=True)])
+        return self._each(key, vectors, np.transpose)
 
     def from_basis(self, key: Int[np.ndarray, " n"], coordinates: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
         """Vz, each with its own V."""
         if isinstance(self._vectors, np.ndarray):
             return (self._vectors[key] @ coordinates[:, :, None])[:, :, 0]
-        return np.stack([self._vectors[k] @ z for k, z in zip(key.tolist(), coordinates, strict=True)])
+        return self._each(key, coordinates, np.asarray)
+
+    def _each(
+        self, key: Int[np.ndarray, " n"], vectors: Float[np.ndarray, "n d"], form: Callable[[np.ndarray], np.ndarray]
+    ) -> Float[np.ndarray, "n d"]:
+        """One product after another, so that the last digit does not depend on the company here either."""
+        products = np.empty_like(vectors)
+        for place, k in enumerate(key.tolist()):
+            products[place] = form(self._vectors[k]) @ vectors[place]
+        return products
 
 
 def _first_crossing(
