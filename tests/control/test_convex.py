@@ -4,19 +4,20 @@ import numpy as np
 import pytest
 
 import reference
-from epsflow.control import make_task
+from epsflow.control import linear_batch, make_task
 from epsflow.control._convex import mixed_bound
-from epsflow.control._dual import certify_signs, dual_bound
+from epsflow.control._dual import certify_signs, dual_bound, evaluate_dual
 from epsflow.control._linear_optimum import linear_optimum
+from epsflow.control._nodes import Reach
 from epsflow.control._polish import polish
-from epsflow.control._relaxed import Window, least, relaxed_dual
+from epsflow.control._relaxed import Paths, Request, window
 from epsflow.control._task import control_of
-from epsflow.problem import Dataset, linear_regression
+from epsflow.problem import Dataset, linear_regression, load_dataset
 from epsflow.schedules import Constant, PiecewiseConstant
 
 
 def one_sign(start, end, sign):
-    return Window(start, end, np.array([0.0 if sign > 0 else -np.inf]), np.array([np.inf if sign > 0 else 0.0]))
+    return window(start, end, [0.0 if sign > 0 else -np.inf], [np.inf if sign > 0 else 0.0])
 
 
 def random_task(seed, bounds=(0.0, 1.0)):
@@ -74,10 +75,11 @@ def test_settled_signs_need_one_node(rng):
     # One window with one sign is the dual of the settled case.
     control, elsewhere = control_of(task), rng.standard_normal(2)
     sign = int(certify_signs(task).signs[0])
-    value, gradient = relaxed_dual(control, elsewhere @ control.basis, [one_sign(task.s, task.T, sign)])
+    mu = elsewhere @ control.basis
+    (found,) = Paths([control])([Request(0, mu[None], [one_sign(task.s, task.T, sign)], forward=True)])
     expected = dual_bound(task, elsewhere)
-    assert value == pytest.approx(expected.value, rel=1e-12)
-    np.testing.assert_allclose(control.basis @ gradient, expected.gradient, atol=1e-12)
+    assert found.least[0] - 0.5 * mu @ mu == pytest.approx(expected.value, rel=1e-12)
+    np.testing.assert_allclose(control.basis @ (found.deltas[0] - mu), expected.gradient, atol=1e-12)
 
 
 @pytest.mark.parametrize("bounds", [(0.0, 1.0), (-0.5, 1.5)])
@@ -89,9 +91,10 @@ def test_least_value_holds_for_every_control_that_respects_the_windows(bounds, r
     slack = 1.5 * abs(float(control.residual(control.start)[0]))
     # Not the same on both sides, so that the hull of the bow tie is not symmetric.
     low, high = (-1.5 * slack, 0.9 * slack) if sign > 0 else (-0.9 * slack, 1.5 * slack)
-    windows = [one_sign(task.s, until, sign), Window(until, until + 0.1, np.array([low]), np.array([high]))]
+    windows = [one_sign(task.s, until, sign), window(until, until + 0.1, [low], [high])]
     functional = rng.standard_normal(2)
-    bound = least(control, functional @ control.basis, windows)
+    (found,) = Paths([control])([Request(0, functional[None] @ control.basis, windows)])
+    bound = float(found.least[0])
     respected = 0
     for _ in range(60):
         ts = np.unique(np.r_[np.linspace(task.s, until, 4), np.linspace(until, until + 0.1, 3)])
@@ -126,3 +129,74 @@ def test_two_points_with_mixed_signs(rng):
         knots = np.sort(np.r_[task.s, rng.uniform(task.s, task.T, 3), task.T])
         end = reference.propagate(system, np.asarray(task.theta_s), knots, rng.choice([0.0, 1.0], (4, 2)))[-1]
         assert reference.cost(end, system.target) >= bound.value
+
+
+def test_no_control_moves_a_residual_further(rng):
+    """|e| and |dδ_k/dt| under random bang-bang controls; with ε ≡ 0 and a monotone e, the first bound is attained."""
+    attained = 0
+    for seed in range(12):
+        task = random_task(seed)
+        control, reach = control_of(task), Reach.of(0, control_of(task))
+        system = reference.split_system(task.problem.data.x, task.problem.data.y, [0])
+        farthest = 0.0
+        for trial in range(20):
+            ts = np.linspace(task.s, task.T, 25)
+            levels = np.zeros(24) if trial == 0 else rng.choice([0.0, 1.0], 6).repeat(4)
+            path = reference.propagate(system, np.asarray(task.theta_s), ts, levels)
+            e = path @ system.x[0] - system.y[0]
+            farthest = max(farthest, float(np.abs(e).max()))
+            delta = (path - np.asarray(task.target)) @ control.basis
+            force = np.append(levels, levels[-1]) * e
+            speed = control.rates * delta + np.outer(force, control.rows[0])
+            assert (np.abs(speed) <= reach.speeds * (1.0 + 1e-9)).all()
+            if trial == 0 and (np.diff(e) * np.sign(e[0]) > 0.0).all():
+                attained += 1
+                assert reach.residuals[0] == pytest.approx(abs(e[-1]), rel=1e-9)
+        assert farthest <= reach.residuals[0] * (1.0 + 1e-9)
+    assert attained > 0
+
+
+def test_paths_do_not_depend_on_what_is_followed_with_them(rng):
+    """Two problems of different time scales, in windows of all kinds."""
+    tasks = [random_task(MIXED[0]), random_task(MIXED[1], (-0.5, 1.5))]
+    controls = [control_of(task) for task in tasks]
+    requests = []
+    for k, sign in ((0, 1), (1, -1), (0, -1)):
+        windows = [one_sign(0.2, 0.9, sign), window(0.9, 1.3, [-0.4], [1.1]), one_sign(1.3, 2.0, -sign)]
+        requests.append(Request(k, rng.standard_normal((3, 2)), windows[: len(requests) + 1], forward=True))
+    together = Paths(controls)(requests)
+    for request, found in zip(requests, together, strict=True):
+        (alone,) = Paths([controls[request.problem]])([request._replace(problem=0)])
+        # Tables of other widths are multiplied in another order.
+        np.testing.assert_allclose(found.least, alone.least, rtol=1e-12)
+        np.testing.assert_allclose(found.deltas, alone.deltas, rtol=1e-12)
+
+
+def test_a_stiff_problem_with_thirty_parameters():
+    """Rates from 1e-4 to 13, and a residual that hardly moves: 1e-3, where norms alone allow for 1."""
+    problem = linear_regression(load_dataset("breast_cancer").standardise(), delete=[368], reduction="mean")
+    task = make_task(problem, np.zeros(30), 2.0, 8.0)
+    found = linear_optimum(task)
+    assert not found.signs.settled
+    assert found.bound.closed
+    assert found.bound.nodes <= 30
+
+
+@pytest.mark.parametrize("d", [10, 70])
+def test_one_sign_throughout_is_the_dual_of_any_size(d, rng):
+    """From 64 parameters on, matrices are not stacked. Of two paths, the one with many windows does not want its δ."""
+    x, y, theta0 = rng.standard_normal((2 * d, d)), rng.standard_normal(2 * d), rng.standard_normal(d)
+    h, b = x[1:].T @ x[1:] / d, x[1:].T @ y[1:] / d
+    row, target = x[:1] / np.sqrt(d), y[:1] / np.sqrt(d)
+    one = (part[None] for part in (h, b, row, target, theta0))
+    control = linear_batch(*one, np.array([0.1]), np.array([1.0])).control(0)
+    sign = -1 if control.residual(control.start)[0] < 0.0 else 1
+    mu, other = rng.standard_normal((2, d))
+    whole = [one_sign(control.s, control.T, sign)]
+    parts = [one_sign(start, start + 0.09, sign) for start in np.linspace(0.1, 0.91, 10).tolist()]
+    requests = [Request(0, other[None], parts), Request(0, mu[None], whole, forward=True)]
+    plain, found = Paths([control])(requests)
+    for answer, end in ((plain, other), (found, mu)):
+        assert answer.least[0] - 0.5 * end @ end == pytest.approx(evaluate_dual(control, end, np.array([sign])).value)
+    expected = evaluate_dual(control, mu, np.array([sign])).gradient @ control.basis
+    np.testing.assert_allclose(found.deltas[0] - mu, expected, atol=1e-10)

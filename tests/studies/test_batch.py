@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
+from scipy.linalg import expm
 
 import epsflow as ef
-from epsflow.control import best_linear_decays, best_steps, certified_optima, linear_batch, rewound
+from epsflow.control import LinearBatch, best_linear_decays, best_steps, certified_optima, linear_batch, rewound
 from epsflow.control._batch import decay_ends
 from epsflow.control._batch_certify import first_zero
 from epsflow.studies import Specification, Study
@@ -102,6 +103,84 @@ def test_the_batched_certificate_is_that_of_optimal_schedule(stack):
     assert batched.lower_bounds[k] == pytest.approx(best.lower_bound, rel=2e-6)
 
 
+def ten_parameters(seeds: list[int]) -> LinearBatch:
+    parts = []
+    for seed in seeds:
+        rng = np.random.default_rng(seed)
+        x = rng.standard_normal((40, 10)) * np.sqrt(np.geomspace(1.0, 0.1, 10))
+        y = x @ rng.standard_normal(10) + 0.5 * rng.standard_normal(40)
+        kept, r = (x[1:].T @ x[1:] / 40, x[1:].T @ y[1:] / 40), np.sqrt(1.0 / 40)
+        parts.append((*kept, r * x[:1], r * y[:1], np.zeros(10)))
+    return linear_batch(*map(np.stack, zip(*parts, strict=True)), np.full(len(seeds), 2.0), np.full(len(seeds), 8.0))
+
+
+def test_mixed_signs_and_several_switches_side_by_side():
+    """Two of mixed sign, one with two switches, one with both, and one of no kind: as when each is polished alone."""
+    batch = ten_parameters([3, 6, 32, 52, 0])
+    together = certified_optima(batch, nodes=100)
+    assert together.methods == ("stack", "stack", "stack", "one by one", "stack")
+    assert together.switches.tolist()[:4] == [1, 1, 2, 2]
+    assert set(together.scopes) == {ef.Scope.GLOBAL}
+    alone = certified_optima(batch, nodes=100, stacked=False)
+    assert together.costs == pytest.approx(alone.costs, rel=1e-9)
+    assert together.switches.tolist() == alone.switches.tolist()
+    # Gaps of 1e-6 at most, on both sides.
+    assert together.lower_bounds == pytest.approx(alone.lower_bounds, rel=1e-6)
+    for k in range(5):
+        one = certified_optima(batch.take(np.array([k])), nodes=100)
+        assert one.costs[0] == together.costs[k]
+        # Tables of other widths are multiplied in another order.
+        assert one.lower_bounds[0] == pytest.approx(together.lower_bounds[k], rel=1e-12)
+
+
+def test_bounds_lie_below_all_schedules_with_two_switches(stack):
+    """By matrix exponentials in the original coordinates, with both switches on a grid."""
+    asked, batch = stack
+    bounds, grid = certified_optima(batch).lower_bounds, 21
+    for problem, bound, target in zip(asked, bounds, batch.target, strict=True):
+        x, y, n = problem.x, problem.y, len(problem.y)
+        steps = []
+        for eps in (0.0, 1.0):
+            weights = np.r_[eps, np.ones(n - 1)] / n
+            generator = np.zeros((3, 3))
+            generator[:2] = np.column_stack([-(x.T * weights) @ x, (x.T * weights) @ y])
+            steps.append([expm(generator * 5.0 * k / (grid - 1)) for k in range(grid)])
+            trained = expm(generator) @ np.r_[problem.theta0, 1.0]  # the last one is ε = 1, until s
+        ends = [
+            (steps[a][grid - 1 - i - j] @ steps[1 - a][j] @ steps[a][i] @ trained)[:2]
+            for a in (0, 1)
+            for i in range(grid)
+            for j in range(grid - i)
+        ]
+        best = 0.5 * np.square(np.array(ends) - target).sum(axis=1).min()
+        assert bound <= best * (1.0 + 1e-9)
+
+
+@pytest.mark.parametrize(("T", "status"), [(0.56, ef.Status.EXACT), (0.54, ef.Status.BANG_BANG)])
+def test_exact_unlearning_in_a_stack(T, status):
+    """X = (1, 1)ᵀ, y = (2, 1), θ(0) = 0: possible from T = ½ log 3 = 0.5493 on."""
+    one = np.ones((1, 1, 1)), np.ones((1, 1)), np.ones((1, 1, 1)), np.full((1, 1), 2.0), np.zeros((1, 1))
+    found = certified_optima(linear_batch(*one, np.zeros(1), np.array([T])))
+    assert found.statuses == (status,)
+    assert found.scopes == (ef.Scope.GLOBAL,)
+    if status is ef.Status.EXACT:
+        assert found.costs[0] <= found.errors[0]
+
+
+def test_exact_unlearning_in_the_plane():
+    """From a start that "0 for 0.3, then 1 for 0.4" takes to the target, and from another one, which needs longer."""
+    h, x, r = np.diag([1.0, 0.4]), np.array([[1.0, -0.8]]), np.array([1.5])
+    generator = np.zeros((2, 3, 3))
+    for eps in (0, 1):
+        generator[eps, :2] = np.column_stack([-(h + eps * x.T @ x), eps * (x.T @ r)])
+    start = (expm(-0.3 * generator[0]) @ expm(-0.4 * generator[1]) @ np.array([0.0, 0.0, 1.0]))[:2]
+    parts = (np.stack([h, h]), np.zeros((2, 2)), np.stack([x, x]), np.stack([r, r]), np.stack([start, -start]))
+    found = certified_optima(linear_batch(*parts, np.zeros(2), np.ones(2)))
+    assert found.statuses == (ef.Status.EXACT, ef.Status.BANG_BANG)
+    assert found.switches[0] == 2
+    assert found.costs[0] <= found.errors[0]
+
+
 def test_rewinding_everything_is_retraining(stack):
     """K = T is the flow without the point from θ(0) on; K = 0 is no unlearning, for both."""
     _, batch = stack
@@ -120,17 +199,23 @@ def test_rewind_rows_one_by_one(rewinds: Study):
 
 
 def test_the_first_zero_of_sums_of_exponentials():
-    """e^{−t} − e^{−2}: at 2. 2e^{−2t} − e^{−t}: at ln 2. One that stays positive: never. One that dips: unclear."""
-    coefficients = np.array([[1.0, -np.exp(-2.0)], [-1.0, 2.0], [1.0, 0.5], [1.0, -1.0]])
-    rates = np.array([[1.0, 0.0], [1.0, 2.0], [1.0, 0.0], [1.0, 2.0]])
-    zeros, clear = first_zero(coefficients[:3], rates[:3], np.ones(3), np.full(3, 5.0))
+    """e^{−t} − e^{−2}: at 2. 2e^{−2t} − e^{−t}: at ln 2. One that stays positive: never."""
+    coefficients = np.array([[1.0, -np.exp(-2.0)], [-1.0, 2.0], [1.0, 0.5]])
+    rates = np.array([[1.0, 0.0], [1.0, 2.0], [1.0, 0.0]])
+    zeros, clear = first_zero(coefficients, rates, np.ones(3), np.full(3, 5.0))
     assert zeros == pytest.approx([2.0, np.log(2.0), 5.0], rel=1e-14)
     assert clear.all()
-    # (e^{−t} − ½)² + 1e-9 has its minimum, above zero, between two points.
-    touching = np.array([[1.0, -1.0, 0.25 + 1e-9]]), np.array([[2.0, 1.0, 0.0]])
-    zero, clear = first_zero(*touching, np.ones(1), np.array([5.0]))
-    assert zero == [5.0]
-    assert not clear[0]
+
+
+def test_a_dip_between_two_points_of_the_grid():
+    """(e^{−t} − ½)² + c: above zero, through it at e^{−t} = ½ + √−c, and down to it, which rounding cannot tell."""
+    coefficients = np.array([[1.0, -1.0, 0.25 + 1e-9], [1.0, -1.0, 0.25 - 1e-9], [1.0, -1.0, 0.25]])
+    rates = np.broadcast_to([2.0, 1.0, 0.0], (3, 3))
+    zeros, clear = first_zero(coefficients, rates, np.ones(3), np.full(3, 5.0))
+    assert clear.tolist() == [True, True, False]
+    assert zeros[0] == 5.0
+    # Where the slope is 3e-5, the rounding of three terms of size 1 moves a zero by 1e-11.
+    assert zeros[1] == pytest.approx(-np.log(0.5 + np.sqrt(1e-9)), abs=1e-10)
 
 
 def test_bad_stacks_are_refused():

@@ -177,9 +177,27 @@ def coordinates(
     return start[:, None, :] + decay * (start - drift / rates)[:, None, :]
 
 
+def low_arc(batch: LinearBatch, delta: Float[np.ndarray, "b d"], elapsed: Many) -> Float[np.ndarray, "b d"]:
+    """δ (or p, backward) after a time with ε = 0."""
+    return np.exp(-batch.rates * elapsed[:, None]) * delta
+
+
+def high_arc(batch: LinearBatch, delta: Float[np.ndarray, "b d"], elapsed: Many) -> Float[np.ndarray, "b d"]:
+    """δ after a time with ε = 1."""
+    start = _to(batch.high_vectors, delta)
+    return _from(batch.high_vectors, coordinates(batch.high_rates, batch.high_drift, start, elapsed[:, None])[:, 0])
+
+
+def single_switch_ends(batch: LinearBatch, elapsed: Many, late: Bool[np.ndarray, " b"]) -> Float[np.ndarray, "b d"]:
+    """δ(T) under 1 then 0, or (`late`) 0 then 1, with the switch `elapsed` after s."""
+    middle = np.where(late[:, None], low_arc(batch, batch.start, elapsed), high_arc(batch, batch.start, elapsed))
+    rest = batch.length - elapsed
+    return np.where(late[:, None], high_arc(batch, middle, rest), low_arc(batch, middle, rest))
+
+
 def baseline_costs(batch: LinearBatch) -> Many:
     """𝓔 of the notes' 1_[0,s]."""
-    return _cost(np.exp(-batch.rates * batch.length[:, None]) * batch.start)
+    return cost_of_ends(np.exp(-batch.rates * batch.length[:, None]) * batch.start)
 
 
 def rewound(
@@ -228,11 +246,11 @@ def best_late_steps(batch: LinearBatch) -> BatchBest:
 
 
 def _found(batch: LinearBatch, ends: Callable[[np.ndarray], np.ndarray], arcs: int) -> BatchBest:
-    fractions, _ = _search(len(batch.rates), lambda u: _cost(ends(u)))
+    fractions, _ = _search(len(batch.rates), lambda u: cost_of_ends(ends(u)))
     final = ends(fractions[:, None])[:, 0]
-    errors = _rounding(batch, final, arcs)
+    errors = rounding(batch, final, arcs)
     times = np.where(fractions >= 1.0, batch.T, batch.s + fractions * batch.length)
-    return BatchBest(times, _cost(final), errors, np.ones(len(times), dtype=bool))
+    return BatchBest(times, cost_of_ends(final), errors, np.ones(len(times), dtype=bool))
 
 
 def best_linear_decays(batch: LinearBatch) -> BatchBest:
@@ -276,9 +294,9 @@ def _decays(batch: LinearBatch, steps: int, nodes: int) -> BatchBest:
         polynomials = np.cos(orders * np.arccos(np.clip(1.0 - 2.0 * fractions, -1.0, 1.0))[..., None])
         return polynomials @ coefficients
 
-    fractions, seen = _search(len(batch.rates), lambda u: _cost(ends(u)))
+    fractions, seen = _search(len(batch.rates), lambda u: cost_of_ends(ends(u)))
     final = decay_ends(batch, fractions[:, None], steps)[:, 0]
-    costs, errors = _cost(final), _rounding(batch, final, steps + 1)
+    costs, errors = cost_of_ends(final), rounding(batch, final, steps + 1)
     # The interpolant's own error at the member it chose.
     agreed = np.abs(costs - seen) <= 1e-9 * costs + 1e3 * errors
     times = np.where(fractions >= 1.0, batch.T, batch.s + fractions * batch.length)
@@ -306,11 +324,11 @@ def decay_ends(batch: LinearBatch, fractions: Float[np.ndarray, "b k"], steps: i
     return np.exp(-rates * rest) * delta
 
 
-def _cost(ends: Float[np.ndarray, "*k d"]) -> Float[np.ndarray, "*k"]:
+def cost_of_ends(ends: Float[np.ndarray, "*k d"]) -> Float[np.ndarray, "*k"]:
     return 0.5 * np.square(ends).sum(axis=-1)
 
 
-def _rounding(batch: LinearBatch, ends: Float[np.ndarray, "b d"], arcs: int) -> Many:
+def rounding(batch: LinearBatch, ends: Float[np.ndarray, "b d"], arcs: int) -> Many:
     """Rounding of the largest δ in every arc, and of the rates over T; ½‖δ‖² then errs by ‖δ‖ times that."""
     size = np.linalg.norm(batch.origin, axis=1) + np.linalg.norm(batch.target, axis=1)
     growth = arcs + ends.shape[1] * (1.0 + batch.high_rates[:, -1] * batch.T)
@@ -320,7 +338,7 @@ def _rounding(batch: LinearBatch, ends: Float[np.ndarray, "b d"], arcs: int) -> 
 
 def _search(count: int, costs: Callable[[np.ndarray], np.ndarray]) -> tuple[Many, Many]:
     """Scan [0, 1], then ever smaller boxes around the best point, as `best_in_family` does; for every problem."""
-    low, high = np.zeros(count), np.ones(count)
+    low, high, width = np.zeros(count), np.ones(count), 1.0
     best, least, points, everyone = np.zeros(count), np.full(count, np.inf), SCAN, np.arange(count)
     while True:
         unit = np.linspace(0.0, 1.0, points)
@@ -330,8 +348,8 @@ def _search(count: int, costs: Callable[[np.ndarray], np.ndarray]) -> tuple[Many
         better = values[everyone, index] < least
         best = np.where(better, grid[everyone, index], best)
         least = np.where(better, values[everyone, index], least)
-        if (high - low).max(initial=0.0) <= WIDTH:
+        if width <= WIDTH:
             return best, least
-        # Two cells to each side, as there; every problem's box shrinks alike unless an end stops it.
-        reach = 2.0 * (high - low).max() / (points - 1)
-        low, high, points = np.maximum(0.0, best - reach), np.minimum(1.0, best + reach), REFINE
+        # Two cells to each side, as there; every problem's box shrinks alike, though an end may cut it.
+        reach = 2.0 * width / (points - 1)
+        low, high, width, points = np.maximum(0.0, best - reach), np.minimum(1.0, best + reach), 2.0 * reach, REFINE

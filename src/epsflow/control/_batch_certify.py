@@ -3,9 +3,8 @@
 With one deleted point and a residual e = xᵀδ − r that keeps its sign under every schedule, the problem is convex, and
 Pontryagin's conditions suffice. Most optima have no switch or one. For these the sign of e is tested under ε ≡ 1 (which
 decides it for all schedules), the backward path of the candidate's own π = δ(T) is followed through its one change of
-xᵀp, and D(π) is the bound: everything in `docs/theory-control.md`, for a stack at a time. A problem with more switches,
-a residual of mixed sign, or a sum of exponentials that comes near zero between grid points is polished, branched or
-unlearned exactly by the routes of `_polish.py`, `_convex.py` and `_exact_unlearning.py`.
+xᵀp, and D(π) is the bound: everything in `docs/theory-control.md`, for a stack at a time. What is left goes on to
+`_batch_rest.py`.
 """
 
 from typing import NamedTuple
@@ -13,19 +12,14 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from ._batch import BatchBest, LinearBatch, Many, best_late_steps, best_steps, coordinates
-from ._certify import GLOBAL_GAP, VERIFIED_GAP
-from ._convex import branch
-from ._dual import NOISE, certify_control, evaluate_dual
-from ._exact_unlearning import reach
-from ._polish import Polished, polish_control
-from ._pontryagin import linear_extremal
-from ._propagators import LinearControl, arcs_of
-from ._solution import EXACT_FRACTION, Scope, Status, is_exact
+from ._batch import BatchBest, LinearBatch, Many, best_late_steps, best_steps, low_arc, single_switch_ends
+from ._batch_rest import Answer, Candidates, answer_rest
+from ._certify import GLOBAL_GAP
+from ._dual import NOISE
+from ._solution import EXACT_FRACTION, Scope, Status
 
 GRID, BISECTIONS = 97, 60
 """Points of a graded grid, and halvings of a bracket: to the last digit of a double."""
-BRANCH_GAP, NO_CLOCK = 1e-6, float("inf")
 
 
 class BatchOptimum(NamedTuple):
@@ -38,7 +32,7 @@ class BatchOptimum(NamedTuple):
         switches: number of switches of ε inside (s, T), shape (b,).
         statuses: one `Status` each.
         scopes: one `Scope` each.
-        methods: "stack" where the batched test certified it, "one by one" elsewhere.
+        methods: "stack" where it was found and certified with the others, "one by one" where it had to be polished.
     """
 
     costs: Many
@@ -66,18 +60,30 @@ def certified_optima(
     late = up.costs < down.costs
     costs, errors = np.where(late, up.costs, down.costs), np.where(late, up.errors, down.errors)
     times = np.where(late, up.times, down.times)
-    certified, bounds = np.zeros(len(costs), dtype=bool), np.zeros(len(costs))
-    if stacked and batch.rows.shape[1] == 1:
-        certified, bounds = _certify_single_switch(batch, times, late, costs)
+    certified, bounds, settled = (
+        np.zeros(len(costs), dtype=bool),
+        np.zeros(len(costs)),
+        np.zeros(len(costs), dtype=bool),
+    )
+    ends, one_point = single_switch_ends(batch, times - batch.s, late), batch.rows.shape[1] == 1
+    if stacked and one_point:
+        certified, bounds, settled = _certify_single_switch(batch, times, late, costs, ends)
     switches = ((times > batch.s) & (times < batch.T)).astype(np.int64)
-    answers: list[tuple[float, float, float, int, Status, Scope, str]] = []
-    for k in range(len(costs)):
-        if certified[k]:
-            numbers = float(costs[k]), float(errors[k]), float(min(bounds[k], costs[k])), int(switches[k])
-            answers.append((*numbers, Status.BANG_BANG, Scope.GLOBAL, "stack"))
-        else:
-            answers.append((*_one_by_one(batch, k, (down.times[k], up.times[k]), nodes), "one by one"))
-    columns = tuple(zip(*answers, strict=True)) if answers else ((),) * 7
+    answers = {
+        int(k): Answer(
+            float(costs[k]),
+            float(errors[k]),
+            float(min(bounds[k], costs[k])),
+            int(switches[k]),
+            Status.BANG_BANG,
+            Scope.GLOBAL,
+            "stack",
+        )
+        for k in np.flatnonzero(certified)
+    }
+    candidates = Candidates(costs, errors, ends, times, late, settled, (down.times, up.times))
+    answers |= answer_rest(batch, candidates, np.flatnonzero(~certified), nodes, stacked and one_point)
+    columns = tuple(zip(*(answers[k] for k in range(len(costs))), strict=True)) if answers else ((),) * 7
     found, error, lower = (np.array(column, dtype=np.float64) for column in columns[:3])
     return BatchOptimum(found, error, lower, np.array(columns[3], dtype=np.int64), *columns[4:])
 
@@ -86,10 +92,9 @@ def certified_optima(
 
 
 def _certify_single_switch(
-    batch: LinearBatch, times: Many, late: Bool[np.ndarray, " b"], costs: Many
-) -> tuple[Bool[np.ndarray, " b"], Many]:
-    """Which candidates with at most one switch are proved optimal, and the bounds D(π) less their rounding."""
-    ends = _ends(batch, times - batch.s, late)
+    batch: LinearBatch, times: Many, late: Bool[np.ndarray, " b"], costs: Many, ends: Float[np.ndarray, "b d"]
+) -> tuple[Bool[np.ndarray, " b"], Many, Bool[np.ndarray, " b"]]:
+    """Which single switches are proved optimal, D(π) less its rounding, and which residuals keep their signs."""
     sign, settled = _residual_signs(batch)
     row, p = batch.rows[:, 0], ends
     side = np.where((row * p).sum(axis=1) < 0.0, -1.0, 1.0)
@@ -106,24 +111,7 @@ def _certify_single_switch(
     bounds = value - eps * (1.0 + batch.high_rates[:, -1] * batch.T) * np.sqrt(square) * sizes
     initial = 0.5 * np.square(batch.start).sum(axis=1)
     proved = settled & clear & clear_again & (again >= rest) & (bounds > 0.0) & (costs > EXACT_FRACTION * initial)
-    return proved & (costs - bounds <= GLOBAL_GAP * costs), bounds
-
-
-def _ends(batch: LinearBatch, elapsed: Many, late: Bool[np.ndarray, " b"]) -> Float[np.ndarray, "b d"]:
-    """δ(T) of the candidates: 1 then 0, or (`late`) 0 then 1."""
-    middle = np.where(late[:, None], _low(batch, batch.start, elapsed), _high(batch, batch.start, elapsed))
-    rest = batch.length - elapsed
-    return np.where(late[:, None], _high(batch, middle, rest), _low(batch, middle, rest))
-
-
-def _low(batch: LinearBatch, delta: np.ndarray, elapsed: Many) -> Float[np.ndarray, "b d"]:
-    return np.exp(-batch.rates * elapsed[:, None]) * delta
-
-
-def _high(batch: LinearBatch, delta: np.ndarray, elapsed: Many) -> Float[np.ndarray, "b d"]:
-    start = (delta[:, None, :] @ batch.high_vectors)[:, 0]
-    moved = coordinates(batch.high_rates, batch.high_drift, start, elapsed[:, None])[:, 0]
-    return (batch.high_vectors @ moved[:, :, None])[:, :, 0]
+    return proved & (costs - bounds <= GLOBAL_GAP * costs), bounds, settled
 
 
 def _backward(
@@ -131,7 +119,7 @@ def _backward(
 ) -> tuple[Float[np.ndarray, "b d"], Many, Float[np.ndarray, "b d"]]:
     """p after an arc of the backward path, the ∫ α r xᵀp that it collects, and the costate where it began."""
     costate = (p[:, None, :] @ batch.high_vectors)[:, 0]
-    low = _low(batch, p, elapsed)
+    low = low_arc(batch, p, elapsed)
     moved = (batch.high_vectors @ (np.exp(-batch.high_rates * elapsed[:, None]) * costate)[:, :, None])[:, :, 0]
     integral = -np.expm1(-batch.high_rates * elapsed[:, None]) / batch.high_rates
     gathered = (costate * batch.high_drift * integral).sum(axis=1)
@@ -167,8 +155,8 @@ def first_zero(
 ) -> tuple[Many, Bool[np.ndarray, " b"]]:
     """The first t in [0, length] at which Σ c_i e^{−μ_i t} leaves its side; `length` where there is none.
 
-    As `ExponentialSum.sign_changes`: a sign change between two points of a graded grid is bracketed; an extremum that
-    turns towards zero between two of them is not resolved here, but reported.
+    As `ExponentialSum.sign_changes`: a sign change between two points of a graded grid is bracketed, and so is an
+    extremum that turns towards zero between two of them. What rounding leaves undecided is reported.
 
     Args:
         coefficients, rates: c and μ ≥ 0.
@@ -189,74 +177,31 @@ def first_zero(
     index = np.where(crossed[:, 1:].any(axis=1), 1 + np.argmax(crossed[:, 1:], axis=1), GRID)
     before = np.arange(GRID)[None, :] < index[:, None]
     # At 0 the sum may be zero itself: the second arc begins where the first one ended. Elsewhere noise has no sign.
-    faint = (np.abs(values) <= noise)[:, 1:] & before[:, 1:]
-    dips = (slopes[:, :-1] < 0.0) & (slopes[:, 1:] > 0.0) & before[:, 1:]
-    clear = ~faint.any(axis=1) & ~dips.any(axis=1)
-    found = index < GRID
+    clear = ~((np.abs(values) <= noise)[:, 1:] & before[:, 1:]).any(axis=1)
     everyone, last = np.arange(len(index)), np.minimum(index, GRID - 1)
-    left, right = grid[everyone, last - 1], grid[everyone, last]
-    for _ in range(BISECTIONS if found.any() else 0):
+    found, left, right = index < GRID, grid[everyone, last - 1], grid[everyone, last]
+    dips = (slopes[:, :-1] < 0.0) & (slopes[:, 1:] > 0.0) & before[:, 1:]
+    # Latest first, so that the first of an item's dips is the one that counts.
+    which, cells = (part[::-1] for part in np.nonzero(dips))
+    c, mu, sign = coefficients[which], rates[which], side[which]
+    turns = _halve(c * mu, mu, sign, grid[which, cells], grid[which, cells + 1])
+    reached = np.exp(-mu * turns[:, None]) * c
+    depths, rounding = sign * reached.sum(axis=1), NOISE * np.abs(reached).sum(axis=1)
+    clear[which[np.abs(depths) <= rounding]] = False
+    through = depths < -rounding
+    found[which[through]] = True
+    left[which[through]], right[which[through]] = grid[which, cells][through], turns[through]
+    zeros = np.where(found, 0.0, length)
+    zeros[found] = _halve(coefficients[found], rates[found], side[found], left[found], right[found])
+    return zeros, clear
+
+
+def _halve(
+    coefficients: Float[np.ndarray, "b d"], rates: Float[np.ndarray, "b d"], side: Many, left: Many, right: Many
+) -> Many:
+    """Where Σ c_i e^{−μ_i t} leaves its side between two times."""
+    for _ in range(BISECTIONS if len(left) else 0):
         middle = 0.5 * (left + right)
         inside = side * (np.exp(-rates * middle[:, None]) * coefficients).sum(axis=1) > 0.0
         left, right = np.where(inside, middle, left), np.where(inside, right, middle)
-    return np.where(found, 0.5 * (left + right), length), clear
-
-
-# ---- one by one -------------------------------------------------------------------------------------------------
-
-
-def _one_by_one(
-    batch: LinearBatch, k: int, times: tuple[float, float], nodes: int
-) -> tuple[float, float, float, int, Status, Scope]:
-    """Polish the single switches, cheaper one first; the other only where the first one's bound does not close."""
-    control = batch.control(k)
-    starts = [_arcs(control, float(time), levels) for time, levels in zip(times, ((1.0, 0.0), (0.0, 1.0)), strict=True)]
-    starts.sort(key=lambda start: float(linear_extremal(control, *start).cost))
-    best = polish_control(control, *starts[0])
-    answer = _settle(control, best, nodes)
-    if answer[-1] is not Scope.GLOBAL:
-        other = polish_control(control, *starts[1])
-        if other.cost < best.cost:
-            answer = _settle(control, other, nodes)
-    return answer
-
-
-def _settle(control: LinearControl, best: Polished, nodes: int) -> tuple[float, float, float, int, Status, Scope]:
-    """Exact unlearning where it is possible, and the bound: dual where the sign is settled, by branching elsewhere."""
-    found, schedule = best.extremal, best.schedule
-    if (best.exact or best.may_vanish) and control.points == 1:
-        arrival = reach(control)
-        if arrival.schedule is not None and arrival.time <= control.T:
-            schedule = arrival.schedule
-            found = linear_extremal(control, *arcs_of(schedule, control.s, control.T))
-    lower = _lower_bound(control, found.cost, found.cost_error, np.asarray(found.theta(control.T)), nodes)
-    lower = min(max(lower, 0.0), found.cost)
-    exact = is_exact(found.cost, 0.5 * float(np.square(control.start).sum()))
-    proved = exact or (lower > 0.0 and found.cost - lower <= GLOBAL_GAP * found.cost)
-    verified = found.pmp_gap <= VERIFIED_GAP * found.cost
-    switches = int(np.count_nonzero(np.diff(arcs_of(schedule, control.s, control.T)[1])))
-    status = Status.EXACT if exact else Status.BANG_BANG if proved or verified else Status.UNVERIFIED
-    scope = Scope.GLOBAL if proved else Scope.LOCAL if verified else Scope.NONE
-    return float(found.cost), float(found.cost_error), float(lower), switches, status, scope
-
-
-def _lower_bound(control: LinearControl, cost: float, error: float, end: np.ndarray, nodes: int) -> float:
-    """D(π) where the sign is settled, what branching proves where it is not; for one point."""
-    if control.points > 1:
-        return 0.0
-    pi, signs = (end - control.target) @ control.basis, certify_control(control)
-    if signs.settled:
-        bound = evaluate_dual(control, pi, signs.signs)
-        return bound.value - bound.rounding
-    if nodes == 0 or cost <= error:
-        return 0.0
-    # By nodes, never by the clock: a slower machine must prove the same.
-    return branch(control, cost, pi, BRANCH_GAP, (nodes, NO_CLOCK)).value
-
-
-def _arcs(control: LinearControl, time: float, levels: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
-    if time <= control.s:
-        return np.array([control.s, control.T]), np.array(levels[1:])
-    if time >= control.T:
-        return np.array([control.s, control.T]), np.array(levels[:1])
-    return np.array([control.s, time, control.T]), np.array(levels)
+    return 0.5 * (left + right)
