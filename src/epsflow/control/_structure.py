@@ -137,6 +137,7 @@ class Derivatives(NamedTuple):
     """What moving the switch times does.
 
     Attributes:
+        cost: 𝓔 + ρ∫|ε| dt.
         gradient, hessian: ∂𝓔/∂τ + ρ(|u₋| − |u₊|), shape (k,), and ∂²𝓔/∂τ∂τ, shape (k, k).
         prices: ∂(∫|ε| dt)/∂τ = |u₋| − |u₊|, shape (k,).
         slopes: dS/dt at each switch, shape (k,).
@@ -144,6 +145,7 @@ class Derivatives(NamedTuple):
         miss, velocity: δ(T) and dδ/dt there, shape (d,).
     """
 
+    cost: float
     gradient: Float[np.ndarray, " k"]
     hessian: Float[np.ndarray, "k k"]
     prices: Float[np.ndarray, " k"]
@@ -194,7 +196,8 @@ def derivatives(control: LinearControl, structure: Structure, shared: bool) -> D
         images = np.stack([control.form.image(row) for row in carried])
         hessian += images @ images.T
     velocity = _velocity(control, levels[-1], path.deltas[-1])
-    return Derivatives(gradient, hessian, prices, slopes, carried, path.deltas[-1], velocity)
+    cost = control.form.value(path.deltas[-1]) + control.price * effort(control, structure)
+    return Derivatives(cost, gradient, hessian, prices, slopes, carried, path.deltas[-1], velocity)
 
 
 def _carry(path: LinearPath, arc: int, vectors: np.ndarray) -> np.ndarray:
