@@ -4,10 +4,16 @@
     python benchmarks/bench_rockit.py
 
 Equal accuracy: a schedule's cost, simulated by the same exact flow, exceeds the certified optimum by at most 1e-6 of
-it. rockit's mesh is doubled until it gets there (or up to 800 intervals, with what it has then). Its problem is built
-once per shape, with the data as parameters: *cold* is building it and solving the first problem, *warm* the median over
-the others. Its control starts at the middle of the bounds, its states along the flow under that control. Our *cold* is
-the first call of that shape in this process, compilation included.
+it. rockit has two grids. With *equal intervals* their number is doubled until every problem of a group is that
+accurate, or building or solving takes a minute. With *free intervals* their lengths are unknowns, too, so that a few of
+them can hit the switches; how many a problem needs is not known beforehand, and with more than it needs IPOPT often
+fails. Their number is doubled from 4 to 32. Where no mesh is accurate enough, the most accurate one is shown.
+
+rockit's problem is built once per mesh, with the data as parameters: *cold* is building it and solving the first
+problem, *warm* the median over the others. Its control starts at the middle of the bounds, its states along the flow
+under that control. IPOPT is not allowed to end on its "acceptable" level, which can be 1e-4 off. Our *cold* is the
+first call of that shape in this process, compilation included. rockit gives no bound: that its schedule is within 1e-6
+is known from ours.
 """
 
 import itertools
@@ -21,13 +27,13 @@ import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
 from rich.table import Table
-from rockit import MultipleShooting, Ocp
+from rockit import FreeGrid, MultipleShooting, Ocp, UniformGrid
 
 import epsflow as ef
 
 jax.config.update("jax_enable_x64", True)
 
-GAP, FIRST_MESH, LAST_MESH = 1e-6, 100, 800
+GAP, PATIENCE = 1e-6, 60.0
 WARM_RATIO, COLD_RATIO = 20.0, 3.0
 
 
@@ -41,6 +47,28 @@ class Case(NamedTuple):
     @property
     def theta0(self) -> jax.Array:
         return jnp.zeros(self.problem.dim)
+
+
+class Grid(NamedTuple):
+    """A way of rockit's to lay its intervals."""
+
+    label: str
+    free: bool
+    counts: tuple[int, ...]
+    substeps: int
+    ipopt: dict[str, object]
+
+
+EQUAL = Grid(
+    "equal intervals",
+    False,
+    (100, 200, 400, 800, 1600, 3200, 6400, 12800),
+    1,
+    {"ipopt.tol": 1e-13, "ipopt.mu_strategy": "adaptive"},
+)
+FREE = Grid("free intervals", True, (4, 8, 16, 32), 4, {"ipopt.tol": 1e-10})
+"""Adaptive barriers save IPOPT a third of its iterations on equal intervals, and cost it some on free ones. A free
+interval may become several times as long as an equal one, and takes four times as many Runge–Kutta steps."""
 
 
 class Peer(NamedTuple):
@@ -67,7 +95,7 @@ def diabetes_case(point: int) -> Case:
     return Case(problem, 50.0, 200.0)
 
 
-def build(d: int, intervals: int, substeps: int, s: float, T: float) -> Peer:
+def build(d: int, grid: Grid, intervals: int, substeps: int, s: float, T: float) -> Peer:
     """θ̇ = b + ε x y − (H + ε x xᵀ)θ, min ½‖θ(T) − target‖²; everything but shapes is a parameter."""
     ocp = Ocp(t0=s, T=T - s)
     theta, eps = ocp.state(d), ocp.control()
@@ -81,11 +109,14 @@ def build(d: int, intervals: int, substeps: int, s: float, T: float) -> Peer:
     ocp.subject_to(eps <= 1)
     miss = ocp.at_tf(theta) - target
     ocp.add_objective(0.5 * (miss.T @ miss) / unit)
-    quiet = {"print_time": False, "ipopt.print_level": 0, "ipopt.sb": "yes"}
-    ocp.solver("ipopt", {"expand": True, "ipopt.tol": 1e-13, **quiet})
-    ocp.method(MultipleShooting(N=intervals, M=substeps, intg="rk"))
-    states, controls = (ocp.sample(signal, grid=grid)[1] for signal, grid in ((theta, "control"), (eps, "control-")))
-    function = ocp.to_function("solve", [*parameters, states, controls], [controls])
+    quiet = {"error_on_fail": False, "print_time": False, "ipopt.print_level": 0, "ipopt.sb": "yes"}
+    ocp.solver("ipopt", {"expand": True, "ipopt.acceptable_iter": 0, **grid.ipopt, **quiet})
+    # No free interval may vanish: it would divide by its length.
+    layout = FreeGrid(min=1e-6 * (T - s), max=T - s) if grid.free else UniformGrid()
+    ocp.method(MultipleShooting(N=intervals, M=substeps, intg="rk", grid=layout))
+    knots, states = ocp.sample(theta, grid="control")
+    controls = ocp.sample(eps, grid="control-")[1]
+    function = ocp.to_function("solve", [*parameters, states, controls], [knots, controls])
     return Peer(ocp, theta, eps, parameters, function)
 
 
@@ -104,19 +135,26 @@ def as_numbers(case: Case, intervals: int) -> tuple[np.ndarray, ...]:
     return hessian, b, row, value, start, target, unit, np.vstack([start, path.thetas]).T, np.full((1, intervals), 0.5)
 
 
-def solve_by_function(peer: Peer, numbers: tuple[np.ndarray, ...]) -> np.ndarray:
-    """rockit's fastest way to solve again: one CasADi function."""
-    return np.asarray(peer.function(*numbers)).ravel()
+def solve_by_function(peer: Peer, numbers: tuple[np.ndarray, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """rockit's fastest way to solve again, one CasADi function: knots and values."""
+    knots, controls = peer.function(*numbers)
+    return np.asarray(knots).ravel(), np.asarray(controls).ravel()
 
 
-def solve_by_stages(peer: Peer, numbers: tuple[np.ndarray, ...]) -> np.ndarray:
+def solve_by_stages(peer: Peer, numbers: tuple[np.ndarray, ...]) -> None:
     """The way of rockit's examples: set values, set guesses, solve, sample."""
     *values, states, controls = numbers
     for parameter, value in zip(peer.parameters, values, strict=True):
         peer.ocp.set_value(parameter, value)
     peer.ocp.set_initial(peer.theta, states)
     peer.ocp.set_initial(peer.eps, controls)
-    return np.asarray(peer.ocp.solve().sample(peer.eps, grid="control")[1]).ravel()[:-1]
+    peer.ocp.solve().sample(peer.eps, grid="control")
+
+
+def as_schedule(case: Case, knots: np.ndarray, values: np.ndarray) -> ef.PiecewiseConstant:
+    """The same schedule for us: within the bounds, and from s to T exactly."""
+    inner = np.clip(knots[1:-1], case.s, case.T)
+    return ef.PiecewiseConstant(np.array([case.s, *inner, case.T]), np.clip(values, 0.0, 1.0))
 
 
 def substeps_for(case: Case, intervals: int) -> int:
@@ -146,21 +184,24 @@ class Timing(NamedTuple):
     gap: float
 
 
-def measure_rockit(cases: list[Case]) -> tuple[Timing, float, int]:
-    """At the coarsest mesh that is accurate enough; also the warm seconds by stages, and the number of intervals."""
-    first, intervals = cases[0], FIRST_MESH
-    while True:
-        steps = max(substeps_for(case, intervals) for case in cases)
+def measure_rockit(cases: list[Case], grid: Grid) -> tuple[Timing, int, Peer]:
+    """At the coarsest mesh that is accurate enough, else at the most accurate one; also the number of intervals."""
+    first, found = cases[0], []
+    for intervals in grid.counts:
+        steps = grid.substeps * max(substeps_for(case, intervals) for case in cases)
         numbers = [as_numbers(case, intervals) for case in cases]
-        built, peer = seconds(lambda n=intervals, m=steps: build(first.problem.dim, n, m, first.s, first.T))
+        built, peer = seconds(lambda n=intervals, m=steps: build(first.problem.dim, grid, n, m, first.s, first.T))
         runs = [seconds(lambda data=data, to=peer: solve_by_function(to, data)) for data in numbers]
-        knots = np.linspace(first.s, first.T, intervals + 1)
-        found = [ef.PiecewiseConstant(knots, np.clip(eps, 0.0, 1.0)) for _, eps in runs]
-        worst = max(gap(case, schedule) for case, schedule in zip(cases, found, strict=True))
-        if worst <= GAP or intervals >= LAST_MESH:
-            by_stages, _ = seconds(lambda to=peer, data=numbers[1]: solve_by_stages(to, data))
-            return Timing(built + runs[0][0], statistics.median(t for t, _ in runs[1:]), worst), by_stages, intervals
-        intervals *= 2
+        worst = max(gap(case, as_schedule(case, *outcome)) for case, (_, outcome) in zip(cases, runs, strict=True))
+        times = [time for time, _ in runs]
+        found.append((Timing(built + times[0], statistics.median(times[1:]), worst), intervals, peer))
+        print(
+            f"  {grid.label}, {intervals}: cold {built:.3g} + {times[0]:.3g} s, warm {times[1:]}, worst gap {worst:.1e}"
+        )
+        if worst <= GAP or max(built, *times) > PATIENCE:
+            break
+    accurate = [each for each in found if each[0].gap <= GAP]
+    return accurate[0] if accurate else min(found, key=lambda each: each[0].gap)
 
 
 def optimum(case: Case) -> ef.ScheduleSolution:
@@ -185,18 +226,24 @@ def main() -> None:
     for column in (*words[:2], *figures, "warm ratio", words[2]):
         table.add_column(column, justify="left" if column in words else "right")
     for name, cases in groups.items():
+        print(name)
         cold, _ = seconds(lambda fresh=cases[0]: optimum(fresh))
         chosen = worth_solving(cases, 4)
-        runs = [seconds(lambda case=case: optimum(case)) for case in chosen]
+        runs = [seconds(lambda case=case: optimum(case)) for case in chosen * 5]
         warm = statistics.median(t for t, _ in runs)
-        worst = max(gap(case, best.schedule) for case, (_, best) in zip(chosen, runs, strict=True))
+        worst = max(gap(case, best.schedule) for case, (_, best) in zip(chosen, runs[:4], strict=True))
         table.add_row(name, "epsflow", "-", f"{cold:.3g}", f"{warm:.3g}", f"{worst:.1e}", "", "", "")
-        peer, by_stages, intervals = measure_rockit(chosen)
-        for label, seconds_warm in (("rockit, one function", peer.warm), ("rockit, by stages", by_stages)):
-            ratios = peer.cold / cold, seconds_warm / warm
-            met = ratios[0] >= COLD_RATIO and ratios[1] >= WARM_RATIO and worst <= GAP
-            cells = str(intervals), f"{peer.cold:.3g}", f"{seconds_warm:.3g}", f"{peer.gap:.1e}"
-            table.add_row("", label, *cells, f"{ratios[0]:.1f}", f"{ratios[1]:.0f}", "met" if met else "missed")
+        for grid in (EQUAL, FREE):
+            peer, intervals, built = measure_rockit(chosen, grid)
+            rows = {f"rockit, {grid.label}": peer.warm}
+            if grid is EQUAL:
+                again = as_numbers(chosen[1], intervals)
+                rows["the same, by stages"], _ = seconds(lambda to=built, data=again: solve_by_stages(to, data))
+            for label, seconds_warm in rows.items():
+                ratios = peer.cold / cold, seconds_warm / warm
+                met = ratios[0] >= COLD_RATIO and ratios[1] >= WARM_RATIO and worst <= min(GAP, peer.gap)
+                cells = str(intervals), f"{peer.cold:.3g}", f"{seconds_warm:.3g}", f"{peer.gap:.1e}"
+                table.add_row("", label, *cells, f"{ratios[0]:.2g}", f"{ratios[1]:.3g}", "met" if met else "missed")
     Console(width=140).print(table)
 
 

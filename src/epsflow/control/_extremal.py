@@ -187,12 +187,8 @@ def _sign_changes(function: Callable[[np.ndarray], np.ndarray], ts: np.ndarray, 
         cuts = np.hstack([low[:, None], inner, high[:, None]])
         found = np.hstack([at_low[:, None], function(inner.ravel()).reshape(inner.shape), at_high[:, None]])
         first = np.argmin(np.sign(found[:, 1:]) == sign, axis=1)  # the first part at whose end the sign has changed
-        low, high, at_low, at_high = (
-            cuts[rows, first],
-            cuts[rows, first + 1],
-            found[rows, first],
-            found[rows, first + 1],
-        )
+        before, after = (rows, first), (rows, first + 1)
+        low, high, at_low, at_high = cuts[before], cuts[after], found[before], found[after]
     return 0.5 * (low + high)
 
 

@@ -22,7 +22,6 @@ from ._structure import (
     delete_empty,
     derivatives,
     effort,
-    in_order,
     moved_by,
     room_for,
     schedule_of,
@@ -137,7 +136,7 @@ def report(control: LinearControl, structure: Structure, shared: bool) -> Polish
 def _report(control: LinearControl, structure: Structure, shared: bool, found: Extremal, rounds: int) -> Polished:
     objective, gradient, hessian, _, slopes, _, miss, _ = derivatives(control, structure, shared)
     exact = objective <= found.cost_error
-    times, components = in_order(structure)
+    times, components = structure.in_order
     least = np.linalg.eigvalsh(hessian)[0] if len(times) else 0.0
     # What is left of a gap when every switch is off by rounding: S' h² summed over the switches.
     settled = found.pmp_gap <= 1e-9 * objective + found.cost_error
