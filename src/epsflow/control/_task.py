@@ -205,7 +205,7 @@ class Simulation(NamedTuple):
 
 
 def simulate(task: ControlTask, schedule: AbstractSchedule) -> Simulation:
-    """The cost of a schedule, from θ(s) on: to rounding for linear regression, by diffrax otherwise.
+    """The cost of a schedule: to rounding for linear regression, by diffrax otherwise.
 
     An error e in every coordinate of θ(T) changes the cost by at most ‖∇cost‖e√d, and ½‖W‖e²d for linear regression
     (where it is quadratic). The error in θ(s) is added to e as it stands: a convex risk contracts it, another one might
