@@ -5,9 +5,9 @@
 
 Equal accuracy: a schedule's cost, simulated by the same exact flow, exceeds the certified optimum by at most 1e-6 of
 it. rockit has two grids. With *equal intervals* their number is doubled, from 400, until every problem of a group is
-that accurate, or building or solving takes a minute. With *free intervals* their lengths are unknowns, too, so that a few of
-them can hit the switches; how many a problem needs is not known beforehand, and with more than it needs IPOPT often
-fails. Their number is doubled from 4 to 32. Where no mesh is accurate enough, the most accurate one is shown.
+that accurate, or building or solving takes a minute. With *free intervals* their lengths are unknowns, too, so that a
+few of them can hit the switches; how many a problem needs is not known beforehand, and with more than it needs IPOPT
+often fails. Their number is doubled from 4 to 32. Where no mesh is accurate enough, the most accurate one is shown.
 
 rockit's problem is built once per mesh, with the data as parameters: *cold* is building it and solving the first
 problem, *warm* the median over the others. Its control starts at the middle of the bounds, its states along the flow
@@ -137,11 +137,10 @@ def substeps_for(case: Case, intervals: int) -> int:
     return max(1, int(np.ceil(2.0 * fastest * (case.T - case.s) / intervals)))
 
 
-def gap(case: Case, schedule: ef.AbstractSchedule) -> float:
-    """Relative distance to the lower bound of our certified optimum."""
-    best = ef.optimal_schedule(case.problem, case.theta0, s=case.s, T=case.T)
-    cost = ef.certify(case.problem, case.theta0, schedule, s=case.s, T=case.T).cost
-    return (cost - best.lower_bound) / best.lower_bound
+def excess(case: Case, schedule: ef.AbstractSchedule) -> float:
+    """Simulated cost beyond that of our certified optimum, relative to it; negative if the schedule is better."""
+    best = optimum(case)
+    return ef.certify(case.problem, case.theta0, schedule, s=case.s, T=case.T).cost / best.cost - 1.0
 
 
 def seconds(call: Callable[[], object]) -> tuple[float, object]:
@@ -166,7 +165,7 @@ def measure_rockit(cases: list[Case], grid: Grid) -> tuple[Timing, int]:
         numbers = [as_numbers(case, intervals) for case in cases]
         built, peer = seconds(lambda n=intervals, m=steps: build(first.problem.dim, grid, n, m, first.s, first.T))
         runs = [seconds(lambda data=data, to=peer: solve(to, data)) for data in numbers]
-        worst = max(gap(case, as_schedule(case, *outcome)) for case, (_, outcome) in zip(cases, runs, strict=True))
+        worst = max(excess(case, as_schedule(case, *outcome)) for case, (_, outcome) in zip(cases, runs, strict=True))
         times = [time for time, _ in runs]
         found.append((Timing(built + times[0], statistics.median(times[1:]), worst), intervals))
         print(
@@ -204,13 +203,14 @@ def main() -> None:
         chosen = worth_solving(cases, 4)
         runs = [seconds(lambda case=case: optimum(case)) for case in chosen * 5]
         warm = statistics.median(t for t, _ in runs)
-        worst = max(gap(case, best.schedule) for case, (_, best) in zip(chosen, runs[:4], strict=True))
+        # What is certified is the distance to a lower bound, which may be 1e-6 where branching proves it.
+        worst = max(best.gap / best.cost for _, best in runs)
         print(f"{name}\n  epsflow: cold {cold:.3g}, warm {warm:.3g} s, worst gap {worst:.1e}")
         table.add_row(name, "epsflow", "-", f"{cold:.3g}", f"{warm:.3g}", f"{worst:.1e}", "", "", "")
         for grid in (EQUAL, FREE):
             peer, intervals = measure_rockit(chosen, grid)
             ratios = peer.cold / cold, peer.warm / warm
-            met = ratios[0] >= COLD_RATIO and ratios[1] >= WARM_RATIO and worst <= min(GAP, peer.gap)
+            met = ratios[0] >= COLD_RATIO and ratios[1] >= WARM_RATIO and worst <= GAP and peer.gap >= 0.0
             cells = str(intervals), f"{peer.cold:.3g}", f"{peer.warm:.3g}", f"{peer.gap:.1e}"
             verdict = "met" if met else "missed"
             table.add_row("", f"rockit, {grid.label}", *cells, f"{ratios[0]:.2g}", f"{ratios[1]:.3g}", verdict)
