@@ -4,10 +4,16 @@
     python benchmarks/bench_rockit.py
 
 Equal accuracy: a schedule's cost, simulated by the same exact flow, exceeds the certified optimum by at most 1e-6 of
-it. rockit's mesh is doubled until it gets there (or up to 800 intervals, with what it has then). Its problem is built
-once per shape, with the data as parameters: *cold* is building it and solving the first problem, *warm* the median over
-the others. Its control starts at the middle of the bounds, its states along the flow under that control. Our *cold* is
-the first call of that shape in this process, compilation included.
+it. rockit has two grids. With *equal intervals* their number is doubled, from 400, until every problem of a group is
+that accurate, or building or solving takes a minute. With *free intervals* their lengths are unknowns, too, so that a
+few of them can hit the switches; how many a problem needs is not known beforehand, and with more than it needs IPOPT
+often fails. Their number is doubled from 4 to 32. Where no mesh is accurate enough, the most accurate one is shown.
+
+rockit's problem is built once per mesh, with the data as parameters: *cold* is building it and solving the first
+problem, *warm* the median over the others. Its control starts at the middle of the bounds, its states along the flow
+under that control. IPOPT is not allowed to end on its "acceptable" level, which can be 1e-4 off. Our *cold* is the
+first call of that shape in this process, compilation included. rockit gives no bound: that its schedule is within 1e-6
+is known from ours.
 """
 
 import itertools
@@ -21,13 +27,13 @@ import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
 from rich.table import Table
-from rockit import MultipleShooting, Ocp
+from rockit import FreeGrid, MultipleShooting, Ocp, UniformGrid
 
 import epsflow as ef
 
 jax.config.update("jax_enable_x64", True)
 
-GAP, FIRST_MESH, LAST_MESH = 1e-6, 100, 800
+GAP, PATIENCE = 1e-6, 60.0
 WARM_RATIO, COLD_RATIO = 20.0, 3.0
 
 
@@ -43,14 +49,21 @@ class Case(NamedTuple):
         return jnp.zeros(self.problem.dim)
 
 
-class Peer(NamedTuple):
-    """A problem in rockit: its symbols, and the function that solves it from numbers."""
+class Grid(NamedTuple):
+    """A way of rockit's to lay its intervals."""
 
-    ocp: Ocp
-    theta: object
-    eps: object
-    parameters: list[object]
-    function: Callable[..., object]
+    label: str
+    free: bool
+    counts: tuple[int, ...]
+    substeps: int
+    ipopt: dict[str, object]
+
+
+MESHES = (400, 800, 1600, 3200, 6400)
+EQUAL = Grid("equal intervals", False, MESHES, 1, {"ipopt.tol": 1e-15})
+FREE = Grid("free intervals", True, (4, 8, 16, 32), 4, {"ipopt.tol": 1e-10})
+"""On equal intervals IPOPT's own error counts from 1600 on, and is least at 1e-15; on free ones it does not get there.
+A free interval may become several times as long as an equal one, and takes four times as many Runge–Kutta steps."""
 
 
 def random_case(seed: int, n: int, d: int) -> Case:
@@ -67,7 +80,7 @@ def diabetes_case(point: int) -> Case:
     return Case(problem, 50.0, 200.0)
 
 
-def build(d: int, intervals: int, substeps: int, s: float, T: float) -> Peer:
+def build(d: int, grid: Grid, intervals: int, substeps: int, s: float, T: float) -> Callable[..., object]:
     """θ̇ = b + ε x y − (H + ε x xᵀ)θ, min ½‖θ(T) − target‖²; everything but shapes is a parameter."""
     ocp = Ocp(t0=s, T=T - s)
     theta, eps = ocp.state(d), ocp.control()
@@ -81,12 +94,14 @@ def build(d: int, intervals: int, substeps: int, s: float, T: float) -> Peer:
     ocp.subject_to(eps <= 1)
     miss = ocp.at_tf(theta) - target
     ocp.add_objective(0.5 * (miss.T @ miss) / unit)
-    quiet = {"print_time": False, "ipopt.print_level": 0, "ipopt.sb": "yes"}
-    ocp.solver("ipopt", {"expand": True, "ipopt.tol": 1e-13, **quiet})
-    ocp.method(MultipleShooting(N=intervals, M=substeps, intg="rk"))
-    states, controls = (ocp.sample(signal, grid=grid)[1] for signal, grid in ((theta, "control"), (eps, "control-")))
-    function = ocp.to_function("solve", [*parameters, states, controls], [controls])
-    return Peer(ocp, theta, eps, parameters, function)
+    quiet = {"error_on_fail": False, "print_time": False, "ipopt.print_level": 0, "ipopt.sb": "yes"}
+    ocp.solver("ipopt", {"expand": True, "ipopt.acceptable_iter": 0, **grid.ipopt, **quiet})
+    # No free interval may vanish: it would divide by its length.
+    layout = FreeGrid(min=1e-6 * (T - s), max=T - s) if grid.free else UniformGrid()
+    ocp.method(MultipleShooting(N=intervals, M=substeps, intg="rk", grid=layout))
+    knots, states = ocp.sample(theta, grid="control")
+    controls = ocp.sample(eps, grid="control-")[1]
+    return ocp.to_function("solve", [*parameters, states, controls], [knots, controls])
 
 
 def as_numbers(case: Case, intervals: int) -> tuple[np.ndarray, ...]:
@@ -104,19 +119,16 @@ def as_numbers(case: Case, intervals: int) -> tuple[np.ndarray, ...]:
     return hessian, b, row, value, start, target, unit, np.vstack([start, path.thetas]).T, np.full((1, intervals), 0.5)
 
 
-def solve_by_function(peer: Peer, numbers: tuple[np.ndarray, ...]) -> np.ndarray:
-    """rockit's fastest way to solve again: one CasADi function."""
-    return np.asarray(peer.function(*numbers)).ravel()
+def solve(function: Callable[..., object], numbers: tuple[np.ndarray, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """rockit's fastest way to solve again, one CasADi function: knots and values."""
+    knots, controls = function(*numbers)
+    return np.asarray(knots).ravel(), np.asarray(controls).ravel()
 
 
-def solve_by_stages(peer: Peer, numbers: tuple[np.ndarray, ...]) -> np.ndarray:
-    """The way of rockit's examples: set values, set guesses, solve, sample."""
-    *values, states, controls = numbers
-    for parameter, value in zip(peer.parameters, values, strict=True):
-        peer.ocp.set_value(parameter, value)
-    peer.ocp.set_initial(peer.theta, states)
-    peer.ocp.set_initial(peer.eps, controls)
-    return np.asarray(peer.ocp.solve().sample(peer.eps, grid="control")[1]).ravel()[:-1]
+def as_schedule(case: Case, knots: np.ndarray, values: np.ndarray) -> ef.PiecewiseConstant:
+    """The same schedule for us: within the bounds, and from s to T exactly."""
+    inner = np.clip(knots[1:-1], case.s, case.T)
+    return ef.PiecewiseConstant(np.array([case.s, *inner, case.T]), np.clip(values, 0.0, 1.0))
 
 
 def substeps_for(case: Case, intervals: int) -> int:
@@ -125,11 +137,10 @@ def substeps_for(case: Case, intervals: int) -> int:
     return max(1, int(np.ceil(2.0 * fastest * (case.T - case.s) / intervals)))
 
 
-def gap(case: Case, schedule: ef.AbstractSchedule) -> float:
-    """Relative distance to the lower bound of our certified optimum."""
-    best = ef.optimal_schedule(case.problem, case.theta0, s=case.s, T=case.T)
-    cost = ef.certify(case.problem, case.theta0, schedule, s=case.s, T=case.T).cost
-    return (cost - best.lower_bound) / best.lower_bound
+def excess(case: Case, schedule: ef.AbstractSchedule) -> float:
+    """Simulated cost beyond that of our certified optimum, relative to it; negative if the schedule is better."""
+    best = optimum(case)
+    return ef.certify(case.problem, case.theta0, schedule, s=case.s, T=case.T).cost / best.cost - 1.0
 
 
 def seconds(call: Callable[[], object]) -> tuple[float, object]:
@@ -146,21 +157,24 @@ class Timing(NamedTuple):
     gap: float
 
 
-def measure_rockit(cases: list[Case]) -> tuple[Timing, float, int]:
-    """At the coarsest mesh that is accurate enough; also the warm seconds by stages, and the number of intervals."""
-    first, intervals = cases[0], FIRST_MESH
-    while True:
-        steps = max(substeps_for(case, intervals) for case in cases)
+def measure_rockit(cases: list[Case], grid: Grid) -> tuple[Timing, int]:
+    """At the coarsest mesh that is accurate enough, else at the most accurate one; also the number of intervals."""
+    first, found = cases[0], []
+    for intervals in grid.counts:
+        steps = grid.substeps * max(substeps_for(case, intervals) for case in cases)
         numbers = [as_numbers(case, intervals) for case in cases]
-        built, peer = seconds(lambda n=intervals, m=steps: build(first.problem.dim, n, m, first.s, first.T))
-        runs = [seconds(lambda data=data, to=peer: solve_by_function(to, data)) for data in numbers]
-        knots = np.linspace(first.s, first.T, intervals + 1)
-        found = [ef.PiecewiseConstant(knots, np.clip(eps, 0.0, 1.0)) for _, eps in runs]
-        worst = max(gap(case, schedule) for case, schedule in zip(cases, found, strict=True))
-        if worst <= GAP or intervals >= LAST_MESH:
-            by_stages, _ = seconds(lambda to=peer, data=numbers[1]: solve_by_stages(to, data))
-            return Timing(built + runs[0][0], statistics.median(t for t, _ in runs[1:]), worst), by_stages, intervals
-        intervals *= 2
+        built, peer = seconds(lambda n=intervals, m=steps: build(first.problem.dim, grid, n, m, first.s, first.T))
+        runs = [seconds(lambda data=data, to=peer: solve(to, data)) for data in numbers]
+        worst = max(excess(case, as_schedule(case, *outcome)) for case, (_, outcome) in zip(cases, runs, strict=True))
+        times = [time for time, _ in runs]
+        found.append((Timing(built + times[0], statistics.median(times[1:]), worst), intervals))
+        print(
+            f"  {grid.label}, {intervals}: cold {built:.3g} + {times[0]:.3g} s, warm {times[1:]}, worst gap {worst:.1e}"
+        )
+        if worst <= GAP or max(built, *times) > PATIENCE:
+            break
+    accurate = [each for each in found if each[0].gap <= GAP]
+    return accurate[0] if accurate else min(found, key=lambda each: each[0].gap)
 
 
 def optimum(case: Case) -> ef.ScheduleSolution:
@@ -187,16 +201,19 @@ def main() -> None:
     for name, cases in groups.items():
         cold, _ = seconds(lambda fresh=cases[0]: optimum(fresh))
         chosen = worth_solving(cases, 4)
-        runs = [seconds(lambda case=case: optimum(case)) for case in chosen]
+        runs = [seconds(lambda case=case: optimum(case)) for case in chosen * 5]
         warm = statistics.median(t for t, _ in runs)
-        worst = max(gap(case, best.schedule) for case, (_, best) in zip(chosen, runs, strict=True))
+        # What is certified is the distance to a lower bound, which may be 1e-6 where branching proves it.
+        worst = max(best.gap / best.cost for _, best in runs)
+        print(f"{name}\n  epsflow: cold {cold:.3g}, warm {warm:.3g} s, worst gap {worst:.1e}")
         table.add_row(name, "epsflow", "-", f"{cold:.3g}", f"{warm:.3g}", f"{worst:.1e}", "", "", "")
-        peer, by_stages, intervals = measure_rockit(chosen)
-        for label, seconds_warm in (("rockit, one function", peer.warm), ("rockit, by stages", by_stages)):
-            ratios = peer.cold / cold, seconds_warm / warm
-            met = ratios[0] >= COLD_RATIO and ratios[1] >= WARM_RATIO and worst <= GAP
-            cells = str(intervals), f"{peer.cold:.3g}", f"{seconds_warm:.3g}", f"{peer.gap:.1e}"
-            table.add_row("", label, *cells, f"{ratios[0]:.1f}", f"{ratios[1]:.0f}", "met" if met else "missed")
+        for grid in (EQUAL, FREE):
+            peer, intervals = measure_rockit(chosen, grid)
+            ratios = peer.cold / cold, peer.warm / warm
+            met = ratios[0] >= COLD_RATIO and ratios[1] >= WARM_RATIO and worst <= GAP and peer.gap >= 0.0
+            cells = str(intervals), f"{peer.cold:.3g}", f"{peer.warm:.3g}", f"{peer.gap:.1e}"
+            verdict = "met" if met else "missed"
+            table.add_row("", f"rockit, {grid.label}", *cells, f"{ratios[0]:.2g}", f"{ratios[1]:.3g}", verdict)
     Console(width=140).print(table)
 
 

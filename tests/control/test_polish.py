@@ -1,5 +1,7 @@
 """Switch times to rounding: reference values, brute force, finite differences, and structures that must change."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -65,7 +67,7 @@ def test_gradient_and_hessian_against_finite_differences():
     exact, h = derivatives(control, structure, True), 1e-4
 
     def moved(step):
-        return structure._replace(times=(structure.times[0] + step,))
+        return replace(structure, times=(structure.times[0] + step,))
 
     for i in range(3):
         step = h * np.eye(3)[i]

@@ -9,10 +9,12 @@ from ._arc_polish import SecondOrder
 from ._convex import mixed_bound
 from ._cost import AbstractCost
 from ._dual import certify_signs, dual_bound, maximise_dual
-from ._effort import extremal_of, multiplier_of, weights_of
+from ._effort import extremal_of, multiplier_of
+from ._extremal import Extremal
+from ._pontryagin import LinearPath
 from ._program import Candidate
 from ._solution import ScheduleSolution, Scope, Status, classify, describe_arcs, is_exact
-from ._task import ControlTask, control_of, effort_of, least_effort, make_task, simulate
+from ._task import ControlTask, control_of, effort_between, effort_of, in_numbers, least_effort, make_task, simulate
 
 GLOBAL_GAP = 1e-6
 """Gap to the lower bound, in units of the cost, at which a schedule counts as globally optimal."""
@@ -80,6 +82,7 @@ def judge(
     candidates: tuple[Candidate, ...] = (),
     mesh: float = 0.0,
     lower_bound: float | None = None,
+    extremal: Extremal | None = None,
     second_order: SecondOrder | None = None,
     interrupted: bool = False,
 ) -> ScheduleSolution:
@@ -92,14 +95,19 @@ def judge(
         candidates: the solver's runs behind it.
         mesh: length of an interval, if the schedule lives on a mesh that its optimum need not fit.
         lower_bound: a bound on the cost of θ(T) that is known already; computed if None.
+        extremal: the schedule's, at the task's price, if it is known already.
         second_order: derivatives by its switch times, if they were free.
         interrupted: whether time ran out on the search: then only a certificate counts.
     """
     cost, error = simulate(task, schedule)
-    spent, columns = effort_of(task, schedule), weights_of(schedule)
+    if extremal is not None and isinstance(extremal.path, LinearPath):
+        knots, levels = extremal.path.knots, extremal.path.levels
+    else:
+        knots, levels = in_numbers(schedule, task.s, task.T)
+    spent, columns = effort_between(knots, levels), 1 if levels.ndim == 1 else levels.shape[1]
     multiplier = multiplier_of(task, schedule, spent)
-    path = extremal_of(task, schedule, multiplier)
-    arcs = describe_arcs(schedule, task.s, task.T, task.bounds)
+    path = extremal_of(task, schedule, multiplier) if extremal is None else extremal
+    arcs = describe_arcs(knots, levels, task.bounds)
     if lower_bound is None:
         miss = np.asarray(path.theta(np.array([task.T]))[0] - task.target)
         lower_bound = _lower_bound(task, miss)

@@ -15,14 +15,6 @@ SPENT = 1e-6
 SAMPLES = 2_001
 
 
-def weights_of(schedule: AbstractSchedule) -> int:
-    """How many components ε has."""
-    if isinstance(schedule, AbstractPiecewiseConstant):
-        levels = np.asarray(schedule.levels())
-        return 1 if levels.ndim == 1 else levels.shape[1]
-    return int(np.asarray(schedule(0.0)).size)
-
-
 def extremal_of(task: ControlTask, schedule: AbstractSchedule, multiplier: float) -> Extremal:
     """The extremal of a schedule at a price of ∫|ε| dt; the eigendecompositions of the task are used again."""
     window = {"s": task.s, "T": task.T, "bounds": task.bounds, "target": task.target}

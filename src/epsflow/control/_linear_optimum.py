@@ -71,10 +71,11 @@ def linear_optimum(
     one_weight = shared or control.points == 1
     given = [arcs_of(schedule, task.s, task.T) for schedule in starts]
     signs = certify_control(control)
-    best = _search(task, control, [*_best_switches(task, control, one_weight), *given], signs)
-    # Where each point has a weight of its own, the row that T's own 0 adds is one number for all of them.
+    best, bound = _search(task, control, [*_best_switches(task, control, one_weight), *given], signs)
     found = best.extremal
-    bound, lower = _bound(control, signs, found)
+    if bound is None and found.cost > found.cost_error:
+        bound = branch(control, found.cost, control.form.image(best.miss), GAP, BUDGET)
+    lower = 0.0 if bound is None else bound.value - (bound.rounding if isinstance(bound, DualBound) else 0.0)
     schedule, arrival = best.schedule, None
     if lower <= max(found.cost_error, EXACT_FRACTION * control.form.value(control.start)):
         arrival = _arrival(task, control, one_weight)
@@ -87,36 +88,25 @@ def linear_optimum(
 
 def _search(
     task: ControlTask, control: LinearControl, starts: list[tuple[np.ndarray, np.ndarray]], signs: SignCertificate
-) -> Polished:
-    """The cheapest of the polished starts; the first one that a dual bound proves the best ends the search."""
+) -> tuple[Polished, DualBound | None]:
+    """The cheapest of the polished starts, and its dual bound where the signs are settled.
+
+    The first start that its bound proves the best ends the search.
+    """
     runs = []
     for start in starts:
-        runs.append(_descend(task, control, *start))
-        if signs.settled and not task.priced:
-            found = runs[-1].extremal
-            if found.cost - _bound(control, signs, found)[1] <= PROVED * found.cost:
-                break
-    return min(runs, key=lambda run: run.objective)
+        run = _descend(task, control, *start)
+        bound = evaluate_dual(control, control.form.image(run.miss), signs.signs) if signs.settled else None
+        runs.append((run, bound))
+        if bound is not None and not task.priced and run.cost - bound.value + bound.rounding <= PROVED * run.cost:
+            break
+    return min(runs, key=lambda each: each[0].objective)
 
 
 def _descend(task: ControlTask, control: LinearControl, knots: np.ndarray, levels: np.ndarray) -> Polished:
     if task.budget < np.inf:
         return polish_within(control, knots, levels, task.budget)
     return polish_control(control, knots, levels)
-
-
-def _bound(
-    control: LinearControl, signs: SignCertificate, found: Extremal
-) -> tuple[DualBound | MixedBound | None, float]:
-    """A lower bound on the cost of θ(T), over all schedules with one weight per point; ≤ 0 where none is proved."""
-    mu = control.form.image((np.asarray(found.theta(control.T)) - control.target) @ control.basis)
-    if signs.settled:
-        bound = evaluate_dual(control, mu, signs.signs)
-        return bound, bound.value - bound.rounding
-    if found.cost > found.cost_error:
-        bound = branch(control, found.cost, mu, GAP, BUDGET)
-        return bound, bound.value
-    return None, 0.0
 
 
 def _best_switches(task: ControlTask, control: LinearControl, one_weight: bool) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -130,7 +120,7 @@ def _best_switches(task: ControlTask, control: LinearControl, one_weight: bool) 
         before, after = control.spectrum(first), control.spectrum(second)
         middle = advance(before, control.start, fractions * control.length)
         rest = (1.0 - fractions) * control.length
-        ends = [advance(after, delta, np.array([left]))[0] for delta, left in zip(middle, rest, strict=True)]
+        ends = advance(after, middle, rest)
         costs = np.array([control.form.value(end) for end in ends])
         costs += control.price * control.length * (abs(first) * fractions + abs(second) * (1.0 - fractions))
         time = control.s + control.length * fractions[int(np.argmin(costs))]

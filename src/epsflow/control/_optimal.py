@@ -166,7 +166,8 @@ def _throw(solution: ScheduleSolution, *, interrupted: bool) -> None:
 def _without_mesh(task: ControlTask, per_point: bool) -> ScheduleSolution | None:
     """Polish the best single switches: where the outcome is certified as the global optimum, no program is needed."""
     optimum = linear_optimum(task, shared=not per_point)
-    solution = judge(task, optimum.schedule, method="polish", lower_bound=optimum.lower_bound)
+    known = {"lower_bound": optimum.lower_bound, "extremal": optimum.extremal}
+    solution = judge(task, optimum.schedule, method="polish", **known)
     return solution if solution.scope is Scope.GLOBAL else None
 
 

@@ -22,7 +22,6 @@ from ._structure import (
     delete_empty,
     derivatives,
     effort,
-    in_order,
     moved_by,
     room_for,
     schedule_of,
@@ -125,16 +124,19 @@ def polish_structure(control: LinearControl, structure: Structure, shared: bool,
         if revised is None:
             break
         structure, rounds = revised, rounds + 1
-    return report(control, structure, shared, rounds)
+    return _report(control, structure, shared, found, rounds)
 
 
-def report(control: LinearControl, structure: Structure, shared: bool, rounds: int = 0) -> Polished:
+def report(control: LinearControl, structure: Structure, shared: bool) -> Polished:
     """A structure as it stands, with its extremal and second-order conditions."""
     found = linear_extremal(control, *structure_arcs(control, structure, shared))
-    gradient, hessian, _, slopes, _, miss, _ = derivatives(control, structure, shared)
-    objective = found.cost + control.price * effort(control, structure)
+    return _report(control, structure, shared, found, 0)
+
+
+def _report(control: LinearControl, structure: Structure, shared: bool, found: Extremal, rounds: int) -> Polished:
+    objective, gradient, hessian, _, slopes, _, miss, _ = derivatives(control, structure, shared)
     exact = objective <= found.cost_error
-    times, components = in_order(structure)
+    times, components = structure.in_order
     least = np.linalg.eigvalsh(hessian)[0] if len(times) else 0.0
     # What is left of a gap when every switch is off by rounding: S' h² summed over the switches.
     settled = found.pmp_gap <= 1e-9 * objective + found.cost_error
@@ -186,26 +188,23 @@ def _newton(control: LinearControl, structure: Structure, shared: bool) -> Struc
         structure = delete_empty(control, structure)
         if structure.total == 0:
             return structure
-        cost = cost_of(control, structure, shared)
         slopes = derivatives(control, structure, shared)
-        moved = _descend(control, structure, shared, slopes, cost)
+        moved = _descend(control, structure, shared, slopes)
         if moved is None:
             return _last_digit(control, structure, shared, slopes)
         structure = moved
     return delete_empty(control, structure)
 
 
-def _descend(
-    control: LinearControl, structure: Structure, shared: bool, slopes: Derivatives, cost: float
-) -> Structure | None:
+def _descend(control: LinearControl, structure: Structure, shared: bool, slopes: Derivatives) -> Structure | None:
     """A Newton step, halved until the cost falls; None where it falls no further."""
     step = _descent(slopes.gradient, slopes.hessian)
     promised, size = float(slopes.gradient @ step), min(1.0, room_for(control, structure, step))
-    if -promised <= 1e-16 * cost:
+    if -promised <= 1e-16 * slopes.cost:
         return None
     while size > 1e-10:
         trial = moved_by(control, structure, size * step)
-        if cost_of(control, trial, shared) <= cost + 1e-4 * size * promised:
+        if cost_of(control, trial, shared) <= slopes.cost + 1e-4 * size * promised:
             return trial
         size *= 0.5
     return None
@@ -233,7 +232,7 @@ def _descent(gradient: np.ndarray, hessian: np.ndarray) -> np.ndarray:
 
 def _insert(control: LinearControl, structure: Structure, found: Extremal, shared: bool) -> Structure | None:
     """A cheaper structure with one more arc where S has the wrong sign; None where no width of it lowers the cost."""
-    cost = cost_of(control, structure, shared)
+    cost = found.cost + control.price * effort(control, structure)
     for _, component, level, left, peak, right in _violations(control, structure, found):
         share = 1.0
         for _ in range(40):

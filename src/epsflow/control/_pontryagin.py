@@ -92,7 +92,7 @@ class LinearPath(AbstractPath):
     def at(self, ts: Float[np.ndarray, " k"]) -> Point:
         """See `AbstractPath`."""
         deltas, costates = np.empty((2, len(ts), len(self.control.rates)))
-        for arc, here in self._by_arc(ts):
+        for arc, here in _by_arc(self._arcs(ts)):
             state, costate = self._pair(arc, ts[here])
             deltas[here], costates[here] = (self.spectra[arc].from_basis(each) for each in (state, costate))
         return Point(self.control.theta(deltas), costates @ self.control.basis.T)
@@ -100,7 +100,8 @@ class LinearPath(AbstractPath):
     def signals(self, ts: Float[np.ndarray, " k"]) -> Signals:
         """See `AbstractPath`."""
         switching, hamiltonian = np.empty((len(ts), self.control.points)), np.empty(len(ts))
-        for arc, here in self._by_arc(ts):
+        arcs = self._arcs(ts)
+        for arc, here in _by_arc(arcs):
             spectrum = self.spectra[arc]
             state, costate = self._pair(arc, ts[here])
             residual = state @ spectrum.rows.T - self.control.residuals
@@ -108,20 +109,21 @@ class LinearPath(AbstractPath):
             hamiltonian[here] = np.sum(costate * (spectrum.drift - spectrum.rates * state), axis=1)
         # One weight for all points: what counts is the sum.
         switching = switching.sum(axis=1) if self.levels.ndim == 1 else switching
-        return Signals(switching, hamiltonian, self.levels[self._arcs(ts)])
+        return Signals(switching, hamiltonian, self.levels[arcs])
 
     def _arcs(self, ts: np.ndarray) -> np.ndarray:
         return np.clip(np.searchsorted(self.knots, ts, side="left") - 1, 0, len(self.levels) - 1)
-
-    def _by_arc(self, ts: np.ndarray) -> list[tuple[int, np.ndarray]]:
-        arcs = self._arcs(ts)
-        return [(int(arc), np.flatnonzero(arcs == arc)) for arc in np.unique(arcs)]
 
     def _pair(self, arc: int, ts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Vᵀδ and Vᵀp at times of one arc."""
         spectrum = self.spectra[arc]
         state = coordinates(spectrum, self.starts[arc], ts - self.knots[arc])
         return state, np.exp(-spectrum.rates * (self.knots[arc + 1] - ts)[:, None]) * self.ends[arc]
+
+
+def _by_arc(arcs: np.ndarray) -> list[tuple[int, np.ndarray]]:
+    """Every arc that occurs, and where."""
+    return [(int(arc), np.flatnonzero(arcs == arc)) for arc in np.flatnonzero(np.bincount(arcs))]
 
 
 def linear_path(control: LinearControl, knots: np.ndarray, levels: np.ndarray) -> LinearPath:

@@ -101,10 +101,10 @@ class LinearControl:
 
     def spectrum(self, level: float | np.ndarray) -> Spectrum:
         """H_u at one weight for all deleted points, or one each; computed once per weight."""
-        weights = np.ascontiguousarray(np.broadcast_to(np.asarray(level, dtype=np.float64), (self.points,))) + 0.0
-        key = weights.tobytes()
+        weights = np.asarray(level, dtype=np.float64) + 0.0  # −0 is 0
+        key = weights.tobytes() * (self.points if weights.ndim == 0 else 1)
         if key not in self._spectra:
-            self._spectra[key] = self._diagonalise(weights)
+            self._spectra[key] = self._diagonalise(np.frombuffer(key))
         return self._spectra[key]
 
     def priced(self, price: float) -> "LinearControl":
@@ -233,12 +233,16 @@ def decay_integral(rates: np.ndarray, elapsed: np.ndarray) -> np.ndarray:
     return np.where(rates == 0.0, elapsed, -np.expm1(-safe * elapsed) / safe)
 
 
-def advance(spectrum: Spectrum, delta: Vector, elapsed: Float[np.ndarray, " k"]) -> Float[np.ndarray, "k d"]:
-    """δ after each elapsed time, from δ at 0."""
+def advance(
+    spectrum: Spectrum, delta: Float[np.ndarray, "*k d"], elapsed: Float[np.ndarray, " k"]
+) -> Float[np.ndarray, "k d"]:
+    """δ after each elapsed time, from one δ at 0, or from one for each."""
     return spectrum.from_basis(coordinates(spectrum, spectrum.to_basis(delta), elapsed))
 
 
-def coordinates(spectrum: Spectrum, start: Vector, elapsed: Float[np.ndarray, " k"]) -> Float[np.ndarray, "k d"]:
+def coordinates(
+    spectrum: Spectrum, start: Float[np.ndarray, "*k d"], elapsed: Float[np.ndarray, " k"]
+) -> Float[np.ndarray, "k d"]:
     """Vᵀδ after each elapsed time, from Vᵀδ at 0."""
     column = elapsed[:, None]
     return np.exp(-spectrum.rates * column) * start + decay_integral(spectrum.rates, column) * spectrum.drift

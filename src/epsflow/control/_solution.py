@@ -8,11 +8,10 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..schedules import AbstractPiecewiseConstant, AbstractSchedule
+from ..schedules import AbstractSchedule
 from ._arc_polish import SecondOrder
 from ._pontryagin import Extremal
 from ._program import Candidate
-from ._propagators import arcs_of
 from ._task import ControlTask
 
 
@@ -156,16 +155,10 @@ def classify(exact: bool, extremal: Extremal, arcs: tuple[Arc, ...], mesh: float
     return Status.BANG_SINGULAR if singular else Status.BANG_BANG
 
 
-def describe_arcs(schedule: AbstractSchedule, s: float, T: float, bounds: tuple[float, float]) -> tuple[Arc, ...]:
-    """Merge neighbouring intervals of one kind into arcs; point by point where ε has several components.
-
-    A smooth schedule is read at the middle of 1000 intervals.
-    """
-    if isinstance(schedule, AbstractPiecewiseConstant):
-        knots, levels = arcs_of(schedule, s, T)
-    else:
-        knots = np.linspace(s, T, 1001)
-        levels = np.asarray(schedule(0.5 * (knots[:-1] + knots[1:])))
+def describe_arcs(
+    knots: Float[np.ndarray, " knots"], levels: Float[np.ndarray, "intervals *m"], bounds: tuple[float, float]
+) -> tuple[Arc, ...]:
+    """Merge neighbouring intervals of one kind into arcs; point by point where ε has several components."""
     columns = levels.reshape(len(levels), -1).T
     shared = levels.ndim == 1
     return tuple(

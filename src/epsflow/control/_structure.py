@@ -1,6 +1,8 @@
 """Bang-bang structures of linear regression: their arcs, and exact first and second derivatives by the switch times."""
 
 import itertools
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +13,8 @@ from ._pontryagin import LinearPath, linear_path
 from ._propagators import LinearControl, advance
 
 
-class Structure(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Structure:
     """A control that jumps between given levels: which, and when, for each component of ε.
 
     Attributes:
@@ -27,28 +30,28 @@ class Structure(NamedTuple):
         """Number of switches."""
         return sum(len(times) for times in self.times)
 
+    @cached_property
+    def in_order(self) -> tuple[np.ndarray, np.ndarray]:
+        """All switch times ascending, and the component of each."""
+        times = np.concatenate(self.times)
+        components = np.repeat(np.arange(len(self.times)), [len(row) for row in self.times])
+        order = np.argsort(times, kind="stable")
+        return times[order], components[order]
 
-def in_order(structure: Structure) -> tuple[np.ndarray, np.ndarray]:
-    """All switch times ascending, and the component of each."""
-    times = np.concatenate(structure.times)
-    components = np.repeat(np.arange(len(structure.times)), [len(row) for row in structure.times])
-    order = np.argsort(times, kind="stable")
-    return times[order], components[order]
-
-
-def _levels(structure: Structure) -> np.ndarray:
-    """ε on every arc between consecutive switches of any component, shape (arcs, k)."""
-    components = in_order(structure)[1]
-    passed = np.zeros((len(components) + 1, len(structure.times)), dtype=int)
-    passed[np.arange(1, len(components) + 1), components] = 1
-    passed = np.cumsum(passed, axis=0)
-    return np.stack([row[passed[:, c]] for c, row in enumerate(structure.levels)], axis=1)
+    @cached_property
+    def joint_levels(self) -> np.ndarray:
+        """ε on every arc between consecutive switches of any component, shape (arcs, k)."""
+        components = self.in_order[1]
+        passed = np.zeros((len(components) + 1, len(self.times)), dtype=int)
+        passed[np.arange(1, len(components) + 1), components] = 1
+        passed = np.cumsum(passed, axis=0)
+        return np.stack([row[passed[:, c]] for c, row in enumerate(self.levels)], axis=1)
 
 
 def structure_arcs(control: LinearControl, structure: Structure, shared: bool) -> tuple[np.ndarray, np.ndarray]:
     """Knots from s to T and the levels between them, shape (K,) if one ε serves all points, else (K, m)."""
-    knots = np.concatenate([[control.s], in_order(structure)[0], [control.T]])
-    levels = _levels(structure)
+    knots = np.concatenate([[control.s], structure.in_order[0], [control.T]])
+    levels = structure.joint_levels
     return knots, levels[:, 0] if shared else levels
 
 
@@ -91,7 +94,7 @@ def _per_component(
     control: LinearControl, structure: Structure, step: np.ndarray
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Times and their velocities with the fixed ends s and T, for each component."""
-    components = in_order(structure)[1]
+    components = structure.in_order[1]
     parts = []
     for c, times in enumerate(structure.times):
         edges = np.concatenate([[control.s], times, [control.T]])
@@ -103,7 +106,7 @@ def moved_by(control: LinearControl, structure: Structure, step: np.ndarray) -> 
     times = []
     for edges, move in _per_component(control, structure, step):
         times.append(np.clip(np.maximum.accumulate((edges + move)[1:-1]), control.s, control.T))
-    return structure._replace(times=tuple(times))
+    return replace(structure, times=tuple(times))
 
 
 def delete_empty(control: LinearControl, structure: Structure) -> Structure:
@@ -137,6 +140,7 @@ class Derivatives(NamedTuple):
     """What moving the switch times does.
 
     Attributes:
+        cost: 𝓔 + ρ∫|ε| dt.
         gradient, hessian: ∂𝓔/∂τ + ρ(|u₋| − |u₊|), shape (k,), and ∂²𝓔/∂τ∂τ, shape (k, k).
         prices: ∂(∫|ε| dt)/∂τ = |u₋| − |u₊|, shape (k,).
         slopes: dS/dt at each switch, shape (k,).
@@ -144,6 +148,7 @@ class Derivatives(NamedTuple):
         miss, velocity: δ(T) and dδ/dt there, shape (d,).
     """
 
+    cost: float
     gradient: Float[np.ndarray, " k"]
     hessian: Float[np.ndarray, "k k"]
     prices: Float[np.ndarray, " k"]
@@ -165,7 +170,7 @@ def derivatives(control: LinearControl, structure: Structure, shared: bool) -> D
 
     A price adds ρ(|u₋| − |u₊|) to g, and nothing to G.
     """
-    _, components = in_order(structure)
+    _, components = structure.in_order
     knots, levels = structure_arcs(control, structure, shared)
     path = linear_path(control, knots, levels)
     per_component = levels.reshape(len(levels), -1)
@@ -194,7 +199,8 @@ def derivatives(control: LinearControl, structure: Structure, shared: bool) -> D
         images = np.stack([control.form.image(row) for row in carried])
         hessian += images @ images.T
     velocity = _velocity(control, levels[-1], path.deltas[-1])
-    return Derivatives(gradient, hessian, prices, slopes, carried, path.deltas[-1], velocity)
+    cost = control.form.value(path.deltas[-1]) + control.price * effort(control, structure)
+    return Derivatives(cost, gradient, hessian, prices, slopes, carried, path.deltas[-1], velocity)
 
 
 def _carry(path: LinearPath, arc: int, vectors: np.ndarray) -> np.ndarray:

@@ -1,9 +1,10 @@
 """The question that the room answers: which ε(t) in E_s ends nearest to the target, or where another cost is least?"""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -87,22 +88,21 @@ def make_task(
     cost.check(problem, given)
     limit = _check_effort(budget, price, T - s, bounds)
     goal = _leave_out_optimum(problem, start, cost) if given is None else given
-    theta_s, error = _train(problem, start, s, T, bounds, goal)
-    return ControlTask(problem, start, s, T, bounds, goal, theta_s, error, cost, limit, as_scalar(price, "price"))
+    task = ControlTask(problem, start, s, T, bounds, goal, start, 0.0, cost, limit, as_scalar(price, "price"))
+    return _trained(task) if s > 0.0 else task
 
 
-def _train(
-    problem: Problem, theta0: Array, s: float, T: float, bounds: tuple[float, float], target: Array
-) -> tuple[Array, float]:
-    """θ(s) and its error."""
-    if s == 0.0:
-        return theta0, 0.0
-    if isinstance(problem.risk, Quadratic) and problem.dim >= SECULAR:  # without a second eigendecomposition
-        control = linear_control(problem.risk, theta0, s=s, T=T, bounds=bounds, target=target)
-        theta_s = control.theta(control.start)
-        return jnp.asarray(theta_s), _rounding(control, s, max(np.abs(theta_s).max(), float(jnp.abs(theta0).max())))
-    training = gradient_flow(problem, Constant(1.0), theta0, ts=np.array([s]))
-    return training.end, float(training.error)
+def _trained(task: ControlTask) -> ControlTask:
+    """The task with θ(s) and its error, where it has θ(0)."""
+    if not isinstance(task.problem.risk, Quadratic):
+        training = gradient_flow(task.problem, Constant(1.0), task.theta0, ts=np.array([task.s]))
+        return replace(task, theta_s=training.end, theta_s_error=float(training.error))
+    control = control_of(task)
+    theta_s = control.theta(control.start)
+    size = float(max(np.abs(theta_s).max(), np.abs(np.asarray(task.theta0)).max()))
+    trained = replace(task, theta_s=jnp.asarray(theta_s), theta_s_error=_rounding(control, task.s, size))
+    _CONTROLS[trained] = control  # which does not depend on the task's θ(s)
+    return trained
 
 
 def _rounding(control: LinearControl, time: float, size: float) -> float:
@@ -120,8 +120,7 @@ def _leave_out_optimum(problem: Problem, theta0: Array, cost: AbstractCost) -> A
             "or a cost that does not see that direction, such as RetainedLoss()."
         )
     if isinstance(problem.risk, Quadratic):  # its eigendecomposition is there already
-        basis = problem.risk.retained
-        return basis.pinv(problem.risk.b_retained) + basis.kernel_projection(theta0)
+        return _nearest_optimum(problem.risk, theta0)
     if problem.dim > DENSE_LIMIT:
         raise InputError(
             f"the leave-out optimum of {problem.dim} parameters is out of reach: certifying it takes a dense Hessian "
@@ -129,6 +128,12 @@ def _leave_out_optimum(problem: Problem, theta0: Array, cost: AbstractCost) -> A
             "gradient_flow(problem, Constant(0.0), theta0, ts=[T]).end."
         )
     return equilibrium(problem, eps=0.0, theta0=theta0).theta
+
+
+@eqx.filter_jit
+def _nearest_optimum(risk: Quadratic, theta0: Float[Array, " d"]) -> Float[Array, " d"]:
+    """Of all minima of R_0 the one nearest to θ0."""
+    return risk.retained.pinv(risk.b_retained) + risk.retained.kernel_projection(theta0)
 
 
 def _sees(cost: AbstractCost, problem: Problem) -> bool:
@@ -162,6 +167,9 @@ def _check_effort(budget: object, price: object, length: float, bounds: tuple[fl
         )
     return limit
 
+
+SAMPLES = 4_000
+"""Intervals on which a smooth schedule is read."""
 
 _CONTROLS: WeakKeyDictionary[ControlTask, LinearControl] = WeakKeyDictionary()
 
@@ -197,22 +205,25 @@ class Simulation(NamedTuple):
 
 
 def simulate(task: ControlTask, schedule: AbstractSchedule) -> Simulation:
-    """The cost of a schedule, from θ(s) on: to rounding for linear regression, by diffrax otherwise.
+    """The cost of a schedule: to rounding for linear regression, by diffrax otherwise.
 
     An error e in every coordinate of θ(T) changes the cost by at most ‖∇cost‖e√d, and ½‖W‖e²d for linear regression
     (where it is quadratic). The error in θ(s) is added to e as it stands: a convex risk contracts it, another one might
-    not. From 64 parameters on, linear regression under a piecewise-constant schedule is propagated by rank-one updates
-    of one eigendecomposition; the flow room would make one per level.
+    not. Linear regression under a piecewise-constant schedule is simulated from θ(0), so that nothing is used again of
+    how the schedule was found. From 64 parameters on it is propagated by rank-one updates of one eigendecomposition
+    instead; the flow room would make one per level.
     """
-    problem, linear = task.problem, isinstance(task.problem.risk, Quadratic)
-    if linear and isinstance(schedule, AbstractPiecewiseConstant) and problem.dim >= SECULAR:
-        end, error = _propagate(task, schedule)
+    problem, linear, ts = task.problem, isinstance(task.problem.risk, Quadratic), np.array([task.T])
+    if linear and isinstance(schedule, AbstractPiecewiseConstant):
+        if problem.dim < SECULAR:
+            path = gradient_flow(problem, schedule, task.theta0, ts=ts)
+            end, error = path.end, float(path.error)
+        else:
+            end, error = _propagate(task, schedule)
     else:
-        series = linear and isinstance(schedule, AbstractAnalytic)
-        way = "series" if series else "auto"
-        path = gradient_flow(problem, schedule, task.theta_s, t0=task.s, ts=np.array([task.T]), method=way)
-        end, error = path.end, float(path.error)
-    error += task.theta_s_error
+        way = "series" if linear and isinstance(schedule, AbstractAnalytic) else "auto"
+        path = gradient_flow(problem, schedule, task.theta_s, t0=task.s, ts=ts, method=way)
+        end, error = path.end, float(path.error) + task.theta_s_error
     cost, slope = cost_and_gradient(task.cost, problem.risk, end, task.target)
     curvature = control_of(task).form.norm ** 2 if linear else 1.0
     bound = float(jnp.linalg.norm(slope)) * error * problem.dim**0.5 + 0.5 * curvature * error**2 * problem.dim
@@ -227,14 +238,24 @@ def _propagate(task: ControlTask, schedule: AbstractPiecewiseConstant) -> tuple[
     for level, duration in zip(levels, np.diff(knots), strict=True):
         delta = advance(control.spectrum(level), delta, np.array([duration]))[0]
         largest = max(largest, float(np.abs(delta).max()))
-    return jnp.asarray(control.theta(delta)), _rounding(control, task.T - task.s, largest)
+    return jnp.asarray(control.theta(delta)), _rounding(control, task.T - task.s, largest) + task.theta_s_error
 
 
 def effort_of(task: ControlTask, schedule: AbstractSchedule) -> float:
     """∫|ε| dt over (s, T), summed over the components of ε; exact for piecewise-constant schedules."""
+    return effort_between(*in_numbers(schedule, task.s, task.T))
+
+
+def effort_between(knots: Float[np.ndarray, " knots"], levels: Float[np.ndarray, "arcs *m"]) -> float:
+    """∫|ε| dt over all arcs, summed over the components of ε."""
+    return float(np.diff(knots) @ np.abs(levels).reshape(len(levels), -1).sum(axis=1))
+
+
+def in_numbers(
+    schedule: AbstractSchedule, s: float, T: float
+) -> tuple[Float[np.ndarray, " knots"], Float[np.ndarray, "arcs *m"]]:
+    """Knots in [s, T] and ε between them; a smooth schedule is read at the middle of `SAMPLES` intervals."""
     if isinstance(schedule, AbstractPiecewiseConstant):
-        knots, levels = arcs_of(schedule, task.s, task.T)
-        return float(np.diff(knots) @ np.abs(levels).reshape(len(levels), -1).sum(axis=1))
-    knots = np.linspace(task.s, task.T, 4001)
-    values = np.abs(np.asarray(schedule(0.5 * (knots[:-1] + knots[1:])))).reshape(len(knots) - 1, -1)
-    return float(np.diff(knots) @ values.sum(axis=1))
+        return arcs_of(schedule, s, T)
+    knots = np.linspace(s, T, SAMPLES + 1)
+    return knots, np.asarray(schedule(0.5 * (knots[:-1] + knots[1:])))

@@ -84,8 +84,8 @@ def exact_flow(
 @eqx.filter_jit
 def solve_exact(
     risk: Quadratic, schedule: AbstractPiecewiseConstant, theta0: Array, ts: Array, t0: Array
-) -> tuple[Array, Array, ExactFlow]:
-    """θ at `ts`, the rounding bound, and the flow itself."""
+) -> tuple[Array, Array, Array, ExactFlow]:
+    """θ and ε at `ts`, the rounding bound, and the flow itself."""
     flow = exact_flow(risk, schedule, theta0, t0)
     thetas = flow.at(ts)
-    return thetas, flow.rounding(ts, thetas), flow
+    return thetas, schedule(ts), flow.rounding(ts, thetas), flow

@@ -65,9 +65,9 @@ def gradient_flow(
     risk = problem.risk
     if method != "diffrax" and isinstance(risk, Quadratic):
         if isinstance(schedule, AbstractPiecewiseConstant):
-            thetas, error, flow = solve_exact(risk, schedule, start, times, first)
+            thetas, eps, error, flow = solve_exact(risk, schedule, start, times, first)
             stats = {"arcs": len(flow.arc_starts)}
-            return Trajectory(times, thetas, schedule(times), error, SUCCESS, "exact", stats, flow)
+            return Trajectory(times, thetas, eps, error, SUCCESS, "exact", stats, flow)
         if method == "series" and isinstance(schedule, AbstractAnalytic):
             thetas, error, steps = solve_series(risk, schedule, start, times, first)
             return Trajectory(times, thetas, schedule(times), error, SUCCESS, "series", {"num_steps": steps}, None)
@@ -112,10 +112,11 @@ def _check_method(problem: Problem, schedule: AbstractSchedule, method: str, den
             'method="series" needs a linear, polynomial or exponential decay, and gives θ at `ts` only; use "diffrax".'
         )
     if method != "diffrax" and linear and isinstance(schedule, AbstractPiecewiseConstant):
-        numbers = len(schedule.levels()) * problem.dim**2
+        arcs = len(schedule.jump_ts) + 1
+        numbers = arcs * problem.dim**2
         if numbers > EXACT_LIMIT:
             raise InputError(
-                f"the exact flow would hold {len(schedule.levels())} eigenbases of size {problem.dim}², "
+                f"the exact flow would hold {arcs} eigenbases of size {problem.dim}², "
                 f'{8e-9 * numbers:.1f} GB; use method="diffrax", whose memory does not grow with the arcs.'
             )
 
