@@ -12,7 +12,8 @@ from epsflow.control import _general, _pontryagin, make_task
 from epsflow.control._deadline import Deadline
 from epsflow.control._polish import polish
 from epsflow.control._system import system_of
-from epsflow.control._transcription import MAX_ITERATIONS, Window, take_apart, translated_field
+from epsflow.control._transcription import MAX_ITERATIONS, take_apart, translated_field
+from epsflow.control._window import Window
 
 OPTIMUM, SWITCH, T = 1.06312561447804595, 0.8147809854393819, 2.0  # a known extremal of this problem, to 17 digits
 N = 20
