@@ -11,7 +11,7 @@ from ._cost import AbstractCost
 from ._dual import certify_signs, dual_bound, maximise_dual
 from ._effort import extremal_of, multiplier_of, weights_of
 from ._program import Candidate
-from ._solution import ScheduleSolution, Scope, Status, classify, describe_arcs, is_exact
+from ._solution import ScheduleSolution, Scope, Status, classify, describe_arcs, is_exact, singular_arcs_hold
 from ._task import ControlTask, control_of, effort_of, least_effort, make_task, simulate
 
 GLOBAL_GAP = 1e-6
@@ -108,7 +108,7 @@ def judge(
     certified = (exact and task.price == 0.0) or (bound > 0.0 and objective - bound <= GLOBAL_GAP * objective)
     verified = path.pmp_gap <= VERIFIED_GAP * objective
     failed = interrupted or (bool(candidates) and not any(candidate.success for candidate in candidates))
-    sound = certified or (verified and not failed)
+    sound = certified or (verified and not failed and singular_arcs_hold(path, arcs, mesh, multiplier))
     status = classify(exact, path, arcs, mesh, multiplier) if sound else Status.UNVERIFIED
     # A certificate stands on its own; a local claim needs a solver that converged, too.
     local = Scope.LOCAL if status is not Status.UNVERIFIED else Scope.NONE

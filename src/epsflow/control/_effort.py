@@ -73,6 +73,8 @@ def _least_gap(task: ControlTask, path: AbstractPath) -> float:
 
 def _at_switches(knots: np.ndarray, levels: np.ndarray, path: AbstractPath) -> float | None:
     """Least squares of (u₋ − u₊)S + ρ(|u₋| − |u₊|) = 0 over all switches; None where none changes |ε|."""
+    if len(levels) == 1:
+        return None
     columns = levels.reshape(len(levels), -1)
     switching = path.signals(knots[1:-1]).switching.reshape(len(knots) - 2, -1)
     fall, saved = columns[:-1] - columns[1:], np.abs(columns[:-1]) - np.abs(columns[1:])

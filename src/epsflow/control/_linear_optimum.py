@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..schedules import AbstractPiecewiseConstant
-from ._budget import polish_within
+from ._budget import MOST_SWITCHES, polish_within
 from ._convex import MixedBound, branch
 from ._dual import DualBound, SignCertificate, certify_control, evaluate_dual
 from ._exact_unlearning import ExactUnlearning, reach
@@ -102,7 +102,8 @@ def _search(
 def _descend(task: ControlTask, control: LinearControl, knots: np.ndarray, levels: np.ndarray) -> Polished:
     if task.budget < np.inf:
         return polish_within(control, knots, levels, task.budget)
-    return polish_control(control, knots, levels)
+    # With a price every further arc may be worth a little less: a singular arc is for the mesh to find.
+    return polish_control(control, knots, levels, **({"max_rounds": MOST_SWITCHES // 2} if task.priced else {}))
 
 
 def _bound(

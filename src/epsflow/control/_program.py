@@ -19,6 +19,10 @@ EXPAND_LIMIT = 200_000
 """Scalar operations of all intervals together up to which CasADi expands the program: faster, but slower to build."""
 
 
+TOLERANCE = (1e-9, 1e-12)
+"""IPOPT's, in units of the cost, without and with a price or a budget: next to a singular arc S + ρ is small, and so is
+what an interval gains by going to its bound."""
+
 SIZE_LIMIT = 500_000_000
 """Scalar operations of all intervals times states: beyond it a single iteration takes many seconds."""
 
@@ -142,7 +146,12 @@ def build_program(
         "expand": operations <= EXPAND_LIMIT,
         "error_on_fail": False,
         "print_time": False,
-        "ipopt": {"print_level": 0, "sb": "yes", "tol": 1e-9, "max_iter": max_iterations},
+        "ipopt": {
+            "print_level": 0,
+            "sb": "yes",
+            "tol": TOLERANCE[effort is not Effort.FREE],
+            "max_iter": max_iterations,
+        },
     }
     return Program(ca.nlpsol("schedule", "ipopt", program, options), watch, variables, controls, intervals, effort)
 
