@@ -14,6 +14,7 @@ import reference
 from epsflow import ConvergenceError, Scope, Status
 from epsflow.cli import _optimise
 from epsflow.cli._inputs import Request, Source, choose_points, read_data, starting_point
+from epsflow.control import _exponential
 
 FILES = ["result.json", "schedule.csv", "schedule.pdf", "schedule.png"]
 
@@ -210,6 +211,56 @@ def test_what_is_not_verified_is_not_called_optimal(question, command, here: Pat
     assert "No schedule was verified as optimal" in ran.out
     assert ran.err == "epsflow: error: the schedule found is not verified as optimal, and is reported as such.\n"
     assert json.loads((here / "out" / "result.json").read_text(encoding="utf-8"))["optimum"]["scope"] == "none"
+
+
+def test_a_budget_binds_the_families_as_well(question, system, command, tmp_path: Path):
+    budget = 0.05
+    ran = command("optimise", *question, "--budget", budget, "--intervals", "20", "--json", "--out", tmp_path / "out")
+    assert (ran.status, ran.err) == (0, "")
+    rows = {row["family"]: row for row in ran.json["schedules"]}
+    assert all(row["effort"] <= budget * (1.0 + 1e-9) for row in rows.values())
+    # Without a budget the best step lasts until 0.175; with it, from 0.05 until 0.1.
+    assert rows["Step"]["parameters"]["τ"] == pytest.approx(0.1, abs=1e-7)
+    assert rows["Step"]["cost"] == pytest.approx(reference.step_cost(system, np.zeros(2), 0.1, 0.5), rel=1e-6)
+    assert ran.json["optimum"]["cost"] <= rows["Step"]["cost"] * (1.0 + 1e-9)
+    assert ran.json["optimum"]["multiplier"] > 0.0
+    assert ran.json["task"]["budget"] == budget
+
+
+def test_a_price_is_part_of_what_is_compared(question, command, here: Path):
+    ran = command("compare", *question, "--price", "0.1")
+    assert (ran.status, ran.err) == (0, "")
+    assert "∫|ε| dt" in ran.out
+    assert list(here.iterdir()) == []
+
+
+TWO_POINTS = ("--delete", "4", "--delete", "5", "--s", "0.2", "-T", "2", "--reduction", "sum", "--intervals", "7")
+"""One ε for both of them, and no certificate that could stand in for the solver."""
+
+
+def test_time_is_up(table_csv: Path, command, tmp_path: Path):
+    limit = ("--time-limit", "1e-6")
+    ran = command("optimise", "--csv", table_csv, *TWO_POINTS, *limit, "--out", tmp_path / "out")
+    assert ran.status == 1
+    assert "not verified as optimal: the time limit was reached after 1 of the starts" in ran.err
+    document = json.loads((tmp_path / "out" / "result.json").read_text(encoding="utf-8"))["optimum"]
+    assert (document["status"], document["scope"]) == ("unverified", "none")
+    assert len(document["candidates"]) == 1
+
+
+def test_ipopt_fails_in_its_own_words(table_csv: Path, command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setattr(_exponential, "MAX_ITERATIONS", 1)
+    _exponential.exponential_program.cache_clear()
+    try:
+        ran = command("optimise", "--csv", table_csv, *TWO_POINTS, "--json", "--out", tmp_path / "out")
+    finally:
+        _exponential.exponential_program.cache_clear()
+    assert ran.status == 1
+    assert "IPOPT failed from all 4 starts (Maximum_Iterations_Exceeded)" in ran.err
+    assert ran.json["optimum"]["scope"] == "none"
+    # What is reported is no worse than dropping the points at once.
+    costs = {row["family"]: row["cost"] for row in ran.json["schedules"]}
+    assert ran.json["optimum"]["cost"] <= costs["1_[0,s]"]
 
 
 @pytest.mark.slow

@@ -147,29 +147,27 @@ def solve_task(
     )
     solution = replace(solution, trouble=_trouble(solution, interrupted=deadline.passed))
     if throw and solution.trouble:
-        raise ConvergenceError(solution.trouble, solution)
+        more = "A larger time_limit" if deadline.passed else "Another method"
+        raise ConvergenceError(
+            f"{solution.trouble}; the best proposal, cost {solution.cost:.6g}, is in `.result`. {more}, fewer "
+            "intervals or a start of your own may help.",
+            solution,
+        )
     return solution
 
 
 def _trouble(solution: ScheduleSolution, *, interrupted: bool) -> str:
     """Why a schedule is not verified: time ran out, or no run of the solver succeeded. Empty where it is."""
+    candidates = solution.candidates
     if solution.scope is Scope.GLOBAL:
         return ""
-    candidates = solution.candidates
-    kept = f"the best proposal, cost {solution.cost:.6g}, is in `.result`"
     if interrupted:
-        return (
-            f"the time limit was reached after {len(candidates)} of the starts; {kept}. A larger time_limit, fewer "
-            "intervals or a start of your own may help."
-        )
+        return f"the time limit was reached after {len(candidates)} of the starts"
     if candidates and not any(candidate.success for candidate in candidates):
         words = ", ".join(sorted({candidate.status for candidate in candidates}))
         descent = "L-BFGS-B" if solution.task.budget == np.inf else "SLSQP"
         solver = {"adjoint": descent, "qp": "the QP solver"}.get(solution.method.split(" ")[0], "IPOPT")
-        return (
-            f"{solver} failed from all {len(candidates)} starts ({words}); {kept}. Fewer intervals, another method or "
-            "starts of your own may help."
-        )
+        return f"{solver} failed from all {len(candidates)} starts ({words})"
     return ""
 
 
