@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import functools
 import json
 import shutil
 from pathlib import Path
@@ -234,13 +235,16 @@ def test_a_price_is_part_of_what_is_compared(question, command, here: Path):
     assert list(here.iterdir()) == []
 
 
-TWO_POINTS = ("--delete", "4", "--delete", "5", "--s", "0.2", "-T", "2", "--reduction", "sum", "--intervals", "7")
-"""One ε for both of them, and no certificate that could stand in for the solver."""
+@pytest.fixture
+def uncertified(question, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
+    """A question that goes to IPOPT, and where no certificate could stand in for it, because effort has a price."""
+    solve = functools.partial(_optimise.compare_schedules, method="exponential")
+    monkeypatch.setattr(_optimise, "compare_schedules", solve)
+    return (*question, "--price", "0.01", "--intervals", "20", "--json")
 
 
-def test_time_is_up(table_csv: Path, command, tmp_path: Path):
-    limit = ("--time-limit", "1e-6")
-    ran = command("optimise", "--csv", table_csv, *TWO_POINTS, *limit, "--out", tmp_path / "out")
+def test_time_is_up(uncertified, command, tmp_path: Path):
+    ran = command("optimise", *uncertified, "--time-limit", "1e-6", "--out", tmp_path / "out")
     assert ran.status == 1
     assert "not verified as optimal: the time limit was reached after 1 of the starts" in ran.err
     document = json.loads((tmp_path / "out" / "result.json").read_text(encoding="utf-8"))["optimum"]
@@ -248,17 +252,17 @@ def test_time_is_up(table_csv: Path, command, tmp_path: Path):
     assert len(document["candidates"]) == 1
 
 
-def test_ipopt_fails_in_its_own_words(table_csv: Path, command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def test_ipopt_fails_in_its_own_words(uncertified, command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setattr(_exponential, "MAX_ITERATIONS", 1)
     _exponential.exponential_program.cache_clear()
     try:
-        ran = command("optimise", "--csv", table_csv, *TWO_POINTS, "--json", "--out", tmp_path / "out")
+        ran = command("optimise", *uncertified, "--out", tmp_path / "out")
     finally:
         _exponential.exponential_program.cache_clear()
     assert ran.status == 1
     assert "IPOPT failed from all 4 starts (Maximum_Iterations_Exceeded)" in ran.err
     assert ran.json["optimum"]["scope"] == "none"
-    # What is reported is no worse than dropping the points at once.
+    # What is reported is no worse than dropping the point at once.
     costs = {row["family"]: row["cost"] for row in ran.json["schedules"]}
     assert ran.json["optimum"]["cost"] <= costs["1_[0,s]"]
 

@@ -68,7 +68,7 @@ def weights_at(eps):
 
 SIGNED = {"bounds": (-1.0, 1.0), "budget": 0.5}
 OTHERS = [
-    {"price": 0.005},
+    {"price": 0.01},
     {"budget": 0.3},
     {"bounds": (-1.0, 1.0), "price": 0.05},
     {"bounds": (-1.0, 0.0), "budget": 0.04},

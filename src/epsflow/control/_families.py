@@ -29,16 +29,13 @@ from ..schedules import (
     check_admissible,
 )
 from ._cost import AbstractCost
-from ._task import ControlTask, effort_of, make_task, simulate
+from ._task import PANELS, ControlTask, effort_of, make_task, simulate
 
 FAMILIES: tuple[type[AbstractSchedule], ...] = (Step, LinearDecay, PolynomialDecay, ExponentialDecay)
 """The families of the notes, which `compare_schedules` searches unless told otherwise."""
 
 SCAN_POINTS = {1: 201, 2: 21}
 """Grid points per number, for families of one and two numbers."""
-
-PANELS = 2_000
-"""For ∫|ε| dt of smooth schedules: an error of 1e-7 of the window."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,7 +152,7 @@ def _costs(
 
 @eqx.filter_jit
 def _family_efforts(build: Any, numbers: Array, window: Array) -> Float[Array, " k"]:
-    """∫|ε| dt over (s, T) by the midpoint rule between jumps: exact for what is constant there."""
+    """`effort_of`, for a whole grid: the midpoint rule between jumps, exact for what is constant there."""
     s, T = window
 
     def effort(parameters: Array) -> Array:
