@@ -9,7 +9,7 @@ from ._arc_polish import SecondOrder
 from ._convex import mixed_bound
 from ._cost import AbstractCost
 from ._dual import certify_signs, dual_bound, maximise_dual
-from ._effort import extremal_of, multiplier_of, weights_of
+from ._effort import binds, extremal_of, multiplier_of, weights_of
 from ._program import Candidate
 from ._solution import ScheduleSolution, Scope, Status, classify, describe_arcs, is_exact, singular_arcs_hold
 from ._task import ControlTask, control_of, effort_of, least_effort, make_task, simulate
@@ -19,6 +19,9 @@ GLOBAL_GAP = 1e-6
 
 BRANCHING = 5.0
 """Seconds after which branching over the sign changes of one residual stops, with the bound it has."""
+
+BRIEF = 0.5
+"""The same where a price or a spent budget holds the schedule back: the bound without them is not tight there."""
 
 SETTLED_GAP = 1e-9
 """Gap at which the bound that a schedule's own costate gives is not maximised further."""
@@ -102,7 +105,7 @@ def judge(
     arcs = describe_arcs(schedule, task.s, task.T, task.bounds)
     if lower_bound is None:
         miss = np.asarray(path.theta(np.array([task.T]))[0] - task.target)
-        lower_bound = _lower_bound(task, miss)
+        lower_bound = _lower_bound(task, miss, BRIEF if binds(task, spent) else BRANCHING)
     bound = lower_bound + task.price * columns * least_effort(task.T - task.s, task.bounds)
     objective, exact = cost + task.price * spent, is_exact(cost, task.initial)
     certified = (exact and task.price == 0.0) or (bound > 0.0 and objective - bound <= GLOBAL_GAP * objective)
@@ -130,7 +133,7 @@ def judge(
     )
 
 
-def _lower_bound(task: ControlTask, miss: np.ndarray) -> float:
+def _lower_bound(task: ControlTask, miss: np.ndarray, seconds: float) -> float:
     """The dual maximum less its rounding where residual signs are settled; else what branching on them proves, or 0.
 
     It is taken over one weight per point, and so holds for a shared one, too.
@@ -140,7 +143,7 @@ def _lower_bound(task: ControlTask, miss: np.ndarray) -> float:
     control = control_of(task)
     cost = control.form.value(miss @ control.basis)
     if not certify_signs(task).settled:
-        return mixed_bound(task, cost, miss, max_seconds=BRANCHING).value
+        return mixed_bound(task, cost, miss, max_seconds=seconds).value
     dual = dual_bound(task, miss)
     if cost - dual.value > SETTLED_GAP * cost:
         dual = maximise_dual(task, miss)

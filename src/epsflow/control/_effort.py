@@ -23,6 +23,11 @@ def weights_of(schedule: AbstractSchedule) -> int:
     return int(np.asarray(schedule(0.0)).size)
 
 
+def binds(task: ControlTask, spent: float) -> bool:
+    """Whether a price or a spent budget keeps the schedule from its optimum without them."""
+    return task.price > 0.0 or spent >= (1.0 - SPENT) * task.budget
+
+
 def extremal_of(task: ControlTask, schedule: AbstractSchedule, multiplier: float) -> Extremal:
     """The extremal of a schedule at a price of ∫|ε| dt; the eigendecompositions of the task are used again."""
     window = {"s": task.s, "T": task.T, "bounds": task.bounds, "target": task.target}

@@ -9,6 +9,7 @@ from ..schedules import AbstractPiecewiseConstant
 from ._budget import MOST_SWITCHES, polish_within
 from ._convex import MixedBound, branch
 from ._dual import DualBound, SignCertificate, certify_control, evaluate_dual
+from ._effort import binds
 from ._exact_unlearning import ExactUnlearning, reach
 from ._extremal import levels_of
 from ._polish import Polished, polish_control
@@ -21,8 +22,8 @@ SWITCHES = 33
 """Times at which a single switch is tried."""
 PROVED = 1e-9
 """Relative gap to the dual bound at which no further start is polished: far below the one that certificates ask for."""
-GAP, BUDGET = 1e-6, (400, 5.0)
-"""Relative gap, nodes and seconds of the branching."""
+GAP, NODES, SECONDS, BRIEF = 1e-6, 400, 5.0, 0.5
+"""Relative gap, nodes and seconds of the branching, and seconds where a price or a budget makes the bound loose."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +75,8 @@ def linear_optimum(
     best = _search(task, control, [*_best_switches(task, control, one_weight), *given], signs)
     # Where each point has a weight of its own, the row that T's own 0 adds is one number for all of them.
     found = best.extremal
-    bound, lower = _bound(control, signs, found)
+    limits = (NODES, BRIEF if binds(task, effort_of(task, best.schedule)) else SECONDS)
+    bound, lower = _bound(control, signs, found, limits)
     schedule, arrival = best.schedule, None
     if lower <= max(found.cost_error, EXACT_FRACTION * control.form.value(control.start)):
         arrival = _arrival(task, control, one_weight)
@@ -94,7 +96,7 @@ def _search(
         runs.append(_descend(task, control, *start))
         if signs.settled and not task.priced:
             found = runs[-1].extremal
-            if found.cost - _bound(control, signs, found)[1] <= PROVED * found.cost:
+            if found.cost - _bound(control, signs, found, (NODES, SECONDS))[1] <= PROVED * found.cost:
                 break
     return min(runs, key=lambda run: run.objective)
 
@@ -107,7 +109,7 @@ def _descend(task: ControlTask, control: LinearControl, knots: np.ndarray, level
 
 
 def _bound(
-    control: LinearControl, signs: SignCertificate, found: Extremal
+    control: LinearControl, signs: SignCertificate, found: Extremal, limits: tuple[int, float]
 ) -> tuple[DualBound | MixedBound | None, float]:
     """A lower bound on the cost of θ(T), over all schedules with one weight per point; ≤ 0 where none is proved."""
     mu = control.form.image((np.asarray(found.theta(control.T)) - control.target) @ control.basis)
@@ -115,7 +117,7 @@ def _bound(
         bound = evaluate_dual(control, mu, signs.signs)
         return bound, bound.value - bound.rounding
     if found.cost > found.cost_error:
-        bound = branch(control, found.cost, mu, GAP, BUDGET)
+        bound = branch(control, found.cost, mu, GAP, limits)
         return bound, bound.value
     return None, 0.0
 
