@@ -33,7 +33,7 @@ class Candidate(NamedTuple):
     Attributes:
         start: what ε the run began with.
         values: ε on the intervals, within the bounds, shape (N,) or (N, m).
-        status: the return status of IPOPT, or of L-BFGS-B (`method="adjoint"`), in its own words.
+        status: the return status of IPOPT, or of L-BFGS-B or SLSQP (`method="adjoint"`), in its own words.
         success: whether the solver itself calls it a success.
         iterations: the solver's iterations.
         sweeps: gradients of the cost that were computed (`method="adjoint"`); 0 where nobody counts.

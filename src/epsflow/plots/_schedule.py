@@ -164,8 +164,8 @@ def _draw_hamiltonian(ax: Axes, optimum: ScheduleSolution) -> None:
     # Around a constant the automatic limits would show its rounding.
     room = max(float(np.ptp(values)), 0.1 * float(np.abs(values).max()), np.finfo(np.float64).tiny)
     ax.set_ylim(float(values.min()) - 0.5 * room, float(values.max()) + 0.5 * room)
-    name = "\\mathcal{H}(t)" + (" + \\rho|\\varepsilon(t)|" if rho > 0.0 else "")
-    ax.set_ylabel(f"Hamiltonian\n${name}$  (units of $\\theta^2$ / time)")
+    name = "$\\mathcal{H}+\\rho|\\varepsilon|$\n" if rho > 0.0 else "\n$\\mathcal{H}(t)$  "
+    ax.set_ylabel(f"Hamiltonian {name}(units of $\\theta^2$ / time)")
     ax.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3), useMathText=True)
 
 
@@ -182,6 +182,8 @@ def _name_switches(ax: Axes, times: np.ndarray, values: np.ndarray, levels: Sequ
     for time, level in found:
         ax.plot([time], [level], marker="o", markersize=4.0, color=BLACK, zorder=3.0)
         side = -1.0 if time > times[0] + NAME_WIDTH * (times[-1] - times[0]) else 1.0
-        place = {"xytext": (5.0 * side, 4.0), "textcoords": "offset points", "va": "bottom", "fontsize": 8.0}
+        up = level >= 0.0
+        place = {"xytext": (5.0 * side, 4.0 if up else -4.0), "va": "bottom" if up else "top", "fontsize": 8.0}
+        place["textcoords"] = "offset points"
         place["ha"] = "right" if side < 0.0 else "left"
         ax.annotate(f"$t={time:.4g}$", (time, level), **place)
