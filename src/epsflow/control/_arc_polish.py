@@ -36,8 +36,8 @@ DIFFERENCE = 1e-4
 
 NEWTON_STEPS = 4
 
-SPENT = 1e-6
-"""A budget binds where less than this fraction of it is left."""
+SPENT = 1e-4
+"""A budget may bind where less than this fraction of it is left; whether it does, the sign of the multiplier says."""
 
 
 class SecondOrder(NamedTuple):

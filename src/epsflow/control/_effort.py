@@ -10,8 +10,8 @@ from ._pontryagin import extremal, linear_extremal
 from ._propagators import arcs_of
 from ._task import ControlTask, control_of
 
-SPENT = 1e-6
-"""A budget counts as spent when less than this fraction of it is left."""
+SPENT = 1e-5
+"""A budget counts as spent when less than this fraction is left: what SLSQP leaves where effort is worth little."""
 SAMPLES = 2_001
 
 
