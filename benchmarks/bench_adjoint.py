@@ -22,9 +22,10 @@ from rich.table import Table
 
 import epsflow as ef
 from epsflow.control import make_task
-from epsflow.control._arc_polish import Roller, descend_arcs
+from epsflow.control._arc_polish import descend_arcs
 from epsflow.control._arcs import read_arcs
 from epsflow.control._deadline import Deadline
+from epsflow.control._roller import Roller
 from epsflow.control._rollout import choose_steps, roll_out, sweep
 from epsflow.control._system import system_of
 

@@ -47,6 +47,11 @@ OPTIONS = {
     "unknown start": ((*NEVER_READ, "--start", "warm"), "Invalid value for '--start'"),
     "unknown reduction": ((*NEVER_READ, "--reduction", "max"), "Invalid value for '--reduction'"),
     "not a number": ((*NEVER_READ, "--s", "soon"), "Invalid value for '--s'"),
+    "negative price": (("--csv", "good.csv", "--delete", "0", "--price", "-1"), "price is -1"),
+    "no such budget": (
+        ("--csv", "good.csv", "--delete", "0", "--budget", "1", "--eps-min", "0.5"),
+        "no schedule meets the budget",
+    ),
     "no intervals": ((*NEVER_READ, "--intervals", "0"), "Invalid value for '--intervals'"),
     "negative seed": ((*NEVER_READ, "--seed", "-1"), "Invalid value for '--seed'"),
     "unknown option": (("--frobnicate",), "No such option"),

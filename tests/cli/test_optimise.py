@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import functools
 import json
 import shutil
 from pathlib import Path
@@ -14,6 +15,7 @@ import reference
 from epsflow import ConvergenceError, Scope, Status
 from epsflow.cli import _optimise
 from epsflow.cli._inputs import Request, Source, choose_points, read_data, starting_point
+from epsflow.control import _exponential
 
 FILES = ["result.json", "schedule.csv", "schedule.pdf", "schedule.png"]
 
@@ -210,6 +212,59 @@ def test_what_is_not_verified_is_not_called_optimal(question, command, here: Pat
     assert "No schedule was verified as optimal" in ran.out
     assert ran.err == "epsflow: error: the schedule found is not verified as optimal, and is reported as such.\n"
     assert json.loads((here / "out" / "result.json").read_text(encoding="utf-8"))["optimum"]["scope"] == "none"
+
+
+def test_a_budget_binds_the_families_as_well(question, system, command, tmp_path: Path):
+    budget = 0.05
+    ran = command("optimise", *question, "--budget", budget, "--intervals", "20", "--json", "--out", tmp_path / "out")
+    assert (ran.status, ran.err) == (0, "")
+    rows = {row["family"]: row for row in ran.json["schedules"]}
+    assert all(row["effort"] <= budget * (1.0 + 1e-9) for row in rows.values())
+    # Without a budget the best step lasts until 0.175; with it, from 0.05 until 0.1.
+    assert rows["Step"]["parameters"]["τ"] == pytest.approx(0.1, abs=1e-7)
+    assert rows["Step"]["cost"] == pytest.approx(reference.step_cost(system, np.zeros(2), 0.1, 0.5), rel=1e-6)
+    assert ran.json["optimum"]["cost"] <= rows["Step"]["cost"] * (1.0 + 1e-9)
+    assert ran.json["optimum"]["multiplier"] > 0.0
+    assert ran.json["task"]["budget"] == budget
+
+
+def test_a_price_is_part_of_what_is_compared(question, command, here: Path):
+    ran = command("compare", *question, "--price", "0.1")
+    assert (ran.status, ran.err) == (0, "")
+    assert "∫|ε| dt" in ran.out
+    assert list(here.iterdir()) == []
+
+
+@pytest.fixture
+def uncertified(question, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
+    """A question that goes to IPOPT, and where no certificate could stand in for it, because effort has a price."""
+    solve = functools.partial(_optimise.compare_schedules, method="exponential")
+    monkeypatch.setattr(_optimise, "compare_schedules", solve)
+    return (*question, "--price", "0.01", "--intervals", "20", "--json")
+
+
+def test_time_is_up(uncertified, command, tmp_path: Path):
+    ran = command("optimise", *uncertified, "--time-limit", "1e-6", "--out", tmp_path / "out")
+    assert ran.status == 1
+    assert "not verified as optimal: the time limit was reached after 1 of the starts" in ran.err
+    document = json.loads((tmp_path / "out" / "result.json").read_text(encoding="utf-8"))["optimum"]
+    assert (document["status"], document["scope"]) == ("unverified", "none")
+    assert len(document["candidates"]) == 1
+
+
+def test_ipopt_fails_in_its_own_words(uncertified, command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setattr(_exponential, "MAX_ITERATIONS", 1)
+    _exponential.exponential_program.cache_clear()
+    try:
+        ran = command("optimise", *uncertified, "--out", tmp_path / "out")
+    finally:
+        _exponential.exponential_program.cache_clear()
+    assert ran.status == 1
+    assert "IPOPT failed from all 4 starts (Maximum_Iterations_Exceeded)" in ran.err
+    assert ran.json["optimum"]["scope"] == "none"
+    # What is reported is no worse than dropping the point at once.
+    costs = {row["family"]: row["cost"] for row in ran.json["schedules"]}
+    assert ran.json["optimum"]["cost"] <= costs["1_[0,s]"]
 
 
 @pytest.mark.slow

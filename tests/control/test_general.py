@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 import epsflow as ef
-from epsflow.control import _general, _pontryagin, make_task
+from epsflow.control import _general, _pontryagin, _transcription, make_task
 from epsflow.control._deadline import Deadline
 from epsflow.control._polish import polish
 from epsflow.control._system import system_of
-from epsflow.control._transcription import MAX_ITERATIONS, Window, take_apart, translated_field
+from epsflow.control._transcription import MAX_ITERATIONS, take_apart, translated_field
+from epsflow.control._window import Window
 
 OPTIMUM, SWITCH, T = 1.06312561447804595, 0.8147809854393819, 2.0  # a known extremal of this problem, to 17 digits
 N = 20
@@ -157,6 +158,23 @@ def _passed():
     while not deadline.passed:
         time.sleep(1e-6)
     return deadline
+
+
+@pytest.mark.slow  # the rest of the route: a program, a costate
+def test_a_program_that_fails_says_so_and_keeps_its_best(disguised, zero, monkeypatch):
+    monkeypatch.setattr(_transcription, "MAX_ITERATIONS", 1)
+    _transcription.collocation_program.cache_clear()
+    options = {"s": 0.0, "T": T, "intervals": 9, "method": "collocation"}
+    try:
+        with pytest.raises(ef.ConvergenceError, match=r"IPOPT failed .* \(Maximum_Iterations_Exceeded\)") as caught:
+            ef.optimal_schedule(disguised, zero, **options)
+    finally:
+        _transcription.collocation_program.cache_clear()
+    kept = caught.value.result
+    assert (kept.status, kept.scope) == (ef.Status.UNVERIFIED, ef.Scope.NONE)
+    assert kept.trouble.startswith("IPOPT failed from all")
+    # The best of what there is: polished, it is the optimum all the same, which no solver vouches for.
+    assert kept.cost <= ef.certify(disguised, zero, ef.Step(0.0), s=0.0, T=T).cost
 
 
 @pytest.mark.parametrize("limit", [0.0, -1.0, float("nan")])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import epsflow as ef
-from epsflow.control import _exponential, _program, make_task
+from epsflow.control import _exponential, _program, _window, make_task
 from epsflow.control._propagators import linear_control
 from epsflow.control._system import RiskSystem, system_of
 from epsflow.control._transcription import (
@@ -103,4 +103,4 @@ def test_a_program_that_would_run_for_hours_is_refused(rng, monkeypatch):
 
 def test_what_is_near_a_bound_is_moved_onto_it():
     values = np.array([-0.2, 1e-4, 0.01, 0.5, 0.9995, 1.0])
-    assert _program.on_bounds(values, (0.0, 1.0), 1e-3).tolist() == [0.0, 0.0, 0.01, 0.5, 1.0, 1.0]
+    assert _window.on_bounds(values, (0.0, 1.0), 1e-3).tolist() == [0.0, 0.0, 0.01, 0.5, 1.0, 1.0]

@@ -9,7 +9,7 @@ import pytest
 from matplotlib.axes import Axes
 
 from epsflow import InputError, plots
-from epsflow.control import Arc, Comparison
+from epsflow.control import Arc, Comparison, optimal_schedule
 from epsflow.problem import Problem, linear_regression
 from epsflow.schedules import LinearDecay
 
@@ -69,6 +69,19 @@ def test_the_conditions_are_those_of_the_extremal(comparison: Comparison):
     assert high - low > 0.05  # and drawn as a constant
     with pytest.raises(InputError, match="needs an optimum"):
         plots.schedule(dataclasses.replace(comparison, optimum=None), conditions=True)
+
+
+def test_with_a_price_switches_are_where_the_switching_function_crosses_it(problem: Problem):
+    paused = optimal_schedule(problem, np.zeros(2), s=0.2, T=2.0, bounds=(-1.0, 1.0), price=0.05)
+    _, lower, _, hamiltonian = plots.schedule(paused, conditions=True)
+    dashed = [tuple(line.get_ydata()) for line in lower.lines if line.get_linestyle() == "--"]
+    assert {(-0.05, -0.05), (0.05, 0.05)} <= set(dashed)  # the others are upright, at s and T
+    times, levels = np.array([line.get_data() for line in lower.lines if line.get_marker() == "o"])[:, :, 0].T
+    # Between two of 800 points S is taken as straight: the square of 1.8/800.
+    np.testing.assert_allclose(times, [arc.end for arc in paused.arcs[:-1]], atol=1e-5)
+    np.testing.assert_allclose(levels, paused.switching(times), atol=1e-5)
+    # 𝓗 alone jumps at every switch; with the price it is constant.
+    assert np.ptp(hamiltonian.lines[0].get_ydata()) <= 1e-13
 
 
 def test_every_schedule_is_named_with_its_cost(comparison: Comparison):

@@ -111,6 +111,16 @@ Penalty = Annotated[float, typer.Option("--l2", help="λ of the penalty (λ/2)�
 EpsMin = Annotated[float, typer.Option("--eps-min", help="Least ε between s and T.")]
 EpsMax = Annotated[float, typer.Option("--eps-max", help="Largest ε between s and T.")]
 Intervals = Annotated[int, typer.Option("--intervals", min=1, help="Mesh intervals of the optimal schedule.")]
+Budget = Annotated[
+    float | None, typer.Option("--budget", help="The most that ∫|ε| dt between s and T may be. Default: no limit.")
+]
+Price = Annotated[float, typer.Option("--price", help="What a unit of ∫|ε| dt between s and T costs.")]
+TimeLimit = Annotated[
+    float | None,
+    typer.Option(
+        "--time-limit", metavar="SECONDS", help="Stop the search then, and report the best so far as unverified."
+    ),
+]
 PerPoint = Annotated[bool, typer.Option("--per-point", help="One ε for each deleted point instead of one for all.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else, on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no table and no progress; the finding only.")]
@@ -148,6 +158,9 @@ def optimise(
     eps_max: EpsMax = 1.0,
     intervals: Intervals = 100,
     per_point: PerPoint = False,
+    budget: Budget = None,
+    price: Price = 0.0,
+    time_limit: TimeLimit = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", metavar="DIR", help="Output folder. Default: epsflow-optimise; with --json, none."),
@@ -157,7 +170,9 @@ def optimise(
 ) -> None:
     """The optimum, the families, the table and the files."""
     source = Source(data, csv, target, tuple(delete or ()), reduction, l2)
-    request = Request(source, s, horizon, (eps_min, eps_max), start, seed, intervals, per_point)
+    request = Request(
+        source, s, horizon, (eps_min, eps_max), start, seed, intervals, per_point, budget, price, time_limit
+    )
     folder = DEFAULT_FOLDER if out is None and not as_json else out
     _optimise.run("optimise", request, folder, as_json=as_json, quiet=quiet)
 
@@ -176,6 +191,8 @@ def compare(
     l2: Penalty = 0.0,
     eps_min: EpsMin = 0.0,
     eps_max: EpsMax = 1.0,
+    budget: Budget = None,
+    price: Price = 0.0,
     out: Annotated[
         Path | None,
         typer.Option("--out", metavar="DIR", help="Also write result.json and schedule.pdf/.png into this folder."),
@@ -185,7 +202,7 @@ def compare(
 ) -> None:
     """The families and the table; files only where asked."""
     source = Source(data, csv, target, tuple(delete or ()), reduction, l2)
-    request = Request(source, s, horizon, (eps_min, eps_max), start, seed)
+    request = Request(source, s, horizon, (eps_min, eps_max), start, seed, budget=budget, price=price)
     _optimise.run("compare", request, out, as_json=as_json, quiet=quiet)
 
 

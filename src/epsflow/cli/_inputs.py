@@ -49,6 +49,8 @@ class Request:
         bounds: least and largest ε in between.
         start, seed: where training starts.
         intervals, per_point: of the optimum's schedule.
+        budget, price: for ∫|ε| dt between s and T; None for no budget.
+        time_limit: seconds for the search of the optimum; None for none.
     """
 
     source: Source
@@ -59,6 +61,9 @@ class Request:
     seed: int
     intervals: int = 100
     per_point: bool = False
+    budget: float | None = None
+    price: float = 0.0
+    time_limit: float | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,6 +1,7 @@
 """The work of `optimise` and `compare`."""
 
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -41,8 +42,11 @@ def run(command: str, request: Request, folder: Path | None, *, as_json: bool, q
         theta0 = starting_point(request, deletion.problem)
         begin("searching the schedules")
         window = {"s": request.s, "T": request.T, "bounds": request.bounds}
-        mesh = {"intervals": request.intervals, "per_point": request.per_point} if command == "optimise" else {}
-        comparison = compare_schedules(deletion.problem, theta0, **window, optimum=command == "optimise", **mesh)
+        worth = {"budget": request.budget, "price": request.price}
+        # What did not succeed is reported as such, with the best that there is.
+        search = {"intervals": request.intervals, "per_point": request.per_point, "time_limit": request.time_limit}
+        options: dict[str, Any] = {**search, "throw": False} if command == "optimise" else {"optimum": False}
+        comparison = compare_schedules(deletion.problem, theta0, **window, **worth, **options)
         begin("writing")
         result = to_json({**heading(command, request.source, deletion), **answers(request, comparison)})
         files = []
@@ -56,5 +60,7 @@ def run(command: str, request: Request, folder: Path | None, *, as_json: bool, q
         typer.echo(result)
     else:
         show(table(deletion, comparison), finding(comparison), files, quiet=quiet)
-    if comparison.optimum is not None and comparison.optimum.scope is Scope.NONE:
-        raise ConvergenceError("the schedule found is not verified as optimal, and is reported as such.", comparison)
+    optimum = comparison.optimum
+    if optimum is not None and optimum.scope is Scope.NONE:
+        why = f": {optimum.trouble}" if optimum.trouble else ", and is reported as such."
+        raise ConvergenceError(f"the schedule found is not verified as optimal{why}", comparison)

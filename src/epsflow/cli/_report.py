@@ -21,11 +21,13 @@ def new_table(title: str) -> Table:
 
 
 def table(deletion: Deletion, comparison: Comparison) -> Table:
-    """Family, parameter, 𝓔, ratio to the baseline 1_[0,s], status."""
+    """Family, parameter, 𝓔, what is spent where that matters, ratio to the baseline 1_[0,s], status."""
     drawn = new_table(deletion.title)
     drawn.add_column("family", no_wrap=True)
     drawn.add_column("parameter", overflow="fold")
     drawn.add_column("cost 𝓔", justify="right", no_wrap=True)
+    if comparison.task.priced:
+        drawn.add_column("∫|ε| dt", justify="right", no_wrap=True)
     drawn.add_column("ratio", justify="right", no_wrap=True)
     drawn.add_column("status", overflow="fold")
     for row in comparison.rows():
@@ -34,6 +36,7 @@ def table(deletion: Deletion, comparison: Comparison) -> Table:
             row["family"],
             ", ".join(f"{name} = {value:.6g}" for name, value in row["parameters"].items()),
             f"{row['cost']:.6e}",
+            *([f"{row['effort']:.6g}"] if comparison.task.priced else []),
             f"{row['ratio']:.4g}",
             row["status"],
             style="bold" if best else None,
@@ -43,43 +46,52 @@ def table(deletion: Deletion, comparison: Comparison) -> Table:
 
 def finding(comparison: Comparison) -> str:
     """One sentence that says what was found, and claims no more than the result does."""
-    optimum, best = comparison.optimum, min(comparison.families, key=lambda family: family.cost)
-    baseline = f"dropping the points at once, 1_[0,s] (𝓔 = {comparison.baseline.cost:.4g})"
+    optimum, best = comparison.optimum, min(comparison.families, key=comparison.objective)
+    base, least = comparison.objective(comparison.baseline), comparison.objective(best)
+    baseline = f"dropping the points at once, 1_[0,s] ({_symbol(comparison)} = {base:.4g})"
     if optimum is None:
-        if best.cost >= comparison.baseline.cost * (1.0 - NO_GAIN):
+        if least >= base * (1.0 - NO_GAIN):
             return f"None of these families does better than {baseline}."
-        return (
-            f"Of these families {_family(best)} ends nearest to the leave-out optimum: {_gain(comparison, best.cost)}."
-        )
+        return f"Of these families {_family(best)} {_ends(comparison)}: {_gain(comparison, least)}."
     if optimum.scope is Scope.NONE:
         return (
-            f"No schedule was verified as optimal: the best candidate has 𝓔 = {optimum.cost:.4g}, and Pontryagin's "
-            f"conditions miss by {optimum.pmp_gap:.2g} (status: {optimum.status.value}). More intervals may help."
+            f"No schedule was verified as optimal: the best candidate has {_symbol(comparison)} = "
+            f"{optimum.objective:.4g}, and Pontryagin's conditions miss by {optimum.pmp_gap:.2g} (status: "
+            f"{optimum.status.value}). More intervals may help."
         )
-    found = f"{_arcs(optimum)}: {_gain(comparison, optimum.cost)}"
+    found = f"{_arcs(optimum)}: {_gain(comparison, optimum.objective)}"
     if optimum.status is Status.EXACT:
         return f"The leave-out optimum is reached in finite time by {found}."
     claim = {
         Scope.GLOBAL: f"certified as the best of all schedules (none costs less than {optimum.lower_bound:.4g})",
         Scope.LOCAL: "a local optimum: first-order conditions hold, a global bound was not proved",
     }[optimum.scope]
-    if optimum.cost >= comparison.baseline.cost * (1.0 - NO_GAIN):
+    if optimum.objective >= base * (1.0 - NO_GAIN):
         return f"Nothing does better than {baseline}: {claim}."
-    if best.cost < optimum.cost - optimum.cost_error - best.cost_error:
-        excess = 100.0 * (optimum.cost / best.cost - 1.0) if best.cost > 0.0 else math.inf
+    if least < optimum.objective - optimum.cost_error - best.cost_error:
+        excess = 100.0 * (optimum.objective / least - 1.0) if least > 0.0 else math.inf
         return (
-            f"The best schedule found is {_family(best)}: {_gain(comparison, best.cost)}; the optimum on the mesh "
+            f"The best schedule found is {_family(best)}: {_gain(comparison, least)}; the optimum on the mesh "
             f"comes within {excess:.2g} % of it (more --intervals bring it closer)."
         )
     return f"The best schedule has {found}; {claim}."
 
 
-def _gain(comparison: Comparison, cost: float) -> str:
-    base = comparison.baseline.cost
+def _symbol(comparison: Comparison) -> str:
+    """What is minimised."""
+    return "𝓔" if comparison.task.price == 0.0 else "𝓔 + price·∫|ε| dt"
+
+
+def _ends(comparison: Comparison) -> str:
+    return "ends nearest to the leave-out optimum" if comparison.task.price == 0.0 else "is the best at this price"
+
+
+def _gain(comparison: Comparison, objective: float) -> str:
+    base, what = comparison.objective(comparison.baseline), _symbol(comparison)
     if base == 0.0:
-        return f"𝓔 = {cost:.4g}; dropping the points at once already gives 0"
-    less = f"{100.0 * (1.0 - cost / base):.3g} % less than dropping the points at once ({base:.4g})"
-    return f"𝓔 = {cost:.4g} at T = {comparison.task.T:g}, {less}"
+        return f"{what} = {objective:.4g}; dropping the points at once already gives 0"
+    less = f"{100.0 * (1.0 - objective / base):.3g} % less than dropping the points at once ({base:.4g})"
+    return f"{what} = {objective:.4g} at T = {comparison.task.T:g}, {less}"
 
 
 def _family(result: FamilyResult) -> str:

@@ -4,21 +4,23 @@ On given arcs the unknowns are the switch times τ and the levels of singular ar
 exact gradient of the computed cost by all of them; by τ it is the jump of the Hamiltonian. SLSQP keeps τ in order; arcs
 whose ends meet are deleted; where the switching function has the wrong sign on a bang, an arc is inserted. A few Newton
 steps with the Hessian by central differences of the gradient give the last digits, and the second-order condition.
+
+A price ρ adds ρ(|u₋| − |u₊|) to the derivative by τ. A budget for ∫|u| dt is one more constraint for SLSQP; its
+multiplier, by least squares from the gradient, then takes the place of ρ in all that follows.
 """
 
 import itertools
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
+from scipy.linalg import null_space
 from scipy.optimize import LinearConstraint, minimize
 
-from ._arcs import Arcs, Pieces
-from ._deadline import Deadline
-from ._rollout import roll_out, sweep
-from ._system import AbstractSystem
+from ._arcs import Arcs
+from ._extremal import best_level
+from ._roller import Gradient, Roller, spending
 
 SHORTEST = 1e-7
 """Length of an arc, relative to T − s, below which it is deleted: SLSQP's own accuracy in the switch times."""
@@ -34,24 +36,41 @@ DIFFERENCE = 1e-4
 
 NEWTON_STEPS = 4
 
+SPENT = 1e-4
+"""A budget may bind where less than this fraction of it is left; whether it does, the sign of the multiplier says."""
+
 
 class SecondOrder(NamedTuple):
     """Derivatives of the cost by the switch times, at a schedule that has been freed of its mesh.
 
     Attributes:
         switch_ts: the switch times τ, ascending, shape (k,).
-        gradient: ∂𝓔/∂τ, shape (k,): the jump of the Hamiltonian, zero to rounding where converged.
+        gradient: ∂𝓔/∂τ, shape (k,): the jump of the Hamiltonian, zero to rounding where converged. With a price or a
+            multiplier ρ, the derivative of 𝓔 + ρ∫|ε| dt.
         hessian: ∂²𝓔/∂τ∂τ with all levels held, shape (k, k), by central differences of the gradient.
+        spending: ∂(∫|ε| dt)/∂τ, shape (k,), where that is held fixed by a budget; else None.
     """
 
     switch_ts: Float[np.ndarray, " k"]
     gradient: Float[np.ndarray, " k"]
     hessian: Float[np.ndarray, "k k"]
+    spending: Float[np.ndarray, " k"] | None = None
 
     @property
     def least_curvature(self) -> float:
-        """Least eigenvalue of the Hessian, +∞ without switches; positive at a strict local minimum among these arcs."""
-        return float(np.linalg.eigvalsh(self.hessian)[0]) if len(self.switch_ts) else np.inf
+        """Least eigenvalue of the Hessian, within a budget among the moves that keep to it; +∞ where nothing can move.
+
+        Positive at a strict local minimum among schedules with these arcs.
+        """
+        return least_curvature(self.hessian, self.spending)
+
+
+def least_curvature(hessian: Float[np.ndarray, "k k"], held: Float[np.ndarray, " k"] | None) -> float:
+    """The least eigenvalue on the plane of the moves that do not change what is held; +∞ if there are none."""
+    if held is not None:
+        plane = null_space(held[None])
+        hessian = plane.T @ hessian @ plane
+    return float(np.linalg.eigvalsh(hessian)[0]) if len(hessian) else np.inf
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,82 +92,54 @@ class PolishedArcs:
     rounds: int
 
 
-class Roller:
-    """Costs and gradients of arcs of one system: the same number of pieces throughout, so that nothing compiles twice.
-
-    Attributes:
-        sweeps: gradients computed so far.
-    """
-
-    def __init__(
-        self, system: AbstractSystem, start: Float[Array, " d"], unit: float, count: int, steps: int, deadline: Deadline
-    ):
-        """Fix the system, the unit of the cost, pieces in all, and Runge–Kutta steps per piece."""
-        self.system, self.start, self.unit, self.count = system, start, unit, count
-        self.steps, self.deadline, self.sweeps = jnp.asarray(float(steps)), deadline, 0
-
-    def cost(self, arcs: Arcs) -> float:
-        """φ in units; +∞ where it overflows."""
-        pieces = arcs.pieces(self.count, arcs.share_out(self.count))
-        durations, levels = jnp.asarray(pieces.durations), jnp.asarray(pieces.levels)
-        value = float(roll_out(self.system, self.steps, self.start, durations, levels)[0]) / self.unit
-        return value if np.isfinite(value) else np.inf
-
-    def gradient(self, arcs: Arcs, each: np.ndarray | None = None) -> "Gradient":
-        """φ and its derivatives in units. `each`: pieces per part; held while arcs move, so that φ is smooth."""
-        pieces = arcs.pieces(self.count, arcs.share_out(self.count) if each is None else each)
-        self.sweeps += 1
-        durations, levels = jnp.asarray(pieces.durations), jnp.asarray(pieces.levels)
-        found = sweep(self.system, self.steps, self.start, durations, levels)
-        by_level, by_duration = np.asarray(found.levels) / self.unit, np.asarray(found.durations) / self.unit
-        return Gradient(float(found.cost) / self.unit, *arcs.chain(pieces, by_duration, by_level), by_level, pieces)
-
-
-class Gradient(NamedTuple):
-    """φ of arcs, and its derivatives, in units.
-
-    Attributes:
-        cost: φ.
-        switch_ts: ∂φ/∂τ; free: ∂φ/∂(free levels).
-        levels: ∂φ/∂u_k of every piece.
-        pieces: the pieces.
-    """
-
-    cost: float
-    switch_ts: Float[np.ndarray, " switches"]
-    free: Float[np.ndarray, " free"]
-    levels: Float[np.ndarray, "K controls"]
-    pieces: Pieces
-
-
 def polish_arcs(roller: Roller, arcs: Arcs) -> PolishedArcs:
     """The stationary arcs that given ones descend to. The cost, as `roller` computes it, never rises.
 
     Args:
-        roller: the system.
+        roller: the system, and what effort costs or may be.
         arcs: where to start.
     """
-    best, least, rounds = arcs, np.inf, 0
+    best, least, rounds, sweeps = arcs, np.inf, 0, 0
     while rounds <= INSERTIONS and not (rounds and roller.deadline.passed):
         arcs, rounds = descend_arcs(roller, arcs), rounds + 1
         tidy = arcs.tidied(SHORTEST * (arcs.T - arcs.s))
         if len(tidy.levels) != len(arcs.levels):
             arcs = tidy
             continue
-        if (cost := roller.cost(arcs)) < least:
+        if roller.keeps(arcs) and (cost := roller.cost(arcs)) < least:
             best, least = arcs, cost
-        revised = _insert(roller, arcs)
+        valued = roller.priced(multiplier(roller, arcs))
+        revised = _insert(valued, arcs)
+        sweeps += valued.sweeps
         if revised is None:
             break
         arcs = revised
     arcs = best
-    hessian, order = _hessian(roller, arcs), len(arcs.switch_ts)
-    if hessian.size and np.linalg.eigvalsh(hessian)[0] > 0.0:
-        arcs = _last_digits(roller, arcs, hessian)
-    found = roller.gradient(arcs)
+    valued = roller.priced(multiplier(roller, arcs))
+    hessian, order, held = _hessian(valued, arcs), len(arcs.switch_ts), None
+    if valued.price > roller.price:
+        held = _spending(arcs, arcs.share_out(roller.count))
+    if hessian.size and least_curvature(hessian, held) > 0.0:
+        arcs = _last_digits(valued, arcs, hessian, roller.budget if held is not None else None)
+    valued = roller.priced(multiplier(roller, arcs))
+    found = valued.gradient(arcs)
     by_times = hessian[:order, :order] * roller.unit / (arcs.T - arcs.s) ** 2
-    second = SecondOrder(arcs.switch_ts, found.switch_ts * roller.unit, by_times)
-    return PolishedArcs(arcs, found.cost * roller.unit, second, roller.sweeps, rounds)
+    spends = None if held is None else held[:order] / (arcs.T - arcs.s)
+    second = SecondOrder(arcs.switch_ts, found.switch_ts * roller.unit, by_times, spends)
+    cost = (found.cost * roller.unit) - (valued.price - roller.price) * arcs.effort
+    return PolishedArcs(arcs, cost, second, roller.sweeps + sweeps + valued.sweeps, rounds)
+
+
+def multiplier(roller: Roller, arcs: Arcs) -> float:
+    """What a unit of ∫|u| dt is worth: the price, or where a budget is spent the least-squares ρ of g + ρc = 0.
+
+    g and c: the derivatives of φ and of ∫|u| dt by switch times and free levels.
+    """
+    if arcs.effort < (1.0 - SPENT) * roller.budget:
+        return roller.price
+    each = arcs.share_out(roller.count)
+    g, c = _slope(roller, arcs, _unknowns(arcs), each)[1], _spending(arcs, each)
+    return roller.price + max(0.0, -float(g @ c) / float(c @ c)) * roller.unit if c.any() else roller.price
 
 
 def _unknowns(arcs: Arcs) -> np.ndarray:
@@ -167,21 +158,36 @@ def _slope(roller: Roller, arcs: Arcs, unknowns: np.ndarray, each: np.ndarray) -
     return found.cost, np.concatenate([found.switch_ts * (arcs.T - arcs.s), found.free])
 
 
-def _in_order(count: int, size: int) -> list[LinearConstraint]:
-    """The first `count` of the unknowns ascend."""
-    if count < 2:
-        return []
-    rows = np.eye(size)[1:count] - np.eye(size)[: count - 1]
-    return [LinearConstraint(rows, 0.0, np.inf)]
+def _spending(arcs: Arcs, each: np.ndarray) -> np.ndarray:
+    """∂(∫|u| dt)/∂(unknowns)."""
+    by_times, by_free = spending(arcs, arcs.pieces(int(each @ arcs.parts), each))
+    return np.concatenate([by_times * (arcs.T - arcs.s), by_free])
+
+
+def _constraints(roller: Roller, arcs: Arcs, each: np.ndarray) -> list[Any]:
+    """The switch times ascend, and the budget is kept."""
+    count, size = len(arcs.switch_ts), len(_unknowns(arcs))
+    rows = np.eye(size)[1:count] - np.eye(size)[: max(count - 1, 0)]
+    order = [LinearConstraint(rows, 0.0, np.inf)] if count > 1 else []
+    if roller.budget == np.inf:
+        return order
+
+    def left(unknowns: np.ndarray) -> float:
+        return roller.budget - _at(arcs, unknowns).effort
+
+    def slope(unknowns: np.ndarray) -> np.ndarray:
+        return -_spending(_at(arcs, unknowns), each)
+
+    return [*order, {"type": "ineq", "fun": left, "jac": slope}]
 
 
 def descend_arcs(roller: Roller, arcs: Arcs) -> Arcs:
-    """SLSQP on the unknowns of fixed arcs; the start itself if that is cheaper."""
+    """SLSQP on the unknowns of fixed arcs; the start itself if that is cheaper, and within the budget."""
     first, count = _unknowns(arcs), len(arcs.switch_ts)
     if first.size == 0:
         return arcs
     low, high = np.zeros(first.size), np.ones(first.size)
-    low[count:], high[count:] = arcs.bounds
+    low[count:], high[count:] = np.reshape(arcs.free_ranges, (-1, 2)).T
     each = arcs.share_out(roller.count)
 
     def cost(unknowns: np.ndarray) -> tuple[float, np.ndarray]:
@@ -199,23 +205,24 @@ def descend_arcs(roller: Roller, arcs: Arcs) -> Arcs:
         method="SLSQP",
         jac=True,
         bounds=list(zip(low, high, strict=True)),
-        constraints=_in_order(count, first.size),
+        constraints=_constraints(roller, arcs, each),
         callback=check_time,
         options={"ftol": 1e-13, "maxiter": 100},
     )
     best = np.clip(run.x, low, high)
     best[:count] = np.maximum.accumulate(best[:count])
     found = _at(arcs, best)
-    return found if roller.cost(found) < roller.cost(arcs) else arcs
+    better = roller.cost(found) < roller.cost(arcs) or not roller.keeps(arcs)
+    return found if better and (roller.keeps(found) or not roller.keeps(arcs)) else arcs
 
 
 class Violation(NamedTuple):
-    """A stretch of one arc on which S asks for a bound that u is not on.
+    """A stretch of one arc on which S asks for another level than u has.
 
     Attributes:
-        gain: ∫|S (u − bound)|, in units: what moving u there promises, to first order.
+        gain: ∫[S u + ρ|u| − (S v + ρ|v|)] with the best level v, in units: what moving u there promises to first order.
         component: of u.
-        level: the bound that S asks for.
+        level: v, one of the arcs' options.
         start, end: where it is.
         pivot: the time within it around which it may shrink.
     """
@@ -231,7 +238,7 @@ class Violation(NamedTuple):
 def _insert(roller: Roller, arcs: Arcs) -> Arcs | None:
     """A cheaper control with one more arc where S has the wrong sign; None where there is none."""
     found = roller.gradient(arcs)
-    for violation in sorted(_violations(arcs, found), reverse=True)[:3]:
+    for violation in sorted(_violations(arcs, found, roller.price / roller.unit), reverse=True)[:3]:
         if violation.gain <= SETTLED * abs(found.cost):
             break
         share = 1.0
@@ -244,48 +251,51 @@ def _insert(roller: Roller, arcs: Arcs) -> Arcs | None:
     return None
 
 
-def _violations(arcs: Arcs, found: Gradient) -> list[Violation]:
-    """Runs of pieces of one arc with S of one sign and u not on the bound that it asks for.
+def _violations(arcs: Arcs, found: Gradient, price: float) -> list[Violation]:
+    """Runs of pieces of one arc on which one level other than u's is the best. `price`: ρ in units.
 
-    On a singular arc S is zero on the average over each part only, and there the first and the last run count alone:
-    they may hide a bang that was too short for the mesh.
+    On a singular arc S + ρ sign u is zero on the average over each part only, and there the first and the last run
+    count alone: they may hide a bang that was too short for the mesh.
     """
-    low, high = arcs.bounds
+    options = np.array(arcs.options)
     starts = arcs.s + np.concatenate([[0.0], np.cumsum(found.pieces.durations)])
     result = []
     for component, arc in np.ndindex(arcs.free.shape[1], arcs.free.shape[0]):
         here = np.flatnonzero((found.pieces.arc == arc) & (found.pieces.durations > 0.0))
         if here.size == 0:
             continue
-        slope, level = found.levels[here, component], found.pieces.levels[here, component]
-        wanted = np.where(slope > 0.0, low, high)
+        durations, level = found.pieces.durations[here], found.pieces.levels[here, component]
+        slope = found.levels[here, component] / durations
+        wanted = best_level(slope, options, price)
+        excess = durations * (slope * (level - wanted) + price * (np.abs(level) - np.abs(wanted)))
         breaks = np.concatenate([[0], np.flatnonzero(wanted[1:] != wanted[:-1]) + 1, [len(here)]])
         runs = list(itertools.pairwise(breaks))
         singular = bool(arcs.free[arc, component])
         for a, b in dict.fromkeys((runs[0], runs[-1])) if singular else runs:
-            gain = float(np.abs(slope[a:b] * (level[a:b] - wanted[a:b])).sum())
-            steepest = a + int(np.argmax(np.abs(slope[a:b]) / found.pieces.durations[here[a:b]]))
+            gain = float(excess[a:b].sum())
+            steepest = a + int(np.argmax(excess[a:b] / durations[a:b]))
             start, end = float(starts[here[a]]), float(starts[here[b - 1] + 1])
             edge = start if a == 0 else end
             pivot = edge if singular else 0.5 * float(starts[here[steepest]] + starts[here[steepest] + 1])
             if gain > 0.0:
                 result.append(Violation(gain, component, float(wanted[a]), start, end, pivot))
-    return result + _tied(arcs, found)
+    return result + _tied(arcs, found, price)
 
 
-def _tied(arcs: Arcs, found: Gradient) -> list[Violation]:
+def _tied(arcs: Arcs, found: Gradient, price: float) -> list[Violation]:
     """Components that switch at one time together, though S would have one of them switch earlier or later."""
     result = []
     for i, time in enumerate(arcs.switch_ts):
         before, after = (int(np.flatnonzero(found.pieces.arc == i + side)[-1 + side]) for side in (0, 1))
         changing = np.flatnonzero(found.pieces.levels[before] != found.pieces.levels[after])
         for component in changing if len(changing) > 1 else ():
-            rates = found.levels[[before, after], component] / found.pieces.durations[[before, after]]
-            wanted = arcs.bounds[0] if rates.mean() > 0.0 else arcs.bounds[1]
-            early = wanted == found.pieces.levels[after, component]
+            rate = float((found.levels[[before, after], component] / found.pieces.durations[[before, after]]).mean())
+            levels = found.pieces.levels[[before, after], component]
+            value = rate * levels + price * np.abs(levels)
+            early = bool(value[1] < value[0])
             width = found.pieces.durations[before if early else after]
             start, end = (time - width, time) if early else (time, time + width)
-            gain = 0.5 * abs(float(rates.mean())) * width * (arcs.bounds[1] - arcs.bounds[0])
+            gain, wanted = 0.5 * abs(float(value[1] - value[0])) * width, float(levels[int(early)])
             result.append(Violation(gain, int(component), wanted, float(start), float(end), float(time)))
     return result
 
@@ -302,20 +312,36 @@ def _hessian(roller: Roller, arcs: Arcs) -> np.ndarray:
     return 0.5 * (hessian + hessian.T)
 
 
-def _last_digits(roller: Roller, arcs: Arcs, hessian: np.ndarray) -> Arcs:
-    """Newton steps while they shrink the gradient: the cost cannot tell the difference any more."""
+def _last_digits(roller: Roller, arcs: Arcs, hessian: np.ndarray, budget: float | None) -> Arcs:
+    """Newton steps while they shrink the gradient: the cost cannot tell the difference any more.
+
+    Within a budget that is spent, on ∇(φ + ρE) = 0 and E = B together; `roller` has the multiplier as its price.
+    """
     each, here = arcs.share_out(roller.count), _unknowns(arcs)
-    count = len(arcs.switch_ts)
-    slope = _slope(roller, arcs, here, each)[1]
+    count, ranges = len(arcs.switch_ts), np.reshape(arcs.free_ranges, (-1, 2)).T
+    slope, system, left = _newton_system(roller, arcs, here, each, hessian, budget)
     for _ in range(NEWTON_STEPS):
-        trial = here - np.linalg.lstsq(hessian, slope, rcond=1e-10)[0]
-        edges = np.concatenate([[0.0], trial[:count], [1.0]])
-        levels = trial[count:]
-        inside = (np.diff(edges) > 0.0).all() and (levels >= arcs.bounds[0]).all() and (levels <= arcs.bounds[1]).all()
+        trial = here - np.linalg.lstsq(system, slope, rcond=1e-10)[0][: len(here)]
+        edges, levels = np.concatenate([[0.0], trial[:count], [1.0]]), trial[count:]
+        inside = (np.diff(edges) > 0.0).all() and (levels >= ranges[0]).all() and (levels <= ranges[1]).all()
         if not inside or roller.deadline.passed:
             break
-        after = _slope(roller, arcs, trial, each)[1]
-        if np.abs(after).max() >= 0.5 * np.abs(slope).max():
+        slope, system, after = _newton_system(roller, arcs, trial, each, hessian, budget)
+        if after >= 0.5 * left:
             break
-        here, slope = trial, after
+        here, left = trial, after
     return _at(arcs, here)
+
+
+def _newton_system(
+    roller: Roller, arcs: Arcs, unknowns: np.ndarray, each: np.ndarray, hessian: np.ndarray, budget: float | None
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """What must vanish, its derivative by the unknowns (and the multiplier), and how far from zero it is."""
+    slope = _slope(roller, arcs, unknowns, each)[1]
+    if budget is None:
+        return slope, hessian, float(np.abs(slope).max())
+    moved = _at(arcs, unknowns)
+    c, excess = _spending(moved, each), moved.effort - budget
+    free = slope - c * float(slope @ c) / float(c @ c)  # the rest is the multiplier's
+    system = np.block([[hessian, c[:, None]], [c[None], np.zeros((1, 1))]])
+    return np.append(free, excess), system, float(np.abs(np.append(free, excess)).max())

@@ -43,12 +43,12 @@ class Pieces(NamedTuple):
 class Arcs:
     """A piecewise-constant control whose switch times may move.
 
-    An arc is a bang (all levels on bounds, one part) or singular: some component is free, and the arc has several
-    parts of equal length, each with levels of its own.
+    An arc is a bang (all levels on bounds, or 0 where effort has a price; one part) or singular: some component is
+    free, and the arc has several parts of equal length, each with levels of its own.
 
     Attributes:
         s, T: the window.
-        bounds: least and largest level.
+        options: the levels of bangs, ascending: the bounds, and 0 between them where effort has a price.
         switch_ts: ascending times between s and T at which one arc ends and the next begins, shape (A − 1,).
         parts: how many parts each arc has, shape (A,).
         levels: of all parts in order, shape (sum of parts, controls).
@@ -57,7 +57,7 @@ class Arcs:
 
     s: float
     T: float
-    bounds: tuple[float, float]
+    options: tuple[float, ...]
     switch_ts: Float[np.ndarray, " switches"]
     parts: np.ndarray
     levels: Float[np.ndarray, "parts controls"]
@@ -84,6 +84,18 @@ class Arcs:
         starts, lengths = self.edges[:-1], np.diff(self.edges)
         grids = [a + b * np.arange(n) / n for a, b, n in zip(starts, lengths, self.parts, strict=True)]
         return np.append(np.concatenate(grids), self.T)
+
+    @property
+    def free_ranges(self) -> list[tuple[float, float]]:
+        """Between which neighbouring options each free level lies: |u| is smooth there."""
+        levels = self.levels[self.free_levels]
+        above = np.clip(np.searchsorted(self.options, levels, side="right"), 1, len(self.options) - 1)
+        return [(self.options[i - 1], self.options[i]) for i in above]
+
+    @property
+    def effort(self) -> float:
+        """∫|u| dt, summed over the components."""
+        return float(np.diff(self.knots) @ np.abs(self.levels).sum(axis=1))
 
     def share_out(self, count: int) -> np.ndarray:
         """Pieces per part of each arc, by its length and at least one, so that there are at most `count` in all."""
@@ -124,40 +136,40 @@ class Arcs:
 
     def tidied(self, shortest: float) -> "Arcs":
         """Without arcs shorter than `shortest`; parts on a bound made bangs; neighbouring bangs of one level joined."""
-        low, high = self.bounds
         kept = [(k, length) for k, length in enumerate(np.diff(self.knots)) if length > shortest]
         levels = np.array([self.levels[k] for k, _ in kept])
-        free = np.array([self.free_levels[k] for k, _ in kept]) & (levels > low) & (levels < high)
+        free = np.array([self.free_levels[k] for k, _ in kept]) & ~np.isin(levels, self.options)
         ends = np.array([self.knots[k + 1] for k, _ in kept])
         ends[-1] = self.T
-        return _assemble(self.s, self.T, self.bounds, ends, levels, free)
+        return _assemble(self.s, self.T, self.options, ends, levels, free)
 
     def with_bang(self, component: int, level: float, begin: float, end: float) -> "Arcs":
-        """One component set to a bound between two times, and free there no more."""
+        """One component set to one of the options between two times, and free there no more."""
         knots = np.unique(np.concatenate([self.knots, [begin, end]]))
         middle = 0.5 * (knots[1:] + knots[:-1])
         part = np.searchsorted(self.knots, middle, side="right") - 1
         levels, free = self.levels[part].copy(), self.free_levels[part]
         here = (middle > begin) & (middle < end)
         levels[here, component], free[here, component] = level, False
-        return _assemble(self.s, self.T, self.bounds, knots[1:], levels, free)
+        return _assemble(self.s, self.T, self.options, knots[1:], levels, free)
 
     def schedule(self, shared: bool) -> AbstractPiecewiseConstant:
         """As ε(t)."""
         if not shared:
             return PiecewiseConstant(self.knots, self.levels)
         column = self.levels[:, 0]
-        alternate = bool((column[1:] != column[:-1]).all())
+        low, high = self.options[0], self.options[-1]
+        alternate = bool((column[1:] != column[:-1]).all() and np.isin(column, (low, high)).all())
         if alternate and not self.free.any():
-            first = "high" if column[0] == self.bounds[1] else "low"
-            return BangBang(self.s, self.switch_ts, self.T, first, *self.bounds)
+            first = "high" if column[0] == high else "low"
+            return BangBang(self.s, self.switch_ts, self.T, first, low, high)
         return PiecewiseConstant(self.knots, column)
 
 
 def _assemble(
     s: float,
     T: float,
-    bounds: tuple[float, float],
+    options: tuple[float, ...],
     ends: Float[np.ndarray, " parts"],
     levels: Float[np.ndarray, "parts controls"],
     free: Bool[np.ndarray, "parts controls"],
@@ -179,46 +191,65 @@ def _assemble(
         rows.append(levels[a + np.searchsorted(ends[a:b], middle)])
         parts.append(count)
         kinds.append(free[a])
-    return Arcs(s, T, bounds, starts[first[1:]], np.array(parts), np.concatenate(rows), np.array(kinds))
+    return Arcs(s, T, options, starts[first[1:]], np.array(parts), np.concatenate(rows), np.array(kinds))
 
 
 def read_arcs(
-    s: float, T: float, bounds: tuple[float, float], knots: np.ndarray, values: Float[np.ndarray, "N controls"]
+    s: float, T: float, options: tuple[float, ...], knots: np.ndarray, values: Float[np.ndarray, "N controls"]
 ) -> Arcs:
-    """The arcs that values on a mesh hint at.
+    """The arcs that values on a mesh hint at. `options`: the levels of bangs, ascending.
 
-    Where a component runs between the bounds for one or two intervals, it switches inside them, at the time that keeps
-    its integral. Where it does so for longer, it is singular.
+    Where a component runs between them for one or two intervals, it switches inside these, at the time that keeps its
+    integral. Where it does so for longer, it is singular.
     """
-    read = [_read_component(knots, column, bounds) for column in values.T]
+    read = [_read_component(knots, column, options) for column in values.T]
     edges = np.unique(np.concatenate([ends for ends, _, _ in read]))
     middle = 0.5 * (np.concatenate([[s], edges[:-1]]) + edges)
     at = [np.searchsorted(ends, middle) for ends, _, _ in read]
     levels = np.stack([column[i] for (_, column, _), i in zip(read, at, strict=True)], axis=1)
     free = np.stack([kind[i] for (_, _, kind), i in zip(read, at, strict=True)], axis=1)
-    return _assemble(s, T, bounds, edges, levels, free)
+    return _assemble(s, T, options, edges, levels, free)
 
 
 def _read_component(
-    knots: np.ndarray, column: np.ndarray, bounds: tuple[float, float]
+    knots: np.ndarray, column: np.ndarray, options: tuple[float, ...]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Ends, levels and freedom of the parts of one component."""
-    low, high = bounds
-    margin = NEAR * (high - low)
-    kind = np.where(column >= high - margin, 1, np.where(column <= low + margin, -1, 0))
+    marks = np.array(options)
+    distance = np.abs(column[:, None] - marks)
+    near = distance.min(axis=1) <= NEAR * (marks[-1] - marks[0])
+    kind = np.where(near, distance.argmin(axis=1), -1)
+    padded = np.pad(kind, 1, constant_values=-1)
     breaks = np.concatenate([[0], np.flatnonzero(kind[1:] != kind[:-1]) + 1, [len(kind)]])
     ends, levels, free = [], [], []
     for a, b in itertools.pairwise(breaks):
-        if kind[a] != 0:
-            new = [knots[b]], [high if kind[a] > 0 else low], False
+        if kind[a] >= 0:
+            new = [knots[b]], [marks[kind[a]]], False
         elif b - a > SMEARED:
             new = list(knots[a + 1 : b + 1]), list(column[a:b]), True
         else:
-            before = kind[a - 1] if a else (-kind[b] if b < len(kind) else 1)
-            share = (np.average(column[a:b], weights=np.diff(knots[a : b + 1])) - low) / (high - low)
-            share = share if before > 0 else 1.0 - share
-            new = [knots[a] + share * (knots[b] - knots[a]), knots[b]], [high, low][:: 1 if before > 0 else -1], False
+            mean = float(np.average(column[a:b], weights=np.diff(knots[a : b + 1])))
+            before, after = _neighbours(mean, int(padded[a]), int(padded[b + 1]), marks)
+            share = min(1.0, max(0.0, (mean - after) / (before - after)))
+            new = [knots[a] + share * (knots[b] - knots[a]), knots[b]], [before, after], False
         ends += new[0]
         levels += new[1]
         free += [new[2]] * len(new[0])
     return np.array(ends), np.array(levels), np.array(free)
+
+
+def _neighbours(mean: float, left: int, right: int, marks: np.ndarray) -> tuple[float, float]:
+    """The levels between which a value switches: those of its neighbours (by number; −1 for none that is a bang).
+
+    Where there is only one, or both are the same, the other is the next one in the direction of the value.
+    """
+    if left < 0 and right < 0:
+        above = int(np.clip(np.searchsorted(marks, mean), 1, len(marks) - 1))
+        return float(marks[above]), float(marks[above - 1])
+    known = left if left >= 0 else right
+    other = int(np.clip(known + (1 if mean > marks[known] else -1), 0, len(marks) - 1))
+    if left < 0:
+        return float(marks[other]), float(marks[known])
+    if right < 0 or left == right:
+        return float(marks[known]), float(marks[other])
+    return float(marks[left]), float(marks[right])

@@ -9,11 +9,11 @@ from ._arc_polish import SecondOrder
 from ._convex import mixed_bound
 from ._cost import AbstractCost
 from ._dual import certify_signs, dual_bound, maximise_dual
-from ._effort import extremal_of, multiplier_of
+from ._effort import binds, extremal_of, multiplier_of
 from ._extremal import Extremal
 from ._pontryagin import LinearPath
 from ._program import Candidate
-from ._solution import ScheduleSolution, Scope, Status, classify, describe_arcs, is_exact
+from ._solution import ScheduleSolution, Scope, Status, classify, describe_arcs, is_exact, singular_arcs_hold
 from ._task import ControlTask, control_of, effort_between, effort_of, in_numbers, least_effort, make_task, simulate
 
 GLOBAL_GAP = 1e-6
@@ -21,6 +21,9 @@ GLOBAL_GAP = 1e-6
 
 BRANCHING = 5.0
 """Seconds after which branching over the sign changes of one residual stops, with the bound it has."""
+
+BRIEF = 0.5
+"""The same where a price or a spent budget holds the schedule back: the bound without them is not tight there."""
 
 SETTLED_GAP = 1e-9
 """Gap at which the bound that a schedule's own costate gives is not maximised further."""
@@ -110,13 +113,13 @@ def judge(
     arcs = describe_arcs(knots, levels, task.bounds)
     if lower_bound is None:
         miss = np.asarray(path.theta(np.array([task.T]))[0] - task.target)
-        lower_bound = _lower_bound(task, miss)
+        lower_bound = _lower_bound(task, miss, BRIEF if binds(task, spent) else BRANCHING)
     bound = lower_bound + task.price * columns * least_effort(task.T - task.s, task.bounds)
     objective, exact = cost + task.price * spent, is_exact(cost, task.initial)
     certified = (exact and task.price == 0.0) or (bound > 0.0 and objective - bound <= GLOBAL_GAP * objective)
     verified = path.pmp_gap <= VERIFIED_GAP * objective
     failed = interrupted or (bool(candidates) and not any(candidate.success for candidate in candidates))
-    sound = certified or (verified and not failed)
+    sound = certified or (verified and not failed and singular_arcs_hold(path, arcs, mesh, multiplier))
     status = classify(exact, path, arcs, mesh, multiplier) if sound else Status.UNVERIFIED
     # A certificate stands on its own; a local claim needs a solver that converged, too.
     local = Scope.LOCAL if status is not Status.UNVERIFIED else Scope.NONE
@@ -138,7 +141,7 @@ def judge(
     )
 
 
-def _lower_bound(task: ControlTask, miss: np.ndarray) -> float:
+def _lower_bound(task: ControlTask, miss: np.ndarray, seconds: float) -> float:
     """The dual maximum less its rounding where residual signs are settled; else what branching on them proves, or 0.
 
     It is taken over one weight per point, and so holds for a shared one, too.
@@ -148,7 +151,7 @@ def _lower_bound(task: ControlTask, miss: np.ndarray) -> float:
     control = control_of(task)
     cost = control.form.value(miss @ control.basis)
     if not certify_signs(task).settled:
-        return mixed_bound(task, cost, miss, max_seconds=BRANCHING).value
+        return mixed_bound(task, cost, miss, max_seconds=seconds).value
     dual = dual_bound(task, miss)
     if cost - dual.value > SETTLED_GAP * cost:
         dual = maximise_dual(task, miss)

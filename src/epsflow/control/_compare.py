@@ -30,14 +30,18 @@ class Comparison:
     optimum: ScheduleSolution | None
 
     def rows(self) -> list[dict[str, Any]]:
-        """One dictionary per schedule: family, parameters, cost, cost_error, ratio (to the baseline's cost), status."""
+        """One dictionary per schedule: family, parameters, cost, cost_error, effort, ratio, status.
+
+        ratio: of cost + price·effort to that of the baseline.
+        """
         rows = [
             {
                 "family": result.family,
                 "parameters": result.parameters,
                 "cost": result.cost,
                 "cost_error": result.cost_error,
-                "ratio": self._ratio(result.cost),
+                "effort": result.effort,
+                "ratio": self._ratio(self.objective(result)),
                 "status": result.status,
             }
             for result in (self.baseline, *self.families)
@@ -53,11 +57,16 @@ class Comparison:
                     "parameters": switches,
                     "cost": best.cost,
                     "cost_error": best.cost_error,
-                    "ratio": self._ratio(best.cost),
+                    "effort": best.effort,
+                    "ratio": self._ratio(self.objective(best)),
                     "status": f"{best.status.value}, {best.scope.value}",
                 }
             )
         return rows
+
+    def objective(self, result: FamilyResult | ScheduleSolution) -> float:
+        """What is compared: the cost, plus the price (if one was given) times the effort."""
+        return result.cost + self.task.price * result.effort
 
     def _ratio(self, cost: float) -> float:
         if self.baseline.cost == 0.0:
@@ -76,6 +85,8 @@ def compare_schedules(
     optimum: bool = True,
     target: object | None = None,
     cost: AbstractCost | None = None,
+    budget: float | None = None,
+    price: float = 0.0,
     **options: Any,
 ) -> Comparison:
     """The baseline 1_[0,s], the best member of each family, and the optimal schedule, for one problem.
@@ -89,6 +100,7 @@ def compare_schedules(
         optimum: whether to solve for the optimum as well.
         target: where θ(T) should be. Default: the leave-out optimum.
         cost: of θ(T): `Distance` (default), `QuadraticForm`, `PredictionGap`, `RetainedLoss`.
+        budget, price: for ∫|ε| dt over (s, T), as in `optimal_schedule`; they bind the families, too.
         **options: for the optimum: `intervals`, `per_point`, `method`, `starts`, `time_limit`, `throw` as in
             `optimal_schedule`.
 
@@ -96,6 +108,6 @@ def compare_schedules(
         InputError: as `optimal_schedule` and `best_in_family`.
         ConvergenceError: as there.
     """
-    task = make_task(problem, theta0, s, T, bounds, target, cost)
+    task = make_task(problem, theta0, s, T, bounds, target, cost, budget, price)
     best = solve_task(task, **options) if optimum else None
     return Comparison(task, baseline(task), search_families(task, families), best)

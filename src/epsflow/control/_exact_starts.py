@@ -76,15 +76,17 @@ def exact_starts(
         raise InputError(
             "the target fits the deleted point exactly: ε has no effect there, and only the target arrives."
         )
-    levels, times = np.array([level for level in bounds[::-1] if level != 0.0]), np.linspace(0.0, longest, points)
-    deltas = np.stack([_sheet(control, bounds if level == bounds[0] else bounds[::-1], times) for level in levels])
-    return ExactStarts(control.theta(deltas), levels, times, times, times[:, None] + times, control.target)
+    (low, high), times = bounds, np.linspace(0.0, longest, points)
+    ends = [(last, other) for last, other in ((high, low), (low, high)) if last != 0.0]
+    deltas = np.stack([_sheet(control, levels, times) for levels in ends])
+    last = np.array([levels[0] for levels in ends])
+    return ExactStarts(control.theta(deltas), last, times, times, times[:, None] + times, control.target)
 
 
 def _sheet(control: LinearControl, levels: tuple[float, float], times: np.ndarray) -> np.ndarray:
     """δ at each time before the end, xᵀp changing its sign in between; `levels` as in `_backward`, at the target."""
     trunk = _backward(control, np.zeros(2), levels, times)
-    return np.stack([_backward(control, delta, levels[::-1], times) for delta in trunk])
+    return np.stack([_backward(control, delta, (levels[1], levels[0]), times) for delta in trunk])
 
 
 def _backward(control: LinearControl, delta: np.ndarray, levels: tuple[float, float], times: np.ndarray) -> np.ndarray:

@@ -16,16 +16,20 @@ from jaxtyping import Float
 from ._casadi import ca
 from ._program import Program, build_program, differentiable
 from ._propagators import LinearControl, decay_integral
+from ._window import Effort
 
 NODES = 3
 MAX_ITERATIONS = 500
 
 
 @lru_cache(maxsize=32)
-def exponential_program(d: int, m: int, shared: bool, intervals: int, factor: tuple[int, ...]) -> Program:
+def exponential_program(
+    d: int, m: int, shared: bool, intervals: int, factor: tuple[int, ...], effort: Effort = Effort.FREE
+) -> Program:
     """The program for d parameters and m deleted points, with one control for all of them or one each.
 
-    `factor`: the shape of L in the cost ½‖Lδ(T)‖², the last of the parameters; (d,) for a diagonal.
+    `factor`: the shape of L in the cost ½‖Lδ(T)‖², the last of the parameters; (d,) for a diagonal. `effort`: whether,
+    and how, ∫|u| dt enters.
     """
     controls = 1 if shared else m
     delta, variables = ca.SX.sym("delta", d), ca.SX.sym("w", controls + NODES * m + d)
@@ -45,7 +49,7 @@ def exponential_program(d: int, m: int, shared: bool, intervals: int, factor: tu
     terminal = ca.Function("terminal", [delta, *numbers], [0.5 * ca.sumsqr(image)])
     inputs = [delta, variables, *numbers]
     interval = differentiable("interval", inputs, [ca.vertcat(end - arrives, residuals - sees)])
-    return build_program(interval, terminal, intervals, controls, d, MAX_ITERATIONS)
+    return build_program(interval, terminal, intervals, controls, d, MAX_ITERATIONS, effort)
 
 
 class Interval:

@@ -29,7 +29,7 @@ from ..schedules import (
     check_admissible,
 )
 from ._cost import AbstractCost
-from ._task import ControlTask, make_task, simulate
+from ._task import PANELS, ControlTask, effort_of, make_task, simulate
 
 FAMILIES: tuple[type[AbstractSchedule], ...] = (Step, LinearDecay, PolynomialDecay, ExponentialDecay)
 """The families of the notes, which `compare_schedules` searches unless told otherwise."""
@@ -48,8 +48,10 @@ class FamilyResult:
         parameters: the numbers that pick it.
         cost: of θ(T), simulated again by the flow room.
         cost_error: bound or estimate of the error in `cost`.
-        status: "inside its range", or "at the bound of …": then a wider family might do better.
+        status: "inside its range", or "at the bound of …": then a wider family might do better. With a budget also "no
+            member within the budget"; the cost is then infinite.
         evaluations: schedules simulated in the search.
+        effort: ∫|ε| dt over (s, T).
     """
 
     family: str
@@ -59,6 +61,7 @@ class FamilyResult:
     cost_error: float
     status: str
     evaluations: int
+    effort: float
 
 
 def best_in_family(
@@ -71,6 +74,8 @@ def best_in_family(
     bounds: tuple[float, float] = (0.0, 1.0),
     target: object | None = None,
     cost: AbstractCost | None = None,
+    budget: float | None = None,
+    price: float = 0.0,
     points: int | None = None,
 ) -> FamilyResult:
     """The least cost in one family: a scan of its whole range, then scans of ever smaller boxes around the best point.
@@ -86,13 +91,15 @@ def best_in_family(
         bounds: bounds of ε; the family must respect them.
         target: where θ(T) should be; default: the leave-out optimum.
         cost: of θ(T); default: the distance 𝓔.
+        budget, price: for ∫|ε| dt over (s, T), as in `optimal_schedule`; the least cost + ρ∫|ε| dt among the
+            members within the budget.
         points: grid points per number; default 201 for one number, 21 for two.
 
     Raises:
         InputError: a family without a search space, or whose members are outside E_s.
         ConvergenceError: the flow of the best member failed.
     """
-    return search_family(family, make_task(problem, theta0, s, T, bounds, target, cost), points)
+    return search_family(family, make_task(problem, theta0, s, T, bounds, target, cost, budget, price), points)
 
 
 def search_family(family: type[AbstractSchedule], task: ControlTask, points: int | None = None) -> FamilyResult:
@@ -122,11 +129,11 @@ def search_family(family: type[AbstractSchedule], task: ControlTask, points: int
         low, high = np.maximum(lower, best - reach), np.minimum(upper, best + reach)
     numbers = _from_scale(space, best)
     schedule = space.build(jnp.asarray(numbers))
-    cost, error = simulate(task, schedule)
+    cost, error = simulate(task, schedule) if best_cost < np.inf else (np.inf, 0.0)
+    status = _where(space, best, lower, upper) if best_cost < np.inf else "no member within the budget"
     parameters = dict(zip(space.names, map(float, numbers), strict=True))
-    return FamilyResult(
-        family.__name__, schedule, parameters, cost, error, _where(space, best, lower, upper), evaluations
-    )
+    spent = effort_of(task, schedule)
+    return FamilyResult(family.__name__, schedule, parameters, cost, error, status, evaluations, spent)
 
 
 def _costs(
@@ -134,7 +141,27 @@ def _costs(
 ) -> Float[Array, " k"]:
     numbers = jnp.asarray(_from_scale(space, grid))
     window = jnp.asarray([task.s, task.T])
-    return _family_costs(task.problem.risk, space.build, numbers, task.theta_s, window, task.target, task.cost, solver)
+    arguments = numbers, task.theta_s, window, task.target, task.cost, solver
+    costs = _family_costs(task.problem.risk, space.build, *arguments)
+    if not task.priced:
+        return costs
+    spent = _family_efforts(space.build, numbers, window)
+    # Members that spend the budget to rounding are within it.
+    return jnp.where(spent <= task.budget * (1.0 + 1e-10), costs + task.price * spent, jnp.inf)
+
+
+@eqx.filter_jit
+def _family_efforts(build: Any, numbers: Array, window: Array) -> Float[Array, " k"]:
+    """`effort_of`, for a whole grid: the midpoint rule between jumps, exact for what is constant there."""
+    s, T = window
+
+    def effort(parameters: Array) -> Array:
+        schedule = build(parameters)
+        edges = jnp.sort(jnp.concatenate([jnp.linspace(s, T, PANELS + 1), jnp.clip(schedule.jump_ts, s, T)]))
+        values = jax.vmap(schedule)(0.5 * (edges[1:] + edges[:-1]))
+        return jnp.diff(edges) @ jnp.abs(values)
+
+    return jax.vmap(effort)(numbers)
 
 
 @eqx.filter_jit
@@ -187,7 +214,7 @@ def baseline(task: ControlTask) -> FamilyResult:
     """The notes' 1_[0,s]: the points are dropped when the request arrives."""
     schedule = Step(task.s)
     cost, error = simulate(task, schedule)
-    return FamilyResult("1_[0,s]", schedule, {"τ": task.s}, cost, error, "baseline", 1)
+    return FamilyResult("1_[0,s]", schedule, {"τ": task.s}, cost, error, "baseline", 1, 0.0)
 
 
 def search_families(task: ControlTask, families: Sequence[type[AbstractSchedule]]) -> tuple[FamilyResult, ...]:

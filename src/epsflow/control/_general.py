@@ -17,7 +17,8 @@ from ._matrix_free import best_switch, descend
 from ._program import Candidate
 from ._rollout import FINE_AGREEMENT, choose_steps
 from ._system import AbstractSystem, RiskSystem
-from ._transcription import DEGREE, Window, transcribe
+from ._transcription import DEGREE, transcribe
+from ._window import Window
 
 SUBSTEP_LIMIT = 4
 """Runge–Kutta steps per interval beyond which collocation, which has no stability limit, is the cheaper program."""
@@ -89,7 +90,7 @@ def search_by_program(
 
 
 def search_by_adjoint(setting: Setting, guesses: dict[str, Float[np.ndarray, "N controls"]]) -> list[Candidate]:
-    """L-BFGS-B from every guess and from the best single switch; the cheapest comes first.
+    """L-BFGS-B (SLSQP within a budget) from every guess and from the best single switch.
 
     Raises:
         InputError: the system is too stiff for explicit steps.
@@ -111,7 +112,7 @@ def polish_mesh(setting: Setting, values: Float[np.ndarray, "N controls"]) -> Po
     """
     window, intervals = setting.window, len(values)
     end = setting.s + window.length
-    arcs = read_arcs(setting.s, end, window.bounds, np.linspace(setting.s, end, intervals + 1), values)
+    arcs = read_arcs(setting.s, end, window.options, np.linspace(setting.s, end, intervals + 1), values)
     if len(arcs.parts) > MOST_ARCS:
         return None
     # At least two pieces per part, and the pieces of the mesh itself where they suffice: that sweep is compiled.
@@ -119,4 +120,5 @@ def polish_mesh(setting: Setting, values: Float[np.ndarray, "N controls"]) -> Po
     pieces = arcs.pieces(count, arcs.share_out(count))
     durations = jnp.asarray(pieces.durations)
     steps = choose_steps(setting.system, setting.start, durations, [pieces.levels], window.unit, FINE_AGREEMENT)
-    return polish_arcs(Roller(setting.system, setting.start, window.unit, count, steps, setting.deadline), arcs)
+    given = setting.system, setting.start, window.unit, count, steps, setting.deadline
+    return polish_arcs(Roller(*given, window.price, window.budget), arcs)

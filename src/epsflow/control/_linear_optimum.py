@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..schedules import AbstractPiecewiseConstant
-from ._budget import polish_within
+from ._budget import MOST_SWITCHES, polish_within
 from ._convex import MixedBound, branch
 from ._dual import DualBound, SignCertificate, certify_control, evaluate_dual
+from ._effort import binds
 from ._exact_unlearning import ExactUnlearning, reach
 from ._extremal import levels_of
 from ._polish import Polished, polish_control
@@ -21,8 +22,8 @@ SWITCHES = 33
 """Times at which a single switch is tried."""
 PROVED = 1e-9
 """Relative gap to the dual bound at which no further start is polished: far below the one that certificates ask for."""
-GAP, BUDGET = 1e-6, (400, 5.0)
-"""Relative gap, nodes and seconds of the branching."""
+GAP, NODES, SECONDS, BRIEF = 1e-6, 400, 5.0, 0.5
+"""Relative gap, nodes and seconds of the branching, and seconds where a price or a budget makes the bound loose."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +75,8 @@ def linear_optimum(
     best, bound = _search(task, control, [*_best_switches(task, control, one_weight), *given], signs)
     found = best.extremal
     if bound is None and found.cost > found.cost_error:
-        bound = branch(control, found.cost, control.form.image(best.miss), GAP, BUDGET)
+        limits = (NODES, BRIEF if binds(task, effort_of(task, best.schedule)) else SECONDS)
+        bound = branch(control, found.cost, control.form.image(best.miss), GAP, limits)
     lower = 0.0 if bound is None else bound.value - (bound.rounding if isinstance(bound, DualBound) else 0.0)
     schedule, arrival = best.schedule, None
     if lower <= max(found.cost_error, EXACT_FRACTION * control.form.value(control.start)):
@@ -106,7 +108,8 @@ def _search(
 def _descend(task: ControlTask, control: LinearControl, knots: np.ndarray, levels: np.ndarray) -> Polished:
     if task.budget < np.inf:
         return polish_within(control, knots, levels, task.budget)
-    return polish_control(control, knots, levels)
+    # With a price every further arc may be worth a little less: a singular arc is for the mesh to find.
+    return polish_control(control, knots, levels, **({"max_rounds": MOST_SWITCHES // 2} if task.priced else {}))
 
 
 def _best_switches(task: ControlTask, control: LinearControl, one_weight: bool) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -1,6 +1,7 @@
 """`optimal_schedule`: transcribe, solve from several starts, simulate every proposal, keep the best, say what it is."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -10,25 +11,32 @@ from .._core import ConvergenceError, InputError
 from ..problem import Problem, Quadratic
 from ..schedules import AbstractPiecewiseConstant, AbstractSchedule, PiecewiseConstant, Step
 from ._arc_polish import SecondOrder
+from ._budget import polish_within
 from ._certify import judge
 from ._conic import solve_conic
 from ._cost import AbstractCost
 from ._deadline import Deadline
+from ._effort import SPENT
 from ._exponential import Interval, exponential_program
 from ._families import baseline, search_family
 from ._general import Setting, choose_method, polish_mesh, search_by_adjoint, search_by_program
 from ._linear_optimum import linear_optimum
 from ._polish import polish
-from ._program import Candidate, on_bounds, solve_program
-from ._solution import ScheduleSolution, Scope
+from ._program import Candidate, solve_program
+from ._propagators import arcs_of
+from ._solution import ScheduleSolution, Scope, describe_arcs, is_singular
+from ._structure import derivatives
 from ._system import system_of
-from ._task import ControlTask, control_of, make_task, simulate
-from ._transcription import Window
+from ._task import ControlTask, control_of, effort_of, least_effort, make_task, simulate
+from ._window import Window
 
 METHODS = ("auto", "exponential", "shooting", "collocation", "adjoint", "qp")
 
 LEAST_INTERVAL = 1e-12
 """Least length of an interval relative to T: below it, neighbouring knots differ in their last digits only."""
+
+SETTLED = 1e-8
+"""PMP gap, in units of the objective, up to which a bang-bang schedule is not held against one with singular arcs."""
 
 
 def optimal_schedule(
@@ -66,17 +74,20 @@ def optimal_schedule(
         per_point: one ε for each deleted point instead of one for all of them.
         method: "exponential" (linear regression: exact in all directions but the deleted points'), "shooting"
             (multiple shooting, Runge–Kutta) and "collocation" (Radau IIA) are nonlinear programs for IPOPT. "adjoint"
-            builds no program: exact gradients by one forward and one backward solve, and L-BFGS-B; for networks of any
-            size. "qp" (linear regression with settled residual signs and one weight per point) is a convex program, the
-            independent check of the polish. "auto": for linear regression, the best single switches polished, done if a
-            certificate closes, else exponential; for other models shooting, collocation where stability would need more
-            than four steps per interval, or adjoint where a program would be too large.
+            builds no program: exact gradients by one forward and one backward solve, and L-BFGS-B (with a budget,
+            SLSQP); for networks of any size. "qp" (linear regression with settled residual signs and one weight per
+            point) is a convex program, the independent check of the polish. "auto": for linear regression, the best
+            single switches polished, done if a certificate closes, else exponential; for other models shooting,
+            collocation where stability would need more than four steps per interval, or adjoint where a program would
+            be too large.
         starts: further schedules to start from.
         target: where θ(T) should be. Default: the leave-out optimum. A network too large for that can aim at what
             retraining gives: `gradient_flow(problem, Constant(0.0), theta0, ts=[T]).end`.
         cost: of θ(T), in place of the distance 𝓔: `QuadraticForm`, `PredictionGap`, `RetainedLoss`.
-        budget: B, the most that ∫|ε| dt over (s, T) may be (linear regression); claims are local then.
-        price: ρ, what is paid for each unit of ∫|ε| dt (linear regression); claims are local then.
+        budget: B, the most that ∫|ε| dt over (s, T) may be, summed over the components of ε; claims are local then.
+        price: ρ, what is paid for each unit of ∫|ε| dt; claims are local then. With either, an optimum may have
+            singular arcs, on which ε lies between its bounds: for linear regression "auto" looks for them on the mesh
+            where the polished bang-bang schedule leaves something to gain.
         time_limit: seconds after which the search stops between two iterations; it begins when the target and θ(s) are
             known. What it has by then is simulated and returned as UNVERIFIED, unless a certificate stands.
         throw: raise if no run succeeds, or time runs out; otherwise the best proposal is returned as UNVERIFIED.
@@ -104,85 +115,132 @@ def solve_task(
     """`optimal_schedule` for a task that has been checked."""
     deadline = Deadline(time_limit)
     _check(task, method, intervals, per_point)
-    if task.priced:
-        return _priced(task, method, per_point, starts)
-    if method == "auto" and isinstance(task.problem.risk, Quadratic):
-        certified = _without_mesh(task, per_point)
-        if certified is not None:
-            return certified
-    unit = max(baseline(task).cost, np.finfo(np.float64).tiny)
-    setting = Setting(
-        system_of(task, not per_point),
-        task.theta_s,
-        task.s,
-        Window(task.T - task.s, task.bounds, unit),
-        deadline,
-    )
-    chosen = _method(setting, method, intervals)
+    columns = task.problem.delete.size if per_point else 1
     knots = np.linspace(task.s, task.T, intervals + 1)
-    guesses = _guesses(task, knots, starts, per_point, setting.deadline if chosen != "adjoint" else None)
-    candidates = _run(task, setting, chosen, guesses)
-    proposals = _proposals(task, candidates, guesses, interrupted=setting.deadline.passed)
-    costs = [simulate(task, PiecewiseConstant(knots, option)).cost for option in proposals]
-    best = int(np.argmin(costs))
-    freed = _freed_of_mesh(task, setting, knots, proposals[best], costs[best])
-    schedule = PiecewiseConstant(knots, proposals[best]) if freed is None else freed.schedule
+    if task.budget <= columns * least_effort(task.T - task.s, task.bounds):
+        return judge(task, _cheapest(task, columns), method="the only schedule within the budget")
+    bang = None
+    if method == "auto" and isinstance(task.problem.risk, Quadratic):
+        bang = _without_mesh(task, knots, starts, columns)
+        if bang.scope is Scope.GLOBAL or (task.priced and bang.pmp_gap <= SETTLED * bang.objective):
+            return bang
+    unit = max(baseline(task).cost, np.finfo(np.float64).tiny)
+    window = Window(task.T - task.s, task.bounds, unit, task.price, task.budget)
+    setting = Setting(system_of(task, not per_point), task.theta_s, task.s, window, deadline)
+    chosen = _method(setting, method, intervals)
+    if bang is not None and task.priced:
+        starts = (bang.schedule,)
+    else:
+        bang = None
+    guesses = _guesses(task, knots, starts, columns, deadline if chosen != "adjoint" and bang is None else None)
+    guesses = {name: window.affordable(values) for name, values in guesses.items()}
+    found = _on_mesh(task, setting, chosen, knots, guesses)
+    if bang is not None and bang.objective <= found.objective:
+        found = found._replace(schedule=bang.schedule, method=bang.method, mesh=0.0, candidates=(), second_order=None)
     solution = judge(
         task,
-        schedule,
-        method=chosen if freed is None else f"{chosen} + polish",
-        candidates=tuple(candidates),
-        mesh=(task.T - task.s) / intervals if freed is None else 0.0,
-        second_order=None if freed is None else freed.second_order,
-        interrupted=setting.deadline.passed,
+        found.schedule,
+        method=found.method,
+        candidates=found.candidates,
+        mesh=found.mesh,
+        second_order=found.second_order,
+        interrupted=deadline.passed,
     )
-    if throw:
-        _throw(solution, interrupted=setting.deadline.passed)
-    return solution
-
-
-def _throw(solution: ScheduleSolution, *, interrupted: bool) -> None:
-    """Say why a schedule is not verified: time ran out, or no run of the solver succeeded."""
-    if solution.scope is Scope.GLOBAL:
-        return
-    candidates = solution.candidates
-    kept = f"the best proposal, cost {solution.cost:.6g}, is in `.result`"
-    if interrupted:
+    solution = replace(solution, trouble=_trouble(solution, interrupted=deadline.passed))
+    if throw and solution.trouble:
+        more = "A larger time_limit" if deadline.passed else "Another method"
         raise ConvergenceError(
-            f"the time limit was reached after {len(candidates)} of the starts; {kept}. A larger time_limit, fewer "
+            f"{solution.trouble}; the best proposal, cost {solution.cost:.6g}, is in `.result`. {more}, fewer "
             "intervals or a start of your own may help.",
             solution,
         )
-    if not any(candidate.success for candidate in candidates):
+    return solution
+
+
+def _trouble(solution: ScheduleSolution, *, interrupted: bool) -> str:
+    """Why a schedule is not verified: time ran out, or no run of the solver succeeded. Empty where it is."""
+    candidates = solution.candidates
+    if solution.scope is Scope.GLOBAL:
+        return ""
+    if interrupted:
+        return f"the time limit was reached after {len(candidates)} of the starts"
+    if candidates and not any(candidate.success for candidate in candidates):
         words = ", ".join(sorted({candidate.status for candidate in candidates}))
-        solver = {"adjoint": "L-BFGS-B", "qp": "the QP solver"}.get(solution.method.split(" ")[0], "IPOPT")
-        raise ConvergenceError(
-            f"{solver} failed from all {len(candidates)} starts ({words}); {kept}. Fewer intervals, another method or "
-            "starts of your own may help.",
-            solution,
-        )
+        descent = "L-BFGS-B" if solution.task.budget == np.inf else "SLSQP"
+        solver = {"adjoint": descent, "qp": "the QP solver"}.get(solution.method.split(" ")[0], "IPOPT")
+        return f"{solver} failed from all {len(candidates)} starts ({words})"
+    return ""
 
 
-def _without_mesh(task: ControlTask, per_point: bool) -> ScheduleSolution | None:
-    """Polish the best single switches: where the outcome is certified as the global optimum, no program is needed."""
-    optimum = linear_optimum(task, shared=not per_point)
-    known = {"lower_bound": optimum.lower_bound, "extremal": optimum.extremal}
-    solution = judge(task, optimum.schedule, method="polish", **known)
-    return solution if solution.scope is Scope.GLOBAL else None
+def _without_mesh(
+    task: ControlTask, knots: np.ndarray, starts: Sequence[AbstractSchedule], columns: int
+) -> ScheduleSolution:
+    """Polish the best single switches: where the outcome is certified as the global optimum, no program is needed.
+
+    With a price or a budget, the starts that were given are polished as well; smooth ones by their means on the mesh.
+    """
+    given = []
+    for start in starts if task.priced else ():
+        constant = isinstance(start, AbstractPiecewiseConstant)
+        given.append(start if constant else PiecewiseConstant(knots, _column(_sample(start, knots, columns))))
+    optimum = linear_optimum(task, tuple(given), shared=columns == 1)
+    # A budget has a multiplier, at which the extremal is another.
+    known = None if task.budget < np.inf else optimum.extremal
+    return judge(task, optimum.schedule, method="polish", lower_bound=optimum.lower_bound, extremal=known)
 
 
-def _priced(task: ControlTask, method: str, per_point: bool, starts: Sequence[AbstractSchedule]) -> ScheduleSolution:
-    """With a budget or a price for ∫|ε| dt: by the polish alone, which is exact; what it finds is a local optimum."""
-    if method != "auto" or not isinstance(task.problem.risk, Quadratic):
-        raise InputError(
-            'a budget or a price for ∫|ε| dt is for linear regression with method="auto", which polishes switch times; '
-            f"this is {type(task.problem.model).__name__} with {type(task.problem.loss).__name__}, {method=}."
-        )
-    given = tuple(start for start in starts if isinstance(start, AbstractPiecewiseConstant))
-    if len(given) < len(starts):
-        raise InputError("with a budget or a price, `starts` must be piecewise constant: their switches are polished.")
-    optimum = linear_optimum(task, given, shared=not per_point)
-    return judge(task, optimum.schedule, method="polish", lower_bound=optimum.lower_bound)
+def _cheapest(task: ControlTask, columns: int) -> AbstractPiecewiseConstant:
+    """The schedule with the least ∫|ε| dt."""
+    level = np.full((1, columns), np.clip(0.0, *task.bounds))
+    return PiecewiseConstant(np.array([task.s, task.T]), _column(level))
+
+
+def _column(values: Float[np.ndarray, "N controls"]) -> Float[np.ndarray, "N *m"]:
+    """A single column as a vector."""
+    return values[:, 0] if values.shape[1] == 1 else values
+
+
+class Found(NamedTuple):
+    """What a search came up with.
+
+    Attributes:
+        schedule: in E_s and within the budget.
+        objective: what it costs, price included.
+        method: how it was found.
+        mesh: length of an interval, if it lives on a mesh; else 0.
+        candidates: the solver's runs.
+        second_order: the derivatives by its switch times, if they were free.
+    """
+
+    schedule: AbstractSchedule
+    objective: float
+    method: str
+    mesh: float
+    candidates: tuple[Candidate, ...]
+    second_order: SecondOrder | None
+
+
+def _on_mesh(
+    task: ControlTask, setting: Setting, method: str, knots: np.ndarray, guesses: dict[str, np.ndarray]
+) -> Found:
+    """Solve on a mesh from every guess, simulate all proposals, keep the best, and free it of the mesh."""
+    candidates = _run(task, setting, method, guesses)
+    proposals = _proposals(setting.window, candidates, guesses, interrupted=setting.deadline.passed)
+    schedules = [PiecewiseConstant(knots, option) for option in proposals]
+    costs = [_objective(task, schedule) for schedule in schedules]
+    best = int(np.argmin(costs))
+    mesh = setting.window.length / (len(knots) - 1)
+    found = Found(schedules[best], costs[best], method, mesh, tuple(candidates), None)
+    freed = _freed_of_mesh(task, setting, knots, proposals[best])
+    if freed is None or (cost := _objective(task, freed.schedule)) > found.objective:
+        return found
+    return found._replace(
+        schedule=freed.schedule, objective=cost, method=f"{method} + polish", mesh=0.0, second_order=freed.second_order
+    )
+
+
+def _objective(task: ControlTask, schedule: AbstractSchedule) -> float:
+    return simulate(task, schedule).cost + task.price * effort_of(task, schedule)
 
 
 class Freed(NamedTuple):
@@ -197,33 +255,47 @@ class Freed(NamedTuple):
     second_order: SecondOrder
 
 
-def _freed_of_mesh(
-    task: ControlTask, setting: Setting, knots: np.ndarray, values: np.ndarray, cost: float
-) -> Freed | None:
-    """The extremal next to a proposal, off the mesh; None if it costs more, or there is no time."""
+def _freed_of_mesh(task: ControlTask, setting: Setting, knots: np.ndarray, values: np.ndarray) -> Freed | None:
+    """The extremal next to a proposal, off the mesh; None where there is none, or no time."""
     if isinstance(task.problem.risk, Quadratic):
-        better = polish(task, PiecewiseConstant(knots, values))
-        second = SecondOrder(better.switch_ts, better.gradient, better.hessian)
-        return Freed(better.schedule, second) if better.cost <= cost else None
+        return _freed_bangs(task, PiecewiseConstant(knots, values))
     if setting.deadline.passed:
         return None
     polished = polish_mesh(setting, values.reshape(len(values), -1))
     if polished is None:
         return None
-    schedule = polished.arcs.schedule(setting.system.shared)
-    return Freed(schedule, polished.second_order) if simulate(task, schedule).cost <= cost else None
+    return Freed(polished.arcs.schedule(setting.system.shared), polished.second_order)
+
+
+def _freed_bangs(task: ControlTask, schedule: PiecewiseConstant) -> Freed | None:
+    """The bang-bang extremal next to a proposal of linear regression; None where it has a singular arc to keep."""
+    knots, levels = arcs_of(schedule, task.s, task.T)
+    mesh = (task.T - task.s) / len(levels)
+    if task.priced and any(is_singular(arc, mesh, 1.0) for arc in describe_arcs(knots, levels, task.bounds)):
+        return None
+    if task.budget == np.inf:
+        better = polish(task, schedule)
+        return Freed(better.schedule, SecondOrder(better.switch_ts, better.gradient, better.hessian))
+    control = control_of(task)
+    better = polish_within(control, knots, levels, task.budget)
+    held = derivatives(control, better.structure, levels.ndim == 1).prices
+    spent = effort_of(task, better.schedule) >= (1.0 - SPENT) * task.budget
+    return Freed(
+        better.schedule, SecondOrder(better.switch_ts, better.gradient, better.hessian, held if spent else None)
+    )
 
 
 def _proposals(
-    task: ControlTask, candidates: list[Candidate], guesses: dict[str, np.ndarray], *, interrupted: bool
+    window: Window, candidates: list[Candidate], guesses: dict[str, np.ndarray], *, interrupted: bool
 ) -> list[np.ndarray]:
     """What is worth simulating: every run, also with what is near a bound moved onto it, and the starts of cut runs.
 
     An interior-point method stops short of the bounds. L-BFGS-B ends on them, and never above its start.
     """
-    options = [option for run in candidates for option in (run.values, on_bounds(run.values, task.bounds, 1e-3))]
+    near = [window.onto_options(run.values, 1e-3) for run in candidates]
+    options = [option for run, moved in zip(candidates, near, strict=True) for option in (run.values, moved)]
     if interrupted:
-        options += [values[:, 0] if values.shape[1] == 1 else values for values in guesses.values()]
+        options += [_column(values) for values in guesses.values()]
     return [u for i, u in enumerate(options) if not any(np.array_equal(u, earlier) for earlier in options[:i])]
 
 
@@ -234,8 +306,18 @@ def _check(task: ControlTask, method: str, intervals: int, per_point: bool) -> N
         raise InputError(f"unknown method {method!r}: choose {', '.join(METHODS[:-1])} or {METHODS[-1]}.")
     if method in ("exponential", "qp") and not isinstance(task.problem.risk, Quadratic):
         raise InputError(f'method="{method}" is for linear regression; use "shooting", "collocation" or "adjoint".')
+    if method == "qp" and task.priced:
+        raise InputError(
+            'method="qp" knows no price and no budget: |ε| = |w|/|e| is not convex in w = εe. Use method="auto".'
+        )
     if method == "qp" and not per_point and task.problem.delete.size > 1:
         raise InputError('method="qp" needs one weight per deleted point: per_point=True; a shared ε is not convex.')
+    if per_point and task.budget < task.problem.delete.size * least_effort(task.T - task.s, task.bounds):
+        raise InputError(
+            f"no schedule with one weight per point meets the budget {task.budget:g}: ∫|ε| dt, summed over the "
+            f"{task.problem.delete.size} points, is at least "
+            f"{task.problem.delete.size * least_effort(task.T - task.s, task.bounds):g}."
+        )
     least = LEAST_INTERVAL * task.T
     if task.T - task.s < intervals * least:
         raise InputError(
@@ -254,7 +336,7 @@ def _guesses(
     task: ControlTask,
     knots: Float[np.ndarray, " knots"],
     extra: Sequence[AbstractSchedule],
-    per_point: bool,
+    columns: int,
     step_until: Deadline | None,
 ) -> dict[str, Float[np.ndarray, "N controls"]]:
     """Named starting values of ε: the corners, the middle, the best step, and what the caller gave.
@@ -262,7 +344,6 @@ def _guesses(
     The best step is searched by hundreds of flows, and only while there is time: `step_until`, or None for not at all.
     """
     (low, high), count = task.bounds, len(knots) - 1
-    columns = task.problem.delete.size if per_point else 1
     guesses = {
         "high": np.full((count, columns), high),
         "low": np.full((count, columns), low),
@@ -293,15 +374,15 @@ def _run(task: ControlTask, setting: Setting, method: str, guesses: dict[str, np
         return search_by_adjoint(setting, guesses)
     if method != "exponential":
         return search_by_program(setting, guesses, method)
-    control, shared = control_of(task), setting.system.shared
+    control, shared, window = control_of(task), setting.system.shared, setting.window
     factor = control.form.factor
-    program = exponential_program(len(control.rates), control.points, shared, intervals, factor.shape)
-    interval = Interval(control, setting.window.length / intervals)
-    parameters = [control.start, np.array([setting.window.unit]), *interval.parameters, factor]
+    program = exponential_program(len(control.rates), control.points, shared, intervals, factor.shape, window.effort)
+    interval = Interval(control, window.length / intervals)
+    parameters = [control.start, *interval.parameters, factor]
     runs: list[Candidate] = []
     for name, values in guesses.items():
         if runs and setting.deadline.passed:
             break
         guess = interval.roll_out(control.start, values, control.points)
-        runs.append(solve_program(program, name, guess, task.bounds, parameters, setting.deadline))
+        runs.append(solve_program(program, name, guess, window, parameters, setting.deadline))
     return runs

@@ -13,10 +13,15 @@ from jaxtyping import Float
 from .._core import InputError
 from ._casadi import ca
 from ._deadline import Deadline
+from ._window import Effort, Window
 
 EXPAND_LIMIT = 200_000
 """Scalar operations of all intervals together up to which CasADi expands the program: faster, but slower to build."""
 
+
+TOLERANCE = (1e-9, 1e-12)
+"""IPOPT's, in units of the cost, without and with a price or a budget: next to a singular arc S + ρ is small, and so is
+what an interval gains by going to its bound."""
 
 SIZE_LIMIT = 500_000_000
 """Scalar operations of all intervals times states: beyond it a single iteration takes many seconds."""
@@ -28,7 +33,7 @@ class Candidate(NamedTuple):
     Attributes:
         start: what ε the run began with.
         values: ε on the intervals, within the bounds, shape (N,) or (N, m).
-        status: the return status of IPOPT, or of L-BFGS-B (`method="adjoint"`), in its own words.
+        status: the return status of IPOPT, or of L-BFGS-B or SLSQP (`method="adjoint"`), in its own words.
         success: whether the solver itself calls it a success.
         iterations: the solver's iterations.
         sweeps: gradients of the cost that were computed (`method="adjoint"`); 0 where nobody counts.
@@ -44,7 +49,7 @@ class Candidate(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Program:
-    """min φ(x_N)/unit over controls and states, subject to every interval's equations.
+    """min (φ(x_N) + ρE)/unit over controls and states, subject to every interval's equations and E = ∫|u| dt ≤ B.
 
     Attributes:
         solver: CasADi's interface to IPOPT.
@@ -52,6 +57,8 @@ class Program:
         variables: numbers per interval: the controls, inner states, and last the state that the interval ends with.
         controls: the first of them, 1 or m.
         intervals: N.
+        effort: how |u| is written. Where both signs occur, the variables of all intervals are followed by N·m numbers
+            n ≥ 0, and the equations by as many inequalities n + u ≥ 0; the budget is the last constraint.
     """
 
     solver: Any
@@ -59,6 +66,7 @@ class Program:
     variables: int
     controls: int
     intervals: int
+    effort: Effort
 
 
 class Watch(ca.Callback):
@@ -89,7 +97,13 @@ class Watch(ca.Callback):
 
 
 def build_program(
-    interval: Any, terminal: Any, intervals: int, controls: int, states: int, max_iterations: int
+    interval: Any,
+    terminal: Any,
+    intervals: int,
+    controls: int,
+    states: int,
+    max_iterations: int,
+    effort: Effort = Effort.FREE,
 ) -> Program:
     """Chain N copies of one interval.
 
@@ -100,6 +114,7 @@ def build_program(
         controls: controls per interval.
         states: numbers in a state.
         max_iterations: IPOPT's limit.
+        effort: whether, and how, ∫|u| dt enters.
 
     Raises:
         InputError: a program so large that it would run for hours.
@@ -123,15 +138,39 @@ def build_program(
         "f": terminal(w[-states:, -1], *parameters) / unit,
         "g": ca.vec(residuals),
     }
+    if effort is not Effort.FREE:
+        _add_effort(program, w[:controls, :], unit, effort)
     watch = Watch(*(program[part].numel() for part in ("x", "g", "p")))
     options = {
         "iteration_callback": watch,
         "expand": operations <= EXPAND_LIMIT,
         "error_on_fail": False,
         "print_time": False,
-        "ipopt": {"print_level": 0, "sb": "yes", "tol": 1e-9, "max_iter": max_iterations},
+        "ipopt": {
+            "print_level": 0,
+            "sb": "yes",
+            "tol": TOLERANCE[effort is not Effort.FREE],
+            "max_iter": max_iterations,
+        },
     }
-    return Program(ca.nlpsol("schedule", "ipopt", program, options), watch, variables, controls, intervals)
+    return Program(ca.nlpsol("schedule", "ipopt", program, options), watch, variables, controls, intervals, effort)
+
+
+def _add_effort(program: dict[str, Any], u: Any, unit: Any, effort: Effort) -> None:
+    """ρE in the objective and E as the last constraint, linear both; ρ, the interval's length and u's sign come last.
+
+    |u| = ±u where u has one sign. Where it has both, |u| = u + 2n for the least n ≥ 0 with n + u ≥ 0.
+    """
+    price, length, sign = ca.MX.sym("price"), ca.MX.sym("length"), ca.MX.sym("sign")
+    total = sign * ca.sum(ca.vec(u))
+    if effort is Effort.BOTH_SIGNS:
+        negative = ca.MX.sym("negative", u.numel())
+        total += 2.0 * ca.sum(negative)
+        program["x"] = ca.veccat(program["x"], negative)
+        program["g"] = ca.veccat(program["g"], negative + ca.vec(u))
+    program["p"] = ca.veccat(program["p"], price, length, sign)
+    program["f"] += price * length * total / unit
+    program["g"] = ca.veccat(program["g"], length * total)
 
 
 def differentiable(name: str, inputs: list[Any], outputs: list[Any]) -> Any:
@@ -146,30 +185,35 @@ def solve_program(
     program: Program,
     start: str,
     guess: Float[np.ndarray, "N variables"],
-    bounds: tuple[float, float],
+    window: Window,
     parameters: list[np.ndarray],
     deadline: Deadline,
 ) -> Candidate:
-    """One run from `guess`. `parameters`: first state, unit of the cost, then the interval's own."""
+    """One run from `guess`. `parameters`: the first state, then the interval's own."""
     program.watch.deadline = deadline
     lower, upper = np.full(guess.shape, -np.inf), np.full(guess.shape, np.inf)
-    lower[:, : program.controls], upper[:, : program.controls] = bounds
+    lower[:, : program.controls], upper[:, : program.controls] = window.bounds
+    first, *numbers = parameters
+    point, least, most = guess.ravel(), lower.ravel(), upper.ravel()
+    floor, ceiling = np.zeros(program.solver.size1_out("g")), np.zeros(program.solver.size1_out("g"))
+    numbers = [first, np.array(window.unit), *numbers]
+    if program.effort is not Effort.FREE:
+        numbers += [np.array([window.price, window.length / program.intervals, window.sign])]
+        floor[-1], ceiling[-1] = -np.inf, window.budget
+    if program.effort is Effort.BOTH_SIGNS:
+        u = guess[:, : program.controls].ravel()
+        ceiling[-1 - u.size : -1] = np.inf
+        point = np.append(point, np.maximum(0.0, -u))
+        least, most = np.append(least, np.zeros(u.size)), np.append(most, np.full(u.size, -window.bounds[0]))
     # Arrays enter in C order, as the translation of a model reads them.
-    numbers = np.concatenate([np.ravel(parameter) for parameter in parameters])
-    solution = program.solver(x0=guess.ravel(), p=numbers, lbx=lower.ravel(), ubx=upper.ravel(), lbg=0.0, ubg=0.0)
+    given = np.concatenate([np.ravel(number) for number in numbers])
+    solution = program.solver(x0=point, p=given, lbx=least, ubx=most, lbg=floor, ubg=ceiling)
     stats = program.solver.stats()
-    values = np.asarray(solution["x"]).reshape(guess.shape)[:, : program.controls]
-    return Candidate(start, _tidy(values, bounds), stats["return_status"], bool(stats["success"]), stats["iter_count"])
+    values = np.asarray(solution["x"]).ravel()[: guess.size].reshape(guess.shape)[:, : program.controls]
+    return Candidate(start, _tidy(values, window), stats["return_status"], bool(stats["success"]), stats["iter_count"])
 
 
-def _tidy(values: np.ndarray, bounds: tuple[float, float]) -> np.ndarray:
-    """Finite, on the bounds where within 1e-6 of them; one column becomes a vector."""
-    values = on_bounds(np.where(np.isfinite(values), values, bounds[0]), bounds, 1e-6)
+def _tidy(values: np.ndarray, window: Window) -> np.ndarray:
+    """Finite, within the budget, on a bound where within 1e-6 of it; one column becomes a vector."""
+    values = window.onto_options(np.where(np.isfinite(values), values, window.cheapest), 1e-6)
     return values[:, 0] if values.shape[1] == 1 else values
-
-
-def on_bounds(values: np.ndarray, bounds: tuple[float, float], margin: float) -> np.ndarray:
-    """Values within the bounds, and moved onto a bound that is closer than a fraction `margin` of their distance."""
-    low, high = bounds
-    near = margin * (high - low)
-    return np.where(values < low + near, low, np.where(values > high - near, high, values))

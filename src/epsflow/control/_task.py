@@ -17,6 +17,9 @@ from ..schedules import AbstractAnalytic, AbstractPiecewiseConstant, AbstractSch
 from ._cost import AbstractCost, Distance, cost_and_gradient
 from ._propagators import SECULAR, LinearControl, advance, arcs_of, linear_control
 
+PANELS = 2_000
+"""For ∫|ε| dt of smooth schedules by the midpoint rule: an error of 1e-7 of the window."""
+
 
 @dataclass(frozen=True, eq=False)
 class ControlTask:
@@ -168,9 +171,6 @@ def _check_effort(budget: object, price: object, length: float, bounds: tuple[fl
     return limit
 
 
-SAMPLES = 4_000
-"""Intervals on which a smooth schedule is read."""
-
 _CONTROLS: WeakKeyDictionary[ControlTask, LinearControl] = WeakKeyDictionary()
 
 
@@ -254,8 +254,9 @@ def effort_between(knots: Float[np.ndarray, " knots"], levels: Float[np.ndarray,
 def in_numbers(
     schedule: AbstractSchedule, s: float, T: float
 ) -> tuple[Float[np.ndarray, " knots"], Float[np.ndarray, "arcs *m"]]:
-    """Knots in [s, T] and ε between them; a smooth schedule is read at the middle of `SAMPLES` intervals."""
+    """Knots in [s, T] and ε between them; a smooth schedule is read at the middle of `PANELS` intervals."""
     if isinstance(schedule, AbstractPiecewiseConstant):
         return arcs_of(schedule, s, T)
-    knots = np.linspace(s, T, SAMPLES + 1)
+    jumps = np.clip(np.asarray(schedule.jump_ts), s, T)
+    knots = np.unique(np.concatenate([np.linspace(s, T, PANELS + 1), jumps]))
     return knots, np.asarray(schedule(0.5 * (knots[:-1] + knots[1:])))

@@ -21,6 +21,7 @@ from ._deadline import Deadline
 from ._program import Candidate, Program, build_program, differentiable, solve_program
 from ._system import AbstractSystem
 from ._translate import max_disagreement, to_casadi
+from ._window import Effort, Window
 
 AGREEMENT = 1e-12
 """Largest |JAX − CasADi| relative to 1 + |JAX| with which a translation is used: some thousand roundings."""
@@ -118,7 +119,7 @@ def _translated(function: Callable[..., Any], name: str, shapes: list[tuple[int,
 
 
 @lru_cache(maxsize=32)
-def shooting_program(structure: Structure, intervals: int, substeps: int) -> Transcribed:
+def shooting_program(structure: Structure, intervals: int, substeps: int, effort: Effort = Effort.FREE) -> Transcribed:
     """Multiple shooting: the state at the end of every interval, tied by classical Runge–Kutta steps."""
     field, (theta, eps, h, numbers) = translated_field(structure), _symbols(structure)
     state = theta
@@ -133,12 +134,12 @@ def shooting_program(structure: Structure, intervals: int, substeps: int) -> Tra
     residual = end - step(theta, eps, h, *numbers)[0]
     interval = differentiable("interval", [theta, ca.vertcat(eps, end), h, *numbers], [residual])
     terminal = differentiable("terminal", [theta, h, *numbers], [translated_terminal(structure)(theta, h, *numbers)])
-    program = build_program(interval, terminal, intervals, structure.controls, structure.dim, MAX_ITERATIONS)
+    program = build_program(interval, terminal, intervals, structure.controls, structure.dim, MAX_ITERATIONS, effort)
     return Transcribed(program, step.mapaccum("roll_out", intervals))
 
 
 @lru_cache(maxsize=32)
-def collocation_program(structure: Structure, intervals: int) -> Transcribed:
+def collocation_program(structure: Structure, intervals: int, effort: Effort = Effort.FREE) -> Transcribed:
     """Radau IIA collocation: states at three nodes of every interval, the last of them its end."""
     field, (theta, eps, h, numbers) = translated_field(structure), _symbols(structure)
     derivative, _, _ = ca.collocation_coeff(ca.collocation_points(DEGREE, "radau"))
@@ -148,7 +149,7 @@ def collocation_program(structure: Structure, intervals: int) -> Transcribed:
     residual = ca.vec(ca.horzcat(theta, nodes) @ derivative - h * slopes)
     interval = differentiable("interval", [theta, ca.vertcat(eps, inner), h, *numbers], [residual])
     terminal = differentiable("terminal", [theta, h, *numbers], [translated_terminal(structure)(theta, h, *numbers)])
-    program = build_program(interval, terminal, intervals, structure.controls, structure.dim, MAX_ITERATIONS)
+    program = build_program(interval, terminal, intervals, structure.controls, structure.dim, MAX_ITERATIONS, effort)
     implicit = ca.Function("implicit", [inner, theta, eps, h, *numbers], [residual])
     newton = ca.rootfinder("newton", "newton", implicit, {"error_on_fail": False})
     state, value, length = ca.MX.sym("theta", structure.dim), ca.MX.sym("eps", structure.controls), ca.MX.sym("h")
@@ -167,20 +168,6 @@ def feasible_point(
     """The variables that belong to given controls; `numbers`: the step h, then those of the system."""
     repeated = [np.tile(np.ravel(number)[:, None], (1, len(values))) for number in numbers]
     return np.asarray(transcribed.roll_out(theta, values.T, *repeated)[1]).T
-
-
-class Window(NamedTuple):
-    """What is solved on: N intervals of equal length from s to T.
-
-    Attributes:
-        length: T − s.
-        bounds: least and largest u.
-        unit: the cost is measured in it, so that IPOPT's tolerances fit.
-    """
-
-    length: float
-    bounds: tuple[float, float]
-    unit: float
 
 
 def transcribe(
@@ -208,17 +195,16 @@ def transcribe(
     structure, numbers = take_apart(system)
     intervals = len(next(iter(guesses.values())))
     if substeps is None:
-        transcribed = collocation_program(structure, intervals)
+        transcribed = collocation_program(structure, intervals, window.effort)
     else:
-        transcribed = shooting_program(structure, intervals, substeps)
+        transcribed = shooting_program(structure, intervals, substeps, window.effort)
     numbers = [np.array([window.length / intervals / (substeps or 1)]), *numbers]
     runs: list[Candidate] = []
     for name, values in guesses.items():
         if runs and deadline.passed:
             break
         guess = feasible_point(transcribed, start, values, numbers)
-        parameters = [start, np.array([window.unit]), *numbers]
-        runs.append(solve_program(transcribed.program, name, guess, window.bounds, parameters, deadline))
+        runs.append(solve_program(transcribed.program, name, guess, window, [start, *numbers], deadline))
     return runs
 
 

@@ -36,7 +36,10 @@ def schedule(
     """Draw ε(t) of every schedule of a result and, below it, the optimum's switching function S(t) = ∂𝓔/∂ε(t).
 
     Where S < 0 a larger ε lowers the cost, so that the optimum is at its upper bound (shaded); where S > 0 it is at its
-    lower bound. S is defined on [s, T], where ε may be chosen; it has one curve per deleted point if weights differ.
+    lower bound. Where ∫|ε| dt has a price ρ, or its budget the multiplier ρ, S counts against −ρ and ρ (dashed): ε > 0
+    below the former, ε < 0 above the latter, ε = 0 in between. S is defined on [s, T], where ε may be chosen; it has
+    one curve per deleted point if weights differ.
+
     Up to s all schedules agree: the first is drawn from 0, the others from s on.
 
     Args:
@@ -109,9 +112,15 @@ def _draw_switching(ax: Axes, optimum: ScheduleSolution) -> None:
     times = np.linspace(task.s, task.T, POINTS)
     curves = np.asarray(optimum.switching(times)).reshape(len(times), -1)
     ax.axhline(0.0, color=BLACK, linewidth=0.8, zorder=1.5)
+    levels = _thresholds(optimum)
+    for level in levels if optimum.multiplier > 0.0 else ():
+        ax.axhline(level, color=BLACK, linewidth=0.8, linestyle="--", zorder=1.5)
+        sign = "-" if level < 0.0 else ""
+        place = {"xytext": (3.0, 0.0), "textcoords": "offset points", "va": "center", "fontsize": 8.0}
+        ax.annotate(f"${sign}\\rho$", (1.0, level), xycoords=("axes fraction", "data"), **place)
     if curves.shape[1] == 1:
         ax.plot(times, curves[:, 0], color=BLACK, zorder=2.5)
-        _name_switches(ax, times, curves[:, 0])
+        _name_switches(ax, times, curves[:, 0], levels)
     else:
         for index, point in enumerate(np.asarray(task.problem.delete)):
             look = LOOKS[index % len(LOOKS)].line()
@@ -119,6 +128,12 @@ def _draw_switching(ax: Axes, optimum: ScheduleSolution) -> None:
         legend_above(ax, columns=6)
     ax.set_ylabel("switching function $S(t)$\n(units of $\\theta^2$ / time)")
     ax.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3), useMathText=True)
+
+
+def _thresholds(optimum: ScheduleSolution) -> tuple[float, ...]:
+    """The values of S at which the best ε changes."""
+    rho, (low, high) = optimum.multiplier, optimum.task.bounds
+    return (0.0,) if rho == 0.0 else (-rho,) * (high > 0.0) + (rho,) * (low < 0.0)
 
 
 def _draw_costate(ax: Axes, optimum: ScheduleSolution) -> None:
@@ -139,23 +154,36 @@ def _draw_costate(ax: Axes, optimum: ScheduleSolution) -> None:
 def _draw_hamiltonian(ax: Axes, optimum: ScheduleSolution) -> None:
     times = np.linspace(optimum.task.s, optimum.task.T, POINTS)
     values = np.asarray(optimum.extremal.hamiltonian(times))
+    rho = optimum.multiplier
+    if rho > 0.0:
+        # The value before a jump, as the Hamiltonian has it.
+        before = np.append(times[0], np.nextafter(times[1:], -np.inf))
+        eps = np.asarray(optimum.schedule(before))
+        values = values + rho * np.abs(eps).reshape(len(times), -1).sum(axis=1)
     ax.plot(times, values, color=BLACK, zorder=2.5)
     # Around a constant the automatic limits would show its rounding.
     room = max(float(np.ptp(values)), 0.1 * float(np.abs(values).max()), np.finfo(np.float64).tiny)
     ax.set_ylim(float(values.min()) - 0.5 * room, float(values.max()) + 0.5 * room)
-    ax.set_ylabel("Hamiltonian\n$\\mathcal{H}(t)$  (units of $\\theta^2$ / time)")
+    name = "$\\mathcal{H}+\\rho|\\varepsilon|$\n" if rho > 0.0 else "\n$\\mathcal{H}(t)$  "
+    ax.set_ylabel(f"Hamiltonian {name}(units of $\\theta^2$ / time)")
     ax.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3), useMathText=True)
 
 
-def _name_switches(ax: Axes, times: np.ndarray, values: np.ndarray) -> None:
-    """A dot at each sign change of S, with its time."""
-    before = np.flatnonzero(np.sign(values[:-1]) * np.sign(values[1:]) < 0.0)
-    if before.size > NAMED_SWITCHES:
+def _name_switches(ax: Axes, times: np.ndarray, values: np.ndarray, levels: Sequence[float]) -> None:
+    """A dot wherever S crosses one of the levels at which ε changes, with its time."""
+    found = []
+    for level in levels:
+        above = values - level
+        before = np.flatnonzero(np.sign(above[:-1]) * np.sign(above[1:]) < 0.0)
+        share = above[before] / (above[before] - above[before + 1])
+        found += [(time, level) for time in times[before] + share * (times[before + 1] - times[before])]
+    if len(found) > NAMED_SWITCHES:
         return
-    share = values[before] / (values[before] - values[before + 1])
-    for time in times[before] + share * (times[before + 1] - times[before]):
-        ax.plot([time], [0.0], marker="o", markersize=4.0, color=BLACK, zorder=3.0)
+    for time, level in found:
+        ax.plot([time], [level], marker="o", markersize=4.0, color=BLACK, zorder=3.0)
         side = -1.0 if time > times[0] + NAME_WIDTH * (times[-1] - times[0]) else 1.0
-        place = {"xytext": (5.0 * side, 4.0), "textcoords": "offset points", "va": "bottom", "fontsize": 8.0}
+        up = level >= 0.0
+        place = {"xytext": (5.0 * side, 4.0 if up else -4.0), "va": "bottom" if up else "top", "fontsize": 8.0}
+        place["textcoords"] = "offset points"
         place["ha"] = "right" if side < 0.0 else "left"
-        ax.annotate(f"$t={time:.4g}$", (time, 0.0), **place)
+        ax.annotate(f"$t={time:.4g}$", (time, level), **place)
