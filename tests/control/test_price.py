@@ -68,25 +68,29 @@ def weights_at(eps):
 
 SIGNED = {"bounds": (-1.0, 1.0), "budget": 0.5}
 OTHERS = [
-    {"price": 0.01},
     {"budget": 0.3},
+    {"price": 0.01},
     {"bounds": (-1.0, 1.0), "price": 0.05},
     {"bounds": (-1.0, 0.0), "budget": 0.04},
 ]
 
 
-@pytest.mark.parametrize("options", [SIGNED, *(pytest.param(o, marks=pytest.mark.slow) for o in OTHERS)], ids=str)
-def test_levels_on_a_mesh_are_those_of_slsqp_in_numpy(problem, options):
+CASES = [(options, method) for options in (*OTHERS, SIGNED) for method in ("adjoint", "collocation")]
+
+
+@pytest.mark.parametrize(
+    ("options", "method"), [CASES[0], *(pytest.param(*case, marks=pytest.mark.slow) for case in CASES[1:])], ids=str
+)
+def test_levels_on_a_mesh_are_those_of_slsqp_in_numpy(problem, options, method):
     """A program and the adjoint route, before the polish; that can only lower the cost."""
     expected, levels = on_coarse_mesh(problem, **options)
-    for method in ("collocation", "adjoint"):
-        found = solve(problem, method, **options)
-        assert any(np.abs(run.values - levels).max() < 1e-3 for run in found.candidates)
-        assert all(run.success for run in found.candidates)
-        assert found.objective <= expected * (1.0 + 1e-8)
-        assert found.effort <= options.get("budget", np.inf) * (1.0 + 1e-9)
-        assert (found.status, found.scope) == (ef.Status.BANG_BANG, ef.Scope.LOCAL)
-        assert found.pmp_gap <= 1e-12 * found.objective
+    found = solve(problem, method, **options)
+    assert any(np.abs(run.values - levels).max() < 1e-3 for run in found.candidates)
+    assert all(run.success for run in found.candidates)
+    assert found.objective <= expected * (1.0 + 1e-8)
+    assert found.effort <= options.get("budget", np.inf) * (1.0 + 1e-9)
+    assert (found.status, found.scope) == (ef.Status.BANG_BANG, ef.Scope.LOCAL)
+    assert found.pmp_gap <= 1e-12 * found.objective
 
 
 @pytest.mark.slow  # a program for shooting takes seconds to build and to compile
