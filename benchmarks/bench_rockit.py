@@ -200,7 +200,7 @@ def main() -> None:
         table.add_column(column, justify="left" if column in words else "right")
     for name, cases in groups.items():
         cold, _ = seconds(lambda fresh=cases[0]: optimum(fresh))
-        chosen = worth_solving(cases, 4)
+        chosen = worth_solving(cases, 7)
         runs = [seconds(lambda case=case: optimum(case)) for case in chosen * 5]
         warm = statistics.median(t for t, _ in runs)
         # What is certified is the distance to a lower bound, which may be 1e-6 where branching proves it.

@@ -162,12 +162,17 @@ def _report(control: LinearControl, structure: Structure, shared: bool, found: E
 
 
 def _initial(control: LinearControl, knots: np.ndarray, levels: np.ndarray) -> Structure:
-    """The cheaper of: the levels rounded to their nearer bound; the sign pattern of the switching function."""
+    """The cheaper of: the levels rounded to their nearer bound; the sign pattern of the switching function.
+
+    What is bang-bang already is taken as it is: insertion finds the arcs that it lacks.
+    """
     columns = levels.reshape(len(levels), -1).T
     options = np.array(levels_of(control.bounds, control.price))
     nearest = options[np.argmin(np.abs(columns[:, :, None] - options), axis=2)]
     times = tuple(knots[1:-1] for _ in columns)
     rounded = delete_empty(control, Structure(tuple(nearest), times))
+    if (nearest == columns).all():
+        return rounded
     found = linear_extremal(control, knots, levels)
     best = []
     for component, zeros in enumerate(found.zeros):

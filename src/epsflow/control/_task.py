@@ -226,7 +226,7 @@ def simulate(task: ControlTask, schedule: AbstractSchedule) -> Simulation:
         end, error = path.end, float(path.error) + task.theta_s_error
     cost, slope = cost_and_gradient(task.cost, problem.risk, end, task.target)
     curvature = control_of(task).form.norm ** 2 if linear else 1.0
-    bound = float(jnp.linalg.norm(slope)) * error * problem.dim**0.5 + 0.5 * curvature * error**2 * problem.dim
+    bound = float(np.linalg.norm(slope)) * error * problem.dim**0.5 + 0.5 * curvature * error**2 * problem.dim
     return Simulation(float(cost), bound)
 
 
