@@ -281,7 +281,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except EpsflowError as error:  # a computation or a study's store: the input was not at fault
         return _refuse(str(error), NOT_CONVERGED)
     except typer.TyperException as error:
-        return _refuse(f"{error.format_message()} See epsflow --help.", BAD_INPUT)
+        return _refuse(f"{error.format_message().rstrip('.')}. See epsflow --help.", BAD_INPUT)
     except typer.Abort:
         return _refuse("interrupted.", INTERRUPTED)
     return status if isinstance(status, int) else 0
