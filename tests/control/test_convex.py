@@ -200,3 +200,18 @@ def test_one_sign_throughout_is_the_dual_of_any_size(d, rng):
         assert answer.least[0] - 0.5 * end @ end == pytest.approx(evaluate_dual(control, end, np.array([sign])).value)
     expected = evaluate_dual(control, mu, np.array([sign])).gradient @ control.basis
     np.testing.assert_allclose(found.deltas[0] - mu, expected, atol=1e-10)
+
+
+def test_a_node_whose_best_multiplier_is_zero():
+    """Its search ends where ∇D no longer changes: there was a division by that change. Found by a search over draws."""
+    rng = np.random.default_rng(0)
+    for _ in range(327):
+        x = rng.normal(size=(10, 2)) * [1.0, np.exp(rng.normal())]
+        y = x @ rng.normal(size=2) + 0.3 * rng.normal(size=10)
+        y[0] += 3.0 * rng.normal()
+        s = rng.uniform(0.0, 1.0)
+        theta0, length = rng.normal(size=2), rng.uniform(0.5, 4.0)
+    task = make_task(linear_regression(Dataset(x, y), [0], reduction="mean"), theta0, s, s + length)
+    found = linear_optimum(task)
+    assert not found.signs.settled
+    assert 0.0 <= found.gap <= 1e-6 * found.extremal.cost

@@ -155,10 +155,10 @@ def _maximise(
                 break
             # Where the slope along the step vanishes, if it falls evenly.
             size *= min(0.7, max(0.1, rise / max(rise - float(slope @ step), 1e-300)))
-        if then <= value:
-            break
         moved, bent = size * step, gradient - slope
         along = float(moved @ bent)
+        if then <= value or along <= 0.0:  # a step so short that ∇D no longer tells its curvature
+            break
         image = inverse @ bent
         inverse += np.outer(moved, moved) * ((along + float(bent @ image)) / along**2)
         inverse -= (np.outer(image, moved) + np.outer(moved, image)) / along
