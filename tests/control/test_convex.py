@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import reference
-from epsflow.control import linear_batch, make_task
+from epsflow.control import _convex, linear_batch, make_task
 from epsflow.control._convex import mixed_bound
 from epsflow.control._dual import certify_signs, dual_bound, evaluate_dual
 from epsflow.control._linear_optimum import linear_optimum
@@ -202,16 +202,16 @@ def test_one_sign_throughout_is_the_dual_of_any_size(d, rng):
     np.testing.assert_allclose(found.deltas[0] - mu, expected, atol=1e-10)
 
 
-def test_a_node_whose_best_multiplier_is_zero():
-    """Its search ends where ∇D no longer changes: there was a division by that change. Found by a search over draws."""
-    rng = np.random.default_rng(0)
-    for _ in range(327):
-        x = rng.normal(size=(10, 2)) * [1.0, np.exp(rng.normal())]
-        y = x @ rng.normal(size=2) + 0.3 * rng.normal(size=10)
-        y[0] += 3.0 * rng.normal()
-        s = rng.uniform(0.0, 1.0)
-        theta0, length = rng.normal(size=2), rng.uniform(0.5, 4.0)
-    task = make_task(linear_regression(Dataset(x, y), [0], reduction="mean"), theta0, s, s + length)
-    found = linear_optimum(task)
-    assert not found.signs.settled
-    assert 0.0 <= found.gap <= 1e-6 * found.extremal.cost
+def test_a_search_that_sees_no_curvature_ends(monkeypatch):
+    """Near μ = 0 the term −½‖μ‖² of D is below rounding, and ∇D does not change from step to step."""
+    slope = np.array([-0.084, -0.039])
+
+    def straight(reach, mu, windows):
+        yield from ()
+        return float(slope @ mu), slope
+
+    monkeypatch.setattr(_convex, "_dual", straight)
+    reach = Reach.of(0, control_of(random_task(MIXED[0])))
+    with pytest.raises(StopIteration) as ended:
+        next(_convex._maximise(reach, np.array([8.9e-21, -4.4e-21]), (), lambda value, lack: False))
+    assert ended.value.value[0] == pytest.approx(slope @ [8.9e-21, -4.4e-21], rel=1e-15)
