@@ -9,7 +9,7 @@ from ._arc_polish import SecondOrder
 from ._convex import mixed_bound
 from ._cost import AbstractCost
 from ._dual import certify_signs, dual_bound, maximise_dual
-from ._effort import binds, extremal_of, multiplier_of
+from ._effort import extremal_of, multiplier_of, seconds_of_branching
 from ._extremal import Extremal
 from ._pontryagin import LinearPath
 from ._program import Candidate
@@ -18,12 +18,6 @@ from ._task import ControlTask, control_of, effort_between, effort_of, in_number
 
 GLOBAL_GAP = 1e-6
 """Gap to the lower bound, in units of the cost, at which a schedule counts as globally optimal."""
-
-BRANCHING = 5.0
-"""Seconds after which branching over the sign changes of one residual stops, with the bound it has."""
-
-BRIEF = 0.5
-"""The same where a price or a spent budget holds the schedule back: the bound without them is not tight there."""
 
 SETTLED_GAP = 1e-9
 """Gap at which the bound that a schedule's own costate gives is not maximised further."""
@@ -113,7 +107,7 @@ def judge(
     arcs = describe_arcs(knots, levels, task.bounds)
     if lower_bound is None:
         miss = np.asarray(path.theta(np.array([task.T]))[0] - task.target)
-        lower_bound = _lower_bound(task, miss, BRIEF if binds(task, spent) else BRANCHING)
+        lower_bound = _lower_bound(task, miss, seconds_of_branching(task, spent))
     bound = lower_bound + task.price * columns * least_effort(task.T - task.s, task.bounds)
     objective, exact = cost + task.price * spent, is_exact(cost, task.initial)
     certified = (exact and task.price == 0.0) or (bound > 0.0 and objective - bound <= GLOBAL_GAP * objective)

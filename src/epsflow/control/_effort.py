@@ -13,11 +13,13 @@ from ._task import ControlTask, control_of
 SPENT = 1e-5
 """A budget counts as spent when less than this fraction is left: what SLSQP leaves where effort is worth little."""
 SAMPLES = 2_001
+BRANCHING, BRIEF = 5.0, 0.5
 
 
-def binds(task: ControlTask, spent: float) -> bool:
-    """Whether a price or a spent budget keeps the schedule from its optimum without them."""
-    return task.price > 0.0 or spent >= (1.0 - SPENT) * task.budget
+def seconds_of_branching(task: ControlTask, spent: float) -> float:
+    """How long to branch over sign changes: briefly where a price or a spent budget keeps the cost above the bound."""
+    binds = task.price > 0.0 or spent >= (1.0 - SPENT) * task.budget
+    return BRIEF if binds else BRANCHING
 
 
 def extremal_of(task: ControlTask, schedule: AbstractSchedule, multiplier: float) -> Extremal:

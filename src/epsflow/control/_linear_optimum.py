@@ -9,7 +9,7 @@ from ..schedules import AbstractPiecewiseConstant
 from ._budget import MOST_SWITCHES, polish_within
 from ._convex import MixedBound, branch
 from ._dual import DualBound, SignCertificate, certify_control, evaluate_dual
-from ._effort import binds
+from ._effort import seconds_of_branching
 from ._exact_unlearning import ExactUnlearning, reach
 from ._extremal import levels_of
 from ._polish import Polished, polish_control
@@ -22,8 +22,8 @@ SWITCHES = 33
 """Times at which a single switch is tried."""
 PROVED = 1e-9
 """Relative gap to the dual bound at which no further start is polished: far below the one that certificates ask for."""
-GAP, NODES, SECONDS, BRIEF = 1e-6, 400, 5.0, 0.5
-"""Relative gap, nodes and seconds of the branching, and seconds where a price or a budget makes the bound loose."""
+GAP, NODES = 1e-6, 400
+"""Relative gap and nodes of the branching."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +75,7 @@ def linear_optimum(
     best, bound = _search(task, control, [*_best_switches(task, control, one_weight), *given], signs)
     found = best.extremal
     if bound is None and found.cost > found.cost_error:
-        limits = (NODES, BRIEF if binds(task, effort_of(task, best.schedule)) else SECONDS)
+        limits = (NODES, seconds_of_branching(task, effort_of(task, best.schedule)))
         bound = branch(control, found.cost, control.form.image(best.miss), GAP, limits)
     lower = 0.0 if bound is None else bound.value - (bound.rounding if isinstance(bound, DualBound) else 0.0)
     schedule, arrival = best.schedule, None
