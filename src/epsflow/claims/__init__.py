@@ -5,8 +5,6 @@ follows from it, `_search.py` looks for counterexamples, `_report.py` writes a l
 Start in `_ledger.py`.
 """
 
-from ._claim import Claim as Claim, Evidence as Evidence, Kind as Kind, Measurement as Measurement, Verdict as Verdict
-from ._ledger import Ledger as Ledger, verify as verify
-from ._registry import CLAIMS as CLAIMS, SECTIONS as SECTIONS, choose as choose
-from ._report import write_report as write_report
-from ._search import Candidate as Candidate, Search as Search, search as search
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -5,13 +5,6 @@ rounding), `series` (linear regression under an analytic schedule, to rounding) 
 Start in `_gradient_flow.py`, which chooses between them.
 """
 
-from ._equilibrium import Equilibrium as Equilibrium, equilibrium as equilibrium
-from ._exact import ExactFlow as ExactFlow, exact_flow as exact_flow
-from ._gradient_flow import gradient_flow as gradient_flow
-from ._surfaces import (
-    HomotopySurface as HomotopySurface,
-    RewindSurface as RewindSurface,
-    homotopy as homotopy,
-    rewind_surface as rewind_surface,
-)
-from ._trajectory import Trajectory as Trajectory
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

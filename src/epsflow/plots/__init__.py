@@ -4,11 +4,6 @@ Start in `_schedule.py`. `_style.py` holds the one look (colours that everyone c
 black-and-white print) and `save`; `_paths.py` says what is drawn of a result. Global settings are left alone.
 """
 
-from ._analysis import decomposition as decomposition, endpoints as endpoints
-from ._homotopy import homotopy as homotopy, rewind as rewind
-from ._phase import phase_portrait as phase_portrait
-from ._schedule import schedule as schedule
-from ._starts import exact_starts as exact_starts
-from ._studies import bands as bands, distributions as distributions, intervals as intervals
-from ._style import panels as panels, save as save
-from ._trajectory import distance as distance
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

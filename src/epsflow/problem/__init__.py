@@ -6,21 +6,6 @@ gradient, Hessian products), so nothing after this room asks which it is unless 
 Start in `_problem.py`.
 """
 
-from ._dataset import Dataset as Dataset
-from ._load import load_dataset as load_dataset, read_csv as read_csv
-from ._losses import (
-    AbstractLoss as AbstractLoss,
-    LogisticLoss as LogisticLoss,
-    PseudoHuberLoss as PseudoHuberLoss,
-    SoftmaxCrossEntropy as SoftmaxCrossEntropy,
-    SquaredLoss as SquaredLoss,
-)
-from ._models import (
-    MLP as MLP,
-    AbstractModel as AbstractModel,
-    FunctionModel as FunctionModel,
-    LinearModel as LinearModel,
-)
-from ._problem import Problem as Problem, linear_regression as linear_regression
-from ._quadratic import Quadratic as Quadratic
-from ._risk import AbstractRisk as AbstractRisk, EmpiricalRisk as EmpiricalRisk, Weights as Weights
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

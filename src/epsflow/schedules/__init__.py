@@ -6,21 +6,6 @@ can be searched says over which numbers, in `search_space`; a class of your own 
 Start in `_base.py`.
 """
 
-from ._admissible import check_admissible as check_admissible, check_window as check_window
-from ._base import (
-    AbstractAnalytic as AbstractAnalytic,
-    AbstractPiecewiseConstant as AbstractPiecewiseConstant,
-    AbstractSchedule as AbstractSchedule,
-    SearchSpace as SearchSpace,
-)
-from ._constant import (
-    BangBang as BangBang,
-    Constant as Constant,
-    PiecewiseConstant as PiecewiseConstant,
-    Step as Step,
-)
-from ._decay import (
-    ExponentialDecay as ExponentialDecay,
-    LinearDecay as LinearDecay,
-    PolynomialDecay as PolynomialDecay,
-)
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,47 @@
+# Several names to a line, so that everything a user can type is seen on one page.
+# fmt: off
+# isort: off
+from . import (
+    analysis as analysis, claims as claims, control as control, flow as flow, plots as plots, problem as problem,
+    schedules as schedules, studies as studies,
+)
+from ._core import (
+    RESULTS as RESULTS, ConvergenceError as ConvergenceError, EpsflowError as EpsflowError, InputError as InputError,
+)
+from .analysis import (
+    CG as CG, EKFAC as EKFAC, PBRF as PBRF, Cholesky as Cholesky, Decomposition as Decomposition, Descent as Descent,
+    Dual as Dual, Endpoints as Endpoints, Influence as Influence, Leverage as Leverage, LiSSA as LiSSA,
+    Losses as Losses, NewtonStep as NewtonStep, Nystrom as Nystrom, Predictions as Predictions,
+    ResponsePath as ResponsePath, Retraining as Retraining, decompose as decompose,
+    descend_to_delete as descend_to_delete, endpoints as endpoints, influence as influence, leverage as leverage,
+    newton_step as newton_step, newton_step_all as newton_step_all, gradient_descent as gradient_descent,
+    pbrf as pbrf, reconstruct as reconstruct, response_jacobian as response_jacobian, response_path as response_path,
+    retrain as retrain, retrain_all as retrain_all, rewind_to_delete as rewind_to_delete,
+    self_influence as self_influence, train as train,
+)
+from .claims import Claim as Claim, Ledger as Ledger, Verdict as Verdict, verify as verify, write_report as write_report
+from .control import (
+    Comparison as Comparison, Distance as Distance, FamilyResult as FamilyResult, PredictionGap as PredictionGap,
+    QuadraticForm as QuadraticForm, RetainedLoss as RetainedLoss, ScheduleSolution as ScheduleSolution, Scope as Scope,
+    Status as Status, best_in_family as best_in_family, certify as certify, compare_schedules as compare_schedules,
+    exact_starts as exact_starts, exact_unlearning_time as exact_unlearning_time, extremal as extremal,
+    optimal_schedule as optimal_schedule,
+)
+from .flow import (
+    Equilibrium as Equilibrium, HomotopySurface as HomotopySurface, RewindSurface as RewindSurface,
+    Trajectory as Trajectory, equilibrium as equilibrium, gradient_flow as gradient_flow, homotopy as homotopy,
+    rewind_surface as rewind_surface,
+)
+from .problem import (
+    MLP as MLP, Dataset as Dataset, FunctionModel as FunctionModel, LinearModel as LinearModel,
+    LogisticLoss as LogisticLoss, Problem as Problem, PseudoHuberLoss as PseudoHuberLoss,
+    SoftmaxCrossEntropy as SoftmaxCrossEntropy, SquaredLoss as SquaredLoss, linear_regression as linear_regression,
+    load_dataset as load_dataset, read_csv as read_csv,
+)
+from .schedules import (
+    AbstractAnalytic as AbstractAnalytic, AbstractPiecewiseConstant as AbstractPiecewiseConstant,
+    AbstractSchedule as AbstractSchedule, BangBang as BangBang, Constant as Constant,
+    ExponentialDecay as ExponentialDecay, LinearDecay as LinearDecay, PiecewiseConstant as PiecewiseConstant,
+    PolynomialDecay as PolynomialDecay, SearchSpace as SearchSpace, Step as Step, check_admissible as check_admissible,
+)
+from .studies import Study as Study

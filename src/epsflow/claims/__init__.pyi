@@ -1,0 +1,5 @@
+from ._claim import Claim as Claim, Evidence as Evidence, Kind as Kind, Measurement as Measurement, Verdict as Verdict
+from ._ledger import Ledger as Ledger, verify as verify
+from ._registry import CLAIMS as CLAIMS, SECTIONS as SECTIONS, choose as choose
+from ._report import write_report as write_report
+from ._search import Candidate as Candidate, Search as Search, search as search

@@ -1,0 +1,8 @@
+from ._analysis import decomposition as decomposition, endpoints as endpoints
+from ._homotopy import homotopy as homotopy, rewind as rewind
+from ._phase import phase_portrait as phase_portrait
+from ._schedule import schedule as schedule
+from ._starts import exact_starts as exact_starts
+from ._studies import bands as bands, distributions as distributions, intervals as intervals
+from ._style import panels as panels, save as save
+from ._trajectory import distance as distance

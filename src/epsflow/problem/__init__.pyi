@@ -1,0 +1,18 @@
+from ._dataset import Dataset as Dataset
+from ._load import load_dataset as load_dataset, read_csv as read_csv
+from ._losses import (
+    AbstractLoss as AbstractLoss,
+    LogisticLoss as LogisticLoss,
+    PseudoHuberLoss as PseudoHuberLoss,
+    SoftmaxCrossEntropy as SoftmaxCrossEntropy,
+    SquaredLoss as SquaredLoss,
+)
+from ._models import (
+    MLP as MLP,
+    AbstractModel as AbstractModel,
+    FunctionModel as FunctionModel,
+    LinearModel as LinearModel,
+)
+from ._problem import Problem as Problem, linear_regression as linear_regression
+from ._quadratic import Quadratic as Quadratic
+from ._risk import AbstractRisk as AbstractRisk, EmpiricalRisk as EmpiricalRisk, Weights as Weights

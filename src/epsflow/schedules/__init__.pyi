@@ -1,0 +1,18 @@
+from ._admissible import check_admissible as check_admissible, check_window as check_window
+from ._base import (
+    AbstractAnalytic as AbstractAnalytic,
+    AbstractPiecewiseConstant as AbstractPiecewiseConstant,
+    AbstractSchedule as AbstractSchedule,
+    SearchSpace as SearchSpace,
+)
+from ._constant import (
+    BangBang as BangBang,
+    Constant as Constant,
+    PiecewiseConstant as PiecewiseConstant,
+    Step as Step,
+)
+from ._decay import (
+    ExponentialDecay as ExponentialDecay,
+    LinearDecay as LinearDecay,
+    PolynomialDecay as PolynomialDecay,
+)

@@ -1,0 +1,48 @@
+"""What loads when: names on demand, and nothing that is not used."""
+
+import importlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "src" / "epsflow"
+STUBS = sorted(PACKAGE.rglob("__init__.pyi"))
+
+
+def package_of(stub: Path) -> str:
+    return ".".join(stub.parent.relative_to(PACKAGE.parent).parts)
+
+
+def each_stub() -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("stub", STUBS, ids=package_of)
+
+
+def loaded_by(code: str) -> set[str]:
+    """Top-level packages beyond the standard library that a fresh interpreter has loaded after running `code`."""
+    report = "import sys; print(*sorted({name.split('.')[0] for name in sys.modules} - set(sys.stdlib_module_names)))"
+    paths = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}  # where this process finds epsflow
+    # -S: what site-packages load by themselves is not ours.
+    command = [sys.executable, "-S", "-c", f"{code}\n{report}"]
+    ran = subprocess.run(command, env={**os.environ, **paths}, capture_output=True, text=True, check=True)
+    return set(ran.stdout.split()) - {"__main__"}
+
+
+def test_importing_the_package_loads_no_library():
+    assert loaded_by("import epsflow") == {"epsflow", "lazy_loader"}
+
+
+@each_stub()
+def test_every_name_of_a_stub_is_there(stub: Path):
+    package = importlib.import_module(package_of(stub))
+    assert package.__all__
+    assert all(hasattr(package, name) for name in package.__all__)
+    assert dir(package) == package.__all__
+
+
+@each_stub()
+def test_stubs_are_read_in_any_locale(stub: Path):
+    """`attach_stub` opens them with the locale's encoding."""
+    assert stub.read_bytes().isascii()
