@@ -19,7 +19,7 @@ from rich.table import Table
 
 from epsflow.analysis._functionals import Losses
 from epsflow.analysis._influence import Influence, influence
-from epsflow.analysis._solvers import CG, EKFAC, Nystrom
+from epsflow.analysis.curvature._solve import CG, EKFAC, Nystrom
 from epsflow.flow import equilibrium
 from epsflow.problem import MLP, Dataset, LinearModel, LogisticLoss, Problem, SquaredLoss, load_dataset
 

@@ -10,8 +10,8 @@ import pytest
 
 from epsflow._core import ConvergenceError, InputError
 from epsflow.analysis._decompose import GAPS, STAGES, decompose
-from epsflow.analysis._ekfac import EKFAC
 from epsflow.analysis._pbrf import pbrf
+from epsflow.analysis.curvature._ekfac import EKFAC
 from epsflow.plots import save
 from epsflow.plots._analysis import decomposition
 from epsflow.problem import MLP, Dataset, LinearModel, LogisticLoss, Problem, SquaredLoss, load_dataset, read_csv

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from epsflow import _core
-from epsflow.analysis._curvature import Curvature, curvature_at
-from epsflow.analysis._ekfac import EKFAC, kronecker_layers
-from epsflow.analysis._solvers import solve
+from epsflow.analysis.curvature._curvature import Curvature, curvature_at
+from epsflow.analysis.curvature._ekfac import EKFAC, kronecker_layers
+from epsflow.analysis.curvature._solve import solve
 from epsflow.problem import MLP, Dataset, LinearModel, LogisticLoss, Problem, SoftmaxCrossEntropy, SquaredLoss
 
 layers_of = eqx.filter_jit(kronecker_layers)

@@ -9,8 +9,8 @@ import pytest
 from epsflow._core import ConvergenceError, InputError
 from epsflow.analysis._endpoints import RETRAINING, Endpoints, endpoints
 from epsflow.analysis._pbrf import pbrf
-from epsflow.analysis._retrain import retrain
-from epsflow.analysis._unlearn import descend_to_delete, rewind_to_delete
+from epsflow.analysis.algorithms._unlearn import descend_to_delete, rewind_to_delete
+from epsflow.analysis.optima._retrain import retrain
 from epsflow.plots import save
 from epsflow.plots._analysis import endpoints as draw
 from epsflow.problem import MLP, Dataset, LinearModel, LogisticLoss, Problem, SquaredLoss, linear_regression

@@ -8,7 +8,7 @@ import pytest
 from epsflow import _core
 from epsflow.analysis._functionals import Losses, Predictions
 from epsflow.analysis._influence import influence, self_influence
-from epsflow.analysis._solvers import CG
+from epsflow.analysis.curvature._solve import CG
 from epsflow.problem import (
     MLP,
     Dataset,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-import epsflow.analysis._leverage as module
+import epsflow.analysis.optima._leverage as module
 import reference_models as reference
 from epsflow._core import InputError
 from epsflow.analysis import leverage

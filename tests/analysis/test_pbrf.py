@@ -8,10 +8,11 @@ import pytest
 from scipy.optimize import minimize
 
 from epsflow._core import RESULTS, ConvergenceError, InputError
+from epsflow.analysis._deletions import removal_sets
 from epsflow.analysis._influence import influence
-from epsflow.analysis._pbrf import check_objective, pbrf, preconditioner, removal_sets
-from epsflow.analysis._tilted import bregman_response, gauss_newton
-from epsflow.analysis._trust_region import minimise
+from epsflow.analysis._pbrf import check_objective, pbrf, preconditioner
+from epsflow.analysis.optima._tilted import bregman_response, gauss_newton
+from epsflow.analysis.optima._trust_region import minimise
 from epsflow.problem import (
     MLP,
     Dataset,
@@ -312,7 +313,7 @@ def test_logistic_regression_needs_no_damping(data):
 
 
 def test_a_gauss_newton_matrix_that_would_not_fit_is_refused(monkeypatch, network, theta_s):
-    monkeypatch.setattr("epsflow.analysis._curvature.DENSE_LIMIT", 10)
+    monkeypatch.setattr("epsflow.analysis.curvature._curvature.DENSE_LIMIT", 10)
     with pytest.raises(InputError, match="matrix=False needs none"):
         pbrf(network, theta_s, damping=DAMPING)
     gauss_newton(preconditioner(network, jnp.asarray(theta_s), matrix=False)[0], False)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
 
-import epsflow.analysis._response as module
+import epsflow.analysis.optima._response as module
 import reference_models as reference
 from epsflow._core import RESULTS, ConvergenceError, InputError
 from epsflow.analysis import response_jacobian, response_path, retrain

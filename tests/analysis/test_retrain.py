@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import epsflow.analysis._retrain_all as module
+import epsflow.analysis.optima._retrain_all as module
 import reference_models as reference
 from epsflow._core import RESULTS, ConvergenceError, InputError
 from epsflow.analysis import leverage, retrain, retrain_all, train

@@ -8,8 +8,8 @@ import pytest
 from scipy.integrate import quad
 
 from epsflow import _core
-from epsflow.analysis._curvature import Curvature, curvature_at
-from epsflow.analysis._solvers import CG, EKFAC, Cholesky, Dual, LiSSA, Nystrom, solve
+from epsflow.analysis.curvature._curvature import Curvature, curvature_at
+from epsflow.analysis.curvature._solve import CG, EKFAC, Cholesky, Dual, LiSSA, Nystrom, solve
 from epsflow.problem import (
     MLP,
     AbstractLoss,

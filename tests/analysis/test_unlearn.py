@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from epsflow._core import RESULTS, ConvergenceError, InputError
-from epsflow.analysis._descent import gradient_descent, reconstruct
-from epsflow.analysis._unlearn import descend_to_delete, rewind_to_delete
+from epsflow.analysis.algorithms._descent import gradient_descent, reconstruct
+from epsflow.analysis.algorithms._unlearn import descend_to_delete, rewind_to_delete
 from epsflow.flow import gradient_flow
 from epsflow.problem import MLP, Dataset, Problem, SquaredLoss, linear_regression
 from epsflow.schedules import Constant, Step

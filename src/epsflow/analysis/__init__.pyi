@@ -1,13 +1,5 @@
 from ._decompose import Decomposition as Decomposition, decompose as decompose
-from ._descent import (
-    Descent as Descent,
-    Reconstruction as Reconstruction,
-    gradient_descent as gradient_descent,
-    reconstruct as reconstruct,
-)
-from ._ekfac import EKFAC as EKFAC
 from ._endpoints import Endpoints as Endpoints, endpoints as endpoints
-from ._exact_solvers import CG as CG, Cholesky as Cholesky, Dual as Dual
 from ._functionals import Losses as Losses, Predictions as Predictions
 from ._influence import (
     Influence as Influence,
@@ -15,22 +7,30 @@ from ._influence import (
     influence as influence,
     self_influence as self_influence,
 )
-from ._leverage import Leverage as Leverage, leverage as leverage
-from ._lissa import LiSSA as LiSSA
-from ._low_rank import Nystrom as Nystrom
-from ._newton import NewtonStep as NewtonStep, newton_step as newton_step, newton_step_all as newton_step_all
 from ._pbrf import PBRF as PBRF, pbrf as pbrf
-from ._response import (
+from .algorithms._descent import (
+    Descent as Descent,
+    Reconstruction as Reconstruction,
+    gradient_descent as gradient_descent,
+    reconstruct as reconstruct,
+)
+from .algorithms._unlearn import (
+    Unlearning as Unlearning,
+    descend_to_delete as descend_to_delete,
+    rewind_to_delete as rewind_to_delete,
+)
+from .curvature._ekfac import EKFAC as EKFAC
+from .curvature._exact_solvers import CG as CG, Cholesky as Cholesky, Dual as Dual
+from .curvature._lissa import LiSSA as LiSSA
+from .curvature._nystrom import Nystrom as Nystrom
+from .optima._leverage import Leverage as Leverage, leverage as leverage
+from .optima._newton import NewtonStep as NewtonStep, newton_step as newton_step, newton_step_all as newton_step_all
+from .optima._response import (
     ResponseJacobian as ResponseJacobian,
     ResponsePath as ResponsePath,
     response_jacobian as response_jacobian,
     response_path as response_path,
 )
-from ._retrain import retrain as retrain, train as train
-from ._retrain_all import RetrainingAll as RetrainingAll, retrain_all as retrain_all
-from ._stationary import Retraining as Retraining
-from ._unlearn import (
-    Unlearning as Unlearning,
-    descend_to_delete as descend_to_delete,
-    rewind_to_delete as rewind_to_delete,
-)
+from .optima._retrain import retrain as retrain, train as train
+from .optima._retrain_all import RetrainingAll as RetrainingAll, retrain_all as retrain_all
+from .optima._stationary import Retraining as Retraining

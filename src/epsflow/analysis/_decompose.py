@@ -11,11 +11,12 @@ from jaxtyping import Array, Float, Int, Key
 
 from .._core import RESULTS, ConvergenceError, InputError, as_matrix, message
 from ..problem import EmpiricalRisk, Problem
-from ._curvature import Curvature, curvature_at
-from ._pbrf import check_objective, linear_response, preconditioner, removal_sets
-from ._solvers import AbstractCurvatureSolver, solve
-from ._tilted import GaussNewton, bregman_response, leave_out, model_outputs
-from ._trust_region import Minimum, minimise, pick
+from ._deletions import removal_sets
+from ._pbrf import check_objective, linear_response, preconditioner
+from .curvature._curvature import Curvature, curvature_at
+from .curvature._solve import AbstractCurvatureSolver, solve
+from .optima._tilted import GaussNewton, bregman_response, leave_out, model_outputs
+from .optima._trust_region import Minimum, minimise, pick
 
 STAGES = ("cold LOO", "warm LOO", "proximal LOO", "PBRF", "linearised PBRF", "approximate iHVP")
 """The six answers, in the order in which they are compared."""

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int
 
 from .._core import InputError, as_index_array
 from ..problem import EmpiricalRisk, Problem
-from ._curvature import Curvature
+from .curvature._curvature import Curvature
 
 _CHUNK_NUMBERS = 2**24
 """Numbers (128 MB) that one chunk of per-point gradients may take."""
@@ -107,6 +107,45 @@ def _rows(problem: Problem, index: np.ndarray) -> EmpiricalRisk:
         scale=jnp.asarray(problem.scale),
         chunk_rows=problem.chunk_rows,
     )
+
+
+def require_deletion(problem: Problem) -> None:
+    """Refuse a problem without deleted points."""
+    if not np.size(problem.delete):
+        raise InputError("the problem deletes no point, so nothing changes: make it with delete=[…].")
+
+
+def deletion_sets(problem: Problem, deletions: Any) -> Int[np.ndarray, "k q"]:
+    """Checked sets of points, shape (k, q); default: every point alone."""
+    n = problem.data.n
+    try:
+        sets = np.arange(n) if deletions is None else np.asarray(deletions)
+    except ValueError as error:
+        raise InputError("deletions must be sets of equal size; call once for each size.") from error
+    sets = sets[:, None] if sets.ndim == 1 else sets
+    if sets.ndim != 2 or not sets.size:
+        raise InputError(f"deletions has shape {sets.shape}; sets of points, shape (sets, points), are needed.")
+    suspects = [0]
+    if sets.dtype.kind in "iu":
+        repeats = (np.diff(np.sort(sets, axis=1), axis=1) == 0).any(axis=1)
+        suspects = [int(np.argmin(sets.min(axis=1))), int(np.argmax(sets.max(axis=1))), int(np.argmax(repeats))]
+    for k in suspects:
+        as_index_array(sets[k], f"deletions[{k}]", n)
+    return sets.astype(np.int64)
+
+
+def removal_sets(problem: Problem, points: object) -> Int[np.ndarray, "q m"]:
+    """The problem's deleted points as one set (points=None), or every named point alone."""
+    if points is None:
+        require_deletion(problem)
+        return problem.delete[None]
+    if isinstance(points, str):
+        if points != "all":
+            raise InputError(
+                f'points is {points!r}; choose "all", a list of points, or None for the problem\'s own deletion.'
+            )
+        return deletion_sets(problem, None)
+    return deletion_sets(problem, np.atleast_1d(np.asarray(points)))
 
 
 def deletion_gradients(matrix: Curvature, deletions: Deletions) -> tuple[Float[Array, "count d"], Float[Array, ""]]:

@@ -13,13 +13,14 @@ from .._core import RESULTS, ConvergenceError, InputError, message
 from ..problem import Problem, Quadratic
 from ..schedules import Constant
 from ._decompose import minimise_jit
-from ._descent import as_step_size, as_steps, descend, no_keys
+from ._deletions import require_deletion
 from ._influence import influence
-from ._newton import newton_step
 from ._pbrf import pbrf, preconditioner
-from ._retrain import retrain
-from ._stationary import require_deletion, trained_optimum
-from ._tilted import leave_out
+from .algorithms._descent import as_step_size, as_steps, descend, no_keys
+from .optima._newton import newton_step
+from .optima._retrain import retrain
+from .optima._stationary import trained_optimum
+from .optima._tilted import leave_out
 
 RETRAINING = "retraining, warm"
 """The row that the others are compared with: a minimum of R_0 reached from θ_s."""

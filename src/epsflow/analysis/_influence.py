@@ -12,10 +12,10 @@ from jaxtyping import Array, Float
 from .._core import RESULTS, InputError
 from ..flow import equilibrium
 from ..problem import Problem
-from ._curvature import Curvature, curvature_at
 from ._deletions import as_deletions, deletion_gradients, deletion_products, second_order_rhs
 from ._functionals import Functional, functional_curvatures, functional_jacobian
-from ._solvers import AbstractCurvatureSolver, Dual, LiSSA, solve
+from .curvature._curvature import Curvature, curvature_at
+from .curvature._solve import AbstractCurvatureSolver, Dual, LiSSA, solve
 
 
 class Influence(eqx.Module):

@@ -13,11 +13,10 @@ from jaxtyping import Array, Float, Int
 
 from .._core import RESULTS, SUCCESS, ConvergenceError, InputError, as_scalar, eigen, message
 from ..problem import EmpiricalRisk, Problem, Quadratic
-from ._curvature import Curvature, curvature_at, require_dense
-from ._retrain_all import deletion_sets
-from ._stationary import require_deletion
-from ._tilted import GaussNewton, bregman_response, gauss_newton
-from ._trust_region import minimise, pick
+from ._deletions import removal_sets
+from .curvature._curvature import Curvature, curvature_at, require_dense
+from .optima._tilted import GaussNewton, bregman_response, gauss_newton
+from .optima._trust_region import minimise, pick
 
 FACTOR_NUMBERS = 2**27
 """Numbers (1 GB) that the Jacobian of all outputs may take."""
@@ -139,20 +138,6 @@ class _Options(eqx.Module):
     delete_bregman: bool = eqx.field(static=True)
     matrix: bool = eqx.field(static=True)
     lanes: int = eqx.field(static=True)
-
-
-def removal_sets(problem: Problem, points: object) -> Int[np.ndarray, "q m"]:
-    """The problem's deleted points as one set (points=None), or every named point alone."""
-    if points is None:
-        require_deletion(problem)
-        return problem.delete[None]
-    if isinstance(points, str):
-        if points != "all":
-            raise InputError(
-                f'points is {points!r}; choose "all", a list of points, or None for the problem\'s own deletion.'
-            )
-        return deletion_sets(problem, None)
-    return deletion_sets(problem, np.atleast_1d(np.asarray(points)))
 
 
 def _dampings(damping: object) -> Float[np.ndarray, " k"]:

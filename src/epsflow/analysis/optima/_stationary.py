@@ -9,13 +9,12 @@ from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
-import numpy as np
 import optimistix as optx
 from jaxtyping import Array, Float, Int
 
-from .._core import RESULTS, ConvergenceError, InputError, message
-from ..flow import equilibrium
-from ..problem import AbstractRisk, Problem, Quadratic
+from ..._core import RESULTS, ConvergenceError, InputError, message
+from ...flow import equilibrium
+from ...problem import AbstractRisk, Problem, Quadratic
 
 STALLED = 30
 """Rejected trial steps in a row (each half the one before) after which a search has nothing left to find."""
@@ -128,12 +127,6 @@ def undetermined(problem: Problem) -> str:
     """': the data leave … free' where linear regression can say which direction, else nothing."""
     direction = problem.undetermined_direction()
     return f": the retained points leave {direction} free" if direction else ""
-
-
-def require_deletion(problem: Problem) -> None:
-    """Refuse a problem without deleted points."""
-    if not np.size(problem.delete):
-        raise InputError("the problem deletes no point, so nothing changes: make it with delete=[…].")
 
 
 def gradient(theta: Array, args: tuple[AbstractRisk, Array]) -> Array:

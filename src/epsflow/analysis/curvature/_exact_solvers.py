@@ -10,7 +10,7 @@ import lineax as lx
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from .._core import RESULTS, InputError
+from ..._core import RESULTS, InputError
 from ._curvature import Curvature, require_dense
 
 _SOLVED = 1e-6

@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
-from .._core import InputError
-from ..problem import Problem, Quadratic
+from ..._core import InputError
+from ...problem import Problem, Quadratic
 
 CHUNK_NUMBERS = 2_000_000
 """Entries of X in memory at once beside the results (16 MB)."""

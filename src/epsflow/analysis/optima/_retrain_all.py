@@ -15,8 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from .._core import RESULTS, ConvergenceError, InputError, as_index_array, message
-from ..problem import EmpiricalRisk, Problem, Quadratic
+from ..._core import RESULTS, ConvergenceError, message
+from ...problem import EmpiricalRisk, Problem, Quadratic
+from .._deletions import deletion_sets
 from ._leverage import factorise, leave_out
 from ._stationary import NEWTON_STEPS, descend, judge, newton, rounding_of, spectrum, trained_optimum
 
@@ -104,25 +105,6 @@ def retrain_all(
             everything,
         )
     return everything
-
-
-def deletion_sets(problem: Problem, deletions: Any) -> Int[np.ndarray, "k q"]:
-    """Checked sets of points, shape (k, q); default: every point alone."""
-    n = problem.data.n
-    try:
-        sets = np.arange(n) if deletions is None else np.asarray(deletions)
-    except ValueError as error:
-        raise InputError("deletions must be sets of equal size; call once for each size.") from error
-    sets = sets[:, None] if sets.ndim == 1 else sets
-    if sets.ndim != 2 or not sets.size:
-        raise InputError(f"deletions has shape {sets.shape}; sets of points, shape (sets, points), are needed.")
-    suspects = [0]
-    if sets.dtype.kind in "iu":
-        repeats = (np.diff(np.sort(sets, axis=1), axis=1) == 0).any(axis=1)
-        suspects = [int(np.argmin(sets.min(axis=1))), int(np.argmax(sets.max(axis=1))), int(np.argmax(repeats))]
-    for k in suspects:
-        as_index_array(sets[k], f"deletions[{k}]", n)
-    return sets.astype(np.int64)
 
 
 def _closed_form(problem: Problem, risk: Quadratic, sets: Int[np.ndarray, "k q"]) -> RetrainingAll:

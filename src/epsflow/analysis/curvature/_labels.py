@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from .._core import InputError
-from ..problem import AbstractLoss, LogisticLoss, PseudoHuberLoss, SoftmaxCrossEntropy, SquaredLoss
+from ..._core import InputError
+from ...problem import AbstractLoss, LogisticLoss, PseudoHuberLoss, SoftmaxCrossEntropy, SquaredLoss
 
 _CANONICAL = (SquaredLoss, LogisticLoss, SoftmaxCrossEntropy)
 """Losses −log p(y|f) whose ∇²_f does not depend on y: the Gauss–Newton matrix is the Fisher matrix."""

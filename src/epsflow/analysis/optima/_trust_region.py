@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from .._core import RESULTS, SUCCESS
+from ..._core import RESULTS, SUCCESS
 from ._tilted import GaussNewton, TiltedRisk
 
 

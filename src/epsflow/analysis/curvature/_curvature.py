@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import lineax as lx
 from jaxtyping import Array, Float, Int
 
-from .._core import InputError, as_scalar
-from ..problem import AbstractRisk, EmpiricalRisk, Problem, Quadratic
+from ..._core import InputError, as_scalar
+from ...problem import AbstractRisk, EmpiricalRisk, Problem, Quadratic
 from ._labels import label_factor, output_factor
 
 KINDS = ("hessian", "ggn", "fisher", "empirical_fisher")

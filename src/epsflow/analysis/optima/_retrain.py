@@ -6,9 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._core import RESULTS, ConvergenceError, InputError
-from ..problem import Problem, Quadratic
-from ._stationary import Retraining, optimum, require_deletion, shortfall, undetermined
+from ..._core import RESULTS, ConvergenceError, InputError
+from ...problem import Problem, Quadratic
+from .._deletions import require_deletion
+from ._stationary import Retraining, optimum, shortfall, undetermined
 
 Method = Literal["auto", "closed form", "newton", "minimisation", "flow"]
 

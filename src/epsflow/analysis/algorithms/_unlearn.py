@@ -9,14 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from .._core import RESULTS, ConvergenceError, InputError, as_scalar
-from ..flow import gradient_flow, rewind_surface
-from ..problem import Problem
-from ..schedules import AbstractSchedule, Constant
+from ..._core import RESULTS, ConvergenceError, InputError, as_scalar
+from ...flow import gradient_flow, rewind_surface
+from ...problem import Problem
+from ...schedules import AbstractSchedule, Constant
+from .._deletions import require_deletion
+from ..optima._retrain import retrain
+from ..optima._trust_region import pick
 from ._descent import as_batches, as_step_size, as_steps, descend, finite, reconstruct, throw_diverged
-from ._retrain import retrain
-from ._stationary import require_deletion
-from ._trust_region import pick
 
 
 class Unlearning(eqx.Module):

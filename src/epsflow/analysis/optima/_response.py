@@ -9,9 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._core import RESULTS, ConvergenceError, InputError, message
-from ..problem import AbstractRisk, Problem
-from ._stationary import newton, require_deletion, rounding_of, trained_optimum
+from ..._core import RESULTS, ConvergenceError, InputError, message
+from ...problem import AbstractRisk, Problem
+from .._deletions import require_deletion
+from ._stationary import newton, rounding_of, trained_optimum
 
 CORRECTOR_STEPS = 40
 BISECTIONS = 30

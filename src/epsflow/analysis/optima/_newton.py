@@ -9,10 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._core import InputError, as_scalar
-from ..problem import EmpiricalRisk, Problem
-from ._retrain_all import CHUNK_NUMBERS, deleted_hessian, deletion_sets, empirical, without
-from ._stationary import require_deletion, rounding_of, trained_optimum, undetermined
+from ..._core import InputError, as_scalar
+from ...problem import EmpiricalRisk, Problem
+from .._deletions import deletion_sets, require_deletion
+from ._retrain_all import CHUNK_NUMBERS, deleted_hessian, empirical, without
+from ._stationary import rounding_of, trained_optimum, undetermined
 
 
 class NewtonStep(eqx.Module):

@@ -5,8 +5,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from .._core import RESULTS, InputError
-from ..problem import MLP, EmpiricalRisk
+from ..._core import RESULTS, InputError
+from ...problem import MLP, EmpiricalRisk
 from ._curvature import Curvature
 from ._exact_solvers import AbstractCurvatureSolver, CurvatureSolve, judge, relative_residuals
 from ._labels import output_factor, sample_labels

@@ -11,11 +11,11 @@ import numpy as np
 import optimistix as optx
 from jaxtyping import Array, Float, Int, Key
 
-from .._core import RESULTS, SUCCESS, ConvergenceError, InputError, as_scalar, message
-from ..problem import AbstractRisk, EmpiricalRisk, Problem
-from ..schedules import AbstractSchedule, Constant
-from ._curvature import curvature_at
-from ._lissa import largest_eigenvalue
+from ..._core import RESULTS, SUCCESS, ConvergenceError, InputError, as_scalar, message
+from ...problem import AbstractRisk, EmpiricalRisk, Problem
+from ...schedules import AbstractSchedule, Constant
+from ..curvature._curvature import curvature_at
+from ..curvature._lissa import largest_eigenvalue
 
 PROX_TOLERANCE = 1e-13
 """Relative tolerance of one backward step; the next steps amplify what it leaves."""

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._core import RESULTS, ConvergenceError, InputError, message
+from ..._core import RESULTS, ConvergenceError, InputError, message
 from ._curvature import DENSE_LIMIT, Curvature
 from ._ekfac import EKFAC as EKFAC
 from ._exact_solvers import (
@@ -16,7 +16,7 @@ from ._exact_solvers import (
     Dual as Dual,
 )
 from ._lissa import LiSSA as LiSSA
-from ._low_rank import Nystrom as Nystrom
+from ._nystrom import Nystrom as Nystrom
 
 _NAMED: dict[str, type[AbstractCurvatureSolver]] = {
     "cholesky": Cholesky,

@@ -19,8 +19,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from ..problem import EmpiricalRisk
-from ._curvature import Curvature
+from ...problem import EmpiricalRisk
+from ..curvature._curvature import Curvature
 
 
 class TiltedRisk(eqx.Module):

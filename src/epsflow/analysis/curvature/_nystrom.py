@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from .._core import RESULTS, InputError
+from ..._core import RESULTS, InputError
 from ._curvature import Curvature
 from ._exact_solvers import AbstractCurvatureSolver, CurvatureSolve, judge, relative_residuals
 
