@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
+from jax.tree_util import Partial
 from scipy.special import binom
 
 from epsflow._core import InputError
@@ -21,7 +22,9 @@ from epsflow.schedules import (
     LinearDecay,
     PiecewiseConstant,
     PolynomialDecay,
+    SearchSpace,
     Step,
+    build_members,
 )
 
 S, T = 2.0, 5.0
@@ -62,8 +65,18 @@ def test_values_at_an_array_of_times_are_the_values_at_each(schedule):
     assert values.shape == GRID.shape + points
     assert values.dtype == jnp.float64
     np.testing.assert_array_equal(values[1, 3], schedule(float(GRID[1, 3])))
-    np.testing.assert_array_equal(values, schedule(jnp.asarray(GRID)))
     assert np.isfinite(values).all()
+
+
+@each(EXAMPLES)
+def test_numbers_are_answered_in_numpy_and_traced_ones_in_jax(schedule):
+    parts = [schedule(GRID), schedule(3.2), schedule.start, schedule.end, schedule.jump_ts, schedule.inner(GRID)]
+    parts += [schedule.levels()] if isinstance(schedule, AbstractPiecewiseConstant) else [schedule.taylor(GRID[0], 3)]
+    assert not any(isinstance(part, jax.Array) for part in (*parts, *jax.tree.leaves(schedule)))
+    traced = schedule(jnp.asarray(GRID))
+    assert isinstance(traced, jax.Array)
+    # XLA multiplies by the rounded reciprocal of a width, and has an exponential of its own: a few roundings.
+    np.testing.assert_allclose(traced, schedule(GRID), rtol=1e-15)
 
 
 @each(FINITE)
@@ -167,6 +180,78 @@ def test_closed_values():
     assert float(PolynomialDecay(2, 6, 2.0)(3.0)) == 0.75**2
     assert float(ExponentialDecay(2, 0.7, 5)(3.0)) == pytest.approx(math.exp(-0.7), rel=1e-15)
     assert BangBang(2, [3], 5, low=-1.0, high=2.0)(4.0) == -1.0
+
+
+# --- many members at once ---
+
+
+class Halving(AbstractAnalytic):
+    """A user's family, written for one member: ε = 2^{−(t − s)/half} until T."""
+
+    inside: ExponentialDecay
+
+    @property
+    def start(self):
+        return self.inside.start
+
+    @property
+    def end(self):
+        return self.inside.end
+
+    @property
+    def jump_ts(self):
+        return self.inside.jump_ts
+
+    def inner(self, t):
+        return self.inside.inner(t)
+
+    def taylor(self, t, order, step=1.0):
+        return self.inside.taylor(t, order, step)
+
+    def taylor_step(self, t):
+        return self.inside.taylor_step(t)
+
+    @classmethod
+    def search_space(cls, s, T):
+        return SearchSpace(("half",), (0.1,), (10.0,), (True,), Partial(cls._member, s, T))
+
+    @classmethod
+    def _member(cls, s, T, numbers):
+        return cls(ExponentialDecay(s, math.log(2.0) / numbers[0], T))
+
+
+class FirstRow(Halving):
+    """Says that it broadcasts, and reads the first member's numbers for all of them."""
+
+    elementwise = True
+
+
+@pytest.mark.parametrize("family", [Step, LinearDecay, PolynomialDecay, ExponentialDecay, Halving])
+def test_a_stack_says_what_its_members_say(family, rng):
+    space = family.search_space(S, T)
+    numbers = space.lower + rng.random((5, len(space.names))) * np.subtract(space.upper, space.lower)
+    alone = [space.build(row) for row in numbers]
+    stack, order = build_members(space, numbers), [3, 0, 4]
+    for members, singles in ((stack, alone), (stack.take(np.array(order)), [alone[i] for i in order])):
+        t = np.linspace(S, T, 5)[: members.size]
+        many = S + rng.random((members.size, 7)) * (T - S)
+        for property_of in (lambda one: one.start, lambda one: one.end, lambda one: one.jump_ts):
+            np.testing.assert_array_equal(property_of(members), [property_of(one) for one in singles])
+        np.testing.assert_array_equal(members(t), [one(at) for one, at in zip(singles, t, strict=True)])
+        np.testing.assert_array_equal(members(many), [one(at) for one, at in zip(singles, many, strict=True)])
+        if members.piecewise_constant:
+            np.testing.assert_array_equal(members.levels(), [one.levels() for one in singles])
+        if members.analytic:
+            t = members.start + 0.3 * (members.end - members.start)
+            h = members.taylor_step(t).clip(max=1.0)
+            series = [one.taylor(at, 6, step) for one, at, step in zip(singles, t, h, strict=True)]
+            np.testing.assert_array_equal(members.taylor(t, 6, h), series)
+    assert eqx.tree_equal(stack.member(2), alone[2])
+
+
+def test_a_stack_that_is_not_its_members_is_refused():
+    with pytest.raises(InputError, match=r"FirstRow is declared elementwise, but .* `numbers\[..., 0\]`"):
+        build_members(FirstRow.search_space(S, T), np.array([[1.0], [2.0]]))
 
 
 # --- Taylor series ---

@@ -1,3 +1,4 @@
+from ._arrays import AnyArray as AnyArray, namespace as namespace
 from ._checks import (
     as_float64 as as_float64,
     as_index_array as as_index_array,

@@ -16,3 +16,4 @@ from ._decay import (
     LinearDecay as LinearDecay,
     PolynomialDecay as PolynomialDecay,
 )
+from ._members import Members as Members, build_members as build_members

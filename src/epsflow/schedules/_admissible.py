@@ -1,6 +1,5 @@
 """Membership of E_s: the schedules among which an optimum is sought."""
 
-import jax.numpy as jnp
 import numpy as np
 
 from .._core import InputError, as_scalar
@@ -42,7 +41,7 @@ def check_admissible(schedule: AbstractSchedule, s: float, T: float, bounds: tup
     # Chebyshev points lie strictly inside each piece and close to both of its ends.
     inside = 0.5 - 0.5 * np.cos(np.pi * (np.arange(_SAMPLES) + 0.5) / _SAMPLES)
     times = (marks[:-1, None] + np.diff(marks)[:, None] * inside).ravel()
-    values = np.asarray(schedule(jnp.asarray(times))).reshape(len(times), -1)
+    values = np.asarray(schedule(times)).reshape(len(times), -1)
     rules = (
         (times <= s, 1.0, 1.0, f"on [0, s] = [0, {s:g}] it must be 1: training up to the request is fixed"),
         ((times > s) & (times < T), low, high, f"on (s, T) = ({s:g}, {T:g}) it must lie in [{low:g}, {high:g}]"),

@@ -2,15 +2,16 @@
 
 import abc
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
-from .._core import InputError, require_x64
+from .._core import AnyArray, InputError, namespace, require_x64
 
 
 class SearchSpace(NamedTuple):
@@ -21,47 +22,58 @@ class SearchSpace(NamedTuple):
         lower, upper: its bounds, one each.
         log: whether it is searched on a logarithmic scale.
         build: from an array of the numbers, shape (len(names),), to the schedule; traceable. Make it a
-            `jax.tree_util.Partial` of a class method over s and T, so that another s or T compiles nothing.
+            `jax.tree_util.Partial` of a class method over s and T, so that another s or T compiles nothing. Of an
+            `elementwise` family it also builds k members at once, from numbers of shape (k, len(names)): read them as
+            `numbers[..., 0]`.
     """
 
     names: tuple[str, ...]
     lower: tuple[float, ...]
     upper: tuple[float, ...]
     log: tuple[bool, ...]
-    build: Callable[[Float[Array, " parameters"]], "AbstractSchedule"]
+    build: Callable[[Float[AnyArray, "*members parameters"]], "AbstractSchedule"]
 
 
 class AbstractSchedule(eqx.Module):
     """ε(t) = 1 for t ≤ start, `inner(t)` for start < t < end, 0 for t ≥ end.
 
-    Values are numbers, or vectors of shape (m,) with one weight per deleted point.
+    Values are numbers, or vectors of shape (m,) with one weight per deleted point. Fields made from concrete numbers
+    are NumPy arrays, and the answers are then NumPy's too, unless the times are JAX's; made from tracers, all is JAX's.
+
+    Attributes:
+        elementwise: whether all methods broadcast over fields of shape (k,) and times of shape (..., k): the schedule
+            is then a stack of k members of its family, which `build_members` makes and evaluates together. Without it
+            members are evaluated one by one.
     """
+
+    elementwise: ClassVar[bool] = False
 
     @property
     @abc.abstractmethod
-    def start(self) -> Float[Array, ""]:
+    def start(self) -> Float[AnyArray, "*members"]:
         """The last time at which ε is still held at 1; −∞ if it never is."""
 
     @property
     @abc.abstractmethod
-    def end(self) -> Float[Array, ""]:
+    def end(self) -> Float[AnyArray, "*members"]:
         """The first time from which ε is 0; +∞ if it never is."""
 
     @abc.abstractmethod
-    def inner(self, t: Float[Array, "*shape"]) -> Float[Array, "*values"]:
+    def inner(self, t: Float[AnyArray, "*shape"]) -> Float[AnyArray, "*values"]:
         """ε(t) for start < t < end, of shape (*t.shape,) or (*t.shape, m); any finite value elsewhere."""
 
     @property
     @abc.abstractmethod
-    def jump_ts(self) -> Float[Array, " jumps"]:
+    def jump_ts(self) -> Float[AnyArray, "*members jumps"]:
         """Times at which ε or its derivative may jump, ascending. Integrators step onto each of them."""
 
-    def __call__(self, t: Float[Array, "*shape"] | Float[np.ndarray, "*shape"] | float) -> Float[Array, "*values"]:
+    def __call__(self, t: Float[AnyArray, "*shape"] | float) -> Float[AnyArray, "*values"]:
         """ε at any times: shape (*t.shape,), or (*t.shape, m)."""
-        times = jnp.asarray(t, dtype=jnp.float64)
+        times = namespace(t).asarray(t, dtype=np.float64)
         values = self.inner(times)
         times = times.reshape(times.shape + (1,) * (values.ndim - times.ndim))
-        return jnp.where(times <= self.start, 1.0, jnp.where(times >= self.end, 0.0, values))
+        xp = namespace(times, values, self.start, self.end)
+        return xp.where(times <= self.start, 1.0, xp.where(times >= self.end, 0.0, values))
 
     @classmethod
     def search_space(cls, s: float, T: float) -> SearchSpace:
@@ -80,38 +92,53 @@ class AbstractPiecewiseConstant(AbstractSchedule):
     """A schedule that is constant between its jumps: the flow of linear regression under it is exact."""
 
     @abc.abstractmethod
-    def levels(self) -> Float[Array, "arcs *m"]:
-        """ε before the first jump, between consecutive jumps, and after the last one: one more row than jumps."""
+    def levels(self) -> Float[AnyArray, "*shape"]:
+        """ε before the first jump, between consecutive jumps, and after the last one: one more row than jumps.
+
+        A stack's levels have shape (k, arcs).
+        """
 
 
 class AbstractAnalytic(AbstractSchedule):
     """A schedule with a known Taylor series between `start` and `end`: linear regression then has a series solution."""
 
     @abc.abstractmethod
-    def taylor(self, t: Float[Array, ""], order: int, step: Float[Array, ""] | float = 1.0) -> Float[Array, " terms"]:
-        """Coefficients c_k·step^k of inner(t + h) = Σ_k c_k h^k, k = 0 … order, for start ≤ t < end.
+    def taylor(
+        self, t: Float[AnyArray, "*shape"], order: int, step: Float[AnyArray, "*shape"] | float = 1.0
+    ) -> Float[AnyArray, "*shape terms"]:
+        """Coefficients c_k·step^k of inner(t + h) = Σ_k c_k h^k, k = 0 … order ≥ 1, for start ≤ t < end.
 
-        In units of the step, so that c_k of a small radius of convergence does not overflow.
+        In units of the step, so that c_k of a small radius of convergence does not overflow. t is one time, or one for
+        each member of a stack.
         """
 
     @abc.abstractmethod
-    def taylor_step(self, t: Float[Array, ""]) -> Float[Array, ""]:
+    def taylor_step(self, t: Float[AnyArray, "*shape"]) -> Float[AnyArray, "*#shape"]:
         """A step h > 0 within which c_k h^k falls below rounding by k = 24; +∞ for a polynomial."""
 
 
-def as_float64(value: object) -> Array:
-    """Field converter: anything numeric (tracers included) to a float64 JAX array."""
+class Stack(np.ndarray):
+    """Numbers of k members side by side, shape (k,): the only vector that a field of one number accepts."""
+
+
+def as_float64(value: object) -> Float[AnyArray, "*shape"]:
+    """Field converter: numbers as a float64 array, JAX's where one of them is a tracer, else NumPy's."""
     require_x64()
-    try:
+    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(value)):
         return jnp.asarray(value, dtype=jnp.float64)
+    try:
+        array = np.asarray(value)
     except (TypeError, ValueError) as error:
         raise InputError(f"a schedule is made of numbers; got {value!r}.") from error
+    if array.dtype.kind not in "fiub":
+        raise InputError(f"a schedule is made of numbers; got {value!r}.")
+    return array.astype(np.float64, copy=False)
 
 
-def as_number(value: object) -> Float[Array, ""]:
-    """Field converter: as `as_float64`, for a field that is one number. Several at once: `jax.vmap`."""
+def as_number(value: object) -> Float[AnyArray, "*members"]:
+    """Field converter: as `as_float64`, for a field that is one number, or one for each member of a stack."""
     number = as_float64(value)
-    if number.ndim != 0:
+    if number.ndim != 0 and not isinstance(value, Stack):
         raise InputError(
             f"one number is needed where an array of shape {number.shape} was given; for several schedules at once, "
             "map over the numbers: jax.vmap(lambda tau: ... epsflow.Step(tau) ...)(taus)."
@@ -119,19 +146,26 @@ def as_number(value: object) -> Float[Array, ""]:
     return number
 
 
-def known(*values: Array) -> np.ndarray | None:
-    """The values end to end, or None inside a transformation, where they are not known (and were checked before)."""
+def known(*values: AnyArray) -> tuple[np.ndarray, ...] | None:
+    """The values, or None inside a transformation, where they are not known (and were checked before)."""
     if any(isinstance(value, Tracer) for value in values):
         return None
-    return np.concatenate([np.ravel(np.asarray(value)) for value in values])
+    return tuple(np.asarray(value) for value in values)
 
 
-def check_times(name: str, *times: Array) -> None:
-    """Refuse known times that are not finite or that decrease."""
+def check_times(name: str, *times: AnyArray) -> None:
+    """Refuse known times, each a number or one for each member of a stack, that are not finite or that decrease."""
     values = known(*times)
-    if values is None:
-        return
-    if not np.isfinite(values).all():
-        raise InputError(f"{name}: every time must be finite; got {values.tolist()}.")
-    if (np.diff(values) < 0.0).any():
-        raise InputError(f"{name}: times must not decrease; got {values.tolist()}.")
+    if values is not None:
+        check_ascending(name, np.stack(np.broadcast_arrays(*values), axis=-1))
+
+
+def check_ascending(name: str, times: Float[np.ndarray, "*members n"]) -> None:
+    """Refuse a row of times that are not finite or that decrease."""
+    rows = times.reshape(-1, times.shape[-1])
+    infinite = ~np.isfinite(rows).all(axis=1)
+    if infinite.any():
+        raise InputError(f"{name}: every time must be finite; got {rows[np.argmax(infinite)].tolist()}.")
+    decreasing = (np.diff(rows, axis=1) < 0.0).any(axis=1)
+    if decreasing.any():
+        raise InputError(f"{name}: times must not decrease; got {rows[np.argmax(decreasing)].tolist()}.")

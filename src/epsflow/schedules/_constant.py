@@ -1,13 +1,22 @@
 """Schedules that are constant between jumps."""
 
+from typing import ClassVar
+
 import equinox as eqx
-import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
-from .._core import InputError
-from ._base import AbstractPiecewiseConstant, SearchSpace, as_float64, as_number, check_times, known
+from .._core import AnyArray, InputError, namespace
+from ._base import (
+    AbstractPiecewiseConstant,
+    SearchSpace,
+    as_float64,
+    as_number,
+    check_ascending,
+    check_times,
+    known,
+)
 
 
 class Constant(AbstractPiecewiseConstant):
@@ -17,33 +26,33 @@ class Constant(AbstractPiecewiseConstant):
         value: one weight, or one per deleted point (m,).
     """
 
-    value: Float[Array, "*m"] = eqx.field(converter=as_float64)
+    value: Float[AnyArray, "*m"] = eqx.field(converter=as_float64)
 
     def __check_init__(self) -> None:
         values = known(self.value)
-        if values is not None and not np.isfinite(values).all():
-            raise InputError(f"Constant: the weight must be finite; got {values.tolist()}.")
+        if values is not None and not np.isfinite(values[0]).all():
+            raise InputError(f"Constant: the weight must be finite; got {values[0].tolist()}.")
 
     @property
-    def start(self) -> Float[Array, ""]:
+    def start(self) -> Float[AnyArray, ""]:
         """−∞: never held at 1."""
-        return jnp.asarray(-jnp.inf)
+        return np.asarray(-np.inf)
 
     @property
-    def end(self) -> Float[Array, ""]:
+    def end(self) -> Float[AnyArray, ""]:
         """+∞: never 0 by composition."""
-        return jnp.asarray(jnp.inf)
+        return np.asarray(np.inf)
 
-    def inner(self, t: Float[Array, "*shape"]) -> Float[Array, "*values"]:
+    def inner(self, t: Float[AnyArray, "*shape"]) -> Float[AnyArray, "*values"]:
         """The value."""
-        return jnp.broadcast_to(self.value, t.shape + self.value.shape)
+        return namespace(self.value).broadcast_to(self.value, t.shape + self.value.shape)
 
     @property
-    def jump_ts(self) -> Float[Array, " jumps"]:
+    def jump_ts(self) -> Float[AnyArray, " jumps"]:
         """None."""
-        return jnp.zeros(0)
+        return np.zeros(0)
 
-    def levels(self) -> Float[Array, "arcs *m"]:
+    def levels(self) -> Float[AnyArray, "arcs *m"]:
         """The value, once."""
         return self.value[None]
 
@@ -55,33 +64,34 @@ class Step(AbstractPiecewiseConstant):
         tau: τ.
     """
 
-    tau: Float[Array, ""] = eqx.field(converter=as_number)
+    tau: Float[AnyArray, "*members"] = eqx.field(converter=as_number)
+    elementwise: ClassVar[bool] = True
 
     def __check_init__(self) -> None:
         check_times("Step", self.tau)
 
     @property
-    def start(self) -> Float[Array, ""]:
+    def start(self) -> Float[AnyArray, "*members"]:
         """τ."""
         return self.tau
 
     @property
-    def end(self) -> Float[Array, ""]:
+    def end(self) -> Float[AnyArray, "*members"]:
         """τ."""
         return self.tau
 
-    def inner(self, t: Float[Array, "*shape"]) -> Float[Array, "*values"]:
+    def inner(self, t: Float[AnyArray, "*shape"]) -> Float[AnyArray, "*values"]:
         """Nothing lies between start and end."""
-        return jnp.zeros_like(t)
+        return namespace(t).zeros_like(t)
 
     @property
-    def jump_ts(self) -> Float[Array, " jumps"]:
+    def jump_ts(self) -> Float[AnyArray, "*members jumps"]:
         """τ."""
-        return self.tau[None]
+        return self.tau[..., None]
 
-    def levels(self) -> Float[Array, "arcs *m"]:
+    def levels(self) -> Float[AnyArray, "*members arcs"]:
         """1, then 0."""
-        return jnp.array([1.0, 0.0])
+        return np.broadcast_to(np.array([1.0, 0.0]), (*self.tau.shape, 2))
 
     @classmethod
     def search_space(cls, s: float, T: float) -> SearchSpace:
@@ -89,8 +99,8 @@ class Step(AbstractPiecewiseConstant):
         return SearchSpace(("τ",), (s,), (T,), (False,), Partial(cls._member))
 
     @classmethod
-    def _member(cls, parameters: Array) -> "Step":
-        return cls(parameters[0])
+    def _member(cls, parameters: AnyArray) -> "Step":
+        return cls(parameters[..., 0])
 
 
 class PiecewiseConstant(AbstractPiecewiseConstant):
@@ -101,43 +111,46 @@ class PiecewiseConstant(AbstractPiecewiseConstant):
         values: shape (K,), or (K, m) with one weight per deleted point.
     """
 
-    knots: Float[Array, " knots"] = eqx.field(converter=as_float64)
-    values: Float[Array, "arcs *m"] = eqx.field(converter=as_float64)
+    knots: Float[AnyArray, " knots"] = eqx.field(converter=as_float64)
+    values: Float[AnyArray, "arcs *m"] = eqx.field(converter=as_float64)
 
     def __check_init__(self) -> None:
         if self.knots.ndim != 1 or self.values.ndim not in (1, 2) or len(self.knots) != len(self.values) + 1:
             raise InputError(
                 f"PiecewiseConstant: knots {self.knots.shape}, values {self.values.shape}; K+1 knots enclose K values."
             )
-        check_times("PiecewiseConstant", self.knots)
-        values = known(self.values)
-        if values is not None and not np.isfinite(values).all():
+        numbers = known(self.knots, self.values)
+        if numbers is None:
+            return
+        check_ascending("PiecewiseConstant", numbers[0])
+        if not np.isfinite(numbers[1]).all():
             raise InputError("PiecewiseConstant: every value must be finite.")
 
     @property
-    def start(self) -> Float[Array, ""]:
+    def start(self) -> Float[AnyArray, ""]:
         """The first knot."""
         return self.knots[0]
 
     @property
-    def end(self) -> Float[Array, ""]:
+    def end(self) -> Float[AnyArray, ""]:
         """The last knot."""
         return self.knots[-1]
 
-    def inner(self, t: Float[Array, "*shape"]) -> Float[Array, "*values"]:
+    def inner(self, t: Float[AnyArray, "*shape"]) -> Float[AnyArray, "*values"]:
         """The value of the interval that t lies in; at a knot, that of the interval it closes."""
-        interval = jnp.searchsorted(self.knots, t, side="left") - 1
-        return self.values[jnp.clip(interval, 0, len(self.values) - 1)]
+        xp = namespace(self.knots, self.values, t)
+        interval = xp.searchsorted(self.knots, t, side="left") - 1
+        return xp.asarray(self.values)[xp.clip(interval, 0, len(self.values) - 1)]
 
     @property
-    def jump_ts(self) -> Float[Array, " jumps"]:
+    def jump_ts(self) -> Float[AnyArray, " jumps"]:
         """The knots."""
         return self.knots
 
-    def levels(self) -> Float[Array, "arcs *m"]:
+    def levels(self) -> Float[AnyArray, "arcs *m"]:
         """1, the values, 0."""
-        outside = jnp.ones((1, *self.values.shape[1:]))
-        return jnp.concatenate([outside, self.values, 0.0 * outside])
+        outside = np.ones((1, *self.values.shape[1:]))
+        return namespace(self.values).concatenate([outside, self.values, 0.0 * outside])
 
 
 class BangBang(AbstractPiecewiseConstant):
@@ -151,17 +164,19 @@ class BangBang(AbstractPiecewiseConstant):
         low, high: the two levels, 0 and 1 unless given.
     """
 
-    s: Float[Array, ""] = eqx.field(converter=as_number)
-    switch_ts: Float[Array, " k"] = eqx.field(converter=as_float64)
-    T: Float[Array, ""] = eqx.field(converter=as_number)
+    s: Float[AnyArray, ""] = eqx.field(converter=as_number)
+    switch_ts: Float[AnyArray, " k"] = eqx.field(converter=as_float64)
+    T: Float[AnyArray, ""] = eqx.field(converter=as_number)
     first: str = eqx.field(static=True, default="high")
-    low: Float[Array, ""] = eqx.field(converter=as_number, default=0.0)
-    high: Float[Array, ""] = eqx.field(converter=as_number, default=1.0)
+    low: Float[AnyArray, ""] = eqx.field(converter=as_number, default=0.0)
+    high: Float[AnyArray, ""] = eqx.field(converter=as_number, default=1.0)
 
     def __check_init__(self) -> None:
         if self.switch_ts.ndim != 1:
             raise InputError(f"BangBang: switch_ts has shape {self.switch_ts.shape}; a vector of times is needed.")
-        check_times("BangBang", self.s, self.switch_ts, self.T)
+        times = known(self.s[None], self.switch_ts, self.T[None])
+        if times is not None:
+            check_ascending("BangBang", np.concatenate(times))
         if self.first not in ("high", "low"):
             raise InputError(f"BangBang: first is {self.first!r}; choose 'high' or 'low'.")
         bounds = known(self.low, self.high)
@@ -169,30 +184,34 @@ class BangBang(AbstractPiecewiseConstant):
             raise InputError(f"BangBang: low = {bounds[0]:g} must lie below high = {bounds[1]:g}, both finite.")
 
     @property
-    def start(self) -> Float[Array, ""]:
+    def start(self) -> Float[AnyArray, ""]:
         """s."""
         return self.s
 
     @property
-    def end(self) -> Float[Array, ""]:
+    def end(self) -> Float[AnyArray, ""]:
         """T."""
         return self.T
 
     @property
-    def arc_values(self) -> Float[Array, " arcs"]:
+    def arc_values(self) -> Float[AnyArray, " arcs"]:
         """The level of each arc between s and T."""
-        is_high = (jnp.arange(len(self.switch_ts) + 1) % 2 == 0) == (self.first == "high")
-        return jnp.where(is_high, self.high, self.low)
+        is_high = (np.arange(len(self.switch_ts) + 1) % 2 == 0) == (self.first == "high")
+        return namespace(self.high, self.low).where(is_high, self.high, self.low)
 
-    def inner(self, t: Float[Array, "*shape"]) -> Float[Array, "*values"]:
+    def inner(self, t: Float[AnyArray, "*shape"]) -> Float[AnyArray, "*values"]:
         """The level of the arc that t lies in."""
-        return self.arc_values[jnp.searchsorted(self.switch_ts, t, side="left")]
+        xp = namespace(self.switch_ts, t)
+        arc = xp.searchsorted(self.switch_ts, t, side="left")
+        return namespace(arc, self.low, self.high).asarray(self.arc_values)[arc]
 
     @property
-    def jump_ts(self) -> Float[Array, " jumps"]:
+    def jump_ts(self) -> Float[AnyArray, " jumps"]:
         """s, the switches, T."""
-        return jnp.concatenate([self.s[None], self.switch_ts, self.T[None]])
+        times = self.s[None], self.switch_ts, self.T[None]
+        return namespace(*times).concatenate(times)
 
-    def levels(self) -> Float[Array, "arcs *m"]:
+    def levels(self) -> Float[AnyArray, "arcs *m"]:
         """1, the arcs' levels, 0."""
-        return jnp.concatenate([jnp.ones(1), self.arc_values, jnp.zeros(1)])
+        inside = self.arc_values
+        return namespace(inside).concatenate([np.ones(1), inside, np.zeros(1)])

@@ -1,12 +1,13 @@
 """Schedules that decay smoothly from 1 to 0."""
 
+from typing import ClassVar
+
 import equinox as eqx
-import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
-from .._core import InputError
+from .._core import AnyArray, InputError, namespace
 from ._base import AbstractAnalytic, SearchSpace, as_float64, as_number, check_times, known
 
 
@@ -18,39 +19,42 @@ class LinearDecay(AbstractAnalytic):
         t1: t₁ of the notes, s ≤ t₁ ≤ T.
     """
 
-    s: Float[Array, ""] = eqx.field(converter=as_number)
-    t1: Float[Array, ""] = eqx.field(converter=as_number)
+    s: Float[AnyArray, "*members"] = eqx.field(converter=as_number)
+    t1: Float[AnyArray, "*members"] = eqx.field(converter=as_number)
+    elementwise: ClassVar[bool] = True
 
     def __check_init__(self) -> None:
         check_times("LinearDecay", self.s, self.t1)
 
     @property
-    def start(self) -> Float[Array, ""]:
+    def start(self) -> Float[AnyArray, "*members"]:
         """s."""
         return self.s
 
     @property
-    def end(self) -> Float[Array, ""]:
+    def end(self) -> Float[AnyArray, "*members"]:
         """t₁."""
         return self.t1
 
-    def inner(self, t: Float[Array, "*shape"]) -> Float[Array, "*values"]:
+    def inner(self, t: Float[AnyArray, "*shape"]) -> Float[AnyArray, "*values"]:
         """The line."""
         return (self.t1 - t) / _width(self.s, self.t1)
 
     @property
-    def jump_ts(self) -> Float[Array, " jumps"]:
+    def jump_ts(self) -> Float[AnyArray, "*members jumps"]:
         """The two kinks."""
-        return jnp.stack([self.s, self.t1])
+        return _last_axis(self.s, self.t1)
 
-    def taylor(self, t: Float[Array, ""], order: int, step: Float[Array, ""] | float = 1.0) -> Float[Array, " terms"]:
+    def taylor(
+        self, t: Float[AnyArray, "*shape"], order: int, step: Float[AnyArray, "*shape"] | float = 1.0
+    ) -> Float[AnyArray, "*shape terms"]:
         """Value and slope·step, then zeros."""
-        slope = -1.0 / _width(self.s, self.t1)
-        return jnp.zeros(order + 1).at[:2].set(jnp.stack([self.inner(t), slope * step]))
+        line = _last_axis(self.inner(t), -step / _width(self.s, self.t1))
+        return namespace(line).concatenate([line, np.zeros((*line.shape[:-1], order - 1))], axis=-1)
 
-    def taylor_step(self, t: Float[Array, ""]) -> Float[Array, ""]:
+    def taylor_step(self, t: Float[AnyArray, "*shape"]) -> Float[AnyArray, "*#shape"]:
         """+∞."""
-        return jnp.asarray(jnp.inf)
+        return np.asarray(np.inf)
 
     @classmethod
     def search_space(cls, s: float, T: float) -> SearchSpace:
@@ -58,8 +62,8 @@ class LinearDecay(AbstractAnalytic):
         return SearchSpace(("t₁",), (s,), (T,), (False,), Partial(cls._member, as_float64(s)))
 
     @classmethod
-    def _member(cls, s: Array, parameters: Array) -> "LinearDecay":
-        return cls(s, parameters[0])
+    def _member(cls, s: AnyArray, parameters: AnyArray) -> "LinearDecay":
+        return cls(s, parameters[..., 0])
 
 
 class PolynomialDecay(AbstractAnalytic):
@@ -71,40 +75,43 @@ class PolynomialDecay(AbstractAnalytic):
         power: > 0.
     """
 
-    s: Float[Array, ""] = eqx.field(converter=as_number)
-    t1: Float[Array, ""] = eqx.field(converter=as_number)
-    power: Float[Array, ""] = eqx.field(converter=as_number, default=2.0)
+    s: Float[AnyArray, "*members"] = eqx.field(converter=as_number)
+    t1: Float[AnyArray, "*members"] = eqx.field(converter=as_number)
+    power: Float[AnyArray, "*members"] = eqx.field(converter=as_number, default=2.0)
+    elementwise: ClassVar[bool] = True
 
     def __check_init__(self) -> None:
         check_times("PolynomialDecay", self.s, self.t1)
         _check_positive("PolynomialDecay", "power", self.power)
 
     @property
-    def start(self) -> Float[Array, ""]:
+    def start(self) -> Float[AnyArray, "*members"]:
         """s."""
         return self.s
 
     @property
-    def end(self) -> Float[Array, ""]:
+    def end(self) -> Float[AnyArray, "*members"]:
         """t₁."""
         return self.t1
 
-    def inner(self, t: Float[Array, "*shape"]) -> Float[Array, "*values"]:
+    def inner(self, t: Float[AnyArray, "*shape"]) -> Float[AnyArray, "*values"]:
         """The power of the line, clipped to [0, 1] first so that it is defined everywhere."""
-        return jnp.clip((self.t1 - t) / _width(self.s, self.t1), 0.0, 1.0) ** self.power
+        line = (self.t1 - t) / _width(self.s, self.t1)
+        return namespace(line).clip(line, 0.0, 1.0) ** self.power
 
     @property
-    def jump_ts(self) -> Float[Array, " jumps"]:
+    def jump_ts(self) -> Float[AnyArray, "*members jumps"]:
         """The two ends."""
-        return jnp.stack([self.s, self.t1])
+        return _last_axis(self.s, self.t1)
 
-    def taylor(self, t: Float[Array, ""], order: int, step: Float[Array, ""] | float = 1.0) -> Float[Array, " terms"]:
+    def taylor(
+        self, t: Float[AnyArray, "*shape"], order: int, step: Float[AnyArray, "*shape"] | float = 1.0
+    ) -> Float[AnyArray, "*shape terms"]:
         """Binomial series: c_{k+1} = −c_k (power − k) / ((k+1)(t₁ − t)), times stepᵏ."""
-        k = jnp.arange(order)
-        ratios = -(self.power - k) / (k + 1) * (step / (self.t1 - t))
-        return self.inner(t) * jnp.concatenate([jnp.ones(1), jnp.cumprod(ratios)])
+        k = np.arange(order)
+        return _series(self.inner(t), (k - self.power[..., None]) / (k + 1) * (step / (self.t1 - t))[..., None])
 
-    def taylor_step(self, t: Float[Array, ""]) -> Float[Array, ""]:
+    def taylor_step(self, t: Float[AnyArray, "*shape"]) -> Float[AnyArray, "*#shape"]:
         """A quarter of the distance to t₁, where a fractional power is not analytic: 4⁻²⁴ = 4e-15."""
         return (self.t1 - t) / 4.0
 
@@ -114,8 +121,8 @@ class PolynomialDecay(AbstractAnalytic):
         return SearchSpace(("t₁", "power"), (s, 0.125), (T, 8.0), (False, True), Partial(cls._member, as_float64(s)))
 
     @classmethod
-    def _member(cls, s: Array, parameters: Array) -> "PolynomialDecay":
-        return cls(s, parameters[0], parameters[1])
+    def _member(cls, s: AnyArray, parameters: AnyArray) -> "PolynomialDecay":
+        return cls(s, parameters[..., 0], parameters[..., 1])
 
 
 class ExponentialDecay(AbstractAnalytic):
@@ -127,38 +134,42 @@ class ExponentialDecay(AbstractAnalytic):
         T: when the rest is dropped.
     """
 
-    s: Float[Array, ""] = eqx.field(converter=as_number)
-    rate: Float[Array, ""] = eqx.field(converter=as_number)
-    T: Float[Array, ""] = eqx.field(converter=as_number)
+    s: Float[AnyArray, "*members"] = eqx.field(converter=as_number)
+    rate: Float[AnyArray, "*members"] = eqx.field(converter=as_number)
+    T: Float[AnyArray, "*members"] = eqx.field(converter=as_number)
+    elementwise: ClassVar[bool] = True
 
     def __check_init__(self) -> None:
         check_times("ExponentialDecay", self.s, self.T)
         _check_positive("ExponentialDecay", "rate", self.rate)
 
     @property
-    def start(self) -> Float[Array, ""]:
+    def start(self) -> Float[AnyArray, "*members"]:
         """s."""
         return self.s
 
     @property
-    def end(self) -> Float[Array, ""]:
+    def end(self) -> Float[AnyArray, "*members"]:
         """T."""
         return self.T
 
-    def inner(self, t: Float[Array, "*shape"]) -> Float[Array, "*values"]:
+    def inner(self, t: Float[AnyArray, "*shape"]) -> Float[AnyArray, "*values"]:
         """The exponential; 1 before s, so that it never overflows."""
-        return jnp.exp(-self.rate * jnp.maximum(t - self.s, 0.0))
+        xp = namespace(self.s, self.rate, t)
+        return xp.exp(-self.rate * xp.maximum(t - self.s, 0.0))
 
     @property
-    def jump_ts(self) -> Float[Array, " jumps"]:
+    def jump_ts(self) -> Float[AnyArray, "*members jumps"]:
         """The kink and the cut."""
-        return jnp.stack([self.s, self.T])
+        return _last_axis(self.s, self.T)
 
-    def taylor(self, t: Float[Array, ""], order: int, step: Float[Array, ""] | float = 1.0) -> Float[Array, " terms"]:
+    def taylor(
+        self, t: Float[AnyArray, "*shape"], order: int, step: Float[AnyArray, "*shape"] | float = 1.0
+    ) -> Float[AnyArray, "*shape terms"]:
         """c_{k+1} = −c_k rate/(k+1), times stepᵏ."""
-        return self.inner(t) * jnp.concatenate([jnp.ones(1), jnp.cumprod(-self.rate * step / jnp.arange(1, order + 1))])
+        return _series(self.inner(t), (-self.rate * step)[..., None] / np.arange(1, order + 1))
 
-    def taylor_step(self, t: Float[Array, ""]) -> Float[Array, ""]:
+    def taylor_step(self, t: Float[AnyArray, "*shape"]) -> Float[AnyArray, "*#shape"]:
         """2/rate: 2²⁴/24! = 3e-17."""
         return 2.0 / self.rate
 
@@ -169,16 +180,33 @@ class ExponentialDecay(AbstractAnalytic):
         return SearchSpace(("rate",), *bounds, (True,), Partial(cls._member, as_float64(s), as_float64(T)))
 
     @classmethod
-    def _member(cls, s: Array, T: Array, parameters: Array) -> "ExponentialDecay":
-        return cls(s, parameters[0], T)
+    def _member(cls, s: AnyArray, T: AnyArray, parameters: AnyArray) -> "ExponentialDecay":
+        return cls(s, parameters[..., 0], T)
 
 
-def _width(start: Array, end: Array) -> Array:
+def _width(start: AnyArray, end: AnyArray) -> AnyArray:
     # Where end = start nothing lies in between; the divisor only has to be harmless.
-    return jnp.where(end > start, end - start, 1.0)
+    return namespace(start, end).where(end > start, end - start, 1.0)
 
 
-def _check_positive(name: str, what: str, value: Array) -> None:
+def _last_axis(first: AnyArray, second: AnyArray) -> Float[AnyArray, "*shape 2"]:
+    xp = namespace(first, second)
+    return xp.stack(xp.broadcast_arrays(first, second), axis=-1)
+
+
+def _series(
+    value: Float[AnyArray, "*shape"], ratios: Float[AnyArray, "*#shape order"]
+) -> Float[AnyArray, "*shape terms"]:
+    """Terms of a power series from its value and the ratio of each term to the one before."""
+    xp = namespace(value, ratios)
+    ones = np.ones((*ratios.shape[:-1], 1))
+    return value[..., None] * xp.concatenate([ones, xp.cumprod(ratios, axis=-1)], axis=-1)
+
+
+def _check_positive(name: str, what: str, value: AnyArray) -> None:
     values = known(value)
-    if values is not None and not (np.isfinite(values).all() and (values > 0.0).all()):
-        raise InputError(f"{name}: {what} is {values[0]:g}; a positive finite number is needed.")
+    if values is None:
+        return
+    bad = values[0][~(np.isfinite(values[0]) & (values[0] > 0.0))]
+    if bad.size:
+        raise InputError(f"{name}: {what} is {bad[0]:g}; a positive finite number is needed.")
