@@ -1,4 +1,5 @@
 from ._dataset import Dataset as Dataset
+from ._generalised import GeneralisedLinear as GeneralisedLinear, Local as Local
 from ._load import load_dataset as load_dataset, read_csv as read_csv
 from ._losses import (
     AbstractLoss as AbstractLoss,
@@ -13,6 +14,7 @@ from ._models import (
     FunctionModel as FunctionModel,
     LinearModel as LinearModel,
 )
+from ._pointwise import Pointwise as Pointwise, pointwise as pointwise
 from ._problem import Problem as Problem, linear_regression as linear_regression
 from ._quadratic import Quadratic as Quadratic
 from ._risk import AbstractRisk as AbstractRisk, EmpiricalRisk as EmpiricalRisk, Weights as Weights

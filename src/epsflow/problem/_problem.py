@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int
 
 from .._core import InputError, as_float64, as_index_array, as_scalar, as_vector, require_x64
 from ._dataset import Dataset
+from ._generalised import GeneralisedLinear
 from ._losses import AbstractLoss, SquaredLoss
 from ._models import AbstractModel, LinearModel
 from ._quadratic import Quadratic, gather
@@ -109,6 +110,24 @@ class Problem:
             l2=jnp.asarray(self.l2),
             scale=jnp.asarray(self.scale),
             chunk_rows=self.chunk_rows,
+        )
+
+    def generalised(self) -> GeneralisedLinear:
+        """R_ε of a linear model in NumPy, by matrix products with the data.
+
+        Raises:
+            InputError: another model.
+        """
+        if not isinstance(self.model, LinearModel):
+            raise InputError(f"a generalised linear model needs a LinearModel; this problem's is {self.model}.")
+        return GeneralisedLinear(
+            loss=self.loss,
+            x=self.data.x,
+            y=self.data.y,
+            delete=self.delete,
+            l2=self.l2,
+            scale=self.scale,
+            outputs=self.model.outputs,
         )
 
     def value(self, theta: Array, eps: Weights = 1.0) -> Float[Array, ""]:

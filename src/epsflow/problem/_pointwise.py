@@ -1,0 +1,152 @@
+"""Losses in NumPy: value, slope and curvature of ℓ(f, y) in the output f, for all points at once.
+
+Closed forms of the losses that ship; any other is differentiated by JAX, in one compiled function. `_losses.py` has the
+same losses in JAX, point by point, for what needs differentiation; each is the other's test.
+"""
+
+from functools import singledispatch
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import numpy as np
+from jaxtyping import Array, Float
+
+from ._losses import AbstractLoss, LogisticLoss, PseudoHuberLoss, SoftmaxCrossEntropy, SquaredLoss
+
+
+class Pointwise(NamedTuple):
+    """ℓ and its derivatives in f at every point; an output of shape () has no output axes.
+
+    Attributes:
+        values: ℓ(f_i, y_i), shape (n,).
+        slopes: ∇_fℓ, shape (n, *k).
+        curvatures: ∇²_fℓ, shape (n, *k, *k).
+    """
+
+    values: Float[np.ndarray, " n"]
+    slopes: Float[np.ndarray, "n *k"]
+    curvatures: Float[np.ndarray, "n ..."]
+
+
+@singledispatch
+def pointwise(loss: AbstractLoss, outputs: Float[np.ndarray, "n *k"], targets: np.ndarray) -> Pointwise:
+    """ℓ, ∇_fℓ and ∇²_fℓ of every point.
+
+    Args:
+        loss: ℓ.
+        outputs: f_i, shape (n,) or (n, k).
+        targets: y_i, shape (n, ...).
+    """
+    return Pointwise(*(np.asarray(part) for part in _differentiated(loss, outputs, targets)))
+
+
+@singledispatch
+def slope_bends(
+    loss: AbstractLoss, outputs: Float[np.ndarray, "n *k"], targets: np.ndarray, directions: Float[np.ndarray, "n *k"]
+) -> Float[np.ndarray, "n *k"]:
+    """d²/dh² ∇_fℓ(f_i + h a_i, y_i) at h = 0: the third derivative along a_i twice, for every point."""
+    return np.asarray(_bends(loss, outputs, targets, directions))
+
+
+@pointwise.register
+def _(loss: SquaredLoss, outputs: np.ndarray, targets: np.ndarray) -> Pointwise:
+    gap = outputs - targets
+    return Pointwise(0.5 * _over_outputs(gap**2), gap, _diagonal(np.ones_like(gap)))
+
+
+@slope_bends.register
+def _(loss: SquaredLoss, outputs: np.ndarray, targets: np.ndarray, directions: np.ndarray) -> np.ndarray:
+    return np.zeros_like(outputs)
+
+
+@pointwise.register
+def _(loss: LogisticLoss, outputs: np.ndarray, targets: np.ndarray) -> Pointwise:
+    # With e = e^{−|f|} no sum cancels: both tails keep their digits.
+    tail = np.exp(-np.abs(outputs))
+    whole = 1.0 + tail
+    likely, positive = 1.0 / whole, targets > 0.5
+    slopes = np.where(positive == (outputs >= 0.0), tail * likely, likely)
+    slopes = np.where(positive, -slopes, slopes)
+    values = _over_outputs((np.maximum(outputs, 0.0) - targets * outputs) + np.log1p(tail))
+    return Pointwise(values, slopes, _diagonal(tail * likely * likely))
+
+
+@slope_bends.register
+def _(loss: LogisticLoss, outputs: np.ndarray, targets: np.ndarray, directions: np.ndarray) -> np.ndarray:
+    tail = np.exp(-np.abs(outputs))
+    return -np.sign(outputs) * tail * (1.0 - tail) / (1.0 + tail) ** 3 * directions**2
+
+
+@pointwise.register
+def _(loss: SoftmaxCrossEntropy, outputs: np.ndarray, targets: np.ndarray) -> Pointwise:
+    rows, labels = np.arange(len(outputs)), targets.astype(np.int64)
+    p, logs = _softmax(outputs)
+    slopes = p.copy()
+    # −Σ of the other probabilities: p_y − 1 would lose the digits of a confident prediction.
+    p_label = p[rows, labels]
+    slopes[rows, labels] = 0.0
+    slopes[rows, labels] = -slopes.sum(axis=1)
+    curvatures = -p[:, :, None] * p[:, None, :]
+    index = np.arange(p.shape[1])
+    curvatures[:, index, index] = p * (1.0 - p)
+    curvatures[rows, labels, labels] = -p_label * slopes[rows, labels]
+    return Pointwise(-logs[rows, labels], slopes, curvatures)
+
+
+@slope_bends.register
+def _(loss: SoftmaxCrossEntropy, outputs: np.ndarray, targets: np.ndarray, directions: np.ndarray) -> np.ndarray:
+    p, _ = _softmax(outputs)
+    centred = directions - (p * directions).sum(axis=1, keepdims=True)
+    squares = centred**2
+    return p * (squares - (p * squares).sum(axis=1, keepdims=True))
+
+
+@pointwise.register
+def _(loss: PseudoHuberLoss, outputs: np.ndarray, targets: np.ndarray) -> Pointwise:
+    gap = outputs - targets
+    square = (gap / loss.delta) ** 2
+    root = np.sqrt(1.0 + square)
+    return Pointwise(loss.delta**2 * _over_outputs(square / (root + 1.0)), gap / root, _diagonal(root**-3.0))
+
+
+@slope_bends.register
+def _(loss: PseudoHuberLoss, outputs: np.ndarray, targets: np.ndarray, directions: np.ndarray) -> np.ndarray:
+    ratio = (outputs - targets) / loss.delta
+    return -3.0 * ratio / loss.delta * (1.0 + ratio**2) ** -2.5 * directions**2
+
+
+def _softmax(logits: Float[np.ndarray, "n k"]) -> tuple[Float[np.ndarray, "n k"], Float[np.ndarray, "n k"]]:
+    """Probabilities and their logarithms."""
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    logs = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return np.exp(logs), logs
+
+
+def _over_outputs(values: Float[np.ndarray, "n *k"]) -> Float[np.ndarray, " n"]:
+    return values if values.ndim == 1 else values.reshape(len(values), -1).sum(axis=1)
+
+
+def _diagonal(entries: Float[np.ndarray, "n *k"]) -> Float[np.ndarray, "n ..."]:
+    """Of losses that add over outputs: one number, or a diagonal matrix, per point."""
+    return entries if entries.ndim == 1 else entries[:, :, None] * np.eye(entries.shape[1])
+
+
+@eqx.filter_jit
+def _differentiated(loss: AbstractLoss, outputs: Array, targets: Array) -> tuple[Array, Array, Array]:
+    return (
+        jax.vmap(loss)(outputs, targets),
+        jax.vmap(jax.grad(loss))(outputs, targets),
+        jax.vmap(jax.hessian(loss))(outputs, targets),
+    )
+
+
+@eqx.filter_jit
+def _bends(loss: AbstractLoss, outputs: Array, targets: Array, directions: Array) -> Array:
+    def one(output: Array, target: Array, along: Array) -> Array:
+        def bent(point: Array) -> Array:
+            return jax.jvp(lambda f: jax.grad(loss)(f, target), (point,), (along,))[1]
+
+        return jax.jvp(bent, (output,), (along,))[1]
+
+    return jax.vmap(one)(outputs, targets, directions)

@@ -1,0 +1,123 @@
+"""Generalised linear models in NumPy are the empirical risk in JAX."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from epsflow.problem import (
+    AbstractLoss,
+    Dataset,
+    LinearModel,
+    LogisticLoss,
+    Problem,
+    PseudoHuberLoss,
+    SoftmaxCrossEntropy,
+    SquaredLoss,
+)
+from epsflow.problem._pointwise import pointwise, slope_bends
+
+N, P, K = 20, 3, 4
+DELETE, WEIGHTS = (2, 7), np.array([0.3, -0.2])
+
+
+class Quartic(AbstractLoss):
+    """A loss of one's own, which only JAX can differentiate."""
+
+    convex = True
+
+    def __call__(self, output, target):
+        return jnp.sum((output - target) ** 4 + (output - target) ** 2)
+
+
+CASES = {
+    "squared": (SquaredLoss(), None),
+    "squared, several outputs": (SquaredLoss(), K),
+    "logistic": (LogisticLoss(), None),
+    "logistic, several outputs": (LogisticLoss(), K),
+    "softmax": (SoftmaxCrossEntropy(), K),
+    "pseudo-Huber": (PseudoHuberLoss(0.7), None),
+    "a loss of one's own": (Quartic(), None),
+    "a loss of one's own, several outputs": (Quartic(), K),
+}
+
+
+@pytest.fixture(params=CASES)
+def problem(request, rng) -> Problem:
+    loss, outputs = CASES[request.param]
+    shape = (N,) if outputs is None else (N, outputs)
+    y = rng.standard_normal(shape)
+    if isinstance(loss, LogisticLoss):
+        y = (y > 0.0).astype(float)
+    if isinstance(loss, SoftmaxCrossEntropy):
+        y = rng.integers(0, K, N).astype(float)
+    return Problem(LinearModel(P, outputs), loss, Dataset(rng.standard_normal((N, P)), y), DELETE, 0.4, "mean")
+
+
+@pytest.fixture
+def theta(problem, rng) -> np.ndarray:
+    return rng.standard_normal(problem.dim)
+
+
+def close(ours, theirs) -> None:
+    # Sums of twenty terms of order one in both: a few units of rounding.
+    np.testing.assert_allclose(ours, theirs, rtol=1e-13, atol=1e-14)
+
+
+def test_value_gradient_and_hessian_are_those_of_the_empirical_risk(problem, theta):
+    ours, theirs = problem.generalised(), problem.empirical()
+    local, weights = ours.at(theta), ours.weights(WEIGHTS)
+    theta = jnp.asarray(theta)
+    close(ours.value(local, weights), theirs.value(theta, WEIGHTS))
+    close(ours.gradient(local, weights), theirs.gradient(theta, WEIGHTS))
+    close(ours.hessian(local, weights), theirs.hessian(theta, WEIGHTS))
+
+
+def test_products_and_gradients_of_points_are_those_of_the_empirical_risk(problem, theta, rng):
+    ours, theirs = problem.generalised(), problem.empirical()
+    local, vector = ours.at(theta), rng.standard_normal(problem.dim)
+    close(
+        ours.hessian_product(local, ours.weights(WEIGHTS), vector),
+        theirs.hvp(jnp.asarray(theta), jnp.asarray(vector), WEIGHTS),
+    )
+    close(ours.point_gradients(local), theirs.point_gradients(jnp.asarray(theta), jnp.arange(N)))
+    some = ours.rows(np.array([4, 1]))
+    close(some.point_gradients(some.at(theta)), theirs.point_gradients(jnp.asarray(theta), jnp.array([4, 1])))
+
+
+def test_the_third_derivative_is_that_of_the_empirical_risk(problem, theta, rng):
+    ours, theirs = problem.generalised(), problem.empirical()
+    vector = rng.standard_normal(problem.dim)
+    bends = ours.pull(ours.weights(WEIGHTS), ours.bends(ours.at(theta), vector))
+    third = jax.jvp(
+        lambda t: theirs.hvp(t, jnp.asarray(vector), WEIGHTS), (jnp.asarray(theta),), (jnp.asarray(vector),)
+    )[1]
+    close(bends, third)
+
+
+def test_chunks_of_rows_do_not_matter(problem, theta, monkeypatch):
+    ours = problem.generalised()
+    whole = ours.hessian(ours.at(theta), ours.weights(1.0))
+    monkeypatch.setattr("epsflow.problem._generalised.CHUNK_NUMBERS", 7 * P)
+    close(ours.hessian(ours.at(theta), ours.weights(1.0)), whole)
+
+
+@pytest.mark.parametrize("output", [-800.0, -40.0, 40.0, 800.0])
+def test_the_tails_of_the_logistic_loss_keep_their_digits(output):
+    f, y = np.array([output, output]), np.array([0.0, 1.0])
+    values, slopes, curvatures = pointwise(LogisticLoss(), f, y)
+    tail = np.exp(-abs(output))  # σ(−|f|) to rounding
+    np.testing.assert_allclose(slopes, [tail, -1.0] if output < 0 else [1.0, -tail], rtol=1e-15)
+    np.testing.assert_allclose(values, [tail, -output] if output < 0 else [output, tail], rtol=1e-15)
+    np.testing.assert_allclose(curvatures, [tail, tail], rtol=1e-15)
+
+
+def test_a_confident_class_keeps_its_digits():
+    f = np.array([[40.0, 0.0, 0.0]])
+    slopes = pointwise(SoftmaxCrossEntropy(), f, np.array([0.0])).slopes
+    np.testing.assert_allclose(slopes[0], np.exp(-40.0) * np.array([-2.0, 1.0, 1.0]), rtol=1e-15)
+
+
+def test_bends_of_the_squared_loss_vanish(rng):
+    f = rng.standard_normal(5)
+    assert not slope_bends(SquaredLoss(), f, f, f).any()
