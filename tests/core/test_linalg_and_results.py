@@ -1,12 +1,26 @@
 """Eigendecompositions with a rank, the decay integral, words of a result, provenance."""
 
 import diffrax
+import equinox as eqx
+import equinox.internal as eqxi
+import jax
 import jax.numpy as jnp
+import lineax
 import numpy as np
+import optimistix
 import pytest
 from hypothesis import given, strategies as st
 
-from epsflow._core import RESULTS, ConvergenceError, EpsflowError, decay_integral, eigen, message, provenance
+from epsflow._core import (
+    RESULTS,
+    ConvergenceError,
+    EpsflowError,
+    decay_integral,
+    eigen,
+    message,
+    provenance,
+    succeeded,
+)
 
 
 def test_eigen_of_a_singular_matrix(rng):
@@ -55,11 +69,34 @@ def test_decay_integral_broadcasts_and_is_t_at_rate_zero():
     np.testing.assert_allclose(out, [2.0, 1.0 - np.exp(-2.0)], rtol=1e-15)
 
 
-def test_results_extend_diffrax():
+def test_outcomes_have_words():
     promoted = RESULTS.promote(diffrax.RESULTS.max_steps_reached)
     assert "maximum number of solver steps" in message(promoted)
     assert message(RESULTS.promote(diffrax.RESULTS.successful)) == "successful"
     assert "saddle" in message(RESULTS.not_a_minimum)
+
+
+# The names in `RESULTS` are read off a private dictionary of equinox: it has no public list of them.
+@pytest.mark.parametrize("library", [lineax, optimistix, diffrax], ids=lambda library: library.__name__)
+def test_every_outcome_of_the_solvers_is_translated_by_name(library):
+    for name, outcome in library.RESULTS._name_to_item.items():
+        assert bool(RESULTS.promote(outcome) == getattr(RESULTS, name))
+
+
+def test_outcomes_are_translated_in_stacks_and_under_jit():
+    steps, fine = diffrax.RESULTS.max_steps_reached, diffrax.RESULTS.successful
+    several = jax.tree.map(lambda *codes: jnp.stack(codes), steps, fine)
+    for translate in (RESULTS.promote, eqx.filter_jit(RESULTS.promote), eqx.filter_vmap(RESULTS.promote)):
+        np.testing.assert_array_equal(succeeded(translate(several)), [False, True])
+
+
+def test_an_outcome_of_no_known_name_is_a_failure():
+    class Later(eqxi.Enumeration):
+        successful = ""
+        asleep = "A reason of a later version."
+
+    assert "no words" in message(RESULTS.promote(Later.asleep))
+    assert message(RESULTS.promote(Later.successful)) == "successful"
 
 
 def test_convergence_error_carries_its_result():

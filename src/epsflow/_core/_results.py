@@ -1,15 +1,42 @@
-"""How a computation ended: diffrax's enumeration (itself optimistix's and lineax's), and what epsflow adds to it."""
+"""How a computation ended: one enumeration for every solver, diffrax's, optimistix's and lineax's outcomes included.
 
+It stands on equinox's enumerations alone, so that the three libraries load only where they are used.
+"""
+
+import functools
 from typing import Any
 
-import diffrax
+import equinox.internal as eqxi
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 
-class RESULTS(diffrax.RESULTS):  # pyright: ignore[reportGeneralTypeIssues]
-    """Outcome of a solve. `RESULTS.successful` is the only one that carries a result to be relied on."""
+class RESULTS(eqxi.Enumeration):  # pyright: ignore[reportGeneralTypeIssues]
+    """Outcome of a solve. `RESULTS.successful` is the only one that carries a result to be relied on.
 
+    Beside epsflow's own names it has those of `diffrax.RESULTS`, `optimistix.RESULTS` and `lineax.RESULTS`, with the
+    same meaning: `RESULTS.promote` translates.
+    """
+
+    successful = ""
+    max_steps_reached = "The maximum number of solver steps was reached. Try a larger `max_steps`."
+    singular = "A linear system is singular to working precision. Try a larger damping or penalty."
+    breakdown = "A linear solve broke down before it reached its tolerance. Try another solver, or a larger damping."
+    stagnation = "A linear solve came no further. Try another solver, or a larger damping."
+    conlim = "The condition of a linear system exceeds the solver's limit. Try a larger damping or penalty."
+    nonfinite_input = "A linear system contains NaN or infinity."
+    nonlinear_max_steps_reached = (
+        "The maximum number of steps of a nonlinear solve was reached. Try a larger `max_steps`, or another starting "
+        "point; there may be no solution."
+    )
+    nonlinear_divergence = "A nonlinear iteration diverged. Try a smaller step, or another starting point."
+    nonfinite = "NaN or infinity appeared during a solve."
+    dt_min_reached = "The integrator's step became as small as its least step."
+    event_occurred = "The integration ended early, at an event."
+    max_steps_rejected = "The integrator rejected as many steps as it can remember."
+    internal_error = "An internal error of diffrax. Please report it to its developers, with a small example."
     not_stationary = (
         "The gradient norm did not reach its tolerance. Try more steps, a looser `tol`, or another starting point."
     )
@@ -21,15 +48,39 @@ class RESULTS(diffrax.RESULTS):  # pyright: ignore[reportGeneralTypeIssues]
         "The polishing step moved further than the flow's own end justifies, so the point may belong to another "
         "basin. Try a larger `max_time`."
     )
+    unknown = "A solver failed for a reason that this version of epsflow has no words for."
 
 
-SUCCESS = RESULTS.promote(diffrax.RESULTS.successful)
+SUCCESS = RESULTS.successful
 """The successful outcome, as a value that a result can hold."""
+
+
+@functools.cache
+def _translation(foreign: Any) -> np.ndarray:
+    """RESULTS' number of each of another enumeration's outcomes, by name."""
+    numbers = np.empty(len(foreign), np.int32)
+    for name, item in foreign._name_to_item.items():
+        numbers[_code(item)] = _code(getattr(RESULTS, name, RESULTS.unknown))
+    return numbers
+
+
+def _promote(cls: Any, item: Any) -> RESULTS:
+    """An outcome of diffrax, optimistix or lineax (or several, or traced) as one of `RESULTS`."""
+    if item._enumeration is cls:
+        return item
+    (code,) = jax.tree.leaves(item)
+    numbers = _translation(item._enumeration)
+    traced = isinstance(code, Tracer)
+    return _item(jnp.asarray(numbers)[code] if traced else np.asarray(numbers[np.asarray(code)]))
+
+
+# Equinox reserves the name inside the class and promotes from base classes only.
+RESULTS.promote = classmethod(_promote)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def message(result: RESULTS) -> str:
     """The words of a (scalar) result; 'successful' when it is."""
-    return "successful" if bool(result == RESULTS.successful) else RESULTS[result]
+    return "successful" if succeeded(result) else RESULTS[_item(_code(result))]
 
 
 def decide(*cases: tuple[Any, Any], otherwise: Any = None) -> RESULTS:
@@ -65,5 +116,5 @@ def _code(result: Any) -> np.ndarray:
     return np.asarray(code)
 
 
-def _item(codes: np.ndarray) -> RESULTS:
+def _item(codes: Any) -> RESULTS:
     return jax.tree.unflatten(jax.tree.structure(RESULTS.successful), [codes])

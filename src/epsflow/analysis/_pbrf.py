@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any, Literal
 
-import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -21,7 +20,7 @@ from .optima._trust_region import minimise, pick
 FACTOR_NUMBERS = 2**27
 """Numbers (1 GB) that the Jacobian of all outputs may take."""
 
-SINGULAR = RESULTS.promote(diffrax.RESULTS.singular)
+SINGULAR = RESULTS.singular
 
 SOLVED = 1e-8
 """Residual above which the exact linear solve is not one: the matrix is too ill-conditioned."""

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -20,7 +19,7 @@ from ..curvature._lissa import largest_eigenvalue
 PROX_TOLERANCE = 1e-13
 """Relative tolerance of one backward step; the next steps amplify what it leaves."""
 
-DIVERGED = RESULTS.promote(diffrax.RESULTS.nonlinear_divergence)
+DIVERGED = RESULTS.nonlinear_divergence
 
 
 class Descent(eqx.Module):

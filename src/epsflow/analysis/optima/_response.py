@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -118,13 +117,13 @@ def response_path(
     good = np.asarray(nodes.regular & nodes.stationary)
     reached = len(grid) if good.all() else int(np.argmin(good))
     if reached == len(grid):
-        return _path(nodes, grid, reached, jnp.full(2, jnp.nan), RESULTS.promote(diffrax.RESULTS.successful))
+        return _path(nodes, grid, reached, jnp.full(2, jnp.nan), RESULTS.successful)
     last, bad = (jax.tree.map(lambda leaf, k=k: leaf[k], nodes) for k in (max(reached - 1, 0), reached))
     if reached:
         last, bad = _bracket(problem.risk, last, bad, jnp.asarray(tol))
     # At a fold the corrector fails before an eigenvalue changes its sign; its fall shows what happens.
     singular = not bool(bad.regular) or bool(last.least < 0.01 * nodes.least[0])
-    result = RESULTS.promote(diffrax.RESULTS.singular) if singular else RESULTS.not_stationary
+    result = RESULTS.singular if singular else RESULTS.not_stationary
     path = _path(nodes, grid, reached, jnp.stack([last.eps, bad.eps]), result)
     if throw:
         raise ConvergenceError(_words(path, bad), path)

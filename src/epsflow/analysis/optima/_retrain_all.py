@@ -8,7 +8,6 @@ no initial Hessian). One step costs a gradient. The few for which that contracts
 from collections.abc import Sequence
 from typing import Any
 
-import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -166,9 +165,7 @@ def _iterate(problem: Problem, sets: Int[np.ndarray, "k q"], theta: Array, tol: 
 @eqx.filter_jit
 @eqx.filter_vmap
 def _determined(regular: Array) -> RESULTS:
-    return RESULTS.where(
-        regular, RESULTS.promote(diffrax.RESULTS.successful), RESULTS.promote(diffrax.RESULTS.singular)
-    )
+    return RESULTS.where(regular, RESULTS.successful, RESULTS.singular)
 
 
 _judge_all = eqx.filter_jit(eqx.filter_vmap(judge))

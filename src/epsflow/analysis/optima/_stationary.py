@@ -87,10 +87,10 @@ def optimum(
             cautious = not (problem.convex and problem.l2 > 0.0)
             arguments = problem.risk, weights, start, jnp.asarray(target), NEWTON_STEPS
             theta, steps = _newton(*arguments, cautious=cautious)
-            result = RESULTS.promote(optx.RESULTS.successful)
+            result = RESULTS.successful
         case _:
             theta, steps = _descend(problem.risk, weights, start, jnp.asarray(target), max_steps)
-            result = RESULTS.promote(optx.RESULTS.successful)
+            result = RESULTS.successful
     return _certify(problem, theta, weights, target, steps, result, method)
 
 
@@ -205,7 +205,7 @@ def judge(norm: Array, distance: Array, least: Array, rounding: Array, size: Arr
     ‖θ‖/log(1/tol), so one of more than ‖θ‖/1000 is not taken for convergence.
     """
     far = distance > 1e-3 * size + target
-    result = RESULTS.where(least < -rounding, RESULTS.not_a_minimum, RESULTS.promote(optx.RESULTS.successful))
+    result = RESULTS.where(least < -rounding, RESULTS.not_a_minimum, RESULTS.successful)
     return RESULTS.where(far | ~(norm <= target), RESULTS.not_stationary, result)
 
 
