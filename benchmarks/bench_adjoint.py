@@ -22,12 +22,12 @@ from rich.table import Table
 
 import epsflow as ef
 from epsflow.control import make_task
-from epsflow.control._arc_polish import descend_arcs
-from epsflow.control._arcs import read_arcs
-from epsflow.control._deadline import Deadline
-from epsflow.control._roller import Roller
-from epsflow.control._rollout import choose_steps, roll_out, sweep
-from epsflow.control._system import system_of
+from epsflow.control._mesh import system_of
+from epsflow.control.polish._roller import Roller
+from epsflow.control.polish._swept import descend_arcs
+from epsflow.control.systems._rollout import choose_steps, roll_out, sweep
+from epsflow.control.terms._arcs import read_arcs
+from epsflow.control.terms._deadline import Deadline
 
 jax.config.update("jax_enable_x64", True)
 

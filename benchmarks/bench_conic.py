@@ -19,8 +19,9 @@ from rich.console import Console
 from rich.table import Table
 
 import epsflow as ef
-from epsflow.control._conic import CHOSEN, SOLVERS, solve_conic
 from epsflow.control._task import control_of
+from epsflow.control.bounds._dual import settled_signs
+from epsflow.control.programs._conic import CHOSEN, SOLVERS, solve_conic
 
 jax.config.update("jax_enable_x64", True)
 
@@ -53,7 +54,11 @@ def main() -> None:
         control, runs = control_of(best.task), {}
         for solver in SOLVERS:
             try:
-                runs[solver] = timed(lambda c=control, n=intervals, s=solver: solve_conic(c, n, solver=s))
+                runs[solver] = timed(
+                    lambda c=control, n=intervals, s=solver: solve_conic(
+                        c, settled_signs(c, "the program"), n, solver=s
+                    )
+                )
             except RuntimeError as error:
                 table.add_row(
                     str(d), str(intervals), solver, "-", "-", "-", f"refused: {str(error).splitlines()[-1][:40]}"

@@ -15,7 +15,7 @@ import reference
 from epsflow import ConvergenceError, Scope, Status
 from epsflow.cli import _optimise
 from epsflow.cli._inputs import Request, Source, choose_points, read_data, starting_point
-from epsflow.control import _exponential
+from epsflow.control.programs import _exponential
 
 FILES = ["result.json", "schedule.csv", "schedule.pdf", "schedule.png"]
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import epsflow as ef
-from epsflow.control._arcs import read_arcs
+from epsflow.control.terms._arcs import read_arcs
 
 MESH = np.linspace(0.0, 10.0, 11)
 

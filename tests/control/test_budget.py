@@ -6,8 +6,8 @@ import pytest
 import epsflow as ef
 import reference
 from epsflow.control import make_task
-from epsflow.control._budget import polish_within
 from epsflow.control._task import control_of
+from epsflow.control.polish._budget import polish_within
 
 S, T = 0.2, 1.5
 

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 import epsflow as ef
+from control_tools import certify_signs
 from epsflow.control import make_task
-from epsflow.control._conic import SOLVERS, condense, solve_conic
-from epsflow.control._dual import certify_signs
-from epsflow.control._propagators import advance
 from epsflow.control._task import control_of
+from epsflow.control.bounds._dual import settled_signs
+from epsflow.control.linear._control import advance
+from epsflow.control.programs._conic import SOLVERS, condense, solve_conic
 
 
 def question(seed, d, m):
@@ -30,7 +31,8 @@ def test_program_and_polish_agree(seed, d, m, bounds, T):
     best = ef.optimal_schedule(problem, start, s=0.2, T=T, bounds=bounds, per_point=m > 1)
     assert best.scope is ef.Scope.GLOBAL
     control = control_of(best.task)
-    coarse, fine = (solve_conic(control, n) for n in (40, 80))
+    signs = settled_signs(control, "the program")
+    coarse, fine = (solve_conic(control, signs, n) for n in (40, 80))
     assert coarse.candidate.success
     # Constant forces on intervals of length h: what a switch inside one costs is of second order.
     errors = [run.value / best.cost - 1.0 for run in (coarse, fine)]
@@ -59,7 +61,8 @@ def test_a_program_on_which_an_active_set_can_cycle():
     y[0] += 20.0
     problem, window = ef.linear_regression(ef.Dataset(x, y), [0], l2=0.05), {"s": 0.5, "T": 3.0}
     best = ef.optimal_schedule(problem, np.zeros(10), **window)
-    run = solve_conic(control_of(best.task), 50)
+    control = control_of(best.task)
+    run = solve_conic(control, settled_signs(control, "the program"), 50)
     assert run.candidate.success
     assert 0.0 < run.value / best.cost - 1.0 < 1e-3  # the switch lies inside an interval: second order in 1/50
 
@@ -88,7 +91,8 @@ def test_the_condensed_map_is_the_flow(rng):
 def test_other_solvers_find_the_same_value(solver):
     problem, start = question(5, 10, 1)
     control = control_of(make_task(problem, start, 0.2, 0.6, (-0.5, 1.0)))
-    chosen, other = solve_conic(control, 40), solve_conic(control, 40, solver=solver)
+    signs = settled_signs(control, "the program")
+    chosen, other = solve_conic(control, signs, 40), solve_conic(control, signs, 40, solver=solver)
     assert solver in SOLVERS
     assert other.value == pytest.approx(chosen.value, rel=1e-5)
 

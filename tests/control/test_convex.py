@@ -4,14 +4,13 @@ import numpy as np
 import pytest
 
 import reference
-from epsflow.control import _convex, linear_batch, make_task
-from epsflow.control._convex import mixed_bound
-from epsflow.control._dual import certify_signs, dual_bound, evaluate_dual
-from epsflow.control._linear_optimum import linear_optimum
-from epsflow.control._nodes import Reach
-from epsflow.control._polish import polish
-from epsflow.control._relaxed import Paths, Request, window
+from control_tools import certify_signs, dual_bound, linear_optimum, mixed_bound, polish
+from epsflow.control import linear_batch, make_task
 from epsflow.control._task import control_of
+from epsflow.control.bounds import _branching
+from epsflow.control.bounds._dual import evaluate_dual
+from epsflow.control.bounds._relaxed import Paths, Request, window
+from epsflow.control.bounds._sets import Reach
 from epsflow.problem import Dataset, linear_regression, load_dataset
 from epsflow.schedules import Constant, PiecewiseConstant
 
@@ -57,11 +56,11 @@ def test_bound_is_below_brute_force_and_close(seed):
     brute = reference.bang_bang_optimum(system, np.asarray(task.theta0), task.s, task.T, **search).cost
     cost, pi = best_of(task)
     assert not certify_signs(task).settled
-    bound = mixed_bound(task, cost, pi, max_seconds=120.0)
+    bound = mixed_bound(task, cost, pi)
     assert bound.value <= brute * (1 + 1e-9)
     assert bound.closed
     # A schedule that is not the best cannot be certified.
-    refuted = mixed_bound(task, 1.3 * cost, pi, max_nodes=20, max_seconds=120.0)
+    refuted = mixed_bound(task, 1.3 * cost, pi, max_nodes=20)
     assert not refuted.closed
     assert refuted.value <= cost * (1 + 1e-9)
 
@@ -119,9 +118,7 @@ def test_two_points_with_mixed_signs(rng):
     assert not certify_signs(task).settled
     levels = [PiecewiseConstant([task.s, task.T], [[a, b]]) for a in (0.0, 1.0) for b in (0.0, 1.0)]
     found = min((polish(task, start) for start in levels), key=lambda run: run.cost)
-    bound = mixed_bound(
-        task, found.cost, np.asarray(found.extremal.theta(task.T) - task.target), max_nodes=20, max_seconds=120.0
-    )
+    bound = mixed_bound(task, found.cost, np.asarray(found.extremal.theta(task.T) - task.target), max_nodes=20)
     # The hull alone leaves 3 %; twenty nodes leave 1.2 %.
     assert 0.98 * found.cost <= bound.value <= found.cost
     system = reference.split_system(task.problem.data.x, task.problem.data.y, [0, 1])
@@ -210,8 +207,8 @@ def test_a_search_that_sees_no_curvature_ends(monkeypatch):
         yield from ()
         return float(slope @ mu), slope
 
-    monkeypatch.setattr(_convex, "_dual", straight)
+    monkeypatch.setattr(_branching, "_dual", straight)
     reach = Reach.of(0, control_of(random_task(MIXED[0])))
     with pytest.raises(StopIteration) as ended:
-        next(_convex._maximise(reach, np.array([8.9e-21, -4.4e-21]), (), lambda value, lack: False))
+        next(_branching._maximise(reach, np.array([8.9e-21, -4.4e-21]), (), lambda value, lack: False))
     assert ended.value.value[0] == pytest.approx(slope @ [8.9e-21, -4.4e-21], rel=1e-15)

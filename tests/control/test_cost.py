@@ -7,11 +7,11 @@ import pytest
 
 import epsflow as ef
 import reference
+from control_tools import dual_bound, maximise_dual
 from epsflow.control import make_task
-from epsflow.control._cost import cost_and_gradient
-from epsflow.control._dual import dual_bound, maximise_dual
-from epsflow.control._system import RiskSystem
-from epsflow.control._transcription import take_apart, translated_terminal
+from epsflow.control.programs._transcription import take_apart, translated_terminal
+from epsflow.control.systems._system import RiskSystem
+from epsflow.control.terms._cost import cost_and_gradient
 
 S, T = 0.2, 2.0
 COSTS = {

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 import reference
+from control_tools import certify_signs, dual_bound, maximise_dual, polish
 from epsflow.control import make_task
-from epsflow.control._dual import ExponentialSum, certify_signs, dual_bound, maximise_dual, resolving_grid
-from epsflow.control._polish import polish
+from epsflow.control.linear._exponentials import ExponentialSum, resolving_grid
 from epsflow.problem import Dataset, linear_regression
 from epsflow.schedules import Constant, PiecewiseConstant
 

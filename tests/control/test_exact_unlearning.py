@@ -5,10 +5,9 @@ import pytest
 
 import epsflow as ef
 import reference
+from control_tools import exact_schedule, linear_optimum, polish
 from epsflow.control import make_task
-from epsflow.control._exact_unlearning import exact_schedule, exact_unlearning_time
-from epsflow.control._linear_optimum import linear_optimum
-from epsflow.control._polish import polish
+from epsflow.control._exact import exact_unlearning_time
 from epsflow.problem import Dataset, linear_regression
 from epsflow.schedules import Constant
 

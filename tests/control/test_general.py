@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 import epsflow as ef
-from epsflow.control import _general, _pontryagin, _transcription, make_task
-from epsflow.control._deadline import Deadline
-from epsflow.control._polish import polish
-from epsflow.control._system import system_of
-from epsflow.control._transcription import MAX_ITERATIONS, take_apart, translated_field
-from epsflow.control._window import Window
+from control_tools import polish
+from epsflow.control import _mesh, _pontryagin, make_task
+from epsflow.control._mesh import system_of
+from epsflow.control.programs import _transcription
+from epsflow.control.programs._transcription import MAX_ITERATIONS, take_apart, translated_field
+from epsflow.control.terms._deadline import Deadline
+from epsflow.control.terms._window import Window
 
 OPTIMUM, SWITCH, T = 1.06312561447804595, 0.8147809854393819, 2.0  # a known extremal of this problem, to 17 digits
 N = 20
@@ -104,20 +105,20 @@ def sorting(rng):
 def test_auto_leaves_large_models_to_the_adjoint_route(disguised, zero, monkeypatch):
     task = make_task(disguised, zero, 0.0, T)
     setting = _setting(task)
-    assert _general.choose_method(setting, N) == "shooting"
-    monkeypatch.setattr(_general, "PROGRAM_LIMIT", 100)
-    assert _general.choose_method(setting, N) == "adjoint"
+    assert _mesh.choose_method(setting, N) == "shooting"
+    monkeypatch.setattr(_mesh, "PROGRAM_LIMIT", 100)
+    assert _mesh.choose_method(setting, N) == "adjoint"
 
 
 def test_counted_operations_are_those_of_the_translation(disguised, zero):
     system = system_of(make_task(disguised, zero, 0.0, T), shared=True)
     held = translated_field(take_apart(system)[0]).n_instructions()
-    assert 0.5 * held <= _general.operations(system) <= 2.0 * held
+    assert 0.5 * held <= _mesh.operations(system) <= 2.0 * held
 
 
 def _setting(task):
     window = Window(task.T - task.s, task.bounds, 1.0)
-    return _general.Setting(system_of(task, shared=True), task.theta_s, task.s, window, Deadline(None))
+    return _mesh.Setting(system_of(task, shared=True), task.theta_s, task.s, window, Deadline(None))
 
 
 # ---- limits -----------------------------------------------------------------------------------------------------
@@ -146,8 +147,8 @@ def test_ipopt_stops_between_two_iterations(disguised, zero):
     task = make_task(disguised, zero, 0.0, T)
     setting = _setting(task)
     guess = {"half way": np.full((N, 1), 0.5)}
-    (free,) = _general.search_by_program(setting, guess, "collocation")
-    (cut,) = _general.search_by_program(setting._replace(deadline=_passed()), guess, "collocation")
+    (free,) = _mesh.search_by_program(setting, guess, "collocation")
+    (cut,) = _mesh.search_by_program(setting._replace(deadline=_passed()), guess, "collocation")
     assert (free.status, free.success) == ("Solve_Succeeded", True)
     assert (cut.status, cut.success) == ("User_Requested_Stop", False)
     assert cut.iterations < free.iterations < MAX_ITERATIONS

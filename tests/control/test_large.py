@@ -6,9 +6,9 @@ import pytest
 
 import epsflow as ef
 from epsflow.control import make_task
-from epsflow.control._propagators import SECULAR, linear_control
-from epsflow.control._secular import update
 from epsflow.control._task import control_of, simulate
+from epsflow.control.linear._control import SECULAR, linear_control
+from epsflow.control.linear._secular import update
 
 
 @pytest.mark.parametrize("weight", [1.0, -0.7])

@@ -7,11 +7,11 @@ import pytest
 
 import epsflow as ef
 import reference
-from epsflow.control import _exponential, _optimal, make_task
-from epsflow.control._deadline import Deadline
-from epsflow.control._general import Setting
-from epsflow.control._system import system_of
-from epsflow.control._window import Window
+from epsflow.control import _mesh, make_task
+from epsflow.control._mesh import Setting, system_of
+from epsflow.control.programs import _exponential
+from epsflow.control.terms._deadline import Deadline
+from epsflow.control.terms._window import Window
 
 OPTIMUM, SWITCH, T = 1.06312561447804595, 0.8147809854393819, 2.0  # a known extremal of this problem, to 17 digits
 
@@ -22,7 +22,7 @@ def test_every_transcription_finds_the_known_optimum(row_one, zero, method):
     knots = np.linspace(0.0, T, 101)
     never = Deadline(None)
     setting = Setting(system_of(task, shared=True), task.theta_s, 0.0, Window(T, (0.0, 1.0), 1.0), never)
-    runs = _optimal._run(task, setting, method, _optimal._guesses(task, knots, (), columns=1, step_until=never))
+    runs = _mesh._run(task, setting, method, _mesh.guesses_of(task, knots, (), columns=1, step_until=never))
     assert all(run.success for run in runs)
     best = min((ef.PiecewiseConstant(knots, run.values) for run in runs), key=lambda u: cost_of(row_one, u, zero))
     # The switch may lie anywhere in an interval of 0.02; smearing it over that interval costs the square of its width.

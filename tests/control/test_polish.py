@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 import reference
+from control_tools import polish
 from epsflow.control import make_task
-from epsflow.control._polish import polish
-from epsflow.control._structure import Structure, cost_of, derivatives
 from epsflow.control._task import control_of
+from epsflow.control.polish._structure import Structure, cost_of, derivatives
 from epsflow.problem import Dataset, linear_regression
 from epsflow.schedules import BangBang, Constant, PiecewiseConstant, Step
 

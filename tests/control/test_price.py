@@ -6,7 +6,7 @@ from scipy.optimize import LinearConstraint, minimize
 
 import epsflow as ef
 import reference_models
-from epsflow.control._window import Window
+from epsflow.control.terms._window import Window
 
 S, T, N = 0.0, 1.5, 10
 L2, DELETED, START = 0.3, [0, 3], np.array([1.0, 2.0])

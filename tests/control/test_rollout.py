@@ -9,10 +9,10 @@ import pytest
 
 import epsflow as ef
 from epsflow.control import make_task
-from epsflow.control._pontryagin import linear_path
-from epsflow.control._rollout import choose_steps, roll_out, sweep, trace
-from epsflow.control._system import system_of
+from epsflow.control._mesh import system_of
 from epsflow.control._task import control_of
+from epsflow.control.linear._path import linear_path
+from epsflow.control.systems._rollout import choose_steps, roll_out, sweep, trace
 
 DURATIONS = np.array([0.3, 0.5, 0.2, 0.4])
 

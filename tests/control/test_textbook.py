@@ -9,15 +9,15 @@ import pytest
 from scipy.integrate import solve_ivp
 from scipy.optimize import brentq
 
-from epsflow.control._arc_polish import polish_arcs
-from epsflow.control._arcs import read_arcs
-from epsflow.control._deadline import Deadline
-from epsflow.control._matrix_free import descend
-from epsflow.control._roller import Roller
-from epsflow.control._rollout import FINE_AGREEMENT, choose_steps
-from epsflow.control._system import AbstractSystem
-from epsflow.control._transcription import transcribe
-from epsflow.control._window import Window
+from epsflow.control.polish._roller import Roller
+from epsflow.control.polish._swept import polish_arcs
+from epsflow.control.programs._transcription import transcribe
+from epsflow.control.systems._descent import descend
+from epsflow.control.systems._rollout import FINE_AGREEMENT, choose_steps
+from epsflow.control.systems._system import AbstractSystem
+from epsflow.control.terms._arcs import read_arcs
+from epsflow.control.terms._deadline import Deadline
+from epsflow.control.terms._window import Window
 
 N, NEVER = 50, Deadline(None)
 KNOWN = {1.0: -0.0480556858608775, 4.0: -0.191814356325161, 12.0: -0.477712020050041}

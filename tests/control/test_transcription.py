@@ -6,16 +6,19 @@ import numpy as np
 import pytest
 
 import epsflow as ef
-from epsflow.control import _exponential, _program, _window, make_task
-from epsflow.control._propagators import linear_control
-from epsflow.control._system import RiskSystem, system_of
-from epsflow.control._transcription import (
+from epsflow.control import make_task
+from epsflow.control._mesh import system_of
+from epsflow.control.linear._control import linear_control
+from epsflow.control.programs import _exponential, _program
+from epsflow.control.programs._transcription import (
     collocation_program,
     feasible_point,
     shooting_program,
     take_apart,
     translated_field,
 )
+from epsflow.control.systems._system import RiskSystem
+from epsflow.control.terms import _window
 
 
 def random_task(rng, *, points=(0, 3), d=3, T=1.5):

@@ -13,8 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from epsflow.control._casadi import ca
-from epsflow.control._translate import UntranslatableError, max_disagreement, to_casadi
+from epsflow.control.programs._casadi import ca
+from epsflow.control.programs._primitives import UntranslatableError
+from epsflow.control.programs._translate import max_disagreement, to_casadi
 
 TOLERANCE = 1e-12
 V = jnp.array([0.3, -1.2, 0.7])

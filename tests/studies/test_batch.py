@@ -7,8 +7,8 @@ from scipy.linalg import expm
 
 import epsflow as ef
 from epsflow.control import LinearBatch, best_linear_decays, best_steps, certified_optima, linear_batch, rewound
-from epsflow.control._batch import decay_ends
-from epsflow.control._batch_certify import first_zero
+from epsflow.control.stacks._families import decay_ends
+from epsflow.control.stacks._optimum import first_zero
 from epsflow.studies import Specification, Study
 from epsflow.studies._plan import plan
 from epsflow.studies._problems import question

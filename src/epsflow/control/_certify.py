@@ -1,30 +1,36 @@
 """How good is a schedule? Its costate, a lower bound where one can be proved, and the words for both."""
 
 import numpy as np
+from scipy.optimize import fminbound, root_scalar
 
 from .._core import InputError
 from ..problem import Problem, Quadratic
-from ..schedules import AbstractSchedule, check_admissible
-from ._arc_polish import SecondOrder
-from ._convex import mixed_bound
-from ._cost import AbstractCost
-from ._dual import certify_signs, dual_bound, maximise_dual
-from ._effort import extremal_of, multiplier_of, seconds_of_branching
-from ._extremal import Extremal
-from ._pontryagin import LinearPath
-from ._program import Candidate
-from ._solution import ScheduleSolution, Scope, Status, classify, describe_arcs, is_exact, singular_arcs_hold
-from ._task import ControlTask, control_of, effort_between, effort_of, in_numbers, least_effort, make_task, simulate
-
-GLOBAL_GAP = 1e-6
-"""Gap to the lower bound, in units of the cost, at which a schedule counts as globally optimal."""
+from ..schedules import AbstractPiecewiseConstant, AbstractSchedule, check_admissible
+from ._pontryagin import extremal
+from ._solution import ScheduleSolution
+from ._task import ControlTask, control_of, effort_of, least_effort, make_task, simulate
+from .bounds._branching import branch
+from .bounds._dual import certify_control, evaluate_dual, maximise_control
+from .linear._path import LinearPath, linear_extremal
+from .polish._optimum import nodes_of_branching
+from .terms._cost import AbstractCost
+from .terms._extremal import AbstractPath, Extremal
+from .terms._kinds import (
+    GLOBAL_GAP,
+    SPENT,
+    VERIFIED_GAP,
+    Scope,
+    Status,
+    classify,
+    describe_arcs,
+    is_exact,
+    singular_arcs_hold,
+)
+from .terms._levels import arcs_of, best_level, effort_between, in_numbers, levels_of
+from .terms._runs import Candidate, SecondOrder
 
 SETTLED_GAP = 1e-9
 """Gap at which the bound that a schedule's own costate gives is not maximised further."""
-
-VERIFIED_GAP = 0.02
-"""PMP gap, in units of the cost, up to which a schedule on a mesh counts as locally optimal. The intervals that smear
-its switches contribute a gap of second order in their length; a wrong arc contributes one of first order."""
 
 
 def certify(
@@ -107,7 +113,7 @@ def judge(
     arcs = describe_arcs(knots, levels, task.bounds)
     if lower_bound is None:
         miss = np.asarray(path.theta(np.array([task.T]))[0] - task.target)
-        lower_bound = _lower_bound(task, miss, seconds_of_branching(task, spent))
+        lower_bound = _lower_bound(task, miss, nodes_of_branching(task.price, spent, task.budget))
     bound = lower_bound + task.price * columns * least_effort(task.T - task.s, task.bounds)
     objective, exact = cost + task.price * spent, is_exact(cost, task.initial)
     certified = (exact and task.price == 0.0) or (bound > 0.0 and objective - bound <= GLOBAL_GAP * objective)
@@ -135,7 +141,7 @@ def judge(
     )
 
 
-def _lower_bound(task: ControlTask, miss: np.ndarray, seconds: float) -> float:
+def _lower_bound(task: ControlTask, miss: np.ndarray, max_nodes: int) -> float:
     """The dual maximum less its rounding where residual signs are settled; else what branching on them proves, or 0.
 
     It is taken over one weight per point, and so holds for a shared one, too.
@@ -143,10 +149,74 @@ def _lower_bound(task: ControlTask, miss: np.ndarray, seconds: float) -> float:
     if not isinstance(task.problem.risk, Quadratic):
         return 0.0
     control = control_of(task)
-    cost = control.form.value(miss @ control.basis)
-    if not certify_signs(task).settled:
-        return mixed_bound(task, cost, miss, max_seconds=seconds).value
-    dual = dual_bound(task, miss)
+    delta = miss @ control.basis
+    cost, mu, signs = control.form.value(delta), control.form.image(delta), certify_control(control)
+    if not signs.settled:
+        return branch(control, cost, mu, max_nodes=max_nodes).value
+    dual = evaluate_dual(control, mu, signs.signs)
     if cost - dual.value > SETTLED_GAP * cost:
-        dual = maximise_dual(task, miss)
+        dual = maximise_control(control, mu, signs.signs)
     return max(0.0, dual.value - dual.rounding)
+
+
+SAMPLES = 2_001
+
+
+def extremal_of(task: ControlTask, schedule: AbstractSchedule, multiplier: float) -> Extremal:
+    """The extremal of a schedule at a price of ∫|ε| dt; the eigendecompositions of the task are used again."""
+    window = {"s": task.s, "T": task.T, "bounds": task.bounds, "target": task.target}
+    if not (isinstance(task.problem.risk, Quadratic) and isinstance(schedule, AbstractPiecewiseConstant)):
+        return extremal(task.problem, schedule, task.theta0, **window, cost=task.cost, price=multiplier)
+    control = control_of(task).priced(multiplier)
+    return linear_extremal(control, *arcs_of(schedule, task.s, task.T))
+
+
+def multiplier_of(task: ControlTask, schedule: AbstractSchedule, spent: float) -> float:
+    """ρ ≥ 0, for which the schedule comes nearest to Pontryagin's conditions of min cost + ρ∫|ε| dt.
+
+    The price (0 if none was given) where the budget is not spent. Where it is, the switches of a schedule that jumps
+    between the bounds and 0 say it (`_at_switches`); any other one is given the ρ with the least PMP gap.
+    """
+    if task.budget == np.inf or spent < (1.0 - SPENT) * task.budget:
+        return task.price
+    path = extremal_of(task, schedule, 0.0).path
+    if isinstance(schedule, AbstractPiecewiseConstant):
+        knots, levels = arcs_of(schedule, task.s, task.T)
+        rho = _at_switches(knots, levels, path) if np.isin(levels, levels_of(task.bounds, 1.0)).all() else None
+        if rho is not None:
+            return max(task.price, rho)
+    return max(task.price, _least_gap(task, path))
+
+
+def _least_gap(task: ControlTask, path: AbstractPath) -> float:
+    """The ρ with the least PMP gap, which is convex in ρ: minus a minimum over levels of linear functions.
+
+    The least such ρ where a schedule without effort meets the conditions at every price above it.
+    """
+    ts = np.linspace(task.s, task.T, SAMPLES)
+    signals = path.signals(0.5 * (ts[1:] + ts[:-1]))
+    s, eps = (np.reshape(values, -1) for values in (signals.switching, signals.eps))
+
+    def gap(rho: float) -> float:
+        best = best_level(s, np.array(levels_of(task.bounds, max(rho, 1e-300))), rho)
+        return float(np.mean((eps - best) * s + rho * (np.abs(eps) - np.abs(best))))
+
+    top = float(np.abs(s).max())
+    rounding = 1e-12 * top
+    if gap(0.0) <= rounding:
+        return 0.0
+    if gap(top) <= rounding:
+        return float(root_scalar(lambda rho: gap(rho) - rounding, bracket=(0.0, top)).root)
+    return float(np.asarray(fminbound(gap, 0.0, top, xtol=1e-9 * top)))
+
+
+def _at_switches(knots: np.ndarray, levels: np.ndarray, path: AbstractPath) -> float | None:
+    """Least squares of (u₋ − u₊)S + ρ(|u₋| − |u₊|) = 0 over all switches; None where none changes |ε|."""
+    if len(levels) == 1:
+        return None
+    columns = levels.reshape(len(levels), -1)
+    switching = path.signals(knots[1:-1]).switching.reshape(len(knots) - 2, -1)
+    fall, saved = columns[:-1] - columns[1:], np.abs(columns[:-1]) - np.abs(columns[1:])
+    if not saved.any():
+        return None
+    return max(0.0, -float(np.sum(saved * fall * switching) / np.sum(saved**2)))

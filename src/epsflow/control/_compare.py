@@ -6,11 +6,11 @@ from typing import Any
 
 from ..problem import Problem
 from ..schedules import AbstractSchedule
-from ._cost import AbstractCost
 from ._families import FAMILIES, FamilyResult, baseline, search_families
 from ._optimal import solve_task
 from ._solution import ScheduleSolution
 from ._task import ControlTask, make_task
+from .terms._cost import AbstractCost
 
 
 @dataclass(frozen=True, eq=False)

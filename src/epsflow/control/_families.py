@@ -28,8 +28,9 @@ from ..schedules import (
     Step,
     check_admissible,
 )
-from ._cost import AbstractCost
-from ._task import PANELS, ControlTask, effort_of, make_task, simulate
+from ._task import ControlTask, effort_of, make_task, simulate
+from .terms._cost import AbstractCost
+from .terms._levels import PANELS
 
 FAMILIES: tuple[type[AbstractSchedule], ...] = (Step, LinearDecay, PolynomialDecay, ExponentialDecay)
 """The families of the notes, which `compare_schedules` searches unless told otherwise."""

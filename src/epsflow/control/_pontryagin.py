@@ -3,11 +3,9 @@
 ṗ = ∇²R_u(θ) p, p(T) = ∇cost(θ(T)), which is θ(T) − target for the distance;  S_j = ∂𝓔/∂u_j(t) = −pᵀg_j(θ);  𝓗 = pᵀθ̇.
 An optimal u_j is ε_max where S_j < 0 and ε_min where S_j > 0, and 𝓗 is constant. With a price ρ on ∫|ε| dt, u_j
 minimises S_j v + ρ|v|, and 𝓗 + ρ|u| is constant. One sign throughout the room: S < 0 means that a larger ε lowers the
-cost. Linear regression under a piecewise-constant schedule is exact (`_propagators`); the rest is two diffrax solves
-(`_adjoint`), or sampled on a mesh where d is large (`_mesh_path`).
+cost. Linear regression under a piecewise-constant schedule is exact (`linear._path`); the rest is two diffrax solves
+(`systems._dense_path`), or sampled on a mesh where d is large (`systems._mesh_path`).
 """
-
-from dataclasses import dataclass
 
 import jax.numpy as jnp
 import numpy as np
@@ -16,12 +14,14 @@ from jaxtyping import Array, Float
 from ..flow import gradient_flow
 from ..problem import Problem, Quadratic
 from ..schedules import AbstractPiecewiseConstant, AbstractSchedule, Constant
-from ._adjoint import DENSE_NUMBERS, general_extremal
-from ._cost import AbstractCost, Distance
-from ._extremal import AbstractPath, Extremal as Extremal, Point, Signals, conditions
-from ._mesh_path import mesh_extremal
-from ._propagators import LinearControl, Spectrum, arcs_of, coordinates, linear_control, retreat
-from ._system import RiskSystem
+from .linear._control import linear_control
+from .linear._path import linear_extremal
+from .systems._dense_path import DENSE_NUMBERS, general_extremal
+from .systems._mesh_path import mesh_extremal
+from .systems._system import RiskSystem
+from .terms._cost import AbstractCost, Distance
+from .terms._extremal import Extremal
+from .terms._levels import arcs_of
 
 DENSE_DIM = DENSE_NUMBERS // (16 * 512)
 """Parameters beyond which the interpolants of θ and p over 512 steps take too much memory: S is sampled instead."""
@@ -65,90 +65,3 @@ def extremal(
         system = RiskSystem(problem.risk, target, shared, chosen)
         return mesh_extremal(system, schedule, theta_s, s, T, bounds, price)
     return general_extremal(problem.risk, schedule, theta0, s, T, bounds, target, chosen, price)
-
-
-@dataclass(frozen=True, eq=False)
-class LinearPath(AbstractPath):
-    """Exact θ and p: one sum of exponentials per arc.
-
-    Attributes:
-        control: the problem in the eigenbasis.
-        knots: K+1 times from s to T; levels: ε between them, shape (K,) or (K, m).
-        spectra: H_u of each arc.
-        deltas, costates: δ and p at every knot, shape (K+1, d).
-        starts: Vᵀδ where each arc begins, shape (K, d).
-        ends: Vᵀp where each arc ends, shape (K, d).
-    """
-
-    control: LinearControl
-    knots: Float[np.ndarray, " knots"]
-    levels: Float[np.ndarray, "arcs *m"]
-    spectra: tuple[Spectrum, ...]
-    deltas: Float[np.ndarray, "knots d"]
-    costates: Float[np.ndarray, "knots d"]
-    starts: Float[np.ndarray, "arcs d"]
-    ends: Float[np.ndarray, "arcs d"]
-
-    def at(self, ts: Float[np.ndarray, " k"]) -> Point:
-        """See `AbstractPath`."""
-        deltas, costates = np.empty((2, len(ts), len(self.control.rates)))
-        for arc, here in _by_arc(self._arcs(ts)):
-            state, costate = self._pair(arc, ts[here])
-            deltas[here], costates[here] = (self.spectra[arc].from_basis(each) for each in (state, costate))
-        return Point(self.control.theta(deltas), costates @ self.control.basis.T)
-
-    def signals(self, ts: Float[np.ndarray, " k"]) -> Signals:
-        """See `AbstractPath`."""
-        switching, hamiltonian = np.empty((len(ts), self.control.points)), np.empty(len(ts))
-        arcs = self._arcs(ts)
-        for arc, here in _by_arc(arcs):
-            spectrum = self.spectra[arc]
-            state, costate = self._pair(arc, ts[here])
-            residual = state @ spectrum.rows.T - self.control.residuals
-            switching[here] = -(costate @ spectrum.rows.T) * residual
-            hamiltonian[here] = np.sum(costate * (spectrum.drift - spectrum.rates * state), axis=1)
-        # One weight for all points: what counts is the sum.
-        switching = switching.sum(axis=1) if self.levels.ndim == 1 else switching
-        return Signals(switching, hamiltonian, self.levels[arcs])
-
-    def _arcs(self, ts: np.ndarray) -> np.ndarray:
-        return np.clip(np.searchsorted(self.knots, ts, side="left") - 1, 0, len(self.levels) - 1)
-
-    def _pair(self, arc: int, ts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Vᵀδ and Vᵀp at times of one arc."""
-        spectrum = self.spectra[arc]
-        state = coordinates(spectrum, self.starts[arc], ts - self.knots[arc])
-        return state, np.exp(-spectrum.rates * (self.knots[arc + 1] - ts)[:, None]) * self.ends[arc]
-
-
-def _by_arc(arcs: np.ndarray) -> list[tuple[int, np.ndarray]]:
-    """Every arc that occurs, and where."""
-    return [(int(arc), np.flatnonzero(arcs == arc)) for arc in np.flatnonzero(np.bincount(arcs))]
-
-
-def linear_path(control: LinearControl, knots: np.ndarray, levels: np.ndarray) -> LinearPath:
-    """Forward through the arcs, and backward from p(T) = LᵀLδ(T)."""
-    spectra = tuple(control.spectrum(level) for level in levels)
-    deltas, starts, ends = [control.start], [], []
-    for spectrum, duration in zip(spectra, np.diff(knots), strict=True):
-        starts.append(spectrum.to_basis(deltas[-1]))
-        deltas.append(spectrum.from_basis(coordinates(spectrum, starts[-1], np.asarray([duration]))[0]))
-    costates = [control.form.gradient(deltas[-1])]
-    for spectrum, duration in zip(reversed(spectra), np.diff(knots)[::-1], strict=True):
-        ends.append(spectrum.to_basis(costates[-1]))
-        costates.append(retreat(spectrum, costates[-1], duration))
-    arrays = (np.array(rows) for rows in (deltas, costates[::-1], starts, ends[::-1]))
-    return LinearPath(control, knots, levels, spectra, *arrays)
-
-
-def linear_extremal(control: LinearControl, knots: np.ndarray, levels: np.ndarray) -> Extremal:
-    """The extremal of a piecewise-constant schedule, given by its knots from s to T and its levels between them."""
-    path = linear_path(control, knots, levels)
-    rates = [np.abs(spectrum.rates).max() for spectrum in path.spectra]
-    gap, drift, zeros = conditions(path, knots, rates, control.bounds, control.price)
-    miss = path.deltas[-1]
-    # First order: eigenvalues carry an error of d·u·μ_max, which acts for T.
-    rounding = len(miss) * np.finfo(np.float64).eps * (1.0 + max(rates) * control.T) * np.abs(path.deltas).max()
-    error = np.linalg.norm(path.costates[-1]) * rounding + 0.5 * (control.form.norm * rounding) ** 2
-    cost = control.form.value(miss)
-    return Extremal(control.s, control.T, cost, float(error), gap, drift, zeros, "exact", path)

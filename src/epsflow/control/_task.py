@@ -14,11 +14,9 @@ from ..flow import equilibrium, gradient_flow
 from ..problem import Problem, Quadratic
 from ..problem._problem import DENSE_LIMIT
 from ..schedules import AbstractAnalytic, AbstractPiecewiseConstant, AbstractSchedule, Constant, check_window
-from ._cost import AbstractCost, Distance, cost_and_gradient
-from ._propagators import SECULAR, LinearControl, advance, arcs_of, linear_control
-
-PANELS = 2_000
-"""For ∫|ε| dt of smooth schedules by the midpoint rule: an error of 1e-7 of the window."""
+from .linear._control import SECULAR, LinearControl, advance, linear_control
+from .terms._cost import AbstractCost, Distance, cost_and_gradient
+from .terms._levels import arcs_of, effort_between, in_numbers
 
 
 @dataclass(frozen=True, eq=False)
@@ -244,19 +242,3 @@ def _propagate(task: ControlTask, schedule: AbstractPiecewiseConstant) -> tuple[
 def effort_of(task: ControlTask, schedule: AbstractSchedule) -> float:
     """∫|ε| dt over (s, T), summed over the components of ε; exact for piecewise-constant schedules."""
     return effort_between(*in_numbers(schedule, task.s, task.T))
-
-
-def effort_between(knots: Float[np.ndarray, " knots"], levels: Float[np.ndarray, "arcs *m"]) -> float:
-    """∫|ε| dt over all arcs, summed over the components of ε."""
-    return float(np.diff(knots) @ np.abs(levels).reshape(len(levels), -1).sum(axis=1))
-
-
-def in_numbers(
-    schedule: AbstractSchedule, s: float, T: float
-) -> tuple[Float[np.ndarray, " knots"], Float[np.ndarray, "arcs *m"]]:
-    """Knots in [s, T] and ε between them; a smooth schedule is read at the middle of `PANELS` intervals."""
-    if isinstance(schedule, AbstractPiecewiseConstant):
-        return arcs_of(schedule, s, T)
-    jumps = np.clip(np.asarray(schedule.jump_ts), s, T)
-    knots = np.unique(np.concatenate([np.linspace(s, T, PANELS + 1), jumps]))
-    return knots, np.asarray(schedule(0.5 * (knots[:-1] + knots[1:])))

@@ -1,0 +1,311 @@
+"""The search for a system without propagators of its own: solve on a mesh, then leave the mesh."""
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ..flow._diffrax import largest_curvature
+from ..problem import AbstractRisk, Quadratic
+from ..schedules import AbstractPiecewiseConstant, AbstractSchedule, PiecewiseConstant, Step
+from ._families import search_family
+from ._task import ControlTask, control_of, effort_of, simulate
+from .bounds._dual import settled_signs
+from .polish._budget import polish_within
+from .polish._linear import polish_control
+from .polish._roller import Roller
+from .polish._structure import derivatives
+from .polish._swept import PolishedArcs, polish_arcs
+from .programs._conic import solve_conic
+from .programs._exponential import Interval, exponential_program
+from .programs._program import solve_program
+from .programs._transcription import DEGREE, transcribe
+from .systems._descent import best_switch, descend
+from .systems._rollout import FINE_AGREEMENT, choose_steps
+from .systems._system import AbstractSystem, RiskSystem
+from .terms._arcs import read_arcs
+from .terms._deadline import Deadline
+from .terms._kinds import SPENT, describe_arcs, is_singular
+from .terms._levels import arcs_of
+from .terms._runs import Candidate, SecondOrder
+from .terms._window import Window
+
+
+def system_of(task: ControlTask, shared: bool) -> RiskSystem:
+    """The task as a control system that starts from `task.theta_s` at `task.s`."""
+    return RiskSystem(task.problem.risk, task.target, shared, task.cost)
+
+
+SUBSTEP_LIMIT = 4
+"""Runge–Kutta steps per interval beyond which collocation, which has no stability limit, is the cheaper program."""
+
+PROGRAM_LIMIT = 50_000_000
+"""Operations times states beyond which the adjoint route is the quicker one: at 4e8 IPOPT already takes minutes."""
+
+MOST_ARCS = 24
+"""Arcs on a mesh beyond which its switch times are not freed: what chatters has no structure to polish."""
+
+
+class Setting(NamedTuple):
+    """What every solver on a mesh is given.
+
+    Attributes:
+        system: f and φ.
+        start: x(s).
+        s: when the window begins.
+        window: its length, the bounds, and the unit of the cost.
+        deadline: when to stop.
+    """
+
+    system: RiskSystem
+    start: Float[Array, " d"]
+    s: float
+    window: Window
+    deadline: Deadline
+
+    @property
+    def risk(self) -> AbstractRisk:
+        """R_ε."""
+        return self.system.risk
+
+
+def choose_method(setting: Setting, intervals: int) -> str:
+    """Shooting; collocation where stability would need more than four steps an interval; adjoint for large systems."""
+    substeps = stable_substeps(setting, intervals)
+    evaluations = 4 * substeps if substeps <= SUBSTEP_LIMIT else DEGREE
+    if operations(setting.system) * evaluations * intervals * setting.system.dim > PROGRAM_LIMIT:
+        return "adjoint"
+    return "shooting" if substeps <= SUBSTEP_LIMIT else "collocation"
+
+
+def operations(system: AbstractSystem) -> float:
+    """Scalar operations of f, as XLA counts them before it optimises: within a tenth of what CasADi would hold."""
+    x, u = jnp.zeros(system.dim), jnp.zeros(system.controls)
+    counted: Any = jax.jit(_field).lower(system, x, u).cost_analysis()
+    return float(counted["flops"]) + float(counted.get("transcendentals", 0.0))
+
+
+def _field(system: AbstractSystem, x: Array, u: Array) -> Array:
+    return system.field(x, u)
+
+
+def stable_substeps(setting: Setting, intervals: int) -> int:
+    """Runge–Kutta steps with λ_max h ≤ 1: well inside stability (2.8), and a relative error of 1/120 per step."""
+    rate = float(largest_curvature(setting.risk, setting.start))
+    return max(1, math.ceil(rate * setting.window.length / intervals))
+
+
+def search_by_program(
+    setting: Setting, guesses: dict[str, Float[np.ndarray, "N controls"]], method: str
+) -> list[Candidate]:
+    """IPOPT from every guess, by "shooting" or "collocation"."""
+    intervals = len(next(iter(guesses.values())))
+    substeps = stable_substeps(setting, intervals) if method == "shooting" else None
+    start = np.asarray(setting.start)
+    return transcribe(setting.system, start, guesses, setting.window, setting.deadline, substeps=substeps)
+
+
+def search_by_adjoint(setting: Setting, guesses: dict[str, Float[np.ndarray, "N controls"]]) -> list[Candidate]:
+    """L-BFGS-B (SLSQP within a budget) from every guess and from the best single switch.
+
+    Raises:
+        InputError: the system is too stiff for explicit steps.
+    """
+    system, window = setting.system, setting.window
+    intervals = len(next(iter(guesses.values())))
+    durations = jnp.full(intervals, window.length / intervals)
+    steps = choose_steps(system, setting.start, durations, list(guesses.values()), window.unit)
+    switch = {"best switch": best_switch(system, setting.start, window, intervals, steps=steps)}
+    return descend(system, setting.start, {**guesses, **switch}, window, setting.deadline, steps=steps)
+
+
+def polish_mesh(setting: Setting, values: Float[np.ndarray, "N controls"]) -> PolishedArcs | None:
+    """The stationary arcs next to values on a mesh, with switch times as unknowns; None where there are too many arcs.
+
+    Args:
+        setting: what is solved.
+        values: levels on equal intervals.
+    """
+    window, intervals = setting.window, len(values)
+    end = setting.s + window.length
+    arcs = read_arcs(setting.s, end, window.options, np.linspace(setting.s, end, intervals + 1), values)
+    if len(arcs.parts) > MOST_ARCS:
+        return None
+    # At least two pieces per part, and the pieces of the mesh itself where they suffice: that sweep is compiled.
+    count = max(intervals, 2 ** math.ceil(math.log2(2 * int(arcs.parts.sum()))))
+    pieces = arcs.pieces(count, arcs.share_out(count))
+    durations = jnp.asarray(pieces.durations)
+    steps = choose_steps(setting.system, setting.start, durations, [pieces.levels], window.unit, FINE_AGREEMENT)
+    given = setting.system, setting.start, window.unit, count, steps, setting.deadline
+    return polish_arcs(Roller(*given, window.price, window.budget), arcs)
+
+
+def as_column(values: Float[np.ndarray, "N controls"]) -> Float[np.ndarray, "N *m"]:
+    """A single column as a vector."""
+    return values[:, 0] if values.shape[1] == 1 else values
+
+
+class Found(NamedTuple):
+    """What a search came up with.
+
+    Attributes:
+        schedule: in E_s and within the budget.
+        objective: what it costs, price included.
+        method: how it was found.
+        mesh: length of an interval, if it lives on a mesh; else 0.
+        candidates: the solver's runs.
+        second_order: the derivatives by its switch times, if they were free.
+    """
+
+    schedule: AbstractSchedule
+    objective: float
+    method: str
+    mesh: float
+    candidates: tuple[Candidate, ...]
+    second_order: SecondOrder | None
+
+
+def solve_on_mesh(
+    task: ControlTask, setting: Setting, method: str, knots: np.ndarray, guesses: dict[str, np.ndarray]
+) -> Found:
+    """Solve on a mesh from every guess, simulate all proposals, keep the best, and free it of the mesh."""
+    candidates = _run(task, setting, method, guesses)
+    proposals = _proposals(setting.window, candidates, guesses, interrupted=setting.deadline.passed)
+    schedules = [PiecewiseConstant(knots, option) for option in proposals]
+    costs = [_objective(task, schedule) for schedule in schedules]
+    best = int(np.argmin(costs))
+    mesh = setting.window.length / (len(knots) - 1)
+    found = Found(schedules[best], costs[best], method, mesh, tuple(candidates), None)
+    freed = _freed_of_mesh(task, setting, knots, proposals[best])
+    if freed is None or (cost := _objective(task, freed.schedule)) > found.objective:
+        return found
+    return found._replace(
+        schedule=freed.schedule, objective=cost, method=f"{method} + polish", mesh=0.0, second_order=freed.second_order
+    )
+
+
+def _objective(task: ControlTask, schedule: AbstractSchedule) -> float:
+    return simulate(task, schedule).cost + task.price * effort_of(task, schedule)
+
+
+class Freed(NamedTuple):
+    """A schedule with continuous switch times.
+
+    Attributes:
+        schedule: the schedule.
+        second_order: the derivatives by its switch times.
+    """
+
+    schedule: AbstractPiecewiseConstant
+    second_order: SecondOrder
+
+
+def _freed_of_mesh(task: ControlTask, setting: Setting, knots: np.ndarray, values: np.ndarray) -> Freed | None:
+    """The extremal next to a proposal, off the mesh; None where there is none, or no time."""
+    if isinstance(task.problem.risk, Quadratic):
+        return _freed_bangs(task, PiecewiseConstant(knots, values))
+    if setting.deadline.passed:
+        return None
+    polished = polish_mesh(setting, values.reshape(len(values), -1))
+    if polished is None:
+        return None
+    return Freed(polished.arcs.schedule(setting.system.shared), polished.second_order)
+
+
+def _freed_bangs(task: ControlTask, schedule: PiecewiseConstant) -> Freed | None:
+    """The bang-bang extremal next to a proposal of linear regression; None where it has a singular arc to keep."""
+    knots, levels = arcs_of(schedule, task.s, task.T)
+    mesh = (task.T - task.s) / len(levels)
+    if task.priced and any(is_singular(arc, mesh, 1.0) for arc in describe_arcs(knots, levels, task.bounds)):
+        return None
+    control = control_of(task)
+    if task.budget == np.inf:
+        better = polish_control(control, knots, levels)
+        return Freed(better.schedule, SecondOrder(better.switch_ts, better.gradient, better.hessian))
+    better = polish_within(control, knots, levels, task.budget)
+    held = derivatives(control, better.structure, levels.ndim == 1).prices
+    spent = effort_of(task, better.schedule) >= (1.0 - SPENT) * task.budget
+    return Freed(
+        better.schedule, SecondOrder(better.switch_ts, better.gradient, better.hessian, held if spent else None)
+    )
+
+
+def _proposals(
+    window: Window, candidates: list[Candidate], guesses: dict[str, np.ndarray], *, interrupted: bool
+) -> list[np.ndarray]:
+    """What is worth simulating: every run, also with what is near a bound moved onto it, and the starts of cut runs.
+
+    An interior-point method stops short of the bounds. L-BFGS-B ends on them, and never above its start.
+    """
+    near = [window.onto_options(run.values, 1e-3) for run in candidates]
+    options = [option for run, moved in zip(candidates, near, strict=True) for option in (run.values, moved)]
+    if interrupted:
+        options += [as_column(values) for values in guesses.values()]
+    return [u for i, u in enumerate(options) if not any(np.array_equal(u, earlier) for earlier in options[:i])]
+
+
+def method_of(setting: Setting, method: str, intervals: int) -> str:
+    if method != "auto":
+        return method
+    return "exponential" if isinstance(setting.risk, Quadratic) else choose_method(setting, intervals)
+
+
+def guesses_of(
+    task: ControlTask,
+    knots: Float[np.ndarray, " knots"],
+    extra: Sequence[AbstractSchedule],
+    columns: int,
+    step_until: Deadline | None,
+) -> dict[str, Float[np.ndarray, "N controls"]]:
+    """Named starting values of ε: the corners, the middle, the best step, and what the caller gave.
+
+    The best step is searched by hundreds of flows, and only while there is time: `step_until`, or None for not at all.
+    """
+    (low, high), count = task.bounds, len(knots) - 1
+    guesses = {
+        "high": np.full((count, columns), high),
+        "low": np.full((count, columns), low),
+        "half way": np.full((count, columns), 0.5 * (low + high)),
+    }
+    if low <= 0.0 and high >= 1.0 and step_until is not None and not step_until.passed:
+        guesses["best step"] = sampled(search_family(Step, task).schedule, knots, columns)
+    for i, schedule in enumerate(extra):
+        guesses[f"given {i + 1}: {type(schedule).__name__}"] = np.clip(sampled(schedule, knots, columns), low, high)
+    return guesses
+
+
+def sampled(
+    schedule: AbstractSchedule, knots: Float[np.ndarray, " knots"], columns: int
+) -> Float[np.ndarray, "N controls"]:
+    """Averages over each interval, so that a switch inside one leaves its mark."""
+    inside = knots[:-1, None] + np.diff(knots)[:, None] * (np.arange(16) + 0.5) / 16
+    values = np.asarray(schedule(inside)).reshape(*inside.shape, -1).mean(axis=1)
+    return np.broadcast_to(values, (len(values), columns)).copy()
+
+
+def _run(task: ControlTask, setting: Setting, method: str, guesses: dict[str, np.ndarray]) -> list[Candidate]:
+    """One run of a solver from every guess; a QP solver needs none."""
+    intervals = len(next(iter(guesses.values())))
+    if method == "qp":
+        control = control_of(task)
+        return [solve_conic(control, settled_signs(control, 'method="qp"'), intervals).candidate]
+    if method == "adjoint":
+        return search_by_adjoint(setting, guesses)
+    if method != "exponential":
+        return search_by_program(setting, guesses, method)
+    control, shared, window = control_of(task), setting.system.shared, setting.window
+    factor = control.form.factor
+    program = exponential_program(len(control.rates), control.points, shared, intervals, factor.shape, window.effort)
+    interval = Interval(control, window.length / intervals)
+    parameters = [control.start, *interval.parameters, factor]
+    runs: list[Candidate] = []
+    for name, values in guesses.items():
+        if runs and setting.deadline.passed:
+            break
+        guess = interval.roll_out(control.start, values, control.points)
+        runs.append(solve_program(program, name, guess, window, parameters, setting.deadline))
+    return runs

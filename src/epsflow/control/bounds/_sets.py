@@ -1,0 +1,283 @@
+"""Sets of controls, by when the residuals change their signs, and what holds for all controls of a set.
+
+Every question to a set is a lower bound on a linear functional (`_relaxed`); the methods here are searches
+(`_together`) that ask such questions.
+"""
+
+import itertools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from ..linear._control import LinearControl, coordinates
+from ..linear._exponentials import ExponentialSum, resolving_grid
+from ._relaxed import Request, Window, window
+from ._together import Search
+
+TAIL_WINDOWS, MAX_STEPS = 4, 150
+SHORTEST = 1e-4
+MULTIPLIERS = np.array([1.0, 0.5, 2.0, 4.0, 16.0, 64.0, 0.0])
+PROBES = np.array([0.0, 0.25, 0.5, 1.0])
+"""Where the crossing is examined first, in units of what is left of the window: a set that fails does so soon."""
+
+
+class Pattern(NamedTuple):
+    """When one residual changes its sign.
+
+    Attributes:
+        changes: a window (start, end) for each of the first changes, ascending; between them it keeps its sign.
+        open_from: from then on anything may happen; T where no further change follows.
+    """
+
+    changes: tuple[tuple[float, float], ...]
+    open_from: float
+
+
+class Node(NamedTuple):
+    """A set of controls.
+
+    Attributes:
+        patterns: one for each point.
+        mu: the best μ known for it.
+        windows: what is known about the residuals.
+    """
+
+    patterns: tuple[Pattern, ...]
+    mu: Float[np.ndarray, " k"]
+    windows: tuple[Window, ...] = ()
+
+
+class Reach(NamedTuple):
+    """A control problem, and what holds for every admissible control.
+
+    Attributes:
+        problem: its number among those that are searched together.
+        control: the problem.
+        signs: σ_j of e_j(s).
+        residuals: |e_j| ≤ residuals_j on [s, T], shape (m,).
+        speeds: |dδ_k/dt| ≤ speeds_k there, shape (d,).
+        rounding: of a lower bound on pᵀδ, in units of ‖p‖.
+    """
+
+    problem: int
+    control: LinearControl
+    signs: np.ndarray
+    residuals: Float[np.ndarray, " m"]
+    speeds: Float[np.ndarray, " d"]
+    rounding: float
+
+    @staticmethod
+    def of(problem: int, control: LinearControl) -> "Reach":
+        """By norms, and for one point by how far e moves under ε ≡ ε_min."""
+        low, high = control.bounds
+        most, length, r = max(abs(low), abs(high)), control.length, np.abs(control.residuals)
+        f, start = float(np.linalg.norm(control.drift)), float(np.linalg.norm(control.start))
+        x = np.linalg.norm(control.rows, axis=1)
+        if low >= 0.0:  # d½‖δ‖²/dt ≤ ‖f‖‖δ‖ − Σ u(e² + re) ≤ ‖f‖‖δ‖ + Σ u r²/4
+            radius = np.sqrt(start**2 + 0.5 * high * float(r @ r) * length) + f * length
+        else:  # Gronwall's inequality
+            radius = (start + length * (f + most * float(x @ r))) * np.exp(most * float(x @ x) * length)
+        residuals = x * radius + r
+        if low >= 0.0 and control.points == 1:
+            residuals = np.minimum(residuals, _variation(control))
+        # dδ_k/dt = −λ_k δ_k + f_k − Σ u_j x_jk e_j, and a force F on δ_k moves λ_k δ_k by F(1 − e^{−λ_k t}) at most.
+        force = np.abs(control.drift) + most * (residuals @ np.abs(control.rows))
+        speeds = np.abs(control.rates * control.start) + force * (1.0 - np.expm1(-control.rates * length))
+        signs = np.where(control.residual(control.start) < 0.0, -1, 1)
+        rate = float(np.abs(control.rates).max()) + most * float(x @ x)
+        rounding = len(control.rates) * np.finfo(np.float64).eps * (1.0 + rate * control.T) * float(radius)
+        return Reach(problem, control, signs, residuals, speeds, rounding)
+
+    def least(self, functionals: np.ndarray, windows: Sequence[Window]) -> Search[Float[np.ndarray, " k"]]:
+        """Lower bounds on cᵀδ at the end of the windows, over all controls that respect them, for each row c."""
+        (answer,) = yield [Request(self.problem, functionals, windows)]
+        return answer.least - self.rounding * np.linalg.norm(functionals, axis=1)
+
+    # -- what is assumed ------------------------------------------------------------------------------------------
+
+    def assume(self, node: Node) -> Search[Node | None]:
+        """The node with its windows up to T; None where no control agrees with it.
+
+        For one point: where e cannot change back, nothing is open.
+        """
+        T = self.control.T
+        closed = node._replace(patterns=tuple(pattern._replace(open_from=T) for pattern in node.patterns))
+        single = self.control.points == 1
+        windows = yield from self._windows(closed if single else node, ())
+        if windows is None:
+            return None
+        opened = node.patterns[0].open_from < T
+        if single and opened and not (node.patterns[0].changes and (yield from self._stays(node.patterns[0], windows))):
+            known = tuple(each for each in windows if each.end <= node.patterns[0].open_from)
+            windows = yield from self._windows(node, known)
+            return None if windows is None else node._replace(windows=windows)
+        return (closed if single else node)._replace(windows=windows)
+
+    def _windows(self, node: Node, known: tuple[Window, ...]) -> Search[tuple[Window, ...] | None]:
+        """Bounds on all residuals; None where no control agrees with the node."""
+        found, slack = list(known), {}
+        for start, stop in itertools.pairwise(self._edges(node)):
+            if found and stop <= found[-1].end:
+                continue
+            spans = []
+            for j, pattern in enumerate(node.patterns):
+                low, high = yield from self._span(j, pattern, start, stop, found, slack)
+                if low > high:
+                    return None
+                spans.append((low, high))
+            found.append(window(start, stop, *zip(*spans, strict=True)))
+        return tuple(found)
+
+    def _edges(self, node: Node) -> list[float]:
+        s, T = self.control.s, self.control.T
+        edges = {s, T}
+        for pattern in node.patterns:
+            edges.update(itertools.chain.from_iterable(pattern.changes))
+            if pattern.open_from < T:
+                edges.update(np.linspace(pattern.open_from, T, TAIL_WINDOWS + 1).tolist())
+        return sorted(edge for edge in edges if s <= edge <= T)
+
+    def _span(
+        self, j: int, pattern: Pattern, start: float, stop: float, before: list[Window], slack: dict[object, float]
+    ) -> Search[tuple[float, float]]:
+        """Bounds on e_j between two neighbouring edges; (1, −1) where there are none."""
+        sign = int(self.signs[j])
+        for left, right in pattern.changes:
+            if stop <= left:
+                break
+            if start < right:
+                if (j, left) not in slack:
+                    slack[j, left] = yield from self._slack(j, sign, right - left, before)
+                eta = slack[j, left]
+                return (-eta, eta) if eta >= 0.0 else (1.0, -1.0)
+            sign = -sign
+        if stop <= pattern.open_from:
+            return (0.0, np.inf) if sign > 0 else (-np.inf, 0.0)
+        return (yield from self._loose(j, stop - start, before))
+
+    def _steepest(self, j: int, length: float, pulled: float, pushed: float) -> float:
+        """The largest |ė_j + u_j‖x_j‖²e_j| = |x_jᵀ(f − Λδ) − Σ_{i≠j} u_i (x_jᵀx_i) e_i| until `length` beyond a time.
+
+        Given the least x_jᵀΛδ and −x_jᵀΛδ at that time.
+        """
+        control = self.control
+        x, most = control.rows[j], max(map(abs, control.bounds))
+        push, across = float(x @ control.drift), np.abs(control.rows @ x)
+        across[j] = 0.0
+        steepest = max(push - pulled, -push - pushed)
+        bend = float(np.abs(control.rates * x) @ self.speeds)
+        return steepest + length * bend + most * float(across @ self.residuals)
+
+    def _slack(self, j: int, sign: int, length: float, before: Sequence[Window]) -> Search[float]:
+        """η: e_j vanishes within `length` after the windows, so |e_j| ≤ η there; negative where it cannot vanish."""
+        if length == 0.0:
+            return 0.0
+        control, x = self.control, self.control.rows[j]
+        pull = control.rates * x
+        pulled, pushed, away = (yield from self.least(np.stack([pull, -pull, sign * x]), before)).tolist()
+        move = length * self._steepest(j, length, pulled, pushed)
+        move *= float(np.exp(float(x @ x) * max(map(abs, control.bounds)) * length))
+        if away - sign * float(control.residuals[j]) > move:
+            return -1.0
+        return min(move, float(self.residuals[j]))
+
+    def _loose(self, j: int, length: float, before: Sequence[Window]) -> Search[tuple[float, float]]:
+        """Bounds on e_j within `length` after the windows, whatever the controls do."""
+        control, most, x = self.control, float(self.residuals[j]), self.control.rows[j]
+        pull, r = control.rates * x, float(control.residuals[j])
+        bounds = yield from self.least(np.stack([pull, -pull, x, -x]), before)
+        pulled, pushed, below, above = bounds.tolist()
+        move = length * self._steepest(j, length, pulled, pushed)
+        growth = float(np.exp(float(x @ x) * max(-control.bounds[0], 0.0) * length))
+        low = (min(below - r, 0.0) - move) * growth
+        high = (max(-above - r, 0.0) + move) * growth
+        return max(low, -most), min(high, most)
+
+    # -- can a residual come back? --------------------------------------------------------------------------------
+
+    def _stays(self, pattern: Pattern, windows: tuple[Window, ...]) -> Search[bool]:
+        """Can e not change its sign again? Not where de/dt has one sign whenever e = 0, from the last window on.
+
+        At e = 0, −σ de/dt = σxᵀΛδ − σxᵀf whatever u is, σ being the sign before the last change. Adding −νσe, which
+        vanishes there, is free. Each evaluation holds for as long as the functional cannot have moved to zero; from
+        several times at once, until the spans meet.
+        """
+        T, left = self.control.T, pattern.changes[-1][0]
+        sign = int(self.signs[0]) * (-1) ** (len(pattern.changes) - 1)
+        asked, spans = (left + (T - left) * PROBES).tolist(), {}
+        while asked:
+            if len(spans) + len(asked) > MAX_STEPS:
+                return False
+            steps = yield from self._holds_for(sign, asked, windows)
+            if steps is None:
+                return False
+            spans.update(zip(asked, steps, strict=True))
+            ordered = sorted(spans.items())
+            nexts = [*(time for time, _ in ordered[1:]), T]
+            asked = [t + step for (t, step), then in zip(ordered, nexts, strict=True) if t + step < then]
+            covered = sum(min(step, then - t) for (t, step), then in zip(ordered, nexts, strict=True))
+            if len(spans) > 2 * len(PROBES) and covered * MAX_STEPS < 0.5 * len(spans) * (T - left):
+                return False  # it would take more steps than there are
+        return True
+
+    def _holds_for(self, sign: int, times: list[float], windows: tuple[Window, ...]) -> Search[list[float] | None]:
+        """How long −σ de/dt > 0 at e = 0 holds from each time on; None where it does not, or hardly does."""
+
+        def short(steps: np.ndarray) -> np.ndarray:
+            return (steps <= SHORTEST * self.control.length) & (np.array(times) + steps < self.control.T)
+
+        steps = yield from self._steps(sign, times, windows, MULTIPLIERS[:1])
+        again = np.flatnonzero(short(steps))
+        if again.size:
+            steps[again] = yield from self._steps(sign, [times[k] for k in again.tolist()], windows, MULTIPLIERS[1:])
+        return None if short(steps).any() else steps.tolist()
+
+    def _steps(
+        self, sign: int, times: list[float], windows: tuple[Window, ...], multiples: Float[np.ndarray, " k"]
+    ) -> Search[Float[np.ndarray, " times"]]:
+        """How long −σ de/dt > 0 at e = 0 holds from each time on, by the best ν; 0 where it does not.
+
+        cᵀδ + offset = margin stays positive while margin − A h − ½K h² does, A ≥ −d(cᵀδ)/dt now, K ≥ its change.
+        """
+        control, most = self.control, max(map(abs, self.control.bounds))
+        rates, x, r = control.rates, control.rows[0], float(control.residuals[0])
+        nu = multiples * float(x @ (rates * x) / (x @ x))
+        c = sign * (rates - nu[:, None]) * x
+        sizes = np.maximum(np.linalg.norm(c, axis=1), 1e-300)
+        c, offsets = c / sizes[:, None], sign * (nu * r - float(x @ control.drift)) / sizes
+        functionals = np.concatenate([x[None], -x[None], c, -rates * c])
+        answers = yield [Request(self.problem, functionals, _until(windows, t)) for t in times]
+        found = np.array([answer.least for answer in answers])
+        found = found - self.rounding * np.linalg.norm(functionals, axis=1)
+        below, above, margins, pulled = np.split(found, [1, 2, 2 + len(nu)], axis=1)
+        margins = np.maximum(margins + offsets, 0.0)
+        now = np.minimum(np.maximum(np.abs(below - r), np.abs(above + r)), self.residuals[0])
+        force = most * np.abs(c @ x)
+        fall = np.maximum(0.0, -pulled - c @ control.drift + force * now)
+        bend = np.abs(rates * c) @ self.speeds + force * float(np.abs(x) @ self.speeds)
+        slowest = fall + np.sqrt(fall**2 + 2.0 * bend * margins)
+        still = slowest == 0.0
+        return np.where(still & (margins > 0.0), np.inf, 2.0 * margins / np.where(still, 1.0, slowest)).max(axis=1)
+
+
+def _until(windows: tuple[Window, ...], time: float) -> list[Window]:
+    """The windows up to a time."""
+    return [each if each.end <= time else each._replace(end=time) for each in windows if each.start < time]
+
+
+def _variation(control: LinearControl) -> float:
+    """|e| under every control with ε ≥ ε_min ≥ 0, for one point: |e(s)| and the variation of e under ε ≡ ε_min.
+
+    e_u = e_min − ∫k(t−τ)(u−ε_min)e_u dτ, k(t) = Σ x_k² e^{−μ_k t}. What a jump of e_min does to e_u stays between 0 and
+    that jump: while it is positive ∫k(u−ε_min)e_u only reduces it, and at zero its derivative Σ μ_k x_k z_k, with
+    z_k = ∫x_k e^{−μ_k(t−τ)}(u−ε_min)e_u dτ, is not negative.
+    """
+    spectrum = control.spectrum(control.bounds[0])
+    start, row = spectrum.to_basis(control.start), spectrum.rows[0]
+    slope = ExponentialSum(row * (spectrum.drift - spectrum.rates * start), spectrum.rates)
+    turns = slope.sign_changes(resolving_grid(spectrum.rates, control.length))
+    times = np.concatenate([[0.0], turns, [control.length]])
+    values = coordinates(spectrum, start, times) @ row - control.residuals[0]
+    return float(abs(values[0]) + np.abs(np.diff(values)).sum())

@@ -1,0 +1,171 @@
+"""The optimum of linear regression: polish, exact-unlearning test and certificate in one call."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...schedules import AbstractPiecewiseConstant
+from ..bounds._branching import NODES, MixedBound, branch
+from ..bounds._dual import DualBound, SignCertificate, certify_control, evaluate_dual
+from ..linear._control import LinearControl, advance
+from ..linear._path import linear_extremal
+from ..terms._deadline import UNLIMITED, Deadline
+from ..terms._extremal import Extremal
+from ..terms._kinds import EXACT_FRACTION, SPENT
+from ..terms._levels import arcs_of, effort_between, levels_of
+from ._budget import MOST_SWITCHES, polish_within
+from ._linear import Polished, polish_control
+from ._reach import ExactUnlearning, reach
+
+SWITCHES = 33
+"""Times at which a single switch is tried."""
+
+PROVED = 1e-9
+"""Relative gap to the dual bound at which no further start is polished: far below the one that certificates ask for."""
+
+BRIEF = 40
+"""Nodes of the branching where a price or a spent budget keeps the cost above the bound anyway."""
+
+
+@dataclass(frozen=True, eq=False)
+class LinearOptimum:
+    """The best schedule found, and what is proved about it.
+
+    Attributes:
+        schedule: in E_s.
+        extremal: its costate and its Pontryagin figures; `extremal.cost` is that of θ(T).
+        polished: second-order conditions of the bang-bang extremal; of the best one found where `exact` applies.
+        exact: the exact-unlearning schedule, if 𝓔 = 0 is reached within T; else None.
+        signs: whether the residuals keep their signs, which makes the problem convex.
+        bound: D at the schedule's own δ(T) where the signs are settled, the bound from branching where they are mixed;
+            None where the cost is zero.
+        lower_bound: no admissible schedule (with one weight per point) costs less; 0 where nothing better is proved.
+    """
+
+    schedule: AbstractPiecewiseConstant
+    extremal: Extremal
+    polished: Polished
+    exact: ExactUnlearning | None
+    signs: SignCertificate
+    bound: DualBound | MixedBound | None
+    lower_bound: float
+
+    @property
+    def gap(self) -> float:
+        """𝓔 − lower bound ≥ 0."""
+        return self.extremal.cost - self.lower_bound
+
+
+def linear_optimum(
+    control: LinearControl,
+    starts: Sequence[tuple[np.ndarray, np.ndarray]] = (),
+    *,
+    shared: bool = True,
+    budget: float = np.inf,
+    deadline: Deadline = UNLIMITED,
+) -> LinearOptimum:
+    """Polish the best single switches and `starts`, keep the best, ask whether 𝓔 = 0 is possible, and certify.
+
+    Args:
+        control: the problem.
+        starts: knots and levels of further schedules to start from, such as candidates of a transcription.
+        shared: one ε for all deleted points, or one each (which keeps the problem convex). The same for one point.
+        budget: the most that ∫|u| dt may be, summed over the components of u.
+        deadline: when to stop; the first start is polished in any case.
+    """
+    one_weight = shared or control.points == 1
+    signs = certify_control(control)
+    switches = _best_switches(control, one_weight, priced=control.price > 0.0 or budget < np.inf)
+    best, bound = _search(control, [*switches, *starts], signs, budget, deadline)
+    found = best.extremal
+    if bound is None and found.cost > found.cost_error:
+        nodes = nodes_of_branching(control.price, spent(best.schedule, control), budget)
+        mu = control.form.image(best.miss)
+        bound = branch(control, found.cost, mu, max_nodes=nodes, deadline=deadline)
+    lower = 0.0 if bound is None else bound.value - (bound.rounding if isinstance(bound, DualBound) else 0.0)
+    schedule, arrival = best.schedule, None
+    if lower <= max(found.cost_error, EXACT_FRACTION * control.form.value(control.start)) and not deadline.passed:
+        arrival = _arrival(control, one_weight, budget)
+    if arrival is not None and arrival.schedule is not None:
+        schedule = arrival.schedule
+        found = linear_extremal(control, *arcs_of(schedule, control.s, control.T))
+    lower = min(max(lower, 0.0), found.cost)
+    return LinearOptimum(schedule, found, best, arrival, signs, bound, lower)
+
+
+def nodes_of_branching(price: float, effort: float, budget: float) -> int:
+    """How far to branch over sign changes: briefly where a price or a spent budget keeps the cost above the bound."""
+    binds = price > 0.0 or effort >= (1.0 - SPENT) * budget
+    return BRIEF if binds else NODES
+
+
+def spent(schedule: AbstractPiecewiseConstant, control: LinearControl) -> float:
+    """∫|u| dt over the window, summed over the components of u."""
+    return effort_between(*arcs_of(schedule, control.s, control.T))
+
+
+def _search(
+    control: LinearControl,
+    starts: Sequence[tuple[np.ndarray, np.ndarray]],
+    signs: SignCertificate,
+    budget: float,
+    deadline: Deadline,
+) -> tuple[Polished, DualBound | None]:
+    """The cheapest of the polished starts, and its dual bound where the signs are settled.
+
+    The first start that its bound proves the best ends the search.
+    """
+    runs = []
+    for start in starts:
+        if runs and deadline.passed:
+            break
+        run = _descend(control, *start, budget)
+        bound = evaluate_dual(control, control.form.image(run.miss), signs.signs) if signs.settled else None
+        runs.append((run, bound))
+        free = control.price == 0.0 and budget == np.inf
+        if bound is not None and free and run.cost - bound.value + bound.rounding <= PROVED * run.cost:
+            break
+    return min(runs, key=lambda each: each[0].objective)
+
+
+def _descend(control: LinearControl, knots: np.ndarray, levels: np.ndarray, budget: float) -> Polished:
+    if budget < np.inf:
+        return polish_within(control, knots, levels, budget)
+    # With a price every further arc may be worth a little less: a singular arc is for the mesh to find.
+    rounds = {"max_rounds": MOST_SWITCHES // 2} if control.price > 0.0 else {}
+    return polish_control(control, knots, levels, **rounds)
+
+
+def _best_switches(control: LinearControl, one_weight: bool, *, priced: bool) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The best schedules with one switch between any two levels, cheapest first; constants included.
+
+    On a grid that is finer near s.
+    """
+    fractions = np.linspace(0.0, 1.0, SWITCHES) ** 2
+    found = []
+    for first, second in itertools.permutations(levels_of(control.bounds, float(priced))[::-1], 2):
+        before, after = control.spectrum(first), control.spectrum(second)
+        middle = advance(before, control.start, fractions * control.length)
+        rest = (1.0 - fractions) * control.length
+        ends = advance(after, middle, rest)
+        costs = np.array([control.form.value(end) for end in ends])
+        costs += control.price * control.length * (abs(first) * fractions + abs(second) * (1.0 - fractions))
+        time = control.s + control.length * fractions[int(np.argmin(costs))]
+        knots = np.unique([control.s, time, control.T])
+        levels = np.array([first, second] if len(knots) == 3 else [second if time == control.s else first])
+        found.append((costs.min(), (knots, levels if one_weight else np.tile(levels[:, None], control.points))))
+    return [start for _, start in sorted(found, key=lambda pair: pair[0])]
+
+
+def _arrival(control: LinearControl, one_weight: bool, budget: float) -> ExactUnlearning | None:
+    """The exact-unlearning schedule with the fewest switches, if it fits in the window and in the budget."""
+    low, high = control.bounds
+    impossible = control.drift.any() or not low <= 0.0 <= high
+    if impossible or control.price > 0.0 or (one_weight and control.points > 1):
+        return None
+    arrival = reach(control)
+    if arrival.schedule is None or arrival.time > control.T or spent(arrival.schedule, control) > budget:
+        return None
+    return arrival

@@ -1,0 +1,192 @@
+"""When can linear regression reach its target exactly, in finite time?
+
+The least such time is that of a time-optimal control. For any π ≠ 0 whose least value of πᵀδ(t) over all admissible
+controls, h_t(π), is positive, the target is out of reach at t. So with π = δ*(t) of the best schedule for the horizon
+t, the first t' > t with h_t'(π) = 0 is a lower bound on the time, from one path of p; t ← t' converges to it from below
+(Eaton's method), quadratically. The last digits are Newton's: δ(t) = 0 in the switch times and t.
+At the target ε = 0 keeps it there, because f = 0.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..._core import InputError
+from ...schedules import AbstractPiecewiseConstant, PiecewiseConstant, Step
+from ..bounds._dual import MAX_ARCS, SweepArc, certify_control, evaluate_dual, sweep
+from ..linear._control import LinearControl, decay_integral
+from ..linear._exponentials import ExponentialSum, bracketed_zero, resolving_grid
+from ..terms._cost import Distance
+from ._linear import polish_control
+from ._structure import Structure, delete_empty, derivatives, moved_by, room_for, structure_arcs
+
+EATON_STEPS, NEWTON_STEPS = 60, 30
+ROUNDING = 1e-14
+"""‖δ(t)‖ in units of ‖δ(0)‖ + ‖θ*‖ that counts as zero."""
+
+ARRIVAL = 1e-4
+"""Relative advance of Eaton's method below which Newton's takes over. The advance, not the distance, tells an arrival
+from a slow decay: ‖δ‖ becomes small either way."""
+
+
+@dataclass(frozen=True, eq=False)
+class ExactUnlearning:
+    """Whether and when 𝓔 = 0 is possible.
+
+    Attributes:
+        time: the least T with 𝓔 = 0; ∞ if there is none up to the horizon; NaN where rounding leaves it undecided.
+        not_before: at no earlier time is 𝓔 = 0 possible, whatever the schedule (certified where `certified`); ∞ where
+            it is never possible.
+        certified: the signs of the residuals e_j are settled up to `time` (or the horizon), so that the lower bound
+            `not_before` holds for all admissible schedules.
+        schedule: reaches the target at `time` with the fewest switches and stays there (ε = 0); None if `time` is ∞.
+        distance: ‖δ(time)‖ under it: rounding.
+        reason: in words.
+    """
+
+    time: float
+    not_before: float
+    certified: bool
+    schedule: AbstractPiecewiseConstant | None
+    distance: float
+    reason: str
+
+
+def reach(control: LinearControl) -> ExactUnlearning:
+    """`exact_unlearning_time` in the eigenbasis, up to control.T."""
+    require_rest(control)
+    control = replace(control, form=Distance().form(control.rates, control.basis), price=0.0)
+    signs = certify_control(control)
+    if not control.start.any():
+        return ExactUnlearning(control.s, control.s, True, Step(control.s), 0.0, "θ(s) is the target")
+    shared, elapsed, p = control.points == 1, 0.0, control.start
+    rounding = ROUNDING * (np.linalg.norm(control.origin) + np.linalg.norm(control.target))
+    for _ in range(EATON_STEPS):
+        later = max(
+            _first_zero(control, p, signs.signs, elapsed),
+            elapsed + _forward_zero(control, p, float(p @ p), signs.signs),
+        )
+        if later >= control.length:
+            return _out_of_reach(control, later, signs.settled)
+        window = replace(control, T=control.s + later)
+        support = evaluate_dual(window, p, signs.signs)
+        best = polish_control(window, support.knots, support.levels[:, 0] if shared else support.levels)
+        p = best.miss
+        if later - elapsed <= ARRIVAL * later or np.linalg.norm(p) <= rounding:
+            arrival = _finish(control, window, best.structure, later)
+            if arrival is not None:
+                return arrival
+            break
+        elapsed = later
+    # The last bound holds for as long as the signs do.
+    known = min(control.s + elapsed, signs.until)
+    reason = f"not decided: certain is only that the target is out of reach before {known:g}; rounding hides the rest"
+    return ExactUnlearning(np.nan, known, signs.settled, None, np.nan, reason)
+
+
+def _finish(
+    control: LinearControl, window: LinearControl, structure: Structure, not_before: float
+) -> ExactUnlearning | None:
+    """Newton (least squares) on δ(t) = 0 in the switch times and t; None where that is no arrival in finite time."""
+    shared = control.points == 1
+    best_distance, best = np.inf, (window, structure)
+    for _ in range(NEWTON_STEPS):
+        slopes = derivatives(window, structure, shared)
+        distance = float(np.linalg.norm(slopes.miss))
+        if distance >= 0.5 * best_distance:
+            break
+        best_distance, best = distance, (window, structure)
+        jacobian = np.vstack([slopes.carried, slopes.velocity])
+        step = np.linalg.lstsq(jacobian.T, -slopes.miss, rcond=1e-13)[0]
+        window = replace(window, T=window.T + step[-1])
+        structure = delete_empty(
+            window, moved_by(window, structure, min(1.0, room_for(window, structure, step[:-1])) * step[:-1])
+        )
+    window, structure = best
+    knots, levels = structure_arcs(window, structure, shared)
+    # With ε = 0 the flow approaches the target for ever, but does not arrive.
+    scale = np.linalg.norm(control.origin) + np.linalg.norm(control.target)
+    if best_distance > ROUNDING * scale or not levels[-1].any():
+        return None
+    signs = certify_control(window)
+    least = min(control.s + not_before, float(window.T), signs.until)
+    reason = f"reached at {window.T:.12g} with {len(knots) - 1} arcs"
+    return ExactUnlearning(
+        float(window.T), least, signs.settled, PiecewiseConstant(knots, levels), best_distance, reason
+    )
+
+
+def _out_of_reach(control: LinearControl, until: float, certified: bool) -> ExactUnlearning:
+    never = np.isinf(until)
+    when = "at any time" if never else f"up to t = {control.T:g}"
+    reason = f"out of reach {when}: one direction separates the target from all reachable points"
+    return ExactUnlearning(np.inf, np.inf if never else control.T, certified, None, np.nan, reason)
+
+
+def require_rest(control: LinearControl) -> None:
+    """Refuse a target that is not at rest under an admissible ε."""
+    low, high = control.bounds
+    if control.drift.any() or not low <= 0.0 <= high:
+        raise InputError(
+            "exact unlearning needs the leave-out optimum as target and 0 within the bounds "
+            f"(here [{low:g}, {high:g}]): elsewhere, or with ε kept from 0, the flow does not stay where it arrives."
+        )
+
+
+def _forward_zero(control: LinearControl, p: np.ndarray, value: float, signs: np.ndarray) -> float:
+    """How long after t h(g) stays positive when p runs on *forward* from p(t), where h = `value`; ∞ if for ever.
+
+    Each p(s) = g separates its own future: h changes by dh/dt = Σ_j α_j r_j x_jᵀp. Where ε_min = 0 and every σ_j x_jᵀp
+    is negative from some time on, it stays as it is, and the target is never reached. Sums of growing exponentials are
+    divided by the fastest, which keeps their signs.
+    """
+    low, high = control.bounds
+    elapsed, sides = 0.0, np.where(control.rows @ p < 0.0, -1, 1)
+    for _ in range(MAX_ARCS):
+        size = float(np.linalg.norm(p))
+        p, value = p / size, value / size
+        spectrum = control.spectrum(np.where(signs * sides > 0, high, low))
+        fastest, costate = spectrum.rates[-1], spectrum.to_basis(p)
+        decay = fastest - spectrum.rates
+        grid = resolving_grid(np.sort(decay), 40.0 / float(decay[decay > 1e-6 * fastest].min(initial=fastest)))
+        turns = [
+            ExponentialSum(row * costate, decay).sign_changes(grid, int(side))
+            for row, side in zip(spectrum.rows, sides, strict=True)
+        ]
+        first = min((float(ts[0]) for ts in turns if ts.size), default=np.inf)
+        parts = costate * spectrum.drift / spectrum.rates
+        level = ExponentialSum(np.append(parts, value - parts.sum()), np.append(decay, fastest))
+        zeros = level.sign_changes(np.union1d(grid, 40.0 / fastest * np.linspace(0.0, 1.0, 65)), 1)
+        if zeros.size and zeros[0] <= first:
+            return elapsed + float(zeros[0])
+        if first == np.inf:
+            return np.inf
+        value = value + float(parts @ np.expm1(spectrum.rates * first))
+        p = spectrum.from_basis(np.exp(spectrum.rates * first) * costate)
+        elapsed += first
+        sides = np.where([ts.size > 0 and ts[0] == first for ts in turns], -sides, sides)
+    return elapsed
+
+
+def _first_zero(control: LinearControl, direction: np.ndarray, signs: np.ndarray, after: float) -> float:
+    """The first elapsed time > `after` at which h_t(π) ≤ 0; the length of the window if there is none."""
+    for arc in sweep(control, direction, signs):
+        if arc.start + arc.duration <= after:
+            continue
+        spectrum, start = arc.spectrum, arc.spectrum.to_basis(control.start)
+
+        def value(t: float, arc: SweepArc = arc, start: np.ndarray = start) -> float:
+            rates, drift = arc.spectrum.rates, arc.spectrum.drift
+            moved = np.exp(-rates * t) * start + decay_integral(rates, np.array(t)) * drift
+            return float(moved @ arc.costate) + arc.collected
+
+        slope = ExponentialSum(arc.costate * (spectrum.drift - spectrum.rates * start), spectrum.rates)
+        grid = resolving_grid(spectrum.rates, arc.duration)
+        ts = np.union1d(grid, slope.sign_changes(grid))
+        ts = np.concatenate([[max(after - arc.start, 0.0)], ts[ts > after - arc.start]])
+        values = np.array([value(t) for t in ts])
+        below = np.flatnonzero(values <= 0.0)
+        if below.size:
+            k = int(below[0])
+            return arc.start + (float(ts[0]) if k == 0 else bracketed_zero(value, ts[k - 1], ts[k]))
+    return control.length

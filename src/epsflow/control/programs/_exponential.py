@@ -1,0 +1,107 @@
+"""Direct transcription of linear regression: exact in every direction but one per deleted point.
+
+In the eigenbasis of H_{-D} (see `linear._control`) δ̇ = −Λδ + f − Σ_j u_j x_j e_j with e_j = x_jᵀδ − r_j. On an interval
+of length h the residuals e_j are polynomials through K Gauss–Legendre nodes c_i; all else is integrated exactly:
+
+    δ(τh) = e^{−Λτh} δ(0) + f∘φ(τ) − Σ_j u_j x_j ∘ Σ_i e_ij A_i(τ),   A_i(τ) = ∫₀^{τh} e^{−Λ(τh − r)} L_i(r/h) dr.
+
+Stiff directions cost nothing, and a program has N(d + (K+1)m) variables instead of the N(K+1)d of plain collocation.
+"""
+
+from functools import lru_cache
+
+import numpy as np
+from jaxtyping import Float
+
+from ..linear._control import LinearControl, decay_integral
+from ..terms._window import Effort
+from ._casadi import ca
+from ._program import Program, build_program, differentiable
+
+NODES = 3
+MAX_ITERATIONS = 500
+
+
+@lru_cache(maxsize=32)
+def exponential_program(
+    d: int, m: int, shared: bool, intervals: int, factor: tuple[int, ...], effort: Effort = Effort.FREE
+) -> Program:
+    """The program for d parameters and m deleted points, with one control for all of them or one each.
+
+    `factor`: the shape of L in the cost ½‖Lδ(T)‖², the last of the parameters; (d,) for a diagonal. `effort`: whether,
+    and how, ∫|u| dt enters.
+    """
+    controls = 1 if shared else m
+    delta, variables = ca.SX.sym("delta", d), ca.SX.sym("w", controls + NODES * m + d)
+    sizes = {"decay": d, "drift": d, "push": d * NODES * m, "start": NODES * m * d, "free": NODES * m}
+    p = {name: ca.SX.sym(name, size) for name, size in sizes.items()}
+    echo = ca.SX.sym("echo", (NODES * m) ** 2)
+    residuals, end = variables[controls : controls + NODES * m], variables[controls + NODES * m :]
+    forces = ca.vertcat(*[variables[0 if shared else j] * residuals[i * m + j] for i in range(NODES) for j in range(m)])
+    # CasADi stores columns first, the parameters come in C order: a C-ordered (a, b) array is read as (b, a).T.
+    push = ca.reshape(p["push"], NODES * m, d).T
+    start = ca.reshape(p["start"], d, NODES * m).T
+    arrives = p["decay"] * delta + p["drift"] - push @ forces
+    sees = start @ delta + p["free"] - ca.reshape(echo, NODES * m, NODES * m).T @ forces
+    weights = ca.SX.sym("factor", int(np.prod(factor)))
+    image = weights * delta if len(factor) == 1 else ca.reshape(weights, d, factor[0]).T @ delta
+    numbers = [*p.values(), echo, weights]
+    terminal = ca.Function("terminal", [delta, *numbers], [0.5 * ca.sumsqr(image)])
+    inputs = [delta, variables, *numbers]
+    interval = differentiable("interval", inputs, [ca.vertcat(end - arrives, residuals - sees)])
+    return build_program(interval, terminal, intervals, controls, d, MAX_ITERATIONS, effort)
+
+
+class Interval:
+    """The numbers of one interval of length h, in the order in which `exponential_program` takes them."""
+
+    def __init__(self, control: LinearControl, h: float):
+        nodes = (np.polynomial.legendre.leggauss(NODES)[0] + 1.0) / 2.0
+        rates, rows = control.rates, control.rows
+        self.decay = np.exp(-rates * h)
+        self.drift = control.drift * decay_integral(rates, np.asarray(h))
+        # push[k, (i, j)]: what δ_k at the end loses to a unit force u_j e_ij.
+        self.push = np.einsum("ik,jk->kij", _kernels(rates, h, 1.0, nodes), rows).reshape(len(rates), -1)
+        self.start = np.einsum("jk,ik->ijk", rows, np.exp(-np.outer(nodes * h, rates))).reshape(-1, len(rates))
+        free = np.stack([rows @ (control.drift * decay_integral(rates, np.asarray(c * h))) for c in nodes])
+        self.free = (free - control.residuals).ravel()
+        kernels = np.stack([_kernels(rates, h, c, nodes) for c in nodes])
+        self.echo = np.einsum("lk,aik,jk->alij", rows, kernels, rows).reshape(len(self.free), -1)
+
+    @property
+    def parameters(self) -> list[np.ndarray]:
+        """In the order of the program."""
+        return [self.decay, self.drift, self.push, self.start, self.free, self.echo]
+
+    def roll_out(
+        self, start: Float[np.ndarray, " d"], values: Float[np.ndarray, "N controls"], points: int
+    ) -> Float[np.ndarray, "N variables"]:
+        """The variables that satisfy every equation for given controls: a feasible point to start from."""
+        rows, delta = [], start
+        for value in values:
+            weights = np.tile(np.broadcast_to(value, (points,)), NODES)
+            residuals = np.linalg.solve(np.eye(len(self.free)) + self.echo * weights, self.start @ delta + self.free)
+            delta = self.decay * delta + self.drift - self.push @ (weights * residuals)
+            rows.append(np.concatenate([value, residuals, delta]))
+        return np.array(rows)
+
+
+def _kernels(
+    rates: Float[np.ndarray, " d"], h: float, tau: float, nodes: Float[np.ndarray, " K"]
+) -> Float[np.ndarray, "K d"]:
+    """A_i(τ) = τh Σ_k l_ik τᵏ M_k(λτh), with L_i(x) = Σ_k l_ik xᵏ and M_k(z) = ∫₀¹ e^{−z(1−x)} xᵏ dx."""
+    lagrange = np.linalg.inv(np.vander(nodes, increasing=True))
+    moments = _moments(rates * tau * h, len(nodes))
+    return tau * h * np.einsum("ki,k,kd->id", lagrange, tau ** np.arange(len(nodes)), moments)
+
+
+def _moments(z: Float[np.ndarray, " d"], count: int) -> Float[np.ndarray, "count d"]:
+    """M_k(z), k < count: by the recurrence M_k = (1 − k M_{k−1})/z where it is stable, by quadrature for small z."""
+    large = np.maximum(z, 1.0)
+    recurrence = [-np.expm1(-large) / large]
+    for k in range(1, count):
+        recurrence.append((1.0 - k * recurrence[-1]) / large)
+    x, weights = np.polynomial.legendre.leggauss(16)
+    x, weights = (x + 1.0) / 2.0, weights / 2.0
+    small = [(weights * x**k) @ np.exp(-np.outer(1.0 - x, np.minimum(z, 1.0))) for k in range(count)]
+    return np.where(z > 1.0, recurrence, small)

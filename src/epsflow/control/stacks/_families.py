@@ -1,0 +1,200 @@
+"""Many small linear regressions at once: the step and linear-decay families, searched for a whole stack of problems.
+
+The questions of `_families.py`, for thousands of problems of one size, in NumPy with the problem as the first axis and
+without a compilation. Every problem is in the eigenbasis of its own H_{-D} (see `linear._control`, f = 0), bounds are
+[0, 1], and one ε serves all deleted points. What a problem's answer is does not depend on its neighbours in the stack.
+
+A step is two matrix exponentials. A linear decay is a Taylor series of order 24 in time; its end point is an entire
+function of t₁, so it is computed at Chebyshev nodes only, and the search reads the interpolant.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from ._stack import LinearBatch, Many, coordinates, cost_of_ends, high_arc, low_arc, rounding, to_basis
+
+SCAN, REFINE = 201, 17
+"""Points of the first scan (that of `best_in_family`), and of each scan of a smaller box."""
+
+WIDTH = 1e-7
+"""Width of the last box, in units of T − s: the cost is flat to a relative 1e-12 there."""
+
+ORDER, REACH = 24, 2.0
+"""Terms of the Taylor series, and ‖H‖·step: 2²⁴/24! = 3e-17 is what the last term leaves."""
+
+TAIL = 1e-12
+"""Size of the last Chebyshev coefficients, relative to the first, at which an interpolant counts as resolved."""
+
+
+class BatchBest(NamedTuple):
+    """The best member of one family, for every problem.
+
+    Attributes:
+        times: τ, or t₁; shape (b,).
+        costs: 𝓔, simulated with that member; shape (b,).
+        errors: bound on the rounding of `costs`, shape (b,).
+        resolved: whether the search could see the whole family, shape (b,).
+    """
+
+    times: Many
+    costs: Many
+    errors: Many
+    resolved: Bool[np.ndarray, " b"]
+
+
+def single_switch_ends(batch: LinearBatch, elapsed: Many, late: Bool[np.ndarray, " b"]) -> Float[np.ndarray, "b d"]:
+    """δ(T) under 1 then 0, or (`late`) 0 then 1, with the switch `elapsed` after s."""
+    middle = np.where(late[:, None], low_arc(batch, batch.start, elapsed), high_arc(batch, batch.start, elapsed))
+    rest = batch.length - elapsed
+    return np.where(late[:, None], high_arc(batch, middle, rest), low_arc(batch, middle, rest))
+
+
+def baseline_costs(batch: LinearBatch) -> Many:
+    """𝓔 of the notes' 1_[0,s]."""
+    return cost_of_ends(np.exp(-batch.rates * batch.length[:, None]) * batch.start)
+
+
+def rewound(
+    batch: LinearBatch, depths: Float[np.ndarray, " k"]
+) -> tuple[Float[np.ndarray, "b k"], Float[np.ndarray, "b k"]]:
+    """‖θ − θ*_{-D}‖ of rewind-to-delete, θ(T) under 1_[0, T−K], and of descend-to-delete, θ(T+K) under 1_[0, T].
+
+    Args:
+        batch: the problems; their s does not matter.
+        depths: K, between 0 and the least T.
+    """
+    start, trained = to_basis(batch.high_vectors, batch.origin), batch.T[:, None] * np.ones_like(depths)
+    rest = np.exp(-batch.rates[:, None, :] * depths[:, None])
+    turned = batch.high_vectors.transpose(0, 2, 1)
+    checkpoints = coordinates(batch.high_rates, batch.high_drift, start, trained - depths) @ turned
+    ends = coordinates(batch.high_rates, batch.high_drift, start, trained) @ turned
+    return np.linalg.norm(rest * checkpoints, axis=2), np.linalg.norm(rest * ends, axis=2)
+
+
+def best_steps(batch: LinearBatch) -> BatchBest:
+    """The best 1_[0,τ], s ≤ τ ≤ T."""
+    start = to_basis(batch.high_vectors, batch.start)
+
+    def ends(fractions: np.ndarray) -> np.ndarray:
+        elapsed = fractions * batch.length[:, None]
+        middle = coordinates(batch.high_rates, batch.high_drift, start, elapsed)
+        rest = batch.length[:, None] - elapsed
+        return np.exp(-batch.rates[:, None, :] * rest[:, :, None]) * (middle @ batch.high_vectors.transpose(0, 2, 1))
+
+    return _found(batch, ends, 2)
+
+
+def best_late_steps(batch: LinearBatch) -> BatchBest:
+    """The best schedule that is 0 from s to τ and 1 from τ to T."""
+
+    def ends(fractions: np.ndarray) -> np.ndarray:
+        elapsed = fractions * batch.length[:, None]
+        middle = np.exp(-batch.rates[:, None, :] * elapsed[:, :, None]) * batch.start[:, None, :]
+        rest = (batch.length[:, None] - elapsed)[:, :, None]
+        turned = middle @ batch.high_vectors
+        shift = (batch.high_drift / batch.high_rates)[:, None, :]
+        z = shift + np.exp(-batch.high_rates[:, None, :] * rest) * (turned - shift)
+        return z @ batch.high_vectors.transpose(0, 2, 1)
+
+    return _found(batch, ends, 2)
+
+
+def _found(batch: LinearBatch, ends: Callable[[np.ndarray], np.ndarray], arcs: int) -> BatchBest:
+    fractions, _ = _search(len(batch.rates), lambda u: cost_of_ends(ends(u)))
+    final = ends(fractions[:, None])[:, 0]
+    errors = rounding(batch, final, arcs)
+    times = np.where(fractions >= 1.0, batch.T, batch.s + fractions * batch.length)
+    return BatchBest(times, cost_of_ends(final), errors, np.ones(len(times), dtype=bool))
+
+
+def best_linear_decays(batch: LinearBatch) -> BatchBest:
+    """The best line from 1 at s to 0 at t₁, s ≤ t₁ ≤ T.
+
+    Problems that take the same number of steps and nodes are computed together; each number is a function of the
+    problem alone, so that the stack does not change the answer.
+    """
+    steps = np.maximum(1, np.ceil(batch.stiffness / REACH)).astype(np.int64)
+    # e^{−Rt} on [0, 1] has Chebyshev coefficients of size e^{−k²/R}: √(37 R) of them reach rounding.
+    nodes = (np.ceil((16.0 + np.sqrt(48.0 * batch.stiffness)) / 16.0) * 16.0).astype(np.int64)
+    # Steps are rounded up to quarters of an octave, so that few groups are formed.
+    octave = 2.0 ** np.floor(np.log2(steps))
+    steps = (np.ceil(4.0 * steps / octave) * octave / 4.0).astype(np.int64)
+    parts = [np.empty(len(steps)) for _ in range(3)]
+    resolved = np.empty(len(steps), dtype=bool)
+    for count, size in sorted(set(zip(steps.tolist(), nodes.tolist(), strict=True))):
+        members = np.flatnonzero((steps == count) & (nodes == size))
+        found = _decays(batch.take(members), count, size)
+        for part, values in zip((*parts, resolved), found, strict=True):
+            part[members] = values
+    return BatchBest(parts[0], parts[1], parts[2], resolved)
+
+
+def _decays(batch: LinearBatch, steps: int, nodes: int) -> BatchBest:
+    angles = np.pi * np.arange(nodes + 1) / nodes
+    points = 0.5 - 0.5 * np.cos(angles)
+    values = decay_ends(batch, np.broadcast_to(points, (len(batch.rates), nodes + 1)), steps)
+    # Coefficients of Σ c_k T_k(1 − 2u) from the values at the nodes (a discrete cosine transform).
+    weights = np.full(nodes + 1, 2.0 / nodes)
+    weights[[0, -1]] = 1.0 / nodes
+    transform = weights * np.cos(np.outer(np.arange(nodes + 1), angles))
+    transform[-1] *= 0.5
+    transform[0] *= 0.5
+    coefficients = transform @ values
+    sizes = np.abs(coefficients).max(axis=2)
+    resolved = sizes[:, -3:].max(axis=1) <= TAIL * sizes.max(axis=1)
+    orders = np.arange(nodes + 1)
+
+    def ends(fractions: np.ndarray) -> np.ndarray:
+        polynomials = np.cos(orders * np.arccos(np.clip(1.0 - 2.0 * fractions, -1.0, 1.0))[..., None])
+        return polynomials @ coefficients
+
+    fractions, seen = _search(len(batch.rates), lambda u: cost_of_ends(ends(u)))
+    final = decay_ends(batch, fractions[:, None], steps)[:, 0]
+    costs, errors = cost_of_ends(final), rounding(batch, final, steps + 1)
+    # The interpolant's own error at the member it chose.
+    agreed = np.abs(costs - seen) <= 1e-9 * costs + 1e3 * errors
+    times = np.where(fractions >= 1.0, batch.T, batch.s + fractions * batch.length)
+    return BatchBest(times, costs, errors, resolved & agreed)
+
+
+def decay_ends(batch: LinearBatch, fractions: Float[np.ndarray, "b k"], steps: int) -> Float[np.ndarray, "b k d"]:
+    """δ(T) under lines that end at s + fraction·(T − s), by `steps` Taylor steps each."""
+    width = fractions * batch.length[:, None]
+    h = (width / steps)[:, :, None]
+    rates, rows, residuals = batch.rates[:, None, :], batch.rows, batch.residuals[:, None, :]
+    columns = rows.transpose(0, 2, 1)
+    delta = np.broadcast_to(batch.start[:, None, :], (*fractions.shape, batch.start.shape[1]))
+    for step in range(steps):
+        level, slope = 1.0 - step / steps, -1.0 / steps
+        term, total, before = delta, delta, 0.0
+        for k in range(ORDER):
+            # Coefficients of e = xᵀδ − r in powers of time over h; r is the constant one.
+            now = term @ columns - (residuals if k == 0 else 0.0)
+            force = (level * now + slope * before) @ rows
+            term = (-h / (k + 1)) * (rates * term + force)
+            total, before = total + term, now
+        delta = total
+    rest = (batch.length[:, None] - width)[:, :, None]
+    return np.exp(-rates * rest) * delta
+
+
+def _search(count: int, costs: Callable[[np.ndarray], np.ndarray]) -> tuple[Many, Many]:
+    """Scan [0, 1], then ever smaller boxes around the best point, as `best_in_family` does; for every problem."""
+    low, high, width = np.zeros(count), np.ones(count), 1.0
+    best, least, points, everyone = np.zeros(count), np.full(count, np.inf), SCAN, np.arange(count)
+    while True:
+        unit = np.linspace(0.0, 1.0, points)
+        grid = low[:, None] + (high - low)[:, None] * unit
+        values = costs(grid)
+        index = np.argmin(values, axis=1)
+        better = values[everyone, index] < least
+        best = np.where(better, grid[everyone, index], best)
+        least = np.where(better, values[everyone, index], least)
+        if width <= WIDTH:
+            return best, least
+        # Two cells to each side, as there; every problem's box shrinks alike, though an end may cut it.
+        reach = 2.0 * width / (points - 1)
+        low, high, width, points = np.maximum(0.0, best - reach), np.minimum(1.0, best + reach), 2.0 * reach, REFINE

@@ -1,0 +1,167 @@
+"""Many small linear regressions as one value: `LinearBatch`, with the problem as the first axis, and its arcs."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from ..._core import InputError
+from ..linear._control import LinearControl
+from ..terms._cost import Distance
+
+Many = Float[np.ndarray, " b"]
+
+
+@dataclass(frozen=True, eq=False)
+class LinearBatch:
+    """b control problems of linear regression with bounds [0, 1], each in the eigenbasis of its own H_{-D}.
+
+    Attributes:
+        rates: Λ, shape (b, d).
+        rows: √c Qᵀx_j, shape (b, m, d).
+        residuals: r_j = √c(y_j − x_jᵀθ*_{-D}), shape (b, m).
+        high_rates, high_vectors: H_1 = V diag(μ) Vᵀ there, shapes (b, d) and (b, d, d).
+        high_drift: VᵀΣ x_j r_j, shape (b, d).
+        origin, start: δ(0) and δ(s), shape (b, d).
+        s, T: the windows, shape (b,).
+        basis: Q, shape (b, d, d).
+        target: θ*_{-D} in the original coordinates, shape (b, d).
+        determined: whether H_{-D} has full rank, so that θ*_{-D} is unique; shape (b,). The numbers of the others mean
+            nothing.
+    """
+
+    rates: Float[np.ndarray, "b d"]
+    rows: Float[np.ndarray, "b m d"]
+    residuals: Float[np.ndarray, "b m"]
+    high_rates: Float[np.ndarray, "b d"]
+    high_vectors: Float[np.ndarray, "b d d"]
+    high_drift: Float[np.ndarray, "b d"]
+    origin: Float[np.ndarray, "b d"]
+    start: Float[np.ndarray, "b d"]
+    s: Many
+    T: Many
+    basis: Float[np.ndarray, "b d d"]
+    target: Float[np.ndarray, "b d"]
+    determined: Bool[np.ndarray, " b"]
+
+    @property
+    def length(self) -> Many:
+        """T − s."""
+        return self.T - self.s
+
+    @property
+    def stiffness(self) -> Many:
+        """A bound on ‖H_1‖(T − s), which says how many steps and nodes a decay takes."""
+        return (self.rates.max(axis=1) + np.square(self.rows).sum(axis=(1, 2))) * self.length
+
+    def take(self, which: np.ndarray) -> "LinearBatch":
+        """Some of the problems, by index or mask."""
+        return LinearBatch(**{name: value[which] for name, value in vars(self).items()})
+
+    def control(self, k: int) -> LinearControl:
+        """One of the problems, for the routes that take them one by one."""
+        return LinearControl(
+            rates=self.rates[k],
+            rows=self.rows[k],
+            residuals=self.residuals[k],
+            drift=np.zeros_like(self.rates[k]),
+            start=self.start[k],
+            s=float(self.s[k]),
+            T=float(self.T[k]),
+            bounds=(0.0, 1.0),
+            basis=self.basis[k],
+            target=self.target[k],
+            origin=self.origin[k],
+            form=Distance().form(self.rates[k], self.basis[k]),
+        )
+
+
+def linear_batch(
+    hessians: Float[np.ndarray, "b d d"],
+    moments: Float[np.ndarray, "b d"],
+    rows: Float[np.ndarray, "b m d"],
+    targets: Float[np.ndarray, "b m"],
+    theta0: Float[np.ndarray, "b d"],
+    s: Many,
+    T: Many,
+) -> LinearBatch:
+    """Diagonalise, find the leave-out optima, and train up to s with ε = 1.
+
+    Args:
+        hessians: H_{-D} = c Σ_{i∉D} x_i x_iᵀ + λI.
+        moments: b_{-D} = c Σ_{i∉D} x_i y_i.
+        rows, targets: √c x_j and √c y_j of the deleted points.
+        theta0: θ(0).
+        s, T: the windows, 0 ≤ s < T.
+
+    Raises:
+        InputError: a window that is none, or numbers that are not finite.
+    """
+    given = (hessians, moments, rows, targets, theta0, s, T)
+    if not all(np.isfinite(part).all() for part in given):
+        raise InputError("the stack of problems contains NaN or infinity; every statistic must be finite.")
+    if not ((s >= 0.0) & (s < T)).all():
+        raise InputError("every window needs 0 ≤ s < T: between them ε is free.")
+    rates, basis = np.linalg.eigh(hessians)
+    d = rates.shape[1]
+    determined = rates[:, 0] > d * np.finfo(np.float64).eps * np.abs(rates).max(axis=1)
+    safe = np.where(determined[:, None], rates, 1.0)
+    goal = to_basis(basis, moments) / safe
+    turned = rows @ basis
+    residuals = targets - (turned @ goal[:, :, None])[:, :, 0]
+    high = turned.transpose(0, 2, 1) @ turned
+    high[:, np.arange(d), np.arange(d)] += safe
+    high_rates, vectors = np.linalg.eigh(high)
+    drift = to_basis(vectors, (residuals[:, None, :] @ turned)[:, 0])
+    origin = to_basis(basis, theta0) - goal
+    moved = coordinates(high_rates, drift, to_basis(vectors, origin), s[:, None])[:, 0]
+    start, target = from_basis(vectors, moved), from_basis(basis, goal)
+    return LinearBatch(
+        safe, turned, residuals, high_rates, vectors, drift, origin, start, s, T, basis, target, determined
+    )
+
+
+def to_basis(vectors: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Vᵀx for every problem."""
+    return (x[:, None, :] @ vectors)[:, 0]
+
+
+def from_basis(vectors: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Vx for every problem."""
+    return (vectors @ x[:, :, None])[:, :, 0]
+
+
+def coordinates(
+    rates: Float[np.ndarray, "b d"],
+    drift: Float[np.ndarray, "b d"],
+    start: Float[np.ndarray, "b d"],
+    elapsed: Float[np.ndarray, "b k"],
+) -> Float[np.ndarray, "b k d"]:
+    """z(t) = e^{−μt}z + ∫₀ᵗ e^{−μτ}dτ · drift after k times, for rates μ > 0."""
+    decay = np.expm1(-rates[:, None, :] * elapsed[:, :, None])
+    return start[:, None, :] + decay * (start - drift / rates)[:, None, :]
+
+
+def low_arc(batch: LinearBatch, delta: Float[np.ndarray, "b d"], elapsed: Many) -> Float[np.ndarray, "b d"]:
+    """δ (or p, backward) after a time with ε = 0."""
+    return np.exp(-batch.rates * elapsed[:, None]) * delta
+
+
+def high_arc(batch: LinearBatch, delta: Float[np.ndarray, "b d"], elapsed: Many) -> Float[np.ndarray, "b d"]:
+    """δ after a time with ε = 1."""
+    start = to_basis(batch.high_vectors, delta)
+    return from_basis(
+        batch.high_vectors, coordinates(batch.high_rates, batch.high_drift, start, elapsed[:, None])[:, 0]
+    )
+
+
+def cost_of_ends(ends: Float[np.ndarray, "*k d"]) -> Float[np.ndarray, "*k"]:
+    return 0.5 * np.square(ends).sum(axis=-1)
+
+
+def rounding(batch: LinearBatch, ends: Float[np.ndarray, "b d"], arcs: int) -> Many:
+    """Rounding of the largest δ in every arc, and of the rates over T; ½‖δ‖² then errs by ‖δ‖ times that."""
+    size = np.linalg.norm(batch.origin, axis=1) + np.linalg.norm(batch.target, axis=1)
+    growth = arcs + ends.shape[1] * (1.0 + batch.high_rates[:, -1] * batch.T)
+    error = np.finfo(np.float64).eps * growth * size
+    return np.linalg.norm(ends, axis=1) * error + 0.5 * error**2

@@ -1,0 +1,156 @@
+"""Pontryagin's conditions for any problem: θ forward and the costate backward, by diffrax."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ..._core import RESULTS, ConvergenceError, message
+from ...flow._diffrax import choose_solver, largest_curvature, solve_diffrax
+from ...problem import AbstractRisk
+from ...schedules import AbstractSchedule
+from ..terms._cost import AbstractCost, cost_and_gradient
+from ..terms._extremal import AbstractPath, Extremal, Point, Signals, conditions
+
+TOLERANCES = (1e-10, 1e-12)
+CHUNK = 256
+"""Times at which interpolants are evaluated at once."""
+
+DENSE_NUMBERS = 2**26
+"""Numbers that the interpolants of a diffrax solve may hold (0.5 GB each)."""
+
+
+@dataclass(frozen=True, eq=False)
+class DiffraxPath(AbstractPath):
+    """θ and p from the interpolants of a forward and a backward solve."""
+
+    risk: AbstractRisk
+    schedule: AbstractSchedule
+    forward: diffrax.Solution
+    backward: diffrax.Solution
+    window: tuple[float, float]
+
+    def at(self, ts: Float[np.ndarray, " k"]) -> Point:
+        """See `AbstractPath`."""
+        return _interpolate(self.forward, self.backward, jnp.asarray(ts))
+
+    def signals(self, ts: Float[np.ndarray, " k"]) -> Signals:
+        """See `AbstractPath`."""
+        # At s itself ε is still 1, at T it is 0; the arcs between them are the ones that count.
+        start, end = self.window
+        inside = np.clip(ts, start + 1e-14 * (end - start), end - 1e-14 * (end - start))
+        # One length only, so that the search for zeros compiles once.
+        chunks = np.append(inside, np.full(-len(ts) % CHUNK, end)).reshape(-1, CHUNK)
+        parts = [_signals(self.risk, self.schedule, self.forward, self.backward, jnp.asarray(c)) for c in chunks]
+        return Signals(*(np.concatenate(part)[: len(ts)] for part in zip(*parts, strict=True)))
+
+
+def general_extremal(
+    risk: AbstractRisk,
+    schedule: AbstractSchedule,
+    theta0: Array,
+    s: float,
+    T: float,
+    bounds: tuple[float, float],
+    target: Array,
+    cost: AbstractCost,
+    price: float,
+) -> Extremal:
+    solver = choose_solver(risk, theta0, T)
+    steps = int(np.clip(DENSE_NUMBERS // (16 * risk.dim), 512, 8192))
+    rtol, atol = TOLERANCES
+    tight, loose = (jnp.asarray(rtol), jnp.asarray(atol)), (jnp.asarray(10.0 * rtol), jnp.asarray(10.0 * atol))
+    span, end = jnp.zeros(()), jnp.asarray([T])
+    forward = solve_diffrax(risk, schedule, theta0, end, span, tight, solver, steps, True)
+    rough = solve_diffrax(risk, schedule, theta0, end, span, loose, solver, steps, True)
+    _throw(forward, "θ forward", steps)
+    theta, rough_theta = _end(forward), _end(rough)
+    window = jnp.asarray(s), jnp.asarray(T)
+    value, slope = cost_and_gradient(cost, risk, theta, target)
+    backward = _solve_costate(risk, schedule, forward, slope, window, tight, solver, steps)
+    _throw(backward, "the costate backward", steps)
+    path = DiffraxPath(risk, schedule, forward, backward, (s, T))
+    jumps = np.asarray(schedule.jump_ts)
+    knots = np.unique(np.concatenate([[s, T], jumps[(jumps > s) & (jumps < T)]]))
+    rate = float(largest_curvature(risk, theta))
+    gap, drift, zeros = conditions(path, knots, [rate] * (len(knots) - 1), bounds, price)
+    error = abs(float(value - cost_and_gradient(cost, risk, rough_theta, target)[0]))
+    return Extremal(s, T, float(value), error, gap, drift, zeros, "diffrax", path)
+
+
+def _throw(solution: diffrax.Solution, what: str, steps: int) -> None:
+    result = RESULTS.promote(solution.result)
+    if not bool(result == RESULTS.successful):
+        raise ConvergenceError(
+            f"Pontryagin's conditions could not be computed: integrating {what} failed within {steps} steps "
+            f"({message(result)}).",
+            solution,
+        )
+
+
+def _end(solution: diffrax.Solution) -> Float[Array, " d"]:
+    return jnp.asarray(solution.ys)[-1]
+
+
+def _adjoint(t: Any, p: Array, args: tuple[AbstractRisk, AbstractSchedule, diffrax.Solution, Array]) -> Array:
+    """∇²R_u(θ) p; at T the left limit of ε counts."""
+    risk, schedule, forward, last = args
+    return risk.hvp(forward.evaluate(t), p, schedule(jnp.minimum(t, last)))
+
+
+@eqx.filter_jit
+def _solve_costate(
+    risk: AbstractRisk,
+    schedule: AbstractSchedule,
+    forward: diffrax.Solution,
+    end: Float[Array, " d"],
+    window: tuple[Array, Array],
+    tolerances: tuple[Array, Array],
+    solver: diffrax.AbstractSolver,
+    max_steps: int,
+) -> diffrax.Solution:
+    """ṗ = ∇²R_u(θ) p from T down to s; relative to the size of p(T), because the equation is linear in p."""
+    (s, T), (rtol, atol) = window, tolerances
+    size = jnp.maximum(jnp.linalg.norm(end), jnp.finfo(end.dtype).tiny)
+    controller = diffrax.PIDController(rtol=rtol, atol=atol * size)
+    if schedule.jump_ts.size:
+        controller = diffrax.ClipStepSizeController(controller, jump_ts=schedule.jump_ts)
+    return diffrax.diffeqsolve(
+        diffrax.ODETerm(_adjoint),
+        solver,
+        t0=T,
+        t1=s,
+        dt0=None,
+        y0=end,
+        args=(risk, schedule, forward, T - 1e-14 * (T - s)),
+        saveat=diffrax.SaveAt(t1=True, dense=True),
+        stepsize_controller=controller,
+        max_steps=max_steps,
+        throw=False,
+    )
+
+
+@eqx.filter_jit
+def _interpolate(forward: diffrax.Solution, backward: diffrax.Solution, ts: Float[Array, " k"]) -> Point:
+    return Point(jax.vmap(forward.evaluate)(ts), jax.vmap(backward.evaluate)(ts))
+
+
+@eqx.filter_jit
+def _signals(
+    risk: AbstractRisk,
+    schedule: AbstractSchedule,
+    forward: diffrax.Solution,
+    backward: diffrax.Solution,
+    ts: Float[Array, " k"],
+) -> tuple[Array, Array, Array]:
+    def one(t: Array) -> tuple[Array, Array, Array]:
+        theta, p, eps = forward.evaluate(t), backward.evaluate(t), schedule(t)
+        switching = -risk.deleted_gradients(theta) @ p
+        return switching if eps.ndim else jnp.sum(switching), -p @ risk.gradient(theta, eps), eps
+
+    return jax.vmap(one)(ts)

@@ -1,0 +1,165 @@
+"""Optimal levels on a mesh for systems of any size: exact gradients by sweeps, and L-BFGS-B; SLSQP within a budget."""
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+from scipy.optimize import LinearConstraint, linprog, minimize
+
+from ..terms._deadline import Deadline
+from ..terms._runs import Candidate
+from ..terms._window import Effort, Window
+from ._rollout import roll_out, sweep
+from ._system import AbstractSystem
+
+MAX_ITERATIONS = 500
+MESH_GAP = 1e-9
+"""Σ_k |projected gradient| (b − a), relative to the unit of the cost, at which L-BFGS-B stops: no control on the mesh
+is better by more, to first order."""
+
+
+def descend(
+    system: AbstractSystem,
+    start: Float[Array, " d"],
+    guesses: dict[str, Float[np.ndarray, "N controls"]],
+    window: Window,
+    deadline: Deadline,
+    *,
+    steps: int,
+) -> list[Candidate]:
+    """One run of L-BFGS-B (of SLSQP within a budget) from every guess, as long as there is time.
+
+    Every evaluation is one sweep, forward and backward (`_rollout`); nothing of size d × d is formed.
+
+    Args:
+        system: f and φ.
+        start: x(s).
+        guesses: controls to start from, by name; all on the same mesh.
+        window: what they are controls on.
+        deadline: when to stop.
+        steps: Runge–Kutta steps per interval.
+    """
+    runs: list[Candidate] = []
+    for name, values in guesses.items():
+        if runs and deadline.passed:
+            break
+        runs.append(_descend_from(system, start, name, values, window, deadline, steps))
+    return runs
+
+
+class Unknowns(NamedTuple):
+    """The numbers z in which ∫|u| dt is linear.
+
+    The levels u themselves where they have one sign. Otherwise u = z₁ − z₂ with z₁, z₂ ≥ 0, of which at most one is
+    above zero at an optimum that pays for both.
+
+    Attributes:
+        window: what u is a control on.
+        shape: of u, (N, controls).
+    """
+
+    window: Window
+    shape: tuple[int, ...]
+
+    @property
+    def split(self) -> bool:
+        """Whether u = z₁ − z₂."""
+        return self.window.effort is Effort.BOTH_SIGNS
+
+    @property
+    def bounds(self) -> list[tuple[float, float]]:
+        """Of every number."""
+        (low, high), count = self.window.bounds, int(np.prod(self.shape))
+        return [(0.0, high)] * count + [(0.0, -low)] * count if self.split else [(low, high)] * count
+
+    @property
+    def effort(self) -> Float[np.ndarray, " z"]:
+        """∂(∫|u| dt)/∂z."""
+        return np.full(len(self.bounds), self.window.sign * self.window.length / self.shape[0])
+
+    def of(self, levels: Float[np.ndarray, "N controls"]) -> Float[np.ndarray, " z"]:
+        """The z of levels."""
+        flat = levels.ravel()
+        return np.concatenate([np.maximum(flat, 0.0), np.maximum(-flat, 0.0)]) if self.split else flat
+
+    def levels(self, z: Float[np.ndarray, " z"]) -> Float[np.ndarray, "N controls"]:
+        """u."""
+        flat = z[: len(z) // 2] - z[len(z) // 2 :] if self.split else z
+        return flat.reshape(self.shape)
+
+    def pull(self, slope: Float[np.ndarray, "N controls"]) -> Float[np.ndarray, " z"]:
+        """A gradient by u, as one by z."""
+        flat = slope.ravel()
+        return np.concatenate([flat, -flat]) if self.split else flat
+
+
+def _descend_from(
+    system: AbstractSystem,
+    start: Array,
+    name: str,
+    values: Float[np.ndarray, "N controls"],
+    window: Window,
+    deadline: Deadline,
+    steps: int,
+) -> Candidate:
+    durations, unknowns = jnp.full(len(values), window.length / len(values)), Unknowns(window, values.shape)
+    per_piece, effort = jnp.asarray(float(steps)), unknowns.effort
+
+    def cost(z: np.ndarray) -> tuple[float, np.ndarray]:
+        found = sweep(system, per_piece, start, durations, jnp.asarray(unknowns.levels(z)))
+        value, slope = float(found.cost), unknowns.pull(np.asarray(found.levels))
+        return float(value + window.price * (effort @ z)) / window.unit, (slope + window.price * effort) / window.unit
+
+    def check_time(intermediate_result: Any) -> None:
+        del intermediate_result
+        if deadline.passed:
+            raise StopIteration
+
+    options: dict[str, Any] = {"jac": True, "bounds": unknowns.bounds, "callback": check_time}
+    if window.budget < np.inf:
+        limit = LinearConstraint(effort[None], -np.inf, window.budget)
+        limits = {"maxiter": MAX_ITERATIONS, "ftol": MESH_GAP * MESH_GAP}
+        run = minimize(cost, unknowns.of(values), method="SLSQP", constraints=[limit], options=limits, **options)
+    else:
+        # L-BFGS-B bounds the largest projected component; their sum is at most N times that.
+        gtol = MESH_GAP / ((window.bounds[1] - window.bounds[0]) * values.size)
+        limits = {"maxiter": MAX_ITERATIONS, "maxcor": 20, "ftol": 0.0, "gtol": gtol}
+        run = minimize(cost, unknowns.of(values), method="L-BFGS-B", options=limits, **options)
+    best = window.onto_options(unknowns.levels(run.x), 1e-12)
+    best = best[:, 0] if system.controls == 1 else best
+    # The line search gives up where rounding hides a descent; the gap says whether that is far from the minimum.
+    success = bool(run.success) or _gap(run.jac[: len(effort)], run.x, unknowns) <= 1e-6 * abs(run.fun)
+    return Candidate(name, best, str(run.message), success, int(run.nit), int(run.nfev))
+
+
+def _gap(slope: np.ndarray, z: np.ndarray, unknowns: Unknowns) -> float:
+    """What the best admissible z gains, to first order: a linear program within a budget."""
+    if unknowns.window.budget < np.inf:
+        row, limit = unknowns.effort[None], [unknowns.window.budget]
+        return float(slope @ z - linprog(slope, row, limit, bounds=unknowns.bounds).fun)
+    low, high = np.array(unknowns.bounds).T
+    return float(np.sum(np.maximum(slope * (z - low), slope * (z - high))))
+
+
+def best_switch(
+    system: AbstractSystem,
+    start: Float[Array, " d"],
+    window: Window,
+    intervals: int,
+    *,
+    steps: int,
+    points: int = 17,
+) -> Float[np.ndarray, "N controls"]:
+    """The cheapest affordable control that is high first and low from one of a few knots on, at one rollout a knot.
+
+    Where ∫|u| dt matters, "low" is the level with the least |u|.
+    """
+    durations, per_piece = jnp.full(intervals, window.length / intervals), jnp.asarray(float(steps))
+    knots = np.unique(np.linspace(0, intervals, min(points, intervals + 1)).astype(int))
+    low, high = window.cheapest if window.priced else window.bounds[0], window.bounds[1]
+    rows = [np.where(np.arange(intervals) < knot, high, low) for knot in knots]
+    controls = [window.affordable(np.tile(row[:, None], (1, system.controls))) for row in rows]
+    costs = [float(roll_out(system, per_piece, start, durations, jnp.asarray(u))[0]) for u in controls]
+    prices = [window.price * window.spent(u) for u in controls]
+    return controls[int(np.nanargmin(np.add(costs, prices)))]

@@ -1,0 +1,116 @@
+"""Pontryagin's conditions for systems whose paths are too large to keep: S and 𝓗 sampled on a mesh.
+
+One sweep of Runge–Kutta steps (`_rollout`) gives S at the ends of many pieces, and 𝓗 on each. In between S is
+interpolated by Akima's cubics, which do not overshoot; θ and p are computed anew where they are asked for.
+"""
+
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+from scipy.interpolate import Akima1DInterpolator
+
+from ...schedules import AbstractPiecewiseConstant, AbstractSchedule
+from ..terms._arcs import Arcs, Pieces
+from ..terms._extremal import AbstractPath, Extremal, Point, Signals, conditions
+from ..terms._levels import arcs_of
+from ._rollout import AGREEMENT, choose_steps, sweep, trace
+from ._system import RiskSystem
+
+PIECES = 128
+"""Pieces on which S and 𝓗 are sampled."""
+
+CHUNK = 64
+"""Times at which θ and p are computed in one go."""
+
+
+@dataclass(frozen=True, eq=False)
+class MeshPath(AbstractPath):
+    """Samples of S and 𝓗, and what it takes to compute θ and p.
+
+    Attributes:
+        system: f and φ.
+        start: θ(s).
+        s: when the pieces begin.
+        steps: Runge–Kutta steps per piece.
+        pieces: durations and levels.
+        switching: S at the ends of all pieces that have a length, shape (K + 1, controls).
+        energy: 𝓗 on them, shape (K,).
+    """
+
+    system: RiskSystem
+    start: Float[Array, " d"]
+    s: float
+    steps: int
+    pieces: Pieces
+    switching: Float[np.ndarray, "knots controls"]
+    energy: Float[np.ndarray, " K"]
+
+    @property
+    def knots(self) -> Float[np.ndarray, " knots"]:
+        """The ends of all pieces that have a length, from s on."""
+        return self.s + np.concatenate([[0.0], np.cumsum(self.pieces.durations[: len(self.energy)])])
+
+    def at(self, ts: Float[np.ndarray, " k"]) -> Point:
+        """See `AbstractPath`. The mesh is refined by the times asked for, and θ and p integrated once more."""
+        found = [self._at(ts[i : i + CHUNK]) for i in range(0, len(ts), CHUNK)]
+        return Point(*(np.concatenate(part) for part in zip(*found, strict=True)))
+
+    def _at(self, ts: Float[np.ndarray, " k"]) -> tuple[np.ndarray, np.ndarray]:
+        # As many knots for any number of times, so that nothing compiles twice.
+        knots = np.sort(np.concatenate([self.knots, np.pad(ts, (0, CHUNK - len(ts)), mode="edge")]))
+        levels = self.pieces.levels[self._piece(0.5 * (knots[1:] + knots[:-1]))]
+        durations = jnp.asarray(np.diff(knots))
+        per_piece = jnp.asarray(float(self.steps))
+        states, costates = trace(self.system, per_piece, self.start, durations, jnp.asarray(levels))
+        here = np.searchsorted(knots, ts)
+        return np.asarray(states[here]), np.asarray(costates[here])
+
+    def signals(self, ts: Float[np.ndarray, " k"]) -> Signals:
+        """See `AbstractPath`."""
+        switching = Akima1DInterpolator(self.knots, self.switching, extrapolate=True)(ts)  # T may exceed by rounding
+        piece = self._piece(ts)
+        levels = self.pieces.levels[piece]
+        if self.system.shared:
+            switching, levels = switching[:, 0], levels[:, 0]
+        return Signals(switching, self.energy[piece], levels)
+
+    def _piece(self, ts: np.ndarray) -> np.ndarray:
+        return np.clip(np.searchsorted(self.knots, ts, side="left") - 1, 0, len(self.energy) - 1)
+
+
+def mesh_extremal(
+    system: RiskSystem,
+    schedule: AbstractSchedule,
+    theta_s: Float[Array, " d"],
+    s: float,
+    T: float,
+    bounds: tuple[float, float],
+    price: float,
+) -> Extremal:
+    """The extremal of a schedule in memory O(K d); a smooth schedule is replaced by its values at K middles.
+
+    Raises:
+        InputError: the flow is too stiff for explicit steps.
+    """
+    if isinstance(schedule, AbstractPiecewiseConstant):
+        knots, levels = arcs_of(schedule, s, T)
+    else:
+        knots = np.linspace(s, T, PIECES + 1)
+        levels = np.asarray(schedule(0.5 * (knots[1:] + knots[:-1])))
+    rows = np.broadcast_to(levels.reshape(len(levels), -1), (len(levels), system.controls))
+    arcs = Arcs(s, T, bounds, knots[1:-1], np.ones(len(rows), int), rows, np.zeros(rows.shape, bool))
+    count = PIECES * int(np.ceil(2 * len(rows) / PIECES))
+    pieces = arcs.pieces(count, arcs.share_out(count))
+    durations, controls = jnp.asarray(pieces.durations), jnp.asarray(pieces.levels)
+    unit = float(system.terminal(theta_s))
+    steps = choose_steps(system, theta_s, durations, [pieces.levels], unit)
+    found = sweep(system, jnp.asarray(float(steps)), theta_s, durations, controls)
+    last = np.count_nonzero(pieces.durations > 0.0)
+    switching, energy = np.asarray(found.switching)[: last + 1], np.asarray(found.durations)[:last]
+    path = MeshPath(system, theta_s, s, steps, pieces, switching, energy)
+    cost, edges = float(found.cost), path.knots
+    edges[-1] = T  # the durations add up to it but for rounding
+    gap, drift, zeros = conditions(path, edges, [0.0] * (len(edges) - 1), bounds, price)
+    return Extremal(s, T, cost, AGREEMENT * max(cost, 1e-6 * unit), gap, drift, zeros, "adjoint", path)

@@ -1,0 +1,68 @@
+"""Levels of ε: those that an optimum can have, the arcs of a schedule, and ∫|ε| dt."""
+
+import numpy as np
+from jaxtyping import Float
+
+from ...schedules import AbstractPiecewiseConstant, AbstractSchedule
+
+
+def levels_of(bounds: tuple[float, float], price: float) -> tuple[float, ...]:
+    """The levels that an optimal ε can have where S decides: the bounds, and 0 between them where it saves a price."""
+    low, high = bounds
+    return (low, 0.0, high) if price > 0.0 and low < 0.0 < high else (low, high)
+
+
+def thresholds(bounds: tuple[float, float], price: float) -> tuple[float, ...]:
+    """The values of S at which the least S v + ρ|v| passes from one level to the next."""
+    low, high = bounds
+    if price == 0.0:
+        return (0.0,)
+    return (-price,) * (high > 0.0) + (price,) * (low < 0.0)
+
+
+def best_level(
+    switching: Float[np.ndarray, " k"], options: Float[np.ndarray, " levels"], price: float
+) -> Float[np.ndarray, " k"]:
+    """The v among the options with the least S v + ρ|v|."""
+    return options[np.argmin(switching[:, None] * options + price * np.abs(options), axis=1)]
+
+
+def arcs_of(
+    schedule: AbstractPiecewiseConstant, s: float, T: float
+) -> tuple[Float[np.ndarray, " knots"], Float[np.ndarray, "arcs *m"]]:
+    """The knots of a schedule in [s, T], and its level on each of the intervals between them; none is empty."""
+    jumps, levels = np.asarray(schedule.jump_ts), np.asarray(schedule.levels())
+    edges = np.clip(np.concatenate([[s], jumps, [T]]), s, T)
+    kept = np.diff(edges) > 0.0
+    return np.append(edges[:-1][kept], T), levels[kept]
+
+
+def graded_grid(length: float, rate: float) -> Float[np.ndarray, " n"]:
+    """A grid on [0, length] that resolves e^{−rate·t} from both ends, and every slower exponential in between.
+
+    Each half is sinh(κx)/sinh(κ), κ = log(1 + rate·length): geometric down to 1/rate.
+    """
+    kappa = np.log1p(abs(rate) * length)
+    x = np.linspace(0.0, 1.0, 9 + int(np.ceil(3.0 * kappa)))
+    half = 0.5 * (np.sinh(kappa * x) / np.sinh(kappa) if kappa > 1e-3 else x)
+    return length * np.concatenate([half, 1.0 - half[-2::-1]])
+
+
+PANELS = 2_000
+"""For ∫|ε| dt of smooth schedules by the midpoint rule: an error of 1e-7 of the window."""
+
+
+def effort_between(knots: Float[np.ndarray, " knots"], levels: Float[np.ndarray, "arcs *m"]) -> float:
+    """∫|ε| dt over all arcs, summed over the components of ε."""
+    return float(np.diff(knots) @ np.abs(levels).reshape(len(levels), -1).sum(axis=1))
+
+
+def in_numbers(
+    schedule: AbstractSchedule, s: float, T: float
+) -> tuple[Float[np.ndarray, " knots"], Float[np.ndarray, "arcs *m"]]:
+    """Knots in [s, T] and ε between them; a smooth schedule is read at the middle of `PANELS` intervals."""
+    if isinstance(schedule, AbstractPiecewiseConstant):
+        return arcs_of(schedule, s, T)
+    jumps = np.clip(np.asarray(schedule.jump_ts), s, T)
+    knots = np.unique(np.concatenate([np.linspace(s, T, PANELS + 1), jumps]))
+    return knots, np.asarray(schedule(0.5 * (knots[:-1] + knots[1:])))

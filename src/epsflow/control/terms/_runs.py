@@ -1,0 +1,60 @@
+"""What a search hands over: the runs of a solver, and the derivatives by the switch times."""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from scipy.linalg import null_space
+
+
+class SecondOrder(NamedTuple):
+    """Derivatives of the cost by the switch times, at a schedule that has been freed of its mesh.
+
+    Attributes:
+        switch_ts: the switch times τ, ascending, shape (k,).
+        gradient: ∂𝓔/∂τ, shape (k,): the jump of the Hamiltonian, zero to rounding where converged. With a price or a
+            multiplier ρ, the derivative of 𝓔 + ρ∫|ε| dt.
+        hessian: ∂²𝓔/∂τ∂τ with all levels held, shape (k, k), by central differences of the gradient.
+        spending: ∂(∫|ε| dt)/∂τ, shape (k,), where that is held fixed by a budget; else None.
+    """
+
+    switch_ts: Float[np.ndarray, " k"]
+    gradient: Float[np.ndarray, " k"]
+    hessian: Float[np.ndarray, "k k"]
+    spending: Float[np.ndarray, " k"] | None = None
+
+    @property
+    def least_curvature(self) -> float:
+        """Least eigenvalue of the Hessian, within a budget among the moves that keep to it; +∞ where nothing can move.
+
+        Positive at a strict local minimum among schedules with these arcs.
+        """
+        return least_curvature(self.hessian, self.spending)
+
+
+def least_curvature(hessian: Float[np.ndarray, "k k"], held: Float[np.ndarray, " k"] | None) -> float:
+    """The least eigenvalue on the plane of the moves that do not change what is held; +∞ if there are none."""
+    if held is not None:
+        plane = null_space(held[None])
+        hessian = plane.T @ hessian @ plane
+    return float(np.linalg.eigvalsh(hessian)[0]) if len(hessian) else np.inf
+
+
+class Candidate(NamedTuple):
+    """One run of a solver. Its numbers are a proposal until the schedule is simulated by the flow room.
+
+    Attributes:
+        start: what ε the run began with.
+        values: ε on the intervals, within the bounds, shape (N,) or (N, m).
+        status: the return status of IPOPT, or of L-BFGS-B or SLSQP (`method="adjoint"`), in its own words.
+        success: whether the solver itself calls it a success.
+        iterations: the solver's iterations.
+        sweeps: gradients of the cost that were computed (`method="adjoint"`); 0 where nobody counts.
+    """
+
+    start: str
+    values: Float[np.ndarray, "N *m"]
+    status: str
+    success: bool
+    iterations: int
+    sweeps: int = 0
