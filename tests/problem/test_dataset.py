@@ -1,10 +1,14 @@
 """Data sets: bundled ones, and what is done to the points before training."""
 
+from importlib.machinery import ModuleSpec
+
 import numpy as np
 import pytest
+import sklearn.datasets
 
 from epsflow._core import InputError
 from epsflow.problem import Dataset, load_dataset
+from epsflow.problem._bundled import BUNDLED
 
 
 @pytest.fixture
@@ -38,6 +42,27 @@ def test_bundled_data_as_they_are():
     data = load_dataset("diabetes", standardise=False)
     assert data.y[:3].tolist() == [151.0, 75.0, 141.0]
     assert data.x[0, 0] == 59.0  # years
+
+
+@pytest.mark.parametrize("name", BUNDLED)
+def test_bundled_data_are_those_of_scikit_learn(name):
+    options = {"scaled": False} if name == "diabetes" else {}
+    theirs, ours = getattr(sklearn.datasets, f"load_{name}")(**options), load_dataset(name, standardise=False)
+    np.testing.assert_array_equal(ours.x, theirs.data)
+    np.testing.assert_array_equal(ours.y, theirs.target)
+    assert ours.features == tuple(theirs.feature_names)
+
+
+def test_bundled_data_without_scikit_learn(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(InputError, match="'wine' comes with scikit-learn, which is missing"):
+        load_dataset("wine")
+
+
+def test_bundled_data_whose_file_is_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: ModuleSpec(name, None, origin=str(tmp_path / "init")))
+    with pytest.raises(InputError, match=r"without its data set 'wine' .*load_wine\(return_X_y=True\)"):
+        load_dataset("wine")
 
 
 def test_unknown_name():

@@ -4,17 +4,10 @@ import csv
 from pathlib import Path
 
 import numpy as np
-from sklearn import datasets as sklearn_datasets
 
 from .._core import InputError
+from ._bundled import BUNDLED, read_bundled
 from ._dataset import Dataset
-
-_TARGETS = {
-    "diabetes": "disease progression after one year",
-    "breast_cancer": "benign (1) or malignant (0)",
-    "digits": "digit (0-9)",
-    "wine": "cultivar (0-2)",
-}
 
 
 def load_dataset(name: str, *, standardise: bool = True) -> Dataset:
@@ -29,11 +22,11 @@ def load_dataset(name: str, *, standardise: bool = True) -> Dataset:
     Raises:
         InputError: an unknown name.
     """
-    if name not in _TARGETS:
-        raise InputError(f"unknown data set {name!r}: choose one of {', '.join(_TARGETS)}, or read a CSV file.")
-    options = {"scaled": False} if name == "diabetes" else {}
-    bunch = getattr(sklearn_datasets, f"load_{name}")(**options)
-    data = Dataset(bunch.data, bunch.target, name, tuple(map(str, bunch.feature_names)), _TARGETS[name])
+    if name not in BUNDLED:
+        raise InputError(f"unknown data set {name!r}: choose one of {', '.join(BUNDLED)}, or read a CSV file.")
+    table, known = read_bundled(name), BUNDLED[name]
+    x, y = np.ascontiguousarray(table[:, :-1]), np.ascontiguousarray(table[:, -1])
+    data = Dataset(x, y, name, known.features, known.target)
     return data.standardise(target=name == "diabetes") if standardise else data
 
 
