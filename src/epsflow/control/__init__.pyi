@@ -1,3 +1,4 @@
+from ._certify import certify as certify
 from ._compare import Comparison as Comparison, compare_schedules as compare_schedules
 from ._exact import (
     ExactStarts as ExactStarts,
