@@ -28,6 +28,10 @@ def as_float64(value: object, name: str) -> np.ndarray:
         InputError: a floating type narrower than 64 bits, or no numbers at all.
     """
     require_x64()
+    return _in_float64(value, name)
+
+
+def _in_float64(value: object, name: str) -> np.ndarray:
     # Only a *floating* narrow dtype has lost digits already; integers and Python lists convert exactly.
     try:
         array = np.asarray(value)
@@ -44,8 +48,8 @@ def as_float64(value: object, name: str) -> np.ndarray:
 
 
 def as_scalar(value: object, name: str) -> float:
-    """A finite Python float, or an `InputError` that names it."""
-    array = as_float64(value, name)
+    """A finite Python float, or an `InputError` that names it; Python's floats have 64 bits whatever JAX's have."""
+    array = _in_float64(value, name)
     if array.ndim != 0:
         raise InputError(f"{name} must be one number; got an array of shape {array.shape}.")
     if not np.isfinite(array):

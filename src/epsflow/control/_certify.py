@@ -5,10 +5,10 @@ from scipy.optimize import fminbound, root_scalar
 
 from .._core import InputError
 from ..problem import Problem, Quadratic
-from ..schedules import AbstractPiecewiseConstant, AbstractSchedule, check_admissible
+from ..schedules import AbstractPiecewiseConstant, AbstractSchedule, check_admissible, least_effort
 from ._pontryagin import extremal
 from ._solution import ScheduleSolution
-from ._task import ControlTask, control_of, effort_of, least_effort, make_task, simulate
+from ._task import ControlTask, control_of, effort_of, make_task, simulate
 from .bounds._branching import branch
 from .bounds._dual import certify_control, evaluate_dual, maximise_control
 from .linear._path import LinearPath, linear_extremal

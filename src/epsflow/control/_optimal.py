@@ -7,12 +7,12 @@ import numpy as np
 
 from .._core import ConvergenceError, InputError
 from ..problem import Problem, Quadratic
-from ..schedules import AbstractPiecewiseConstant, AbstractSchedule, PiecewiseConstant
+from ..schedules import AbstractPiecewiseConstant, AbstractSchedule, PiecewiseConstant, least_effort
 from ._certify import judge
 from ._families import baseline
 from ._mesh import Setting, as_column, guesses_of, method_of, sampled, solve_on_mesh, system_of
 from ._solution import ScheduleSolution
-from ._task import ControlTask, control_of, least_effort, make_task
+from ._task import ControlTask, control_of, make_task
 from .polish._optimum import linear_optimum
 from .terms._cost import AbstractCost
 from .terms._deadline import Deadline

@@ -13,7 +13,14 @@ from .._core import InputError, as_scalar
 from ..flow import equilibrium, gradient_flow
 from ..problem import Problem, Quadratic
 from ..problem._problem import DENSE_LIMIT
-from ..schedules import AbstractAnalytic, AbstractPiecewiseConstant, AbstractSchedule, Constant, check_window
+from ..schedules import (
+    AbstractAnalytic,
+    AbstractPiecewiseConstant,
+    AbstractSchedule,
+    Constant,
+    check_effort,
+    check_window,
+)
 from .linear._control import SECULAR, LinearControl, advance, linear_control
 from .terms._cost import AbstractCost, Distance, cost_and_gradient
 from .terms._levels import arcs_of, effort_between, in_numbers
@@ -87,7 +94,7 @@ def make_task(
     if not isinstance(cost, AbstractCost):
         raise InputError(f"cost is {cost!r}; pass Distance(), QuadraticForm(W), PredictionGap(x) or RetainedLoss().")
     cost.check(problem, given)
-    limit = _check_effort(budget, price, T - s, bounds)
+    limit = check_effort(budget, price, T - s, bounds)
     goal = _leave_out_optimum(problem, start, cost) if given is None else given
     task = ControlTask(problem, start, s, T, bounds, goal, start, 0.0, cost, limit, as_scalar(price, "price"))
     return _trained(task) if s > 0.0 else task
@@ -146,27 +153,6 @@ def _sees(cost: AbstractCost, problem: Problem) -> bool:
     )
     along = cost.form(rates[kernel], vectors[:, kernel]).norm
     return along > 1e-10 * cost.form(rates, vectors).norm
-
-
-def least_effort(length: float, bounds: tuple[float, float]) -> float:
-    """The least ∫|ε| dt that the bounds allow on a window, for one weight."""
-    low, high = bounds
-    return length * max(low, -high, 0.0)
-
-
-def _check_effort(budget: object, price: object, length: float, bounds: tuple[float, float]) -> float:
-    if as_scalar(price, "price") < 0.0:
-        raise InputError(f"price is {price}; a negative price of ∫|ε| dt would pay for training on the deleted points.")
-    if budget is None:
-        return np.inf
-    limit, least = as_scalar(budget, "budget"), least_effort(length, bounds)
-    if limit < least or limit < 0.0:
-        low, high = bounds
-        raise InputError(
-            f"no schedule meets the budget ∫|ε| dt ≤ {limit:g}: with ε in [{low:g}, {high:g}] for T − s = {length:g} "
-            f"it is at least {least:g}. Raise the budget, or let the bounds contain 0."
-        )
-    return limit
 
 
 _CONTROLS: WeakKeyDictionary[ControlTask, LinearControl] = WeakKeyDictionary()

@@ -14,6 +14,7 @@ from ._models import (
     FunctionModel as FunctionModel,
     LinearModel as LinearModel,
 )
+from ._penalty import as_penalty as as_penalty
 from ._pointwise import Pointwise as Pointwise, pointwise as pointwise
 from ._problem import Problem as Problem, linear_regression as linear_regression
 from ._quadratic import Quadratic as Quadratic

@@ -9,11 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from .._core import InputError, as_float64, as_index_array, as_scalar, as_vector, require_x64
+from .._core import InputError, as_float64, as_index_array, as_vector, require_x64
 from ._dataset import Dataset
 from ._generalised import GeneralisedLinear
 from ._losses import AbstractLoss, SquaredLoss
 from ._models import AbstractModel, LinearModel
+from ._penalty import as_penalty
 from ._quadratic import Quadratic, gather
 from ._risk import AbstractRisk, EmpiricalRisk, Weights, loss_gradients
 
@@ -68,9 +69,7 @@ class Problem:
         """
         require_x64()
         points = np.zeros(0, np.int64) if delete is None else as_index_array(delete, "delete", data.n)
-        penalty = as_scalar(l2, "l2")
-        if penalty < 0.0:
-            raise InputError(f"l2 is {penalty:g}; a negative penalty makes the risk unbounded below.")
+        penalty = as_penalty(l2)
         if reduction not in ("sum", "mean"):
             raise InputError(f"reduction is {reduction!r}; choose 'sum' or 'mean'.")
         if chunk_rows < 1:

@@ -1,4 +1,4 @@
-from ._admissible import check_admissible as check_admissible, check_window as check_window
+from ._admissible import check_admissible as check_admissible
 from ._base import (
     AbstractAnalytic as AbstractAnalytic,
     AbstractPiecewiseConstant as AbstractPiecewiseConstant,
@@ -17,3 +17,4 @@ from ._decay import (
     PolynomialDecay as PolynomialDecay,
 )
 from ._members import Members as Members, build_members as build_members
+from ._window import check_effort as check_effort, check_window as check_window, least_effort as least_effort

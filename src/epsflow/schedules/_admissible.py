@@ -2,28 +2,12 @@
 
 import numpy as np
 
-from .._core import InputError, as_scalar
+from .._core import InputError
 from ._base import AbstractSchedule
+from ._window import check_window
 
 _SAMPLES = 33
 """Points per smooth piece at which a schedule's bounds are checked; monotone pieces need only the two outermost."""
-
-
-def check_window(s: object, T: object, bounds: tuple[float, float]) -> tuple[float, float, tuple[float, float]]:
-    """s, T and the bounds of ε as finite floats with 0 ≤ s < T and ε_min < ε_max.
-
-    Raises:
-        InputError: naming the one that is wrong.
-    """
-    start, end = as_scalar(s, "s"), as_scalar(T, "T")
-    low, high = as_scalar(bounds[0], "the lower bound of ε"), as_scalar(bounds[1], "the upper bound of ε")
-    if start < 0.0:
-        raise InputError(f"s is {start:g}; the deletion request cannot arrive before training starts at 0.")
-    if end <= start:
-        raise InputError(f"T = {end:g} must come after s = {start:g}: between them ε is free.")
-    if low >= high:
-        raise InputError(f"the bounds of ε are [{low:g}, {high:g}]; the lower one must lie below the upper one.")
-    return start, end, (low, high)
 
 
 def check_admissible(schedule: AbstractSchedule, s: float, T: float, bounds: tuple[float, float] = (0.0, 1.0)) -> None:

@@ -1,0 +1,48 @@
+"""The window [s, T], the bounds of ε on it, and what ∫|ε| dt may be: checked before anything heavy is loaded."""
+
+import math
+
+from .._core import InputError, as_scalar
+
+
+def check_window(s: object, T: object, bounds: tuple[float, float]) -> tuple[float, float, tuple[float, float]]:
+    """s, T and the bounds of ε as finite floats with 0 ≤ s < T and ε_min < ε_max.
+
+    Raises:
+        InputError: naming the one that is wrong.
+    """
+    start, end = as_scalar(s, "s"), as_scalar(T, "T")
+    low, high = as_scalar(bounds[0], "the lower bound of ε"), as_scalar(bounds[1], "the upper bound of ε")
+    if start < 0.0:
+        raise InputError(f"s is {start:g}; the deletion request cannot arrive before training starts at 0.")
+    if end <= start:
+        raise InputError(f"T = {end:g} must come after s = {start:g}: between them ε is free.")
+    if low >= high:
+        raise InputError(f"the bounds of ε are [{low:g}, {high:g}]; the lower one must lie below the upper one.")
+    return start, end, (low, high)
+
+
+def least_effort(length: float, bounds: tuple[float, float]) -> float:
+    """The least ∫|ε| dt that the bounds allow on a window, for one weight."""
+    low, high = bounds
+    return length * max(low, -high, 0.0)
+
+
+def check_effort(budget: object, price: object, length: float, bounds: tuple[float, float]) -> float:
+    """The most that ∫|ε| dt may be on a window of this length: the budget, or ∞ where it is None.
+
+    Raises:
+        InputError: a negative price, or a budget that no ε within the bounds meets.
+    """
+    if as_scalar(price, "price") < 0.0:
+        raise InputError(f"price is {price}; a negative price of ∫|ε| dt would pay for training on the deleted points.")
+    if budget is None:
+        return math.inf
+    limit, least = as_scalar(budget, "budget"), least_effort(length, bounds)
+    if limit < least or limit < 0.0:
+        low, high = bounds
+        raise InputError(
+            f"no schedule meets the budget ∫|ε| dt ≤ {limit:g}: with ε in [{low:g}, {high:g}] for T − s = {length:g} "
+            f"it is at least {least:g}. Raise the budget, or let the bounds contain 0."
+        )
+    return limit
