@@ -4,29 +4,30 @@ import math
 
 import pytest
 
-from epsflow.claims import Evidence, Kind, Measurement
+from epsflow.claims import Evidence, Kind
 from epsflow.claims._claim import Sample, decide, worst
+from made_claims import measured
 
-MET = Measurement(1e-12, 1e-11, 1e-10, "made up", "nowhere", 3)
-MISSED = Measurement(1.0, 1e-11, 1e-10, "made up", "nowhere", 3)
+MET = measured(1e-12)
+MISSED = measured(1.0)
 EXAMPLE = {"x": 1}
 
 
 @pytest.mark.parametrize(
     ("evidence", "kind"),
     [
-        (Evidence(MET), Kind.HOLDS),
-        (Evidence(MET, corrected=MET), Kind.HOLDS),
-        (Evidence(MISSED, counterexample=EXAMPLE), Kind.REFUTED),
-        (Evidence(MISSED, corrected=MET, counterexample=EXAMPLE), Kind.REFUTED),
-        (Evidence(None, corrected=MET, counterexample=EXAMPLE), Kind.REFUTED),
-        (Evidence(MISSED, condition=MET, counterexample=EXAMPLE), Kind.CONDITIONAL),
-        (Evidence(MISSED, condition=MISSED, counterexample=EXAMPLE), Kind.REFUTED),
-        (Evidence(MISSED), Kind.INCONCLUSIVE),  # a failure that no counterexample explains
-        (Evidence(MET, corrected=MISSED), Kind.INCONCLUSIVE),  # what is said to be right is not
-        (Evidence(MISSED, corrected=MISSED, counterexample=EXAMPLE), Kind.INCONCLUSIVE),
-        (Evidence(None), Kind.INCONCLUSIVE),
-        (Evidence(None, counterexample=EXAMPLE), Kind.INCONCLUSIVE),
+        (Evidence(written=MET), Kind.HOLDS),
+        (Evidence(written=MET, corrected=MET), Kind.HOLDS),
+        (Evidence(written=MISSED, counterexample=EXAMPLE), Kind.REFUTED),
+        (Evidence(written=MISSED, corrected=MET, counterexample=EXAMPLE), Kind.REFUTED),
+        (Evidence(written=None, corrected=MET, counterexample=EXAMPLE), Kind.REFUTED),
+        (Evidence(written=MISSED, condition=MET, counterexample=EXAMPLE), Kind.CONDITIONAL),
+        (Evidence(written=MISSED, condition=MISSED, counterexample=EXAMPLE), Kind.REFUTED),
+        (Evidence(written=MISSED), Kind.INCONCLUSIVE),  # a failure that no counterexample explains
+        (Evidence(written=MET, corrected=MISSED), Kind.INCONCLUSIVE),  # what is said to be right is not
+        (Evidence(written=MISSED, corrected=MISSED, counterexample=EXAMPLE), Kind.INCONCLUSIVE),
+        (Evidence(written=None), Kind.INCONCLUSIVE),
+        (Evidence(written=None, counterexample=EXAMPLE), Kind.INCONCLUSIVE),
     ],
 )
 def test_verdict(evidence: Evidence, kind: Kind):

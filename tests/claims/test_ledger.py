@@ -1,12 +1,15 @@
 """`verify`: which claims are chosen, what is kept when one is interrupted or breaks off, what is reproducible."""
 
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 import epsflow as ef
-from epsflow.claims import CLAIMS, SECTIONS, Claim, Evidence, Kind, _ledger, choose
+from epsflow.claims import CLAIMS, SECTIONS, Claim, Evidence, Kind, _ledger, choose, claim
+from epsflow.claims._trial import Trial
+from made_claims import make_claim
 
 
 @pytest.fixture
@@ -49,7 +52,7 @@ def test_rows_are_plain(run, bad):
 
 
 def test_an_interruption_keeps_what_was_finished(run, good, bad):
-    stop = Claim("stop", "", "", "", "", "", Kind.HOLDS, interrupted)
+    stop = make_claim("stop", interrupted)
     ledger = run(good, stop, bad)
     assert [verdict.claim.id for verdict in ledger.verdicts] == ["one-is-one"]
     assert ledger.interrupted
@@ -58,7 +61,7 @@ def test_an_interruption_keeps_what_was_finished(run, good, bad):
 
 
 def test_a_check_that_breaks_off_is_inconclusive_and_the_others_go_on(run, good):
-    ledger = run(Claim("broken", "", "", "", "", "", Kind.HOLDS, broken), good)
+    ledger = run(make_claim("broken", broken), good)
     assert [verdict.kind for verdict in ledger.verdicts] == [Kind.INCONCLUSIVE, Kind.HOLDS]
     assert ledger["broken"].evidence.remarks == ("The check broke off: the flow stopped.",)
     assert ledger["broken"].instances == 0
@@ -79,6 +82,23 @@ def test_unknown_names_are_refused_with_the_nearest():
         ef.verify("bang-bang", section="leverage")
     with pytest.raises(ef.InputError, match="seed is -1"):
         ef.verify("bang-bang", seed=-1)
+
+
+def test_a_claim_stands_on_its_check():
+    @claim(id="a", section="b", source="c", statement="d", as_written="e", expected=Kind.HOLDS)
+    def checked(trial):
+        """How it is measured."""
+        return Evidence(written=None, remarks=(trial.name,))
+
+    assert isinstance(checked, Claim)
+    assert (checked.id, checked.source, checked.statement, checked.corrected) == ("a", "c", "d", "")
+    assert checked.check(Trial("mine")).remarks == ("mine",)
+    assert checked.check.__doc__ == "How it is measured."
+
+
+def test_as_many_claims_of_each_kind_as_the_ledger_has():
+    expected = Counter(claim.expected for claim in CLAIMS)
+    assert expected == {Kind.HOLDS: 19, Kind.CONDITIONAL: 10, Kind.REFUTED: 17}
 
 
 def test_every_claim_says_what_it_is():
@@ -104,5 +124,5 @@ def test_the_same_seed_gives_the_same_numbers():
 
 
 def test_evidence_without_measurements_has_no_residual(run):
-    ledger = run(Claim("none", "", "", "", "", "", Kind.REFUTED, lambda trial: Evidence(None)))
+    ledger = run(make_claim("none", lambda trial: Evidence(written=None)))
     assert str(ledger["none"].residual) == str(ledger["none"].tolerance) == "nan"

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from epsflow.claims import Candidate, search
-from epsflow.claims._experiments import SMALLEST, certified_gain, linear_gain, step_lower_bound
-from epsflow.claims._general_case import later_step_gain
+from epsflow.claims.sections._experiments import SMALLEST, certified_gain, linear_gain, step_lower_bound
+from epsflow.claims.sections._general_case import later_step_gain
 
 
 def hill(candidate: Candidate) -> float:

@@ -1,4 +1,11 @@
-from ._claim import Claim as Claim, Evidence as Evidence, Kind as Kind, Measurement as Measurement, Verdict as Verdict
+from ._claim import (
+    Claim as Claim,
+    Evidence as Evidence,
+    Kind as Kind,
+    Measurement as Measurement,
+    Verdict as Verdict,
+    claim as claim,
+)
 from ._ledger import Ledger as Ledger, verify as verify
 from ._registry import CLAIMS as CLAIMS, SECTIONS as SECTIONS, choose as choose
 from ._report import write_report as write_report

@@ -31,7 +31,7 @@ class Sample(NamedTuple):
     where: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Measurement:
     """The worst of many comparisons: the one with the largest residual in units of its tolerance.
 
@@ -79,10 +79,17 @@ def worst(samples: Iterable[Sample], reason: str, *, factor: float = FACTOR) -> 
 
     found = max(kept, key=excess)
     residual, bound = float(found.residual), float(found.bound)
-    return Measurement(residual, bound, factor * bound, reason, found.where, len(kept))
+    return Measurement(
+        residual=residual,
+        bound=bound,
+        tolerance=factor * bound,
+        reason=reason,
+        where=found.where,
+        instances=len(kept),
+    )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Evidence:
     """What a check found.
 
@@ -102,7 +109,7 @@ class Evidence:
     remarks: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Claim:
     """A statement of the notes.
 
@@ -127,7 +134,31 @@ class Claim:
     check: Callable[[Trial], Evidence]
 
 
-@dataclass(frozen=True, eq=False)
+def claim(
+    *, id: str, section: str, source: str, statement: str, as_written: str, expected: Kind, corrected: str = ""
+) -> Callable[[Callable[[Trial], Evidence]], Claim]:
+    """Make a claim of the check that it stands above: the name of the function is then the `Claim`.
+
+    Args:
+        id, section, source, statement, as_written, corrected, expected: as in `Claim`.
+    """
+
+    def decorate(check: Callable[[Trial], Evidence]) -> Claim:
+        return Claim(
+            id=id,
+            section=section,
+            source=source,
+            statement=statement,
+            as_written=as_written,
+            corrected=corrected,
+            expected=expected,
+            check=check,
+        )
+
+    return decorate
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Verdict:
     """The outcome of one check, with its evidence.
 

@@ -9,8 +9,8 @@ from .. import plots
 from ..control import best_in_family, compare_schedules
 from ..flow import equilibrium, gradient_flow, homotopy, rewind_surface
 from ..schedules import AbstractSchedule, LinearDecay, Step
-from ._experiments import SMALLEST, WINDOW, portrait
-from ._step_functions import identity
+from .sections._experiments import SMALLEST, WINDOW, portrait
+from .sections._step_functions import identity
 
 
 class Figure(NamedTuple):

@@ -158,9 +158,17 @@ def _check(claim: Claim, trial: Trial, versions: dict[str, str]) -> Verdict:
     try:
         evidence = claim.check(trial)
     except EpsflowError as error:
-        evidence = Evidence(None, remarks=(f"The check broke off: {error}",))
+        evidence = Evidence(written=None, remarks=(f"The check broke off: {error}",))
     seconds = time.perf_counter() - begun
-    return Verdict(claim, decide(evidence), evidence, trial.seed, trial.thorough, seconds, versions)
+    return Verdict(
+        claim=claim,
+        kind=decide(evidence),
+        evidence=evidence,
+        seed=trial.seed,
+        thorough=trial.thorough,
+        seconds=seconds,
+        versions=versions,
+    )
 
 
 def _measured(part: Measurement) -> dict[str, Any]:

@@ -1,10 +1,12 @@
 """All claims, in the order of the notes, and how to name some of them."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from types import ModuleType
 
 from .._core import InputError
-from . import (
+from ._claim import Claim
+from .sections import (
     _algorithms,
     _epsilon_dynamic,
     _experiments,
@@ -17,21 +19,29 @@ from . import (
     _response_functions,
     _step_functions,
 )
-from ._claim import Claim
 
-CLAIMS: tuple[Claim, ...] = (
-    *_influence_functions.CLAIMS,
-    *_response_functions.CLAIMS,
-    *_leverage.CLAIMS,
-    *_reformulation.CLAIMS,
-    *_gradient_descent.CLAIMS,
-    *_epsilon_dynamic.CLAIMS,
-    *_step_functions.CLAIMS,
-    *_linear_functions.CLAIMS,
-    *_general_case.CLAIMS,
-    *_experiments.CLAIMS,
-    *_algorithms.CLAIMS,
+FILES = (
+    _influence_functions,
+    _response_functions,
+    _leverage,
+    _reformulation,
+    _gradient_descent,
+    _epsilon_dynamic,
+    _step_functions,
+    _linear_functions,
+    _general_case,
+    _experiments,
+    _algorithms,
 )
+"""One per section of the notes, in their order."""
+
+
+def _claims(file: ModuleType) -> Iterator[Claim]:
+    """The claims of a section, in the order in which they stand in its file."""
+    return (value for value in vars(file).values() if isinstance(value, Claim))
+
+
+CLAIMS: tuple[Claim, ...] = tuple(claim for file in FILES for claim in _claims(file))
 """Every statement of the notes that numbers can test."""
 
 SECTIONS: tuple[str, ...] = tuple(dict.fromkeys(claim.section for claim in CLAIMS))

@@ -3,16 +3,27 @@
 import jax.numpy as jnp
 import numpy as np
 
-from ..analysis import influence, newton_step, retrain, self_influence
-from ..flow import equilibrium
-from ._claim import Claim, Evidence, Kind, Sample, worst
-from ._tools import DIFFERENCES, SOLVES, TWO, hessian, own_loss, relative, rounding, slope, two_points
-from ._trial import Trial
+from ...analysis import influence, newton_step, retrain, self_influence
+from ...flow import equilibrium
+from .._claim import Evidence, Kind, Sample, claim, worst
+from .._tools import DIFFERENCES, SOLVES, TWO, hessian, own_loss, relative, rounding, slope, two_points
+from .._trial import Trial
 
 SECTION = "Influence functions"
 
 
-def check_closed_form(trial: Trial) -> Evidence:
+@claim(
+    id="if-closed-form",
+    section=SECTION,
+    source="Definition 2 and the closed forms after it",
+    statement="The influence function, the derivative of the optimum at ε_A = 1/n, is H⁻¹∇ℓ at the trained optimum.",
+    as_written="I(z; θ̂) = lim (θ̂_{ε+1/n} − θ̂_{1/n})/ε = H_θ̂⁻¹ ∇ℓ(f(θ̂; x), y)",
+    corrected=(
+        "H_θ̂⁻¹∇ℓ(θ̂) is the derivative at ε_A = 0. At ε_A = 1/n it is (H_L − ∇²ℓ/n)⁻¹∇ℓ, at the leave-out optimum."
+    ),
+    expected=Kind.REFUTED,
+)
+def if_closed_form(trial: Trial) -> Evidence:
     """The derivative of θ̂_{ε_A} at ε_A = 1/n, against H⁻¹∇ℓ at the trained and at the leave-out optimum."""
     written, corrected = [], []
     for name, problem, _ in [*trial.regressions(reduction="mean"), *trial.logistic(reduction="mean", l2=0.02)]:
@@ -29,11 +40,24 @@ def check_closed_form(trial: Trial) -> Evidence:
         "derivative at ε_A = 1/2": -2.0 * float(influence(two, at="removed").theta_dot[0]),
     }
     remark = "For least squares the two differ by the factor (1 − P_jj)²; in the example P_jj = 1/2."
-    measured = worst(written, DIFFERENCES), worst(corrected, DIFFERENCES)
-    return Evidence(*measured, counterexample=example, remarks=(remark,))
+    return Evidence(
+        written=worst(written, DIFFERENCES),
+        corrected=worst(corrected, DIFFERENCES),
+        counterexample=example,
+        remarks=(remark,),
+    )
 
 
-def check_loss_closed_form(trial: Trial) -> Evidence:
+@claim(
+    id="loss-closed-form",
+    section=SECTION,
+    source="Definition 1 and the closed forms after it",
+    statement="The influence loss difference, a derivative at ε_A = 1/n, is ∇ℓᵀH⁻¹∇ℓ at the trained optimum.",
+    as_written="Q(z; θ̂) = d/dε ℓ(θ̂_ε) at ε = 1/n = ∇ℓᵀ H_θ̂⁻¹ ∇ℓ",
+    corrected="It is the derivative at ε_A = 0. At ε_A = 1/n it is ∇ℓᵀ(H_L − ∇²ℓ/n)⁻¹∇ℓ, at the leave-out optimum.",
+    expected=Kind.REFUTED,
+)
+def loss_closed_form(trial: Trial) -> Evidence:
     """The derivative of the point's own loss at ε_A = 1/n, against ∇ℓᵀH⁻¹∇ℓ at both optima."""
     written, corrected = [], []
     for name, problem, _ in trial.regressions(reduction="mean"):
@@ -51,10 +75,26 @@ def check_loss_closed_form(trial: Trial) -> Evidence:
         "∇ℓᵀH⁻¹∇ℓ at θ̂, as written": 2.0 * float(self_influence(two_points("mean"), points=0).values),
         "derivative at ε_A = 1/2": 2.0,
     }
-    return Evidence(worst(written, DIFFERENCES), worst(corrected, DIFFERENCES), counterexample=example)
+    return Evidence(
+        written=worst(written, DIFFERENCES), corrected=worst(corrected, DIFFERENCES), counterexample=example
+    )
 
 
-def check_newton(trial: Trial) -> Evidence:
+@claim(
+    id="if-is-newton",
+    section=SECTION,
+    source="Remark after Definition 2",
+    statement=(
+        "The influence function estimator is the parameter after one Newton step from θ̂ towards the leave-out optimum."
+    ),
+    as_written="θ̂ + I/n = θ̂ − (HL_i(θ̂))⁻¹ JL_i(θ̂)",
+    corrected=(
+        "The Newton step has the Hessian without the point, the influence function the one with it. For least squares "
+        "the Newton step is exact, and the influence function is (1 − P_jj) times it."
+    ),
+    expected=Kind.REFUTED,
+)
+def if_is_newton(trial: Trial) -> Evidence:
     """The influence function beside one Newton step on the leave-out risk, and beside retraining."""
     written, corrected = [], []
     for name, problem, _ in trial.regressions():
@@ -75,39 +115,4 @@ def check_newton(trial: Trial) -> Evidence:
         "Newton step": float(newton_step(two).delta[0]),
         "retraining": -0.5,
     }
-    return Evidence(worst(written, SOLVES), worst(corrected, SOLVES), counterexample=example)
-
-
-CLAIMS = (
-    Claim(
-        "if-closed-form",
-        SECTION,
-        "Definition 2 and the closed forms after it",
-        "The influence function, the derivative of the optimum at ε_A = 1/n, is H⁻¹∇ℓ at the trained optimum.",
-        "I(z; θ̂) = lim (θ̂_{ε+1/n} − θ̂_{1/n})/ε = H_θ̂⁻¹ ∇ℓ(f(θ̂; x), y)",
-        "H_θ̂⁻¹∇ℓ(θ̂) is the derivative at ε_A = 0. At ε_A = 1/n it is (H_L − ∇²ℓ/n)⁻¹∇ℓ, at the leave-out optimum.",
-        Kind.REFUTED,
-        check_closed_form,
-    ),
-    Claim(
-        "loss-closed-form",
-        SECTION,
-        "Definition 1 and the closed forms after it",
-        "The influence loss difference, a derivative at ε_A = 1/n, is ∇ℓᵀH⁻¹∇ℓ at the trained optimum.",
-        "Q(z; θ̂) = d/dε ℓ(θ̂_ε) at ε = 1/n = ∇ℓᵀ H_θ̂⁻¹ ∇ℓ",
-        "It is the derivative at ε_A = 0. At ε_A = 1/n it is ∇ℓᵀ(H_L − ∇²ℓ/n)⁻¹∇ℓ, at the leave-out optimum.",
-        Kind.REFUTED,
-        check_loss_closed_form,
-    ),
-    Claim(
-        "if-is-newton",
-        SECTION,
-        "Remark after Definition 2",
-        "The influence function estimator is the parameter after one Newton step from θ̂ towards the leave-out optimum.",
-        "θ̂ + I/n = θ̂ − (HL_i(θ̂))⁻¹ JL_i(θ̂)",
-        "The Newton step has the Hessian without the point, the influence function the one with it. For least squares "
-        "the Newton step is exact, and the influence function is (1 − P_jj) times it.",
-        Kind.REFUTED,
-        check_newton,
-    ),
-)
+    return Evidence(written=worst(written, SOLVES), corrected=worst(corrected, SOLVES), counterexample=example)

@@ -3,12 +3,12 @@
 import numpy as np
 from scipy.linalg import expm
 
-from ..flow import equilibrium, gradient_flow
-from ..problem import Dataset, Problem, linear_regression
-from ..schedules import AbstractSchedule, BangBang, Constant, LinearDecay, Step
-from ._claim import Claim, Evidence, Kind, Sample, worst
-from ._tools import INTEGRATED, TWO, UNIT, System, integrate, relative, rounding, system_of, two_points
-from ._trial import Trial
+from ...flow import equilibrium, gradient_flow
+from ...problem import Dataset, Problem, linear_regression
+from ...schedules import AbstractSchedule, BangBang, Constant, LinearDecay, Step
+from .._claim import Evidence, Kind, Sample, claim, worst
+from .._tools import INTEGRATED, TWO, UNIT, System, integrate, relative, rounding, system_of, two_points
+from .._trial import Trial
 
 SECTION = "Epsilon dynamic"
 EXPONENTIALS = "relative; bound: the flow's rounding d·u·(1 + λ_max t), and d·u·κ(H_0) of the solves"
@@ -22,7 +22,15 @@ def end(problem: Problem, schedule: AbstractSchedule, start: np.ndarray, T: floa
     return theta, float(path.error) * np.sqrt(problem.dim) / float(np.linalg.norm(theta))
 
 
-def check_closed_form(trial: Trial) -> Evidence:
+@claim(
+    id="lrgf-closed-form",
+    section=SECTION,
+    source="(0.10)",
+    statement="The flow of linear regression where H is invertible.",
+    as_written="θ(t, 1) = e^{−Ht}θ0 + (I − e^{−Ht})H⁻¹Xᵀy",
+    expected=Kind.HOLDS,
+)
+def lrgf_closed_form(trial: Trial) -> Evidence:
     """(0.10), with SciPy's matrix exponential, against the flow."""
     samples = []
     for name, problem, start in trial.regressions():
@@ -32,10 +40,22 @@ def check_closed_form(trial: Trial) -> Evidence:
             formula = decay @ start + (np.eye(problem.dim) - decay) @ np.linalg.solve(h, b)
             found, error = end(problem, Constant(1.0), start, t)
             samples.append(Sample(relative(formula, found), error + rounding(problem), f"{name}, t = {t:g}"))
-    return Evidence(worst(samples, EXPONENTIALS))
+    return Evidence(written=worst(samples, EXPONENTIALS))
 
 
-def check_limit(trial: Trial) -> Evidence:
+@claim(
+    id="lemma-0.0.1",
+    section=SECTION,
+    source="Lemma 0.0.1",
+    statement="(LRGF) has a unique asymptotically stable equilibrium, given by a formula that contains θ0.",
+    as_written="θ* = (XᵀX)†Xᵀy + (I − Xᵀ(XXᵀ)†X)θ0, unique and asymptotically stable",
+    corrected=(
+        "The formula gives the limit in all cases. Uniqueness and asymptotic stability need full column rank; "
+        "otherwise the equilibria are an affine space, each stable and none asymptotically, and θ0 picks one."
+    ),
+    expected=Kind.CONDITIONAL,
+)
+def lemma_0_0_1(trial: Trial) -> Evidence:
     """The limit formula, full rank and not; and limits from two starts, which one stable equilibrium would share."""
     condition, corrected, written = [], [], []
     for name, problem, start in [*trial.regressions(), *trial.deficient()]:
@@ -60,11 +80,25 @@ def check_limit(trial: Trial) -> Evidence:
         "limit from (0, 5)": [1, 5],
     }
     remark = "The limit formula itself holds in all cases, of full rank or not."
-    measured = worst(written, EXPONENTIALS), worst(corrected, EXPONENTIALS), worst(condition, EXPONENTIALS)
-    return Evidence(*measured, counterexample=example, remarks=(remark,))
+    return Evidence(
+        written=worst(written, EXPONENTIALS),
+        corrected=worst(corrected, EXPONENTIALS),
+        condition=worst(condition, EXPONENTIALS),
+        counterexample=example,
+        remarks=(remark,),
+    )
 
 
-def check_scaling(trial: Trial) -> Evidence:
+@claim(
+    id="eps-scaling",
+    section=SECTION,
+    source="(0.11)",
+    statement="A weight ε is the same as row and target of the point times ε.",
+    as_written="X_ε^j = (x_1, …, εx_j, …)ᵀ, y_ε^j = (y_1, …, εy_j, …), H_ε^j = (X_ε^j)ᵀX_ε^j",
+    corrected="The factor is √ε; the factor ε gives the weight ε².",
+    expected=Kind.REFUTED,
+)
+def eps_scaling(trial: Trial) -> Evidence:
     """The flow with weight ε against the one whose row and target are scaled by ε, and by √ε."""
     written, corrected, eps = [], [], 0.5
     for name, problem, start in trial.regressions():
@@ -79,7 +113,9 @@ def check_scaling(trial: Trial) -> Evidence:
         "limit with row and target times ε, as written": float(equilibrium(_scale_point(two, eps)).theta[0]),
         "limit with weight ε": float(equilibrium(two, eps=eps).theta[0]),
     }
-    return Evidence(worst(written, EXPONENTIALS), worst(corrected, EXPONENTIALS), counterexample=example)
+    return Evidence(
+        written=worst(written, EXPONENTIALS), corrected=worst(corrected, EXPONENTIALS), counterexample=example
+    )
 
 
 def _scale_point(problem: Problem, factor: float) -> Problem:
@@ -88,7 +124,15 @@ def _scale_point(problem: Problem, factor: float) -> Problem:
     return linear_regression(Dataset(x, y), problem.delete, l2=problem.l2, reduction=problem.reduction)
 
 
-def check_step_cost(trial: Trial) -> Evidence:
+@claim(
+    id="step-cost",
+    section=SECTION,
+    source="after (0.12)",
+    statement="The cost of dropping the point at s.",
+    as_written="𝓔(1_[0,s]) = ½‖e^{−H_{-j}(T−s)}(e^{−Hs}θ0 + (I − e^{−Hs})θ* − θ*_{-j})‖²",
+    expected=Kind.HOLDS,
+)
+def step_cost(trial: Trial) -> Evidence:
     """The formula for 𝓔(1_[0,s]) against the flow, with full rank and without."""
     samples, s, T = [], 0.3, 1.1
     for name, problem, start in [*trial.regressions(), *trial.deficient()]:
@@ -104,10 +148,22 @@ def check_step_cost(trial: Trial) -> Evidence:
         solve = problem.dim * UNIT * positive[-1] / positive[positive > 1e-10 * positive[-1]][0]
         samples.append(Sample(relative(0.5 * formula @ formula, 0.5 * miss @ miss), 2.0 * size * (error + solve), name))
     remark = "It holds for every choice of θ* and θ*_{-j} among several minimisers: neither matrix need be invertible."
-    return Evidence(worst(samples, EXPONENTIALS), remarks=(remark,))
+    return Evidence(written=worst(samples, EXPONENTIALS), remarks=(remark,))
 
 
-def check_no_closed_form(trial: Trial) -> Evidence:
+@claim(
+    id="no-closed-form",
+    section=SECTION,
+    source="(0.13) and footnote 3",
+    statement="With ε(t) there is no closed form any more; variation of constants requires ε ∈ C¹.",
+    as_written="θ̇ = −Σ_{i≠j} x_i(x_iᵀθ − y_i) − ε(t)x_j(x_jᵀθ − y_j): ε ∈ C¹ required, no closed form",
+    corrected=(
+        "Any measurable bounded ε has a solution (Carathéodory). Closed forms exist for piecewise-constant ε, where "
+        "x_j is an eigenvector of H_{-j} (X = I), and in one dimension (by quadrature)."
+    ),
+    expected=Kind.REFUTED,
+)
+def no_closed_form(trial: Trial) -> Evidence:
     """Exact solutions for an ε that jumps, and for a linear decay with X = I, against SciPy's integrator."""
     samples, T, switches = [], 1.0, np.array([0.2, 0.45, 0.7])
     for name, problem, start in trial.regressions():
@@ -139,60 +195,4 @@ def check_no_closed_form(trial: Trial) -> Evidence:
     }
     remark = "What is left of the statement: for a general ε(t) and x_j that is no eigenvector none is known."
     corrected = worst(samples, "relative; bound: 1e-10 of SciPy's integrator, or rounding")
-    return Evidence(None, corrected, counterexample=example, remarks=(remark,))
-
-
-CLAIMS = (
-    Claim(
-        "lrgf-closed-form",
-        SECTION,
-        "(0.10)",
-        "The flow of linear regression where H is invertible.",
-        "θ(t, 1) = e^{−Ht}θ0 + (I − e^{−Ht})H⁻¹Xᵀy",
-        "",
-        Kind.HOLDS,
-        check_closed_form,
-    ),
-    Claim(
-        "lemma-0.0.1",
-        SECTION,
-        "Lemma 0.0.1",
-        "(LRGF) has a unique asymptotically stable equilibrium, given by a formula that contains θ0.",
-        "θ* = (XᵀX)†Xᵀy + (I − Xᵀ(XXᵀ)†X)θ0, unique and asymptotically stable",
-        "The formula gives the limit in all cases. Uniqueness and asymptotic stability need full column rank; "
-        "otherwise the equilibria are an affine space, each stable and none asymptotically, and θ0 picks one.",
-        Kind.CONDITIONAL,
-        check_limit,
-    ),
-    Claim(
-        "eps-scaling",
-        SECTION,
-        "(0.11)",
-        "A weight ε is the same as row and target of the point times ε.",
-        "X_ε^j = (x_1, …, εx_j, …)ᵀ, y_ε^j = (y_1, …, εy_j, …), H_ε^j = (X_ε^j)ᵀX_ε^j",
-        "The factor is √ε; the factor ε gives the weight ε².",
-        Kind.REFUTED,
-        check_scaling,
-    ),
-    Claim(
-        "step-cost",
-        SECTION,
-        "after (0.12)",
-        "The cost of dropping the point at s.",
-        "𝓔(1_[0,s]) = ½‖e^{−H_{-j}(T−s)}(e^{−Hs}θ0 + (I − e^{−Hs})θ* − θ*_{-j})‖²",
-        "",
-        Kind.HOLDS,
-        check_step_cost,
-    ),
-    Claim(
-        "no-closed-form",
-        SECTION,
-        "(0.13) and footnote 3",
-        "With ε(t) there is no closed form any more; variation of constants requires ε ∈ C¹.",
-        "θ̇ = −Σ_{i≠j} x_i(x_iᵀθ − y_i) − ε(t)x_j(x_jᵀθ − y_j): ε ∈ C¹ required, no closed form",
-        "Any measurable bounded ε has a solution (Carathéodory). Closed forms exist for piecewise-constant ε, where "
-        "x_j is an eigenvector of H_{-j} (X = I), and in one dimension (by quadrature).",
-        Kind.REFUTED,
-        check_no_closed_form,
-    ),
-)
+    return Evidence(written=None, corrected=corrected, counterexample=example, remarks=(remark,))

@@ -3,14 +3,14 @@
 import jax.numpy as jnp
 import numpy as np
 
-from ..control import Scope, Status, best_in_family, certify, exact_unlearning_time, optimal_schedule
-from ..flow import gradient_flow
-from ..problem import Problem, linear_regression
-from ..schedules import Constant, PiecewiseConstant, Step
-from ._claim import Claim, Evidence, Kind, Sample, worst
-from ._search import Candidate, search
-from ._tools import TWO, UNIT, rounding, system_of, two_points
-from ._trial import Trial, diabetes
+from ...control import Scope, Status, best_in_family, certify, exact_unlearning_time, optimal_schedule
+from ...flow import gradient_flow
+from ...problem import Problem, linear_regression
+from ...schedules import Constant, PiecewiseConstant, Step
+from .._claim import Evidence, Kind, Sample, claim, worst
+from .._search import Candidate, search
+from .._tools import TWO, UNIT, rounding, system_of, two_points
+from .._trial import Trial, diabetes
 
 SECTION = "Epsilon dynamic: general case"
 
@@ -21,7 +21,16 @@ def speed(problem: Problem, theta: np.ndarray, eps: float, target: np.ndarray) -
     return float(-np.asarray(problem.gradient(jnp.asarray(theta), eps)) @ way / np.linalg.norm(way))
 
 
-def check_substitution(trial: Trial) -> Evidence:
+@claim(
+    id="greedy-substitution",
+    section=SECTION,
+    source="after (0.15)",
+    statement="The speed towards θ*_{-j}, with (0.11) substituted.",
+    as_written="⟨−H_εθ0 + (I + H_ε)θ̂(ε), θ*_{-j} − θ0⟩/‖·‖; for ε = 0, H = I: 2‖θ*_{-j} − θ0‖ + …",
+    corrected="⟨H_ε(θ̂(ε) − θ0), θ*_{-j} − θ0⟩/‖θ*_{-j} − θ0‖; for H_{-j} = I and ε = 0 it is ‖θ*_{-j} − θ0‖.",
+    expected=Kind.REFUTED,
+)
+def greedy_substitution(trial: Trial) -> Evidence:
     """θ̇(0) by (0.11) against both expressions, and 2‖·‖ for H = I."""
     written, corrected = [], []
     for name, problem, start in trial.regressions():
@@ -43,10 +52,22 @@ def check_substitution(trial: Trial) -> Evidence:
         "speed of the flow": speed(two_points(), np.zeros(1), 0.0, np.ones(1)),
     }
     reason = "in units of ‖θ̇‖; bound: d·u·κ(H_0)"
-    return Evidence(worst(written, reason), worst(corrected, reason), counterexample=example)
+    return Evidence(written=worst(written, reason), corrected=worst(corrected, reason), counterexample=example)
 
 
-def check_example(trial: Trial) -> Evidence:
+@claim(
+    id="greedy-example",
+    section=SECTION,
+    source="Example X = (1, 1)ᵀ",
+    statement="The flow and the optimum of the example; ε = 1 gives the biggest step.",
+    as_written="θ̂ = y_1 + y_2;  θ(t) = e^{−(1+ε)t} + (1 − e^{−(1+ε)t})(εy_1 + y_2)",
+    corrected=(
+        "θ̂ = (y_1 + y_2)/2 and θ(t) = e^{−(1+ε)t}θ0 + (1 − e^{−(1+ε)t})(εy_1 + y_2)/(1 + ε). ε = 1 does give the "
+        "biggest step, and held until ½ ln 3 it reaches θ*_{-1} exactly."
+    ),
+    expected=Kind.REFUTED,
+)
+def greedy_example(trial: Trial) -> Evidence:
     """X = (1, 1)ᵀ: the formulas for θ̂ and θ(t), the claim on the biggest step, and exact unlearning at ½ ln 3."""
     problem, written, corrected = two_points(), [], []
     for eps in (0.0, 0.5, 1.0):
@@ -68,8 +89,12 @@ def check_example(trial: Trial) -> Evidence:
         "½ ln 3": float(0.5 * np.log(3.0)),
     }
     remark = "That ε = 1 gives the biggest step at θ0 = 0 is right."
-    measured = worst(written, "relative"), worst(corrected, "relative, absolute for the speed and the time")
-    return Evidence(*measured, counterexample=example, remarks=(remark,))
+    return Evidence(
+        written=worst(written, "relative"),
+        corrected=worst(corrected, "relative, absolute for the speed and the time"),
+        counterexample=example,
+        remarks=(remark,),
+    )
 
 
 def later_step_gain(candidate: Candidate) -> float:
@@ -83,7 +108,19 @@ def later_step_gain(candidate: Candidate) -> float:
     return 1.0 - best_in_family(Step, problem, zero, s=0.0, T=candidate.T).cost / cost
 
 
-def check_zero(trial: Trial) -> Evidence:
+@claim(
+    id="zero-is-best",
+    section=SECTION,
+    source="before and after (0.15)",
+    statement="ε = 0 maximises the displacement towards θ*_{-j} at every instant.",
+    as_written="arg max_ε ⟨θ̇, θ*_{-j} − θ⟩ = 0 for all t",
+    corrected=(
+        "The greedy choice is ε = 1 where (x_jᵀδ)(x_jᵀθ − y_j) > 0, δ = θ − θ*_{-j}. The optimal one has the costate p "
+        "in place of δ; they agree at T."
+    ),
+    expected=Kind.REFUTED,
+)
+def zero_is_best(trial: Trial) -> Evidence:
     """The gain in (0.15) of ε = 1 over ε = 0, and the rule that says when there is one."""
     written, corrected, T = [], [], 0.5
     for name, problem, start in trial.regressions(quick=4):
@@ -118,10 +155,21 @@ def check_zero(trial: Trial) -> Evidence:
         remarks.append(f"Smallest one found: {best.found.plain()}.")
     reason = "gain of ε = 1 over ε = 0 in units of ‖θ̇‖"
     rule = "relative: (xᵀδ)(xᵀθ − y) against the gain, and against −S at T"
-    return Evidence(worst(written, reason), worst(corrected, rule), counterexample=example, remarks=tuple(remarks))
+    return Evidence(
+        written=worst(written, reason), corrected=worst(corrected, rule), counterexample=example, remarks=tuple(remarks)
+    )
 
 
-def check_step(trial: Trial) -> Evidence:
+@claim(
+    id="step-is-best",
+    section=SECTION,
+    source="opening question",
+    statement="Is the step 1_[0,s] really the best choice for ε(t)?",
+    as_written="arg min_{E_s} 𝓔 = 1_[0,s]",
+    corrected="No: later steps, arcs switched on late, and exact unlearning in finite time all occur.",
+    expected=Kind.REFUTED,
+)
+def step_is_best(trial: Trial) -> Evidence:
     """1_[0,s] against the certified optimum: a later step, an arc that is switched on late, exact unlearning."""
     written, corrected, kinds = [], [], {"later step": 0, "late on-arc": 0, "1_[0,s]": 0, "undecided": 0}
     rng = trial.rng()
@@ -160,11 +208,27 @@ def check_step(trial: Trial) -> Evidence:
     if later.found is not None:
         remarks.append(f"A later step is better already for {later.found.plain()}.")
     reason = "1 − 𝓔(certified optimum)/𝓔(1_[0,s]); bound: the certificate's 1e-6"
-    measured = worst(written, reason), worst(corrected, "certified lower bound above the best step's cost, relative")
-    return Evidence(*measured, counterexample=example, remarks=tuple(remarks))
+    return Evidence(
+        written=worst(written, reason),
+        corrected=worst(corrected, "certified lower bound above the best step's cost, relative"),
+        counterexample=example,
+        remarks=tuple(remarks),
+    )
 
 
-def check_bang_bang(trial: Trial) -> Evidence:
+@claim(
+    id="bang-bang",
+    section=SECTION,
+    source="first sentence of the paragraph",
+    statement="The optimal solution should be a step function.",
+    as_written="ε*(t) ∈ {0, 1}",
+    corrected=(
+        "For linear regression, one point and (H_{-j}, x_j) controllable, optima with 𝓔 > 0 are bang-bang, of one "
+        "switch or more. Where 𝓔 = 0 is reached, schedules with values in between are optimal as well."
+    ),
+    expected=Kind.CONDITIONAL,
+)
+def bang_bang(trial: Trial) -> Evidence:
     """The gap between bang-bang schedules and lower bounds over all schedules; and where more than one is optimal."""
     condition, undecided, rng = [], 0, trial.rng()
     cases = []
@@ -201,61 +265,4 @@ def check_bang_bang(trial: Trial) -> Evidence:
         "within the time that branching was given."
     )
     reason = "interior arcs and gap to the lower bound, in units of T and of the cost; bound: the certificate's 1e-6"
-    return Evidence(written, condition=worst(condition, reason), counterexample=example, remarks=(remark,))
-
-
-CLAIMS = (
-    Claim(
-        "greedy-substitution",
-        SECTION,
-        "after (0.15)",
-        "The speed towards θ*_{-j}, with (0.11) substituted.",
-        "⟨−H_εθ0 + (I + H_ε)θ̂(ε), θ*_{-j} − θ0⟩/‖·‖; for ε = 0, H = I: 2‖θ*_{-j} − θ0‖ + …",
-        "⟨H_ε(θ̂(ε) − θ0), θ*_{-j} − θ0⟩/‖θ*_{-j} − θ0‖; for H_{-j} = I and ε = 0 it is ‖θ*_{-j} − θ0‖.",
-        Kind.REFUTED,
-        check_substitution,
-    ),
-    Claim(
-        "greedy-example",
-        SECTION,
-        "Example X = (1, 1)ᵀ",
-        "The flow and the optimum of the example; ε = 1 gives the biggest step.",
-        "θ̂ = y_1 + y_2;  θ(t) = e^{−(1+ε)t} + (1 − e^{−(1+ε)t})(εy_1 + y_2)",
-        "θ̂ = (y_1 + y_2)/2 and θ(t) = e^{−(1+ε)t}θ0 + (1 − e^{−(1+ε)t})(εy_1 + y_2)/(1 + ε). ε = 1 does give the "
-        "biggest step, and held until ½ ln 3 it reaches θ*_{-1} exactly.",
-        Kind.REFUTED,
-        check_example,
-    ),
-    Claim(
-        "zero-is-best",
-        SECTION,
-        "before and after (0.15)",
-        "ε = 0 maximises the displacement towards θ*_{-j} at every instant.",
-        "arg max_ε ⟨θ̇, θ*_{-j} − θ⟩ = 0 for all t",
-        "The greedy choice is ε = 1 where (x_jᵀδ)(x_jᵀθ − y_j) > 0, δ = θ − θ*_{-j}. The optimal one has the costate p "
-        "in place of δ; they agree at T.",
-        Kind.REFUTED,
-        check_zero,
-    ),
-    Claim(
-        "step-is-best",
-        SECTION,
-        "opening question",
-        "Is the step 1_[0,s] really the best choice for ε(t)?",
-        "arg min_{E_s} 𝓔 = 1_[0,s]",
-        "No: later steps, arcs switched on late, and exact unlearning in finite time all occur.",
-        Kind.REFUTED,
-        check_step,
-    ),
-    Claim(
-        "bang-bang",
-        SECTION,
-        "first sentence of the paragraph",
-        "The optimal solution should be a step function.",
-        "ε*(t) ∈ {0, 1}",
-        "For linear regression, one point and (H_{-j}, x_j) controllable, optima with 𝓔 > 0 are bang-bang, of one "
-        "switch or more. Where 𝓔 = 0 is reached, schedules with values in between are optimal as well.",
-        Kind.CONDITIONAL,
-        check_bang_bang,
-    ),
-)
+    return Evidence(written=written, condition=worst(condition, reason), counterexample=example, remarks=(remark,))

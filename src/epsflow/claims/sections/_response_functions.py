@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..analysis import (
+from ...analysis import (
     PBRF,
     Cholesky,
     Decomposition,
@@ -18,8 +18,8 @@ from ..analysis import (
     response_path,
     retrain,
 )
-from ..flow import equilibrium
-from ..problem import (
+from ...flow import equilibrium
+from ...problem import (
     MLP,
     AbstractLoss,
     Dataset,
@@ -30,10 +30,10 @@ from ..problem import (
     SquaredLoss,
     linear_regression,
 )
-from ..schedules import Constant
-from ._claim import Claim, Evidence, Kind, Sample, worst
-from ._tools import PARABOLA, SOLVES, TWO, UNIT, hessian, parabola, relative, rounding
-from ._trial import Case, Trial
+from ...schedules import Constant
+from .._claim import Evidence, Kind, Sample, claim, worst
+from .._tools import PARABOLA, SOLVES, TWO, UNIT, hessian, parabola, relative, rounding
+from .._trial import Case, Trial
 
 SECTION = "Response functions"
 
@@ -59,7 +59,15 @@ class CauchyLoss(AbstractLoss):
         return jnp.sum(jnp.log1p((output - target) ** 2))
 
 
-def check_taylor(trial: Trial) -> Evidence:
+@claim(
+    id="response-taylor",
+    section=SECTION,
+    source="r̂_lin(1/n)",
+    statement="The response at ε_A = 1/n is θ̂ + H⁻¹∇ℓ/n to first order.",
+    as_written="r̂_z(1/n) = θ̂ + (1/n) H_θ̂⁻¹ ∇ℓ + O(1/n²)",
+    expected=Kind.HOLDS,
+)
+def response_taylor(trial: Trial) -> Evidence:
     """The remainder against ½ max‖θ̈‖, and its order in n: the same ten points tiled, and one point more."""
     samples = []
     for name, problem, _ in [*trial.regressions(), *trial.logistic()]:
@@ -80,7 +88,7 @@ def check_taylor(trial: Trial) -> Evidence:
     order = float(np.log(errors[0] / errors[1]) / np.log(sizes[1] / sizes[0]))
     samples.append(Sample(abs(order - 2.0), 10.0 / sizes[0], f"order of the error in 1/n: {order:.4f}"))
     reason = "remainder against ½ max‖θ̈(ε)‖ (Taylor); for the order, the next term is O(1/n)"
-    return Evidence(worst(samples, reason, factor=1.0), remarks=(f"The error falls like n^−{order:.3f}.",))
+    return Evidence(written=worst(samples, reason, factor=1.0), remarks=(f"The error falls like n^−{order:.3f}.",))
 
 
 def _curvatures(problem: Problem, theta: np.ndarray, damping: float) -> tuple[float, float]:
@@ -98,7 +106,16 @@ def _bent_line() -> tuple[Problem, np.ndarray]:
     return Problem(model, CauchyLoss(), data, [0]), np.zeros(1)
 
 
-def check_ggn_pd(trial: Trial) -> Evidence:
+@claim(
+    id="ggn-pd",
+    section=SECTION,
+    source="after the definition of I†",
+    statement="The damped Gauss–Newton Hessian is positive definite as long as the Hessian is.",
+    as_written="H_θ̂ ≻ 0 ⇒ Jᵀ H_ℓ J + λI ≻ 0",
+    corrected="It is if λ > 0 and ℓ is convex in its first argument, whether or not H is definite.",
+    expected=Kind.CONDITIONAL,
+)
+def ggn_pd(trial: Trial) -> Evidence:
     """Least eigenvalues of the damped Gauss–Newton matrix, with a convex loss and without one."""
     damping, condition, indefinite = 0.1, [], 0
     rng = trial.rng()
@@ -126,7 +143,7 @@ def check_ggn_pd(trial: Trial) -> Evidence:
     }
     reason = "how far the least eigenvalue lies below λ; bound: d·u·‖matrix‖"
     remark = f"Of {len(condition)} networks {indefinite} had an indefinite Hessian, and a positive definite damped GNH."
-    return Evidence(written, condition=worst(condition, reason), counterexample=example, remarks=(remark,))
+    return Evidence(written=written, condition=worst(condition, reason), counterexample=example, remarks=(remark,))
 
 
 def _proximal(problem: Problem, theta: np.ndarray, damping: float) -> Problem:
@@ -136,7 +153,19 @@ def _proximal(problem: Problem, theta: np.ndarray, damping: float) -> Problem:
     return Problem(shifted, problem.loss, problem.data, problem.delete, damping, problem.reduction)
 
 
-def check_damped_linearisation(trial: Trial) -> Evidence:
+@claim(
+    id="damped-linearisation",
+    section=SECTION,
+    source="r̂_damp,lin(1/n)",
+    statement="The damped response has θ̂ + I†/n as its linearisation, with the Gauss–Newton matrix in I†.",
+    as_written="r̂_damp,lin(1/n) = θ̂ + (1/n)(Jᵀ H_ℓ J + λI)⁻¹ ∇ℓ",
+    corrected=(
+        "The linearisation is θ̂ + (1/n)(H_θ̂ + λI)⁻¹∇ℓ. The two agree where H is the Gauss–Newton matrix: for models "
+        "linear in θ, or where all residuals vanish."
+    ),
+    expected=Kind.CONDITIONAL,
+)
+def damped_linearisation(trial: Trial) -> Evidence:
     """The derivative of the damped response at ε_A = 0, against damped influence with the GNH and with the Hessian."""
     damping, step = 0.1, 1e-3
     written, condition, corrected = [], [], []
@@ -163,8 +192,12 @@ def check_damped_linearisation(trial: Trial) -> Evidence:
         "derivative of the damped response, ∇ℓ/(H + λ)": float(full_hessian[0]),
     }
     reason = "relative; bound: distance of the one-sided differences with steps h and h/2"
-    measured = worst(written, reason), worst(corrected, reason), worst(condition, SOLVES)
-    return Evidence(*measured, counterexample=example)
+    return Evidence(
+        written=worst(written, reason),
+        corrected=worst(corrected, reason),
+        condition=worst(condition, SOLVES),
+        counterexample=example,
+    )
 
 
 def _damped_influences(problem: Problem, theta: np.ndarray, damping: float) -> list[Array]:
@@ -173,7 +206,15 @@ def _damped_influences(problem: Problem, theta: np.ndarray, damping: float) -> l
     return [influence(problem, theta=theta, curvature=kind, damping=damping).change for kind in kinds]
 
 
-def check_bregman(trial: Trial) -> Evidence:
+@claim(
+    id="bregman-nonneg",
+    section=SECTION,
+    source="Observation",
+    statement="The Bregman difference is not negative if ℓ is convex; for the squared loss it is ½‖y − y'‖².",
+    as_written="D(y, y') = ℓ(y) − ℓ(y') − ⟨∇ℓ(y'), y − y'⟩ ≥ 0;  ℓ = ½‖·‖² ⇒ D = ½‖y − y'‖²",
+    expected=Kind.HOLDS,
+)
+def bregman_nonneg(trial: Trial) -> Evidence:
     """D(a, b) over random arguments: four convex losses, the closed form of the squared one, and a loss that is not."""
     rng, count = trial.rng(), trial.count(200, 20_000)
     a, b = (jnp.asarray(3.0 * rng.standard_normal(count)) for _ in range(2))
@@ -193,7 +234,7 @@ def check_bregman(trial: Trial) -> Evidence:
             samples.append(Sample(float(gap[at]), float(scale[at]), "squared loss: D = ½(a − b)²"))
     reason = "how negative D is, or its distance from ½‖a − b‖²; bound: rounding of the three terms"
     remark = f"{count} pairs per loss. Without convexity D can be negative: {least['Cauchy, not convex']:.3g} was met."
-    return Evidence(worst(samples, reason), remarks=(remark,))
+    return Evidence(written=worst(samples, reason), remarks=(remark,))
 
 
 @jax.jit
@@ -202,7 +243,15 @@ def _divergences(loss: AbstractLoss, a: Array, b: Array, y: Array) -> Array:
     return jax.vmap(lambda f, g, t: loss(f, t) - loss(g, t) - jax.grad(loss)(g, t) * (f - g))(a, b, y)
 
 
-def check_pbrf_linearisation(trial: Trial) -> Evidence:
+@claim(
+    id="pbrf-linearisation",
+    section=SECTION,
+    source="after the definition of the PBRF",
+    statement="The linearised PBRF is θ_s + I†(θ_s)/n, for any θ_s.",
+    as_written="r^b_lin(1/n) = θ_s + (1/n)(Jᵀ H_ℓ J + λI)⁻¹ ∇ℓ at θ_s",
+    expected=Kind.HOLDS,
+)
+def pbrf_linearisation(trial: Trial) -> Evidence:
     """The derivative of the PBRF at ε_A = 0 and at any θ_s, against damped Gauss–Newton influence."""
     damping, step, samples = 0.1, 1e-2, []
     rng, model, x = trial.rng(), MLP((1, 2, 1)), np.linspace(-2.0, 2.0, 20)[:, None]
@@ -220,7 +269,7 @@ def check_pbrf_linearisation(trial: Trial) -> Evidence:
         lost = UNIT * float(np.linalg.norm(theta) / jnp.linalg.norm(formula))
         samples.append(Sample(relative(response.linearised - theta, formula), rounding(problem) + lost, name))
     reason = "relative; bound: distance of one-sided differences with steps h and h/2 (networks), d·u·κ (regressions)"
-    return Evidence(worst(samples, reason))
+    return Evidence(written=worst(samples, reason))
 
 
 def _partial_response(problem: Problem, theta: np.ndarray, damping: float, weight: float) -> PBRF:
@@ -255,7 +304,15 @@ def _decompositions(trial: Trial) -> dict[str, Decomposition]:
     return found
 
 
-def check_removes_gaps(trial: Trial) -> Evidence:
+@claim(
+    id="pbrf-removes-gaps",
+    section=SECTION,
+    source="Error decomposition, remark",
+    statement="Measured against the PBRF, the first three of the five gaps of an influence estimate are gone.",
+    as_written="PBRF − estimate = linearisation gap + solver gap",
+    expected=Kind.HOLDS,
+)
+def pbrf_removes_gaps(trial: Trial) -> Evidence:
     """From the PBRF to the influence estimate only the last two of the five gaps are left, and they sum to it."""
     samples, remarks = [], []
     for name, found in _decompositions(trial).items():
@@ -265,10 +322,24 @@ def check_removes_gaps(trial: Trial) -> Evidence:
         samples.append(Sample(left, UNIT * size, name))
         first, last = _shares(found)
         remarks.append(f"{name}: the first three gaps are {100.0 * first / (first + last):.1f} % of the sum.")
-    return Evidence(worst(samples, "what is left of PBRF − estimate; bound: u·‖stages‖"), remarks=tuple(remarks))
+    return Evidence(
+        written=worst(samples, "what is left of PBRF − estimate; bound: u·‖stages‖"), remarks=tuple(remarks)
+    )
 
 
-def check_largest(trial: Trial) -> Evidence:
+@claim(
+    id="fig1-largest",
+    section=SECTION,
+    source="Figure 1, caption",
+    statement="Warm-start, proximity and non-convergence gaps are the largest components.",
+    as_written="gap₁ + gap₂ + gap₃ > gap₄ + gap₅",
+    corrected=(
+        "So it is in the early-stopped networks tried here, on the mean risk. In least squares at its optimum "
+        "the first and the third vanish, the second does with the damping, and the linearisation error is everything."
+    ),
+    expected=Kind.CONDITIONAL,
+)
+def fig1_largest(trial: Trial) -> Evidence:
     """The share of the first three gaps: in early-stopped networks, and in least squares at its optimum."""
     condition, written, example = [], [], {}
     for name, found in _decompositions(trial).items():
@@ -282,81 +353,7 @@ def check_largest(trial: Trial) -> Evidence:
     example = {**TWO, "θ_s": 1.5, "damping": 1e-6, "gaps (outputs)": np.round(found.sizes()[:, 0], 8).tolist()}
     reason = "share of the last two gaps in the sum of all five; the first three are larger below one half"
     return Evidence(
-        worst(written, reason, factor=1.0), condition=worst(condition, reason, factor=1.0), counterexample=example
+        written=worst(written, reason, factor=1.0),
+        condition=worst(condition, reason, factor=1.0),
+        counterexample=example,
     )
-
-
-CLAIMS = (
-    Claim(
-        "response-taylor",
-        SECTION,
-        "r̂_lin(1/n)",
-        "The response at ε_A = 1/n is θ̂ + H⁻¹∇ℓ/n to first order.",
-        "r̂_z(1/n) = θ̂ + (1/n) H_θ̂⁻¹ ∇ℓ + O(1/n²)",
-        "",
-        Kind.HOLDS,
-        check_taylor,
-    ),
-    Claim(
-        "ggn-pd",
-        SECTION,
-        "after the definition of I†",
-        "The damped Gauss–Newton Hessian is positive definite as long as the Hessian is.",
-        "H_θ̂ ≻ 0 ⇒ Jᵀ H_ℓ J + λI ≻ 0",
-        "It is if λ > 0 and ℓ is convex in its first argument, whether or not H is definite.",
-        Kind.CONDITIONAL,
-        check_ggn_pd,
-    ),
-    Claim(
-        "damped-linearisation",
-        SECTION,
-        "r̂_damp,lin(1/n)",
-        "The damped response has θ̂ + I†/n as its linearisation, with the Gauss–Newton matrix in I†.",
-        "r̂_damp,lin(1/n) = θ̂ + (1/n)(Jᵀ H_ℓ J + λI)⁻¹ ∇ℓ",
-        "The linearisation is θ̂ + (1/n)(H_θ̂ + λI)⁻¹∇ℓ. The two agree where H is the Gauss–Newton matrix: for models "
-        "linear in θ, or where all residuals vanish.",
-        Kind.CONDITIONAL,
-        check_damped_linearisation,
-    ),
-    Claim(
-        "bregman-nonneg",
-        SECTION,
-        "Observation",
-        "The Bregman difference is not negative if ℓ is convex; for the squared loss it is ½‖y − y'‖².",
-        "D(y, y') = ℓ(y) − ℓ(y') − ⟨∇ℓ(y'), y − y'⟩ ≥ 0;  ℓ = ½‖·‖² ⇒ D = ½‖y − y'‖²",
-        "",
-        Kind.HOLDS,
-        check_bregman,
-    ),
-    Claim(
-        "pbrf-linearisation",
-        SECTION,
-        "after the definition of the PBRF",
-        "The linearised PBRF is θ_s + I†(θ_s)/n, for any θ_s.",
-        "r^b_lin(1/n) = θ_s + (1/n)(Jᵀ H_ℓ J + λI)⁻¹ ∇ℓ at θ_s",
-        "",
-        Kind.HOLDS,
-        check_pbrf_linearisation,
-    ),
-    Claim(
-        "pbrf-removes-gaps",
-        SECTION,
-        "Error decomposition, remark",
-        "Measured against the PBRF, the first three of the five gaps of an influence estimate are gone.",
-        "PBRF − estimate = linearisation gap + solver gap",
-        "",
-        Kind.HOLDS,
-        check_removes_gaps,
-    ),
-    Claim(
-        "fig1-largest",
-        SECTION,
-        "Figure 1, caption",
-        "Warm-start, proximity and non-convergence gaps are the largest components.",
-        "gap₁ + gap₂ + gap₃ > gap₄ + gap₅",
-        "So it is in the early-stopped networks tried here, on the mean risk. In least squares at its optimum "
-        "the first and the third vanish, the second does with the damping, and the linearisation error is everything.",
-        Kind.CONDITIONAL,
-        check_largest,
-    ),
-)

@@ -3,14 +3,14 @@
 import jax.numpy as jnp
 import numpy as np
 
-from ..control import best_in_family, certify, extremal
-from ..flow import rewind_surface
-from ..problem import Dataset, Problem, linear_regression
-from ..schedules import BangBang, LinearDecay, Step
-from ._claim import Claim, Evidence, Kind, Sample, worst
+from ...control import best_in_family, certify, extremal
+from ...flow import rewind_surface
+from ...problem import Dataset, Problem, linear_regression
+from ...schedules import BangBang, LinearDecay, Step
+from .._claim import Evidence, Kind, Sample, claim, worst
+from .._tools import UNIT, relative, rounding, system_of
+from .._trial import Trial, diabetes
 from ._epsilon_dynamic import end
-from ._tools import UNIT, relative, rounding, system_of
-from ._trial import Trial, diabetes
 
 SECTION = "Epsilon dynamic: step functions"
 
@@ -37,7 +37,19 @@ def bracket(q: float, y: np.ndarray, start: np.ndarray, target: np.ndarray) -> t
     return float(v @ v), -float((start - y) @ v)
 
 
-def check_lemma(trial: Trial) -> Evidence:
+@claim(
+    id="lemma-0.0.2",
+    section=SECTION,
+    source="Lemma 0.0.2",
+    statement="The best switch is s, or solves an equation.",
+    as_written="τ = s, or ‖v‖² = −⟨θ0 − θ*, v⟩ with v = e^{−τ}θ0 + (1 − e^{−τ})θ* − θ*_{-j}",
+    corrected=(
+        "d𝓔/dτ = −(p(τ)ᵀx_j)(x_jᵀθ(τ) − y_j) with ṗ = H_u p, p(T) = θ(T) − θ*_{-j}: the best switch is s or T, or a "
+        "zero of it. For X = I: e^{−τ}θ0_j + (1 − e^{−τ})θ*_j = (θ*_{-j})_j, in the j-th coordinate only."
+    ),
+    expected=Kind.REFUTED,
+)
+def lemma_0_0_2(trial: Trial) -> Evidence:
     """The lemma's equation at the best switch for X = I; d𝓔/dτ = −(pᵀx)(xᵀθ − y) against differences everywhere."""
     written, corrected, rng, T = [], [], trial.rng(), 2.0
     for i in range(trial.count(4, 60)):
@@ -65,7 +77,7 @@ def check_lemma(trial: Trial) -> Evidence:
     example = _lemma_example()
     reason = "|left − right| of the lemma's equation in units of both; bound: the scan's resolution of τ"
     other = "absolute; bounds: the scan's resolution, and the distance of differences with steps h and h/2"
-    return Evidence(worst(written, reason), worst(corrected, other), counterexample=example)
+    return Evidence(written=worst(written, reason), corrected=worst(corrected, other), counterexample=example)
 
 
 def _lemma_example() -> dict[str, object]:
@@ -90,7 +102,45 @@ def _lemma_example() -> dict[str, object]:
     }
 
 
-def check_identity(trial: Trial) -> Evidence:
+@claim(
+    id="trained-start",
+    section=SECTION,
+    source="proof of Lemma 0.0.2, θ0 = θ*",
+    statement="If θ0 = θ* there is no solution, and the minimum is achieved with 1_[0,s].",
+    as_written="θ0 = θ* ⇒ arg min 𝓔 = 1_[0,s]",
+    corrected="Among all schedules in E_s, not only steps; for ε ≥ 0 and s such that θ(s) = θ*.",
+    expected=Kind.HOLDS,
+)
+def trained_start(trial: Trial) -> Evidence:
+    """1_[0,s] from the fully trained point: gap to a certified lower bound over all schedules."""
+    samples, rng = [], trial.rng()
+    cases = [(name, problem) for name, problem, _ in trial.regressions(quick=2, data=False)]
+    data = linear_regression(diabetes(), [int(rng.integers(442))], reduction="mean")
+    for name, problem in [*cases, ("diabetes", data)]:
+        trained = system_of(problem).optimum(1.0)
+        T = 1.0
+        found = certify(problem, trained, Step(0.1 * T), s=0.1 * T, T=T)
+        # The dual bound meets the cost at an optimum; what separates them is its rounding and the cost's.
+        noise = 1e-9 + found.cost_error / found.cost
+        samples.append(Sample(found.gap / found.cost, noise, f"{name}: {found.scope.value}"))
+    remark = "A proof is in the theory page on control: xᵀp and x_jᵀθ − y_j keep opposite signs throughout."
+    return Evidence(
+        written=worst(samples, "gap to the dual bound in units of the cost; bound: 1e-9"), remarks=(remark,)
+    )
+
+
+@claim(
+    id="example-identity",
+    section=SECTION,
+    source="Example X = I, y = 1",
+    statement="Stationary switches solve e^{−τ} = 2/d − 1, which has no solution for d > 1; so τ = s is best.",
+    as_written="𝓔'(τ) = 0 ⇔ de^{−2τ} − 2e^{−τ} = −de^{−τ} ⇔ e^{−τ} = 2/d − 1",
+    corrected=(
+        "𝓔(τ) = ½[(d − 1)e^{−2T} + (1 − e^{−τ})²] and 𝓔' = (1 − e^{−τ})e^{−τ} > 0 for τ > 0: τ = s is best for every d."
+    ),
+    expected=Kind.REFUTED,
+)
+def example_identity(trial: Trial) -> Evidence:
     """X = I, y = 1, θ0 = 0: the sign of the lemma's bracket against d𝓔/dτ, the closed form, and the conclusion."""
     written, corrected, T = [], [], 2.0
     taus = np.array([0.1, np.log(2.0), 1.0, 1.5])
@@ -117,42 +167,26 @@ def check_identity(trial: Trial) -> Evidence:
     }
     remark = "The example's conclusion, that τ = s is best, holds for every d: it is d𝓔/dτ > 0 that shows it."
     reason = "how far the bracket is negative where 𝓔 rises, in units of 𝓔'"
-    measured = worst(written, reason), worst(corrected, "relative cost, and best τ − s; bound: rounding")
-    return Evidence(*measured, counterexample=example, remarks=(remark,))
-
-
-def check_corollary(trial: Trial) -> Evidence:
-    """The best switch for θ0 = 0, X = I and random y, inside the corollary's range of ‖y‖² and outside it."""
-    written, corrected, rng, T = [], [], trial.rng(), 2.0
-    for i in range(trial.count(8, 200)):
-        y = rng.standard_normal(10)
-        square = 1.5 if i % 2 else float(rng.uniform(0.1, 4.0))
-        y *= np.sqrt(square) / np.linalg.norm(y)
-        problem, target = identity(y)
-        tau = best_in_family(Step, problem, np.zeros(10), s=0.1, T=T, target=target).parameters["τ"]
-        corrected.append(Sample(tau - 0.1, 1e-7 * T, f"‖y‖² = {square:.3f}, number {i}"))
-        if 1.0 < square < 2.0:
-            predicted = -np.log(2.0 / square - 1.0)
-            written.append(Sample(abs(tau - max(predicted, 0.1)) / T, 1e-7, f"‖y‖² = {square:.3f}, number {i}"))
-    example = {
-        "X": [[1, 0], [0, 1]],
-        "y": [1, 0.5],
-        "deleted": 1,
-        "θ0": [0, 0],
-        "‖y‖²": 1.25,
-        "τ as written, −ln(2/‖y‖² − 1)": float(-np.log(0.6)),
-        "𝓔(τ)": "½e^{−2T} + ⅛(1 − e^{−τ})²: rises, best τ = s",
-    }
-    remark = (
-        "At the corollary's own τ the upper bound 2/(1 + e^{−τ}) equals ‖y‖², so that its condition is met by no y. "
-        "Its proof takes y − ê_j for θ*_{-j}, which is y − y_jê_j."
+    return Evidence(
+        written=worst(written, reason),
+        corrected=worst(corrected, "relative cost, and best τ − s; bound: rounding"),
+        counterexample=example,
+        remarks=(remark,),
     )
-    reason = "|τ* − τ as written|/T; bound: the scan's resolution"
-    measured = worst(written, reason), worst(corrected, "best τ − s; bound: the scan's resolution")
-    return Evidence(*measured, counterexample=example, remarks=(remark,))
 
 
-def check_theta0_or_y(trial: Trial) -> Evidence:
+@claim(
+    id="theta0-or-y",
+    section=SECTION,
+    source="before the Corollary on the switch time",
+    statement="It is equivalent to study the problem fixing θ0 or y.",
+    as_written="(θ0, y) ~ (0, y − Xθ0)",
+    corrected=(
+        "Fixing θ0 = 0 loses nothing. Fixing y does: θ0 moves y along ran X only, and never the residuals of the fit."
+    ),
+    expected=Kind.CONDITIONAL,
+)
+def theta0_or_y(trial: Trial) -> Evidence:
     """Costs for (θ0, y) and for (0, y − Xθ0); and what no θ0 can change."""
     condition = []
     schedules = Step(0.3), LinearDecay(0.1, 0.8), BangBang(0.1, np.array([0.3, 0.6]), 1.0, first="low")
@@ -179,76 +213,48 @@ def check_theta0_or_y(trial: Trial) -> Evidence:
         "with y', from every start": 0,
     }
     reason = "relative difference of θ(T) − θ*_{-j}; bound: rounding of both flows"
-    return Evidence(written, condition=worst(condition, reason), counterexample=example)
+    return Evidence(written=written, condition=worst(condition, reason), counterexample=example)
 
 
-def check_trained_start(trial: Trial) -> Evidence:
-    """1_[0,s] from the fully trained point: gap to a certified lower bound over all schedules."""
-    samples, rng = [], trial.rng()
-    cases = [(name, problem) for name, problem, _ in trial.regressions(quick=2, data=False)]
-    data = linear_regression(diabetes(), [int(rng.integers(442))], reduction="mean")
-    for name, problem in [*cases, ("diabetes", data)]:
-        trained = system_of(problem).optimum(1.0)
-        T = 1.0
-        found = certify(problem, trained, Step(0.1 * T), s=0.1 * T, T=T)
-        # The dual bound meets the cost at an optimum; what separates them is its rounding and the cost's.
-        noise = 1e-9 + found.cost_error / found.cost
-        samples.append(Sample(found.gap / found.cost, noise, f"{name}: {found.scope.value}"))
-    remark = "A proof is in the theory page on control: xᵀp and x_jᵀθ − y_j keep opposite signs throughout."
-    return Evidence(worst(samples, "gap to the dual bound in units of the cost; bound: 1e-9"), remarks=(remark,))
-
-
-CLAIMS = (
-    Claim(
-        "lemma-0.0.2",
-        SECTION,
-        "Lemma 0.0.2",
-        "The best switch is s, or solves an equation.",
-        "τ = s, or ‖v‖² = −⟨θ0 − θ*, v⟩ with v = e^{−τ}θ0 + (1 − e^{−τ})θ* − θ*_{-j}",
-        "d𝓔/dτ = −(p(τ)ᵀx_j)(x_jᵀθ(τ) − y_j) with ṗ = H_u p, p(T) = θ(T) − θ*_{-j}: the best switch is s or T, or a "
-        "zero of it. For X = I: e^{−τ}θ0_j + (1 − e^{−τ})θ*_j = (θ*_{-j})_j, in the j-th coordinate only.",
-        Kind.REFUTED,
-        check_lemma,
-    ),
-    Claim(
-        "trained-start",
-        SECTION,
-        "proof of Lemma 0.0.2, θ0 = θ*",
-        "If θ0 = θ* there is no solution, and the minimum is achieved with 1_[0,s].",
-        "θ0 = θ* ⇒ arg min 𝓔 = 1_[0,s]",
-        "Among all schedules in E_s, not only steps; for ε ≥ 0 and s such that θ(s) = θ*.",
-        Kind.HOLDS,
-        check_trained_start,
-    ),
-    Claim(
-        "example-identity",
-        SECTION,
-        "Example X = I, y = 1",
-        "Stationary switches solve e^{−τ} = 2/d − 1, which has no solution for d > 1; so τ = s is best.",
-        "𝓔'(τ) = 0 ⇔ de^{−2τ} − 2e^{−τ} = −de^{−τ} ⇔ e^{−τ} = 2/d − 1",
-        "𝓔(τ) = ½[(d − 1)e^{−2T} + (1 − e^{−τ})²] and 𝓔' = (1 − e^{−τ})e^{−τ} > 0 for τ > 0: τ = s is "
-        "best for every d.",
-        Kind.REFUTED,
-        check_identity,
-    ),
-    Claim(
-        "theta0-or-y",
-        SECTION,
-        "before the Corollary on the switch time",
-        "It is equivalent to study the problem fixing θ0 or y.",
-        "(θ0, y) ~ (0, y − Xθ0)",
-        "Fixing θ0 = 0 loses nothing. Fixing y does: θ0 moves y along ran X only, and never the residuals of the fit.",
-        Kind.CONDITIONAL,
-        check_theta0_or_y,
-    ),
-    Claim(
-        "corollary-switch",
-        SECTION,
-        "Corollary on the switch time",
-        "With θ0 = 0 and X = I the best switch is later than s for some y.",
-        "τ* > s ⇔ 1 < ‖y‖² < 2/(1 + e^{−τ})",
-        "𝓔(τ) = ½[‖y_{-j}‖²e^{−2T} + y_j²(1 − e^{−τ})²] rises with τ: τ* = s for every y.",
-        Kind.REFUTED,
-        check_corollary,
-    ),
+@claim(
+    id="corollary-switch",
+    section=SECTION,
+    source="Corollary on the switch time",
+    statement="With θ0 = 0 and X = I the best switch is later than s for some y.",
+    as_written="τ* > s ⇔ 1 < ‖y‖² < 2/(1 + e^{−τ})",
+    corrected="𝓔(τ) = ½[‖y_{-j}‖²e^{−2T} + y_j²(1 − e^{−τ})²] rises with τ: τ* = s for every y.",
+    expected=Kind.REFUTED,
 )
+def corollary_switch(trial: Trial) -> Evidence:
+    """The best switch for θ0 = 0, X = I and random y, inside the corollary's range of ‖y‖² and outside it."""
+    written, corrected, rng, T = [], [], trial.rng(), 2.0
+    for i in range(trial.count(8, 200)):
+        y = rng.standard_normal(10)
+        square = 1.5 if i % 2 else float(rng.uniform(0.1, 4.0))
+        y *= np.sqrt(square) / np.linalg.norm(y)
+        problem, target = identity(y)
+        tau = best_in_family(Step, problem, np.zeros(10), s=0.1, T=T, target=target).parameters["τ"]
+        corrected.append(Sample(tau - 0.1, 1e-7 * T, f"‖y‖² = {square:.3f}, number {i}"))
+        if 1.0 < square < 2.0:
+            predicted = -np.log(2.0 / square - 1.0)
+            written.append(Sample(abs(tau - max(predicted, 0.1)) / T, 1e-7, f"‖y‖² = {square:.3f}, number {i}"))
+    example = {
+        "X": [[1, 0], [0, 1]],
+        "y": [1, 0.5],
+        "deleted": 1,
+        "θ0": [0, 0],
+        "‖y‖²": 1.25,
+        "τ as written, −ln(2/‖y‖² − 1)": float(-np.log(0.6)),
+        "𝓔(τ)": "½e^{−2T} + ⅛(1 − e^{−τ})²: rises, best τ = s",
+    }
+    remark = (
+        "At the corollary's own τ the upper bound 2/(1 + e^{−τ}) equals ‖y‖², so that its condition is met by no y. "
+        "Its proof takes y − ê_j for θ*_{-j}, which is y − y_jê_j."
+    )
+    reason = "|τ* − τ as written|/T; bound: the scan's resolution"
+    return Evidence(
+        written=worst(written, reason),
+        corrected=worst(corrected, "best τ − s; bound: the scan's resolution"),
+        counterexample=example,
+        remarks=(remark,),
+    )

@@ -4,12 +4,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ..analysis import descend_to_delete, gradient_descent, retrain, rewind_to_delete
-from ..flow import equilibrium
-from ..problem import Dataset, FunctionModel, Problem, SquaredLoss
-from ._claim import Claim, Evidence, Kind, Sample, worst
-from ._tools import hessian, rounding
-from ._trial import Trial
+from ...analysis import descend_to_delete, gradient_descent, retrain, rewind_to_delete
+from ...flow import equilibrium
+from ...problem import Dataset, FunctionModel, Problem, SquaredLoss
+from .._claim import Evidence, Kind, Sample, claim, worst
+from .._tools import hessian, rounding
+from .._trial import Trial
 
 SECTION = "Algorithm implementations: D2D vs R2D"
 
@@ -24,7 +24,15 @@ def double_well() -> tuple[Problem, np.ndarray]:
     return Problem(FunctionModel(_well, jnp.zeros(())), SquaredLoss(), data, [0]), np.array([0.3])
 
 
-def check_convexity(trial: Trial) -> Evidence:
+@claim(
+    id="d2d-convex-only",
+    section=SECTION,
+    source="on D2D and R2D",
+    statement="D2D's guarantee needs convexity, R2D's does not.",
+    as_written="convex: ‖θ_D2D(t) − θ*_{-j}‖ ≤ e^{−λ_min t}‖θ* − θ*_{-j}‖; non-convex: no such bound",
+    expected=Kind.HOLDS,
+)
+def d2d_convex_only(trial: Trial) -> Evidence:
     """D2D's contraction on convex risks; and a double well where D2D ends in the other basin, R2D does not."""
     samples = []
     for name, problem, _ in trial.regressions():
@@ -52,18 +60,4 @@ def check_convexity(trial: Trial) -> Evidence:
         "to a later checkpoint, beyond the barrier, would fail as well: R2D's guarantee is about early checkpoints."
     )
     reason = "distance to retraining against e^{−λ_min t} of the first (convex); the two ends of the double well"
-    return Evidence(worst(samples, reason, factor=1.0 + 1e-9), remarks=(remark,))
-
-
-CLAIMS = (
-    Claim(
-        "d2d-convex-only",
-        SECTION,
-        "on D2D and R2D",
-        "D2D's guarantee needs convexity, R2D's does not.",
-        "convex: ‖θ_D2D(t) − θ*_{-j}‖ ≤ e^{−λ_min t}‖θ* − θ*_{-j}‖; non-convex: no such bound",
-        "",
-        Kind.HOLDS,
-        check_convexity,
-    ),
-)
+    return Evidence(written=worst(samples, reason, factor=1.0 + 1e-9), remarks=(remark,))

@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from ..schedules import LinearDecay
-from ._claim import Claim, Evidence, Kind, Sample, worst
+from ...schedules import LinearDecay
+from .._claim import Evidence, Kind, Sample, claim, worst
+from .._tools import INTEGRATED, TWO, System, integrate, relative, system_of
+from .._trial import Trial
 from ._epsilon_dynamic import end
-from ._tools import INTEGRATED, TWO, System, integrate, relative, system_of
-from ._trial import Trial
 
 SECTION = "Epsilon dynamic: linear functions"
 
@@ -24,7 +24,19 @@ def autonomous(system: System, s: float, t1: float, r: float, theta: np.ndarray)
     return b - h @ theta - q * r * system.x * (system.x @ theta - system.y)
 
 
-def check_system(trial: Trial) -> Evidence:
+@claim(
+    id="linear-decay-system",
+    section=SECTION,
+    source="(0.14)",
+    statement="Under a linear decay (0.13) is a polynomial system without closed form.",
+    as_written="θ̇ = −(Σ_{i≠j} x_ix_iᵀ)θ + x_jx_jᵀθ r/(s − t₁) + Σ_{i≠j} x_iy_i + (1 − s/(s − t₁))x_jy_j, ṙ = 1",
+    corrected=(
+        "θ̇ = −(H_{-j} + (1 − sq)x_jx_jᵀ)θ − qr x_jx_jᵀθ + b_{-j} + (1 − sq)x_jy_j + qr x_jy_j, ṙ = 1, "
+        "with q = 1/(s − t₁). With X = I and in one dimension it has a closed form."
+    ),
+    expected=Kind.REFUTED,
+)
+def linear_decay_system(trial: Trial) -> Evidence:
     """Both systems, by SciPy's integrator, against the flow under a linear decay."""
     written, corrected, s, t1 = [], [], 0.2, 0.9
     for name, problem, start in trial.regressions():
@@ -44,19 +56,6 @@ def check_system(trial: Trial) -> Evidence:
     }
     remark = "The system is polynomial; its own power series, to rounding, is what the library's series flow sums."
     reason = "relative; bound: 1e-10 of SciPy's integrator"
-    return Evidence(worst(written, reason), worst(corrected, reason), counterexample=example, remarks=(remark,))
-
-
-CLAIMS = (
-    Claim(
-        "linear-decay-system",
-        SECTION,
-        "(0.14)",
-        "Under a linear decay (0.13) is a polynomial system without closed form.",
-        "θ̇ = −(Σ_{i≠j} x_ix_iᵀ)θ + x_jx_jᵀθ r/(s − t₁) + Σ_{i≠j} x_iy_i + (1 − s/(s − t₁))x_jy_j, ṙ = 1",
-        "θ̇ = −(H_{-j} + (1 − sq)x_jx_jᵀ)θ − qr x_jx_jᵀθ + b_{-j} + (1 − sq)x_jy_j + qr x_jy_j, ṙ = 1, "
-        "with q = 1/(s − t₁). With X = I and in one dimension it has a closed form.",
-        Kind.REFUTED,
-        check_system,
-    ),
-)
+    return Evidence(
+        written=worst(written, reason), corrected=worst(corrected, reason), counterexample=example, remarks=(remark,)
+    )

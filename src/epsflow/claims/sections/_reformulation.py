@@ -3,18 +3,26 @@
 import jax.numpy as jnp
 import numpy as np
 
-from ..analysis import influence, newton_step, response_jacobian, response_path
-from ..flow import equilibrium
-from ..problem import Problem
-from ._claim import Claim, Evidence, Kind, Sample, worst
-from ._tools import DIFFERENCES, TWO, own_loss, relative, rounding, slope, two_points
-from ._trial import Trial
+from ...analysis import influence, newton_step, response_jacobian, response_path
+from ...flow import equilibrium
+from ...problem import Problem
+from .._claim import Evidence, Kind, Sample, claim, worst
+from .._tools import DIFFERENCES, TWO, own_loss, relative, rounding, slope, two_points
+from .._trial import Trial
 
 SECTION = "Reformulation of influence functions"
 DERIVATIVES = "relative; bound: error of the differences that are compared with"
 
 
-def check_implicit(trial: Trial) -> Evidence:
+@claim(
+    id="implicit-derivative",
+    section=SECTION,
+    source="(0.2) to (0.6), Proposition 0.0.1, and the remark on θ̇(1)",
+    statement="The derivative of the optimum with the weight of a point.",
+    as_written="θ̇(ε) = −(∇²R_j + ε∇²ℓ_j)⁻¹ ∇ℓ_j at θ(ε);  I(j) = θ̇(0)",
+    expected=Kind.HOLDS,
+)
+def implicit_derivative(trial: Trial) -> Evidence:
     """θ̇(0), θ̇(½) and θ̇(1) along the response path against differences of optima."""
     samples = []
     for name, problem, _ in [*trial.regressions(), *trial.logistic()]:
@@ -22,10 +30,18 @@ def check_implicit(trial: Trial) -> Evidence:
         for eps, found in zip((1.0, 0.5, 0.0), path.theta_dot, strict=True):
             derivative, error = slope(problem, eps)
             samples.append(Sample(relative(found, derivative), error, f"{name}, ε = {eps:g}"))
-    return Evidence(worst(samples, DIFFERENCES))
+    return Evidence(written=worst(samples, DIFFERENCES))
 
 
-def check_q_derivatives(trial: Trial) -> Evidence:
+@claim(
+    id="q-derivatives",
+    section=SECTION,
+    source="(0.7), (0.8), Corollary 0.0.1 (first)",
+    statement="Derivatives of the least risk, and of the point's own loss, with its weight.",
+    as_written="d/dε min R_ε = ℓ_j(θ*_{-j});  d/dε ℓ_j(θ(ε)) = −∇ℓ_jᵀ H_{R_j}⁻¹ ∇ℓ_j at ε = 0",
+    expected=Kind.HOLDS,
+)
+def q_derivatives(trial: Trial) -> Evidence:
     """d/dε of the least risk and of the point's own loss at ε = 0, against both formulas."""
     samples, step = [], 1e-3
     for name, problem, _ in [*trial.regressions(), *trial.logistic()]:
@@ -41,10 +57,26 @@ def check_q_derivatives(trial: Trial) -> Evidence:
             noise = 10.0 * np.abs(values).max() * (rounding(problem, np.asarray(thetas[2])) + 1e-13) / step
             error = float(abs(narrow - wide) + noise)
             samples.append(Sample(abs((4.0 * narrow - wide) / 3.0 - formula), error, f"{name}, {words}"))
-    return Evidence(worst(samples, "absolute; bound: distance of the differences with steps h and h/2, plus rounding"))
+    return Evidence(
+        written=worst(samples, "absolute; bound: distance of the differences with steps h and h/2, plus rounding")
+    )
 
 
-def check_newton(trial: Trial) -> Evidence:
+@claim(
+    id="newton-vs-if",
+    section=SECTION,
+    source="Definition 6 and what follows",
+    statement=(
+        "I(j) and the Newton estimation are close where the Hessian's least eigenvalue is large; a penalty helps."
+    ),
+    as_written="I_Nt(j) = −(HR_j(θ(1)))⁻¹∇R_j(θ(1)) ≈ I(j); the closer, the larger λ in λ‖θ‖",
+    corrected=(
+        "I_Nt ≈ −I(j): one predicts the removal, the other is a derivative with the weight. ‖I_Nt + I‖/‖I‖ decreases "
+        "in λ (for ridge regression it is P_jj). The penalty has to be (λ/2)‖θ‖²: the Hessian of ‖θ‖ is singular."
+    ),
+    expected=Kind.CONDITIONAL,
+)
+def newton_vs_if(trial: Trial) -> Evidence:
     """I_Nt(j) against I(j) and against −I(j), for growing penalties."""
     written, corrected, gaps = [], [], {}
     for name, problem, _ in trial.regressions():
@@ -67,10 +99,19 @@ def check_newton(trial: Trial) -> Evidence:
     reason = "largest increase of ‖I_Nt + I‖/‖I‖ as λ grows; bound: d·u·κ(H_0)"
     condition = worst(corrected, reason)
     written_as = worst(written, "‖I_Nt − I‖/‖I‖; bound: d·u·κ(H_0)")
-    return Evidence(written_as, condition=condition, counterexample=example, remarks=(remark,))
+    return Evidence(written=written_as, condition=condition, counterexample=example, remarks=(remark,))
 
 
-def check_column(trial: Trial) -> Evidence:
+@claim(
+    id="jacobian-column",
+    section=SECTION,
+    source="Question after Definition 6",
+    statement="Is there a link between θ̇^j and Jθ?",
+    as_written="θ^j(ε) = θ(1, …, ε, …, 1);  θ̇^j ↔ Jθ",
+    corrected="θ̇^j is column j of Jθ, −H_ε⁻¹∇ℓ_j; for equal weights the columns sum to θ̇.",
+    expected=Kind.HOLDS,
+)
+def jacobian_column(trial: Trial) -> Evidence:
     """θ̇^j, from moving one of three weights alone, against column j of the Jacobian; and their sum against θ̇."""
     samples, step = [], 1e-3
     for name, problem, _ in trial.regressions():
@@ -86,49 +127,4 @@ def check_column(trial: Trial) -> Evidence:
             samples.append(Sample(relative(found[:, column], slope_alone), error, f"{name}, point {column}"))
         together = influence(several).theta_dot
         samples.append(Sample(relative(found.sum(axis=1), together), rounding(several), f"{name}: sum of the columns"))
-    return Evidence(worst(samples, DERIVATIVES))
-
-
-CLAIMS = (
-    Claim(
-        "implicit-derivative",
-        SECTION,
-        "(0.2) to (0.6), Proposition 0.0.1, and the remark on θ̇(1)",
-        "The derivative of the optimum with the weight of a point.",
-        "θ̇(ε) = −(∇²R_j + ε∇²ℓ_j)⁻¹ ∇ℓ_j at θ(ε);  I(j) = θ̇(0)",
-        "",
-        Kind.HOLDS,
-        check_implicit,
-    ),
-    Claim(
-        "q-derivatives",
-        SECTION,
-        "(0.7), (0.8), Corollary 0.0.1 (first)",
-        "Derivatives of the least risk, and of the point's own loss, with its weight.",
-        "d/dε min R_ε = ℓ_j(θ*_{-j});  d/dε ℓ_j(θ(ε)) = −∇ℓ_jᵀ H_{R_j}⁻¹ ∇ℓ_j at ε = 0",
-        "",
-        Kind.HOLDS,
-        check_q_derivatives,
-    ),
-    Claim(
-        "newton-vs-if",
-        SECTION,
-        "Definition 6 and what follows",
-        "I(j) and the Newton estimation are close where the Hessian's least eigenvalue is large; a penalty helps.",
-        "I_Nt(j) = −(HR_j(θ(1)))⁻¹∇R_j(θ(1)) ≈ I(j); the closer, the larger λ in λ‖θ‖",
-        "I_Nt ≈ −I(j): one predicts the removal, the other is a derivative with the weight. ‖I_Nt + I‖/‖I‖ decreases "
-        "in λ (for ridge regression it is P_jj). The penalty has to be (λ/2)‖θ‖²: the Hessian of ‖θ‖ is singular.",
-        Kind.CONDITIONAL,
-        check_newton,
-    ),
-    Claim(
-        "jacobian-column",
-        SECTION,
-        "Question after Definition 6",
-        "Is there a link between θ̇^j and Jθ?",
-        "θ^j(ε) = θ(1, …, ε, …, 1);  θ̇^j ↔ Jθ",
-        "θ̇^j is column j of Jθ, −H_ε⁻¹∇ℓ_j; for equal weights the columns sum to θ̇.",
-        Kind.HOLDS,
-        check_column,
-    ),
-)
+    return Evidence(written=worst(samples, DERIVATIVES))

@@ -5,14 +5,14 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from ..control import Scope, best_in_family, certify, optimal_schedule
-from ..flow import equilibrium, rewind_surface
-from ..problem import Dataset, Problem, linear_regression
-from ..schedules import LinearDecay, Step
-from ._claim import Claim, Evidence, Kind, Sample, worst
-from ._search import CLEAR, Candidate, Search, search
-from ._tools import system_of
-from ._trial import Trial
+from ...control import Scope, best_in_family, certify, optimal_schedule
+from ...flow import equilibrium, rewind_surface
+from ...problem import Dataset, Problem, linear_regression
+from ...schedules import LinearDecay, Step
+from .._claim import Evidence, Kind, Sample, claim, worst
+from .._search import CLEAR, Candidate, Search, search
+from .._tools import system_of
+from .._trial import Trial
 
 SECTION = "Epsilon dynamic: numerical experiments"
 
@@ -35,7 +35,15 @@ def portrait(angle: float) -> tuple[Problem, np.ndarray]:
     return problem, np.asarray(equilibrium(problem, eps=0.0).theta) + 2.0 * np.array([np.cos(turn), np.sin(turn)])
 
 
-def check_late(trial: Trial) -> Evidence:
+@claim(
+    id="fig4-late",
+    section=SECTION,
+    source="Figure 4a",
+    statement="Changing ε too late is far worse.",
+    as_written="𝓔(1_[0,τ]) ≫ min_τ 𝓔 for late τ",
+    expected=Kind.HOLDS,
+)
+def fig4_late(trial: Trial) -> Evidence:
     """A step at 0.8 T against the best one: at least ten times the cost."""
     problem, start = portrait(30.0)
     late = certify(problem, start, Step(0.8 * WINDOW["T"]), **WINDOW).cost
@@ -44,10 +52,18 @@ def check_late(trial: Trial) -> Evidence:
     tau = best.parameters["τ"]
     remark = f"Dropped at t = {0.8 * WINDOW['T']:g} the cost is {late:.4g}, at τ = {tau:.4g} {best.cost:.4g}."
     reason = "ten times the best step's cost, in units of the late one's: at most 1"
-    return Evidence(worst([Sample(residual, 1.0, "20×2, start at 30°")], reason, factor=1.0), remarks=(remark,))
+    return Evidence(written=worst([Sample(residual, 1.0, "20×2, start at 30°")], reason, factor=1.0), remarks=(remark,))
 
 
-def check_faster(trial: Trial) -> Evidence:
+@claim(
+    id="fig4-faster",
+    section=SECTION,
+    source="Figure 4b",
+    statement="Chosen carefully, ε > 0 after s is faster than leaving the point out.",
+    as_written="min_{τ > s} 𝓔(1_[0,τ]) < 𝓔(1_[0,s]) for some θ0",
+    expected=Kind.HOLDS,
+)
+def fig4_faster(trial: Trial) -> Evidence:
     """A step after s against dropping the point at once, which is what retraining does from then on."""
     problem, start = portrait(120.0)
     baseline = certify(problem, start, Step(WINDOW["s"]), **WINDOW)
@@ -55,16 +71,26 @@ def check_faster(trial: Trial) -> Evidence:
     remark = f"𝓔(1_[0,s]) = {baseline.cost:.4g}; ε = 1 until τ = {best.parameters['τ']:.4g} gives {best.cost:.4g}."
     reason = "cost of the best step in units of the baseline's: below 1 by more than both errors"
     sample = Sample((best.cost + best.cost_error) / (baseline.cost - baseline.cost_error), 0.999, "start at 120°")
-    return Evidence(worst([sample], reason, factor=1.0), remarks=(remark,))
+    return Evidence(written=worst([sample], reason, factor=1.0), remarks=(remark,))
 
 
-def check_zero(trial: Trial) -> Evidence:
+@claim(
+    id="fig4-zero",
+    section=SECTION,
+    source="Figure 4c",
+    statement="From other starts every ε > 0 is worse.",
+    as_written="𝓔(1_[0,s]) = min_{E_s} 𝓔 for some θ0",
+    expected=Kind.HOLDS,
+)
+def fig4_zero(trial: Trial) -> Evidence:
     """1_[0,s] against a lower bound over all schedules, from two other starts."""
     samples = []
     for angle in (210.0, 240.0):
         found = certify(*portrait(angle), Step(WINDOW["s"]), **WINDOW)
         samples.append(Sample(found.gap / found.cost, 1e-6, f"start at {angle:g}°: {found.scope.value}"))
-    return Evidence(worst(samples, "gap to the certified bound over all schedules, in units of the cost", factor=1.0))
+    return Evidence(
+        written=worst(samples, "gap to the certified bound over all schedules, in units of the cost", factor=1.0)
+    )
 
 
 def step_lower_bound(candidate: Candidate, points: int = 16_001) -> float:
@@ -100,7 +126,19 @@ def certified_gain(candidate: Candidate) -> float:
     return 1.0 - (linear.cost + linear.cost_error) / bound if bound > 0.0 else 0.0
 
 
-def check_linear(trial: Trial) -> Evidence:
+@claim(
+    id="fig4-linear",
+    section=SECTION,
+    source="Figure 4d and the closing text",
+    statement="Steps are better than linear decays.",
+    as_written="min_τ 𝓔(1_[0,τ]) ≤ min_{t₁} 𝓔(ε_lin,t₁)",
+    corrected=(
+        "Often, but not always: where the optimum is 0 first and 1 later, a decay can come nearer to it than a step. "
+        "With one parameter the best step is never beaten."
+    ),
+    expected=Kind.REFUTED,
+)
+def fig4_linear(trial: Trial) -> Evidence:
     """Best linear decay against best step on random problems, the worst refined and rounded, its margin certified."""
     rng = trial.rng()
     plane = search(
@@ -132,7 +170,9 @@ def check_linear(trial: Trial) -> Evidence:
     reason = "1 − 𝓔(linear)/(certified bound of all steps); bound: the flows' rounding"
     other = "relative advantage of the linear decay with one parameter; bound: the resolution of the scans"
     remarks = _remarks(plane, certified)
-    return Evidence(worst(written, reason), worst(corrected, other), counterexample=example, remarks=remarks)
+    return Evidence(
+        written=worst(written, reason), corrected=worst(corrected, other), counterexample=example, remarks=remarks
+    )
 
 
 SMALLEST = Candidate(np.array([[0.0, 1.0], [0.0, 1.0], [1.0, -1.0]]), np.array([-5.0, -2.0, 3.0]), 0.5)
@@ -165,48 +205,3 @@ def _remarks(plane: Search, certified: int) -> tuple[str, ...]:
         "With one parameter steps reach all that any schedule reaches, so that two are needed, and three points for "
         "unique optima: the counterexample is of the least possible size.",
     )
-
-
-CLAIMS = (
-    Claim(
-        "fig4-late",
-        SECTION,
-        "Figure 4a",
-        "Changing ε too late is far worse.",
-        "𝓔(1_[0,τ]) ≫ min_τ 𝓔 for late τ",
-        "",
-        Kind.HOLDS,
-        check_late,
-    ),
-    Claim(
-        "fig4-faster",
-        SECTION,
-        "Figure 4b",
-        "Chosen carefully, ε > 0 after s is faster than leaving the point out.",
-        "min_{τ > s} 𝓔(1_[0,τ]) < 𝓔(1_[0,s]) for some θ0",
-        "",
-        Kind.HOLDS,
-        check_faster,
-    ),
-    Claim(
-        "fig4-zero",
-        SECTION,
-        "Figure 4c",
-        "From other starts every ε > 0 is worse.",
-        "𝓔(1_[0,s]) = min_{E_s} 𝓔 for some θ0",
-        "",
-        Kind.HOLDS,
-        check_zero,
-    ),
-    Claim(
-        "fig4-linear",
-        SECTION,
-        "Figure 4d and the closing text",
-        "Steps are better than linear decays.",
-        "min_τ 𝓔(1_[0,τ]) ≤ min_{t₁} 𝓔(ε_lin,t₁)",
-        "Often, but not always: where the optimum is 0 first and 1 later, a decay can come nearer to it than a step. "
-        "With one parameter the best step is never beaten.",
-        Kind.REFUTED,
-        check_linear,
-    ),
-)

@@ -5,18 +5,27 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from ..analysis import ResponsePath, response_path, retrain
-from ..flow import equilibrium, gradient_flow, homotopy
-from ..problem import Dataset, Problem, Quadratic, linear_regression
-from ..schedules import Constant, Step
-from ._claim import Claim, Evidence, Kind, Sample, worst
-from ._tools import UNIT, hessian, relative, rounding
-from ._trial import Trial
+from ...analysis import ResponsePath, response_path, retrain
+from ...flow import equilibrium, gradient_flow, homotopy
+from ...problem import Dataset, Problem, Quadratic, linear_regression
+from ...schedules import Constant, Step
+from .._claim import Evidence, Kind, Sample, claim, worst
+from .._tools import UNIT, hessian, relative, rounding
+from .._trial import Trial
 
 SECTION = "Gradient Descent case"
 
 
-def check_regularity(trial: Trial) -> Evidence:
+@claim(
+    id="flow-regularity",
+    section=SECTION,
+    source="after (GF)",
+    statement="The flow is C² in t and Lipschitz in ε.",
+    as_written="ℓ ∈ C² ⇒ ξ ∈ C²_t × C⁰_ε, Lipschitz in ε",
+    corrected="More is true: ∇R_ε(θ) is C¹ in θ and linear in ε, so the flow is C¹ in ε.",
+    expected=Kind.HOLDS,
+)
+def flow_regularity(trial: Trial) -> Evidence:
     """Difference quotients of the flow in ε and in t: they converge linearly in the step, so a derivative exists."""
     samples, step = [], 0.005
     grid = 0.5 + step * np.array([0.0, 1.0, 2.0, 4.0])
@@ -40,7 +49,7 @@ def check_regularity(trial: Trial) -> Evidence:
     reason = (
         "difference quotients in ε that shrink with the step; relative error of second differences in t. Bounds: O(h)"
     )
-    return Evidence(worst(samples, reason, factor=1.0))
+    return Evidence(written=worst(samples, reason, factor=1.0))
 
 
 def tight(problem: Problem) -> dict[str, Any]:
@@ -48,7 +57,16 @@ def tight(problem: Problem) -> dict[str, Any]:
     return {} if isinstance(problem.risk, Quadratic) else {"rtol": 1e-12, "atol": 1e-13}
 
 
-def check_limit(trial: Trial) -> Evidence:
+@claim(
+    id="flow-limit",
+    section=SECTION,
+    source="definition of the homotopy, Figure 2",
+    statement="The learning trajectories end at the minimiser.",
+    as_written="θ(+∞, ε) = θ(ε)",
+    corrected="Where R_ε has one minimiser. In rank-deficient least squares the limit is H_ε†b_ε + (I − H_ε†H_ε)θ0.",
+    expected=Kind.CONDITIONAL,
+)
+def flow_limit(trial: Trial) -> Evidence:
     """θ(t, ε) for long times against the minimiser θ(ε), and for rank-deficient problems from two starts."""
     condition, corrected, written, example = [], [], [], {}
     for name, problem, start in trial.regressions():
@@ -81,11 +99,26 @@ def check_limit(trial: Trial) -> Evidence:
         "θ(∞) from θ0 = (0, 5)": np.asarray(equilibrium(single, eps=0.0, theta0=np.array([0.0, 5.0])).theta).tolist(),
     }
     reason = "relative; bound: e^{−40} of the way, and the flow's rounding d·u·λ_max·t"
-    measured = worst(written, reason), worst(corrected, reason), worst(condition, reason)
-    return Evidence(*measured, counterexample=example)
+    return Evidence(
+        written=worst(written, reason),
+        corrected=worst(corrected, reason),
+        condition=worst(condition, reason),
+        counterexample=example,
+    )
 
 
-def check_bound(trial: Trial) -> Evidence:
+@claim(
+    id="second-derivative-bound",
+    section=SECTION,
+    source="Question on θ̇(1) and θ̇(0)",
+    statement="The change of the slope is bounded by the second derivative.",
+    as_written="‖θ̇(1) − θ̇(0)‖ ≤ ‖θ̈‖_∞,[0,1]",
+    corrected=(
+        "θ̈ = −H_ε⁻¹(D³R_ε[θ̇, θ̇] + 2∇²ℓ_j θ̇), by automatic differentiation: no third derivative is ever written down."
+    ),
+    expected=Kind.HOLDS,
+)
+def second_derivative_bound(trial: Trial) -> Evidence:
     """‖θ̇(1) − θ̇(0)‖ against max‖θ̈‖ over ε, by automatic differentiation along the path."""
     samples, ratios = [], []
     for name, problem, _ in [*trial.regressions(), *trial.logistic()]:
@@ -94,7 +127,7 @@ def check_bound(trial: Trial) -> Evidence:
         samples.append(Sample(change, bound * (1.0 + 1e-6), name))
         ratios.append(change / bound)
     remark = f"The bound was missed by a factor of {1.0 / max(ratios):.3g} to {1.0 / min(ratios):.3g}."
-    return Evidence(worst(samples, "‖θ̇(1) − θ̇(0)‖ against max‖θ̈‖ over 21 nodes", factor=1.0), remarks=(remark,))
+    return Evidence(written=worst(samples, "‖θ̇(1) − θ̇(0)‖ against max‖θ̈‖ over 21 nodes", factor=1.0), remarks=(remark,))
 
 
 def bending(path: ResponsePath, parameters: slice = slice(None)) -> float:
@@ -106,7 +139,19 @@ def bending(path: ResponsePath, parameters: slice = slice(None)) -> float:
     return float(np.linalg.norm(away, axis=1).max() / np.linalg.norm(chord))
 
 
-def check_linearity(trial: Trial) -> Evidence:
+@claim(
+    id="fig3-linearity",
+    section=SECTION,
+    source="Figure 3 and the remark on it",
+    statement="The distance of a point from the target function does not affect how straight its path θ(ε) is.",
+    as_written="bending of {θ(ε)} independent of |y_j − f_*(x_j)|",
+    corrected=(
+        "At a fixed x_j the path becomes straight as the point nears the curve: bending ∝ residual. Between points at "
+        "different x_j the factor of proportion differs, which can hide it. For linear models all paths are straight."
+    ),
+    expected=Kind.REFUTED,
+)
+def fig3_linearity(trial: Trial) -> Evidence:
     """How much θ(ε) bends as the deleted point is moved away from the curve, everything else fixed."""
     sizes, written, corrected, remarks, example = (0.1, 0.2, 0.4, 0.8), [], [], [], {}
     for i in range(trial.count(1, 10)):
@@ -136,11 +181,23 @@ def check_linearity(trial: Trial) -> Evidence:
     measured = worst(written, "relative growth of the bending from the nearest to the farthest; none is claimed")
     reason = "bending in proportion to a small distance (networks); straight paths (regressions)"
     return Evidence(
-        measured, worst([*corrected, *straight], reason, factor=1.0), counterexample=example, remarks=tuple(remarks)
+        written=measured,
+        corrected=worst([*corrected, *straight], reason, factor=1.0),
+        counterexample=example,
+        remarks=tuple(remarks),
     )
 
 
-def check_rewind(trial: Trial) -> Evidence:
+@claim(
+    id="rewind-limit",
+    section=SECTION,
+    source="after (0.9)",
+    statement="Dropped at any finite time, a point is forgotten in the limit.",
+    as_written="θ(∞, s) = θ*_{-j} for every s < ∞",
+    corrected="Where R_j has one minimiser. With X = I the coordinate of the point keeps (1 − e^{−s})y_j for ever.",
+    expected=Kind.CONDITIONAL,
+)
+def rewind_limit(trial: Trial) -> Evidence:
     """θ(∞, s) against the leave-out optimum, for full rank and for X = I."""
     condition, written, corrected = [], [], []
     for name, problem, start in trial.regressions():
@@ -159,60 +216,9 @@ def check_rewind(trial: Trial) -> Evidence:
         kept[f"θ_9(∞, s = {s:g})"] = float(end[9])
     reason = "relative; bound: e^{−40} of the way, and the flow's rounding d·u·λ_max·t"
     example = {"X": "identity, 10×10", "y": "(1, …, 1)", "deleted": 9, "θ0": 0, "θ_9 without the point": 0, **kept}
-    measured = worst(written, reason), worst(corrected, reason), worst(condition, reason)
-    return Evidence(*measured, counterexample=example)
-
-
-CLAIMS = (
-    Claim(
-        "flow-regularity",
-        SECTION,
-        "after (GF)",
-        "The flow is C² in t and Lipschitz in ε.",
-        "ℓ ∈ C² ⇒ ξ ∈ C²_t × C⁰_ε, Lipschitz in ε",
-        "More is true: ∇R_ε(θ) is C¹ in θ and linear in ε, so the flow is C¹ in ε.",
-        Kind.HOLDS,
-        check_regularity,
-    ),
-    Claim(
-        "flow-limit",
-        SECTION,
-        "definition of the homotopy, Figure 2",
-        "The learning trajectories end at the minimiser.",
-        "θ(+∞, ε) = θ(ε)",
-        "Where R_ε has one minimiser. In rank-deficient least squares the limit is H_ε†b_ε + (I − H_ε†H_ε)θ0.",
-        Kind.CONDITIONAL,
-        check_limit,
-    ),
-    Claim(
-        "second-derivative-bound",
-        SECTION,
-        "Question on θ̇(1) and θ̇(0)",
-        "The change of the slope is bounded by the second derivative.",
-        "‖θ̇(1) − θ̇(0)‖ ≤ ‖θ̈‖_∞,[0,1]",
-        "θ̈ = −H_ε⁻¹(D³R_ε[θ̇, θ̇] + 2∇²ℓ_j θ̇), by automatic differentiation: no third derivative is ever written down.",
-        Kind.HOLDS,
-        check_bound,
-    ),
-    Claim(
-        "fig3-linearity",
-        SECTION,
-        "Figure 3 and the remark on it",
-        "The distance of a point from the target function does not affect how straight its path θ(ε) is.",
-        "bending of {θ(ε)} independent of |y_j − f_*(x_j)|",
-        "At a fixed x_j the path becomes straight as the point nears the curve: bending ∝ residual. Between points at "
-        "different x_j the factor of proportion differs, which can hide it. For linear models all paths are straight.",
-        Kind.REFUTED,
-        check_linearity,
-    ),
-    Claim(
-        "rewind-limit",
-        SECTION,
-        "after (0.9)",
-        "Dropped at any finite time, a point is forgotten in the limit.",
-        "θ(∞, s) = θ*_{-j} for every s < ∞",
-        "Where R_j has one minimiser. With X = I the coordinate of the point keeps (1 − e^{−s})y_j for ever.",
-        Kind.CONDITIONAL,
-        check_rewind,
-    ),
-)
+    return Evidence(
+        written=worst(written, reason),
+        corrected=worst(corrected, reason),
+        condition=worst(condition, reason),
+        counterexample=example,
+    )
