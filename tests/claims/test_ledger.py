@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import epsflow as ef
-from epsflow.claims import CLAIMS, SECTIONS, Claim, Evidence, Kind, _ledger, choose, claim
+from epsflow.claims import CLAIMS, SECTIONS, Claim, Evidence, Kind, _ledger, choose, claim as claimed
 from epsflow.claims._trial import Trial
 from made_claims import make_claim
 
@@ -85,7 +85,7 @@ def test_unknown_names_are_refused_with_the_nearest():
 
 
 def test_a_claim_stands_on_its_check():
-    @claim(id="a", section="b", source="c", statement="d", as_written="e", expected=Kind.HOLDS)
+    @claimed(id="a", section="b", source="c", statement="d", as_written="e", expected=Kind.HOLDS)
     def checked(trial):
         """How it is measured."""
         return Evidence(written=None, remarks=(trial.name,))
