@@ -14,9 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 from epsflow.studies import Specification, ready_made
+from epsflow.studies._compute import run_rows, run_stack
 from epsflow.studies._plan import plan
-from epsflow.studies._stacks import run_stack
-from epsflow.studies._tasks import run_rows
 
 jax.config.update("jax_enable_x64", True)
 

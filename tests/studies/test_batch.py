@@ -10,17 +10,18 @@ from epsflow.control import LinearBatch, best_linear_decays, best_steps, certifi
 from epsflow.control.stacks._families import decay_ends
 from epsflow.control.stacks._optimum import first_zero
 from epsflow.studies import Specification, Study
+from epsflow.studies._compute import run_rows, run_stack, statistics
 from epsflow.studies._plan import plan
 from epsflow.studies._problems import question
-from epsflow.studies._stacks import _statistics, run_stack
-from epsflow.studies._tasks import run_rows
 
 
 @pytest.fixture(scope="module")
 def stack(small: Specification):
     asked = [question(small, row) for row in plan(small)[:12]]
-    parts = [np.stack(part) for part in zip(*(_statistics(small, one) for one in asked), strict=True)]
-    return asked, linear_batch(*parts, np.full(12, 1.0), np.full(12, 6.0))
+    known = [statistics(small, row, one) for row, one in zip(plan(small), asked, strict=False)]
+    parts = ("hessian", "moment", "rows", "targets", "theta0")
+    stacked = (np.stack([getattr(one, name) for one in known]) for name in parts)
+    return asked, linear_batch(*stacked, np.full(12, 1.0), np.full(12, 6.0))
 
 
 def test_one_by_one_gives_the_same_rows(small: Specification):

@@ -8,7 +8,7 @@ import pytest
 from epsflow import InputError, Study
 from epsflow.studies._plan import plan
 from epsflow.studies._problems import question
-from epsflow.studies._specification import specify
+from epsflow.studies._specify import specify
 
 
 def test_every_combination_once(small):
@@ -88,7 +88,7 @@ def test_random_points_are_distinct_and_differ_between_sets():
 @pytest.mark.parametrize(
     ("delete", "reason"),
     [
-        ({"by": "groups", "column": "c"}, "choose 'target' or one of a, y2"),
+        ({"by": "groups", "column": "c", "count": 3}, "choose 'target' or one of a, y2"),
         ({"by": "most influential", "size": 9}, "cannot delete 9 point"),
         ({"by": "random", "size": 9}, "cannot delete 9 point"),
     ],

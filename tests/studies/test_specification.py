@@ -9,7 +9,7 @@ from hypothesis import given, strategies as st
 from epsflow import InputError, Study
 from epsflow.studies import READY, Specification, read_specification, ready_made
 from epsflow.studies._plan import plan
-from epsflow.studies._specification import specify
+from epsflow.studies._specify import specify
 
 RANDOM = {"kind": "random"}
 
@@ -26,7 +26,10 @@ WRONG = {
     "not finite": ({"T": [float("inf")]}, "T.0"),
     "T before s": ({"s": [3.0], "T": [2.0]}, "no T in [2.0] comes after an s in [3.0]"),
     "reversed bounds": ({"bounds": [1.0, 0.0]}, "bounds are [1.0, 0.0]; the lower one must lie below"),
-    "an unknown task": ({"task": "guess"}, "task: Input should be 'schedules', 'rewind', 'influence' or 'exact'"),
+    "an unknown task": (
+        {"task": "guess"},
+        "task: 'guess' is none of schedules, rewind, influence, exact; yours is 'module:Class'",
+    ),
     "an unknown family": ({"families": ["Ramp"]}, "'Ramp' is none of Step, LinearDecay"),
     "two sources": ({"problems": [{"kind": "data", "data": "wine", "csv": "a.csv"}]}, "name one source"),
     "no source": ({"problems": [{"kind": "data"}]}, "name one source"),
@@ -84,11 +87,13 @@ def test_toml_that_is_none(content: bytes, reason: str, tmp_path: Path):
         read_specification(tmp_path / "absent.toml")
 
 
-sizes = st.lists(st.integers(1, 50), min_size=1, max_size=2)
-numbers = st.lists(st.floats(0.0, 100.0), min_size=1, max_size=2)
+sizes = st.lists(st.integers(11, 50), min_size=1, max_size=2, unique=True)
+numbers = st.lists(st.floats(0.0, 100.0), min_size=1, max_size=2, unique=True)
 deletions = st.one_of(
-    st.fixed_dictionaries({"by": st.just("index"), "points": st.lists(st.integers(0, 9), min_size=1, max_size=3)}),
-    st.fixed_dictionaries({"by": st.sampled_from(["random", "groups"]), "count": st.integers(1, 5)}),
+    st.fixed_dictionaries(
+        {"by": st.just("index"), "points": st.lists(st.integers(0, 9), min_size=1, max_size=3, unique=True)}
+    ),
+    st.fixed_dictionaries({"by": st.sampled_from(["random", "groups"]), "count": st.integers(2, 5)}),
 )
 sources = st.one_of(
     st.fixed_dictionaries(
@@ -110,7 +115,7 @@ specifications = st.fixed_dictionaries(
         "name": st.text(min_size=1, max_size=20),
         "seed": st.integers(0, 2**63),
         "problems": st.lists(sources, min_size=1, max_size=3),
-        "theta0": st.lists(st.sampled_from(["zero", "random", "trained"]), min_size=1, max_size=3),
+        "theta0": st.lists(st.sampled_from(["zero", "random", "trained"]), min_size=1, max_size=3, unique=True),
         "s": numbers,
         "T": st.just([101.0]),
         "l2": st.floats(0.0, 1.0),

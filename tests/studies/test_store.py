@@ -13,8 +13,8 @@ import pytest
 
 import epsflow as ef
 from epsflow.studies import StoreError, Study, _store as store_module, open_store
+from epsflow.studies._rows import Outcome
 from epsflow.studies._store import writing
-from epsflow.studies._tasks import Outcome
 from study_tables import table
 
 CHILD = """
@@ -146,7 +146,7 @@ def test_a_newer_store_is_left_alone(make, monkeypatch: pytest.MonkeyPatch):
     study = make()
     study.run(limit=1)
     monkeypatch.setattr(store_module, "SCHEMA", 0)
-    with pytest.raises(ef.InputError, match="tables of version 1; this epsflow reads version 0"):
+    with pytest.raises(ef.InputError, match="tables of version 2; this epsflow reads version 0"):
         study.to_pandas()
 
 
@@ -205,8 +205,8 @@ def test_values_come_back_as_they_went(make):
     outputs = {"a": float("inf"), "b": float("nan"), "c": 0.1 + 0.2, "d": 3, "e": True, "f": "θ", "g": -float("inf")}
     arrays = {"x": np.array([1.0, np.nan]), "n": np.arange(3)}
     with writing(study.store, study.specification) as store:
-        store.add([Outcome(row, "failed", {}, error="first")])
-        store.add([Outcome(row, "done", outputs, arrays)])
+        store.add([Outcome(row=row, status="failed", error="first")])
+        store.add([Outcome(row=row, status="done", outputs=outputs, arrays=arrays)])
     with open_store(study.store) as store:
         (kept,) = store.rows()
         assert store.counts() == {"done": 1, "failed": 0}
@@ -217,10 +217,10 @@ def test_values_come_back_as_they_went(make):
 
 def test_a_group_is_kept_whole_or_not_at_all(make):
     study = make()
-    good = Outcome(study.plan()[0], "done", {"a": 1.0})
+    good = Outcome(row=study.plan()[0], status="done", outputs={"a": 1.0})
     with writing(study.store, study.specification) as store:
         with pytest.raises(StoreError, match="intact"):
-            store.add([good, Outcome(study.plan()[1], "unheard-of", {})])
+            store.add([good, Outcome(row=study.plan()[1], status="unheard-of")])
         assert store.counts() == {"done": 0, "failed": 0}
 
 

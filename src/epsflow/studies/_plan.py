@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 
 from .._core import InputError
-from ._problems import Row
+from ._problems import read_source
+from ._rows import Row
 from ._specification import DataProblems, RandomProblems, Specification
 
 FORMAT = 1
@@ -17,19 +18,20 @@ def plan(specification: Specification) -> tuple[Row, ...]:
     """All rows of a study.
 
     Raises:
-        InputError: a data file that cannot be read.
+        InputError: a data file that cannot be read, or that does not have the points that are to be deleted.
     """
     content = json.loads(specification.to_json())
     settings = {key: value for key, value in content.items() if key not in ("name", "problems", "theta0", "s", "T")}
     rows: list[Row] = []
     for number, source in enumerate(specification.problems):
+        if isinstance(source, DataProblems) and (reason := source.delete.refusal(read_source(source).n)):
+            raise InputError(f"problems.{number}: {reason}.")
         shapes = list(_shapes(source))
         common = {"format": FORMAT, "settings": settings, "source": content["problems"][number], "place": number}
         common["content"] = content_hash(source)
         base = json.dumps(common, sort_keys=True)
-        windows = [(s, T) for s, T in itertools.product(specification.s, specification.T) if s < T]
         for shape, deletion, start, (s, T), draw in itertools.product(
-            shapes, range(source.delete.sets), specification.theta0, windows, range(_draws(source))
+            shapes, range(source.delete.sets), specification.theta0, specification.windows, range(_draws(source))
         ):
             inputs = {
                 "problem": source.label,

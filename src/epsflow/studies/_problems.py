@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
@@ -12,27 +12,8 @@ from .._core import InputError
 from ..analysis import leverage
 from ..flow import equilibrium
 from ..problem import Dataset, LinearModel, LogisticLoss, Problem, linear_regression, load_dataset, read_csv
+from ._rows import Row
 from ._specification import DataProblems, Deletion, Specification
-
-
-class Row(NamedTuple):
-    """One run of a study.
-
-    Attributes:
-        place: its number in the plan.
-        source: which entry of `problems`.
-        draw: which draw of it; 0 for data.
-        deletion: which of the sets of deleted points.
-        inputs: everything that varies, by the names of the table's columns.
-        key: SHA-256 of all that the row's outputs depend on.
-    """
-
-    place: int
-    source: int
-    draw: int
-    deletion: int
-    inputs: dict[str, str | int | float]
-    key: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,11 +79,21 @@ def _draw(row: Row, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
 
 def read_source(source: DataProblems) -> Dataset:
     """The data set or file; standardised, except that class labels stay as they are."""
-    return _read(source.data, source.csv, source.target, source.model == "logistic")
+    return _read(source.data, source.csv, _stamp(source.csv), source.target, source.model == "logistic")
+
+
+def _stamp(csv: str | None) -> tuple[int, int] | None:
+    """A file's time and size, so that one that is written anew is read anew."""
+    try:
+        return None if csv is None else ((status := Path(csv).stat()).st_mtime_ns, status.st_size)
+    except OSError as error:
+        raise InputError(f"cannot read {csv}: {error.strerror}.") from error
 
 
 @lru_cache(maxsize=8)
-def _read(name: str | None, csv: str | None, target: str | int | None, logistic: bool) -> Dataset:
+def _read(
+    name: str | None, csv: str | None, stamp: tuple[int, int] | None, target: str | int | None, logistic: bool
+) -> Dataset:
     if name is not None:
         data = load_dataset(name)
         # Labels are numbers to a linear regression: like any target, they are centred and scaled.
@@ -115,12 +106,12 @@ def _deleted(
     specification: Specification, row: Row, deletion: Deletion, x: np.ndarray, y: np.ndarray
 ) -> Int[np.ndarray, " m"]:
     n, number = len(y), row.deletion
+    if reason := deletion.refusal(n):
+        raise InputError(f"{reason}.")
     if deletion.by == "index":
         return np.atleast_1d(np.asarray(deletion.points[number], dtype=np.int64))
     if deletion.by == "groups":
         return np.array_split(_sorted_by(specification, row, deletion, x, y), deletion.count)[number]
-    if deletion.size * (deletion.count if deletion.by != "random" else 1) >= n:
-        raise InputError(f"cannot delete {deletion.size} point(s) {deletion.count} times from {n}.")
     if deletion.by == "random":
         return np.sort(_seeds(specification, row, 1, number).choice(n, size=deletion.size, replace=False))
     order = _by_influence(x.tobytes(), y.tobytes(), x.shape, specification.l2, specification.reduction)

@@ -3,7 +3,8 @@
 from typing import Any
 
 from .._core import InputError
-from ._specification import Specification, specify
+from ._specification import Specification
+from ._specify import specify
 
 THREE_DATA_SETS = [
     {"kind": "data", "data": name, "delete": {"by": "most influential", "count": 40}}
@@ -92,5 +93,9 @@ def ready_made(name: str, **changes: Any) -> Specification:
         InputError: an unknown name, or a field that is wrong.
     """
     if name not in READY:
-        raise InputError(f"no study is called {name!r}; there are {', '.join(READY)}. For yours, give its fields.")
+        raise InputError(
+            f"no study is called {name!r}; there are {', '.join(READY)}. For one of your own by that name, say what "
+            f'its problems are: ef.Study("{name}", problems=[{{"kind": "random"}}]); a TOML file is read by '
+            "ef.Study.from_toml(path)."
+        )
     return specify({"name": name, **READY[name][1], **changes}, f"the study {name!r}")

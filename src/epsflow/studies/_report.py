@@ -1,4 +1,4 @@
-"""A study as a page: one HTML file that needs nothing else, and its figures alone."""
+"""A store and its summary as a page: one HTML file that needs nothing else, and its figures alone."""
 
 import html
 import json
@@ -10,9 +10,9 @@ from typing import Any
 from .. import plots
 from .._core import InputError
 from ._specification import Specification
-from ._store import open_store
-from ._study import Study
-from ._summary import Drawing, Summary, Table
+from ._store import Store
+from ._summary import Summary
+from .tasks import Drawing
 
 PAGE = "report.html"
 
@@ -34,28 +34,60 @@ pre { background: #f6f6f6; padding: .8rem; overflow-x: auto; font-size: .8rem; }
 """
 
 
-def write_report(study: Study, folder: Path) -> tuple[Path, ...]:
-    """`Study.report`."""
-    summary = study.summary()
+def write_report(store: Store, summary: Summary, folder: Path, *, overwrite: bool) -> tuple[Path, ...]:
+    """The page and its figures.
+
+    Args:
+        store: whose.
+        summary: of it.
+        folder: where to; made if there is none.
+        overwrite: whether files may be replaced that are not of an earlier report on the same study.
+
+    Returns:
+        The files written, the page first.
+
+    Raises:
+        InputError: the folder cannot be written to, or has such files.
+    """
+    page = folder / PAGE
+    figures = [(folder / f"{d.name}.pdf", folder / f"{d.name}.png") for d in summary.drawings]
+    if not (overwrite or _is_ours(page, store.specification)):
+        taken = [str(path) for path in (page, *sum(figures, ())) if path.exists()]
+        if taken:
+            raise InputError(
+                f"{', '.join(taken)} exist(s), and not from an earlier report on this study; name another folder, or "
+                "overwrite with --overwrite (overwrite=True)."
+            )
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"cannot make the folder {folder}: {error.strerror}.") from error
     written, pictures = [], []
-    for drawing in summary.drawings:
+    for drawing, paths in zip(summary.drawings, figures, strict=True):
         axes = _draw(drawing)
         pictures.append((_svg(axes), drawing.caption))
-        written += plots.save(axes, folder / f"{drawing.name}.pdf", folder / f"{drawing.name}.png")
-    page = folder / PAGE
+        written += plots.save(axes, *paths)
     temporary = folder / f".{PAGE}.part"
     try:
-        temporary.write_text(_page(study, summary, pictures), encoding="utf-8")
+        temporary.write_text(_page(store, summary, pictures), encoding="utf-8")
         temporary.replace(page)
     except OSError as error:
         raise InputError(f"cannot write {page}: {error.strerror}.") from error
     finally:
         temporary.unlink(missing_ok=True)
     return (page, *written)
+
+
+def _generator(specification: Specification) -> str:
+    """What tells a report on one study from other files, and from reports on others."""
+    return f'<meta name="generator" content="epsflow study {specification.digest}">'
+
+
+def _is_ours(page: Path, specification: Specification) -> bool:
+    try:
+        return _generator(specification) in page.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return False
 
 
 def _draw(drawing: Drawing) -> Any:
@@ -70,12 +102,12 @@ def _svg(axes: Any) -> str:
     return text[text.index("<svg") :]
 
 
-def _page(study: Study, summary: Summary, pictures: list[tuple[str, str]]) -> str:
-    name = html.escape(study.specification.name)
-    status = study.status()
-    with open_store(study.store) as store:
-        made, added, seconds = store.created, store.provenances(), store.seconds()
-    counts = f"{status['done']} of {status['total']} runs done, {status['failed']} failed, {status['pending']} pending"
+def _page(store: Store, summary: Summary, pictures: list[tuple[str, str]]) -> str:
+    specification, counts = store.specification, store.counts()
+    name, total = html.escape(specification.name), specification.rows
+    made, added = store.created, store.provenances()
+    pending = total - counts["done"] - counts["failed"]
+    state = f"{counts['done']} of {total} runs done, {counts['failed']} failed, {pending} pending"
     figures = "".join(
         f"<figure>{svg}<figcaption>Figure {k}. {html.escape(caption)}</figcaption></figure>"
         for k, (svg, caption) in enumerate(pictures, 1)
@@ -85,29 +117,15 @@ def _page(study: Study, summary: Summary, pictures: list[tuple[str, str]]) -> st
     machines = sorted({entry["platform"] for entry in added})
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{name}</title>'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style></head><body>'
-        f'<h1>{name}</h1><p class="note">{counts}.</p><div class="answer">{answer}</div>'
-        f"<h2>Figures</h2>{figures}<h2>Tables</h2>{''.join(map(_table, summary.tables))}"
-        f"<h2>Specification</h2><pre>{html.escape(_listed(study.specification))}</pre>"
-        f"<h2>How to reproduce</h2><pre>{html.escape(_commands(study))}</pre>"
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">{_generator(specification)}'
+        f"<style>{STYLE}</style></head><body>"
+        f'<h1>{name}</h1><p class="note">{state}.</p><div class="answer">{answer}</div>'
+        f"<h2>Figures</h2>{figures}<h2>Tables</h2>{''.join(table._repr_html_() for table in summary.tables)}"
+        f"<h2>Specification</h2><pre>{html.escape(_listed(specification))}</pre>"
+        f"<h2>How to reproduce</h2><pre>{html.escape(_commands(store))}</pre>"
         f'<h2>Provenance</h2><p class="note">{html.escape(versions)}. Begun {html.escape(made["time"])}, '
-        f"{len(added)} session(s) on {html.escape('; '.join(machines))}; {seconds:.0f} s of computing. Specification "
-        f"SHA-256 {study.specification.digest}.</p></body></html>\n"
-    )
-
-
-def _table(table: Table) -> str:
-    head = "".join(f"<th>{html.escape(column)}</th>" for column in table.columns)
-    body = "".join(
-        f"<tr{' class=all' if row[0] == 'all' else ''}>"
-        + "".join(f"<td>{html.escape(cell)}</td>" for cell in row)
-        + "</tr>"
-        for row in table.rows
-    )
-    note = f'<p class="note">{html.escape(table.note)}</p>' if table.note else ""
-    return (
-        f"<h3>{html.escape(table.title)}</h3>"
-        f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{note}'
+        f"{len(added)} session(s) on {html.escape('; '.join(machines))}; {store.seconds():.0f} s of computing. "
+        f"Specification SHA-256 {specification.digest}.</p></body></html>\n"
     )
 
 
@@ -118,12 +136,12 @@ def _listed(specification: Specification) -> str:
     )
 
 
-def _commands(study: Study) -> str:
+def _commands(store: Store) -> str:
     """The specification as Python, so that nothing but this page is needed."""
-    fields = json.dumps(json.loads(study.specification.to_json()), ensure_ascii=False)
-    store = shlex.quote(study.store.name)
+    fields, name = json.dumps(json.loads(store.specification.to_json()), ensure_ascii=False), store.path.name
+    quoted = shlex.quote(name)
     return (
         "# in Python\nimport json\nimport epsflow as ef\n"
-        f"study = ef.Study(**json.loads({fields!r}), store={study.store.name!r})\n"
-        f"study.run()\n\n# or go on from the store\nepsflow study resume {store}\nepsflow study report {store}\n"
+        f"study = ef.Study(**json.loads({fields!r}), store={name!r})\n"
+        f"study.run()\n\n# or go on from the store\nepsflow study resume {quoted}\nepsflow study report {quoted}\n"
     )

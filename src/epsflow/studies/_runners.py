@@ -7,25 +7,21 @@ group is computed, as a stack or one by one, is a second, independent choice.
 import abc
 import concurrent.futures
 import contextlib
-import json
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
-
-import jax
+from typing import Any
 
 from .._core import InputError
-from ._problems import Row
-from ._specification import Specification, specify
-from ._stacks import run_stack
-from ._store import StoreError
-from ._tasks import Outcome, run_rows
+from ._compute import Method, compute
+from ._errors import StoreError
+from ._rows import Outcome, Row
+from ._specification import Specification
 
 Groups = Sequence[Sequence[Row]]
-Method = Literal["stack", "one by one"]
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"}
 """Workers share the machine: each takes one core."""
 
@@ -36,16 +32,6 @@ class Runner(abc.ABC):
     @abc.abstractmethod
     def __call__(self, specification: Specification, groups: Groups, method: Method) -> Iterator[list[Outcome]]:
         """Outcomes of every group, group by group, in any order."""
-
-
-def compute(text: str, rows: Sequence[Row], method: Method) -> list[Outcome]:
-    """What a worker does: the specification comes as JSON, so that nothing but plain values travels.
-
-    Double precision is switched on for the duration of the call, so that workers need no global flag.
-    """
-    specification = specify(json.loads(text))
-    with jax.enable_x64(True):
-        return run_stack(specification, rows) if method == "stack" else run_rows(specification, rows)
 
 
 @dataclass(frozen=True)
@@ -78,20 +64,31 @@ class Processes(Runner):
         # Fresh interpreters: JAX and its threads do not survive a fork.
         context, text = multiprocessing.get_context("spawn"), specification.to_json()
         others, complete = set(multiprocessing.active_children()), False
-        # Ctrl-C reaches every process of a terminal; a worker that it interrupts could take a queue's lock with it.
-        deaf = {"initializer": signal.signal, "initargs": (signal.SIGINT, signal.SIG_IGN)}
-        with _environment(ONE_THREAD), concurrent.futures.ProcessPoolExecutor(self.workers, context, **deaf) as pool:
-            futures = [pool.submit(compute, text, group, method) for group in groups]
+        with _environment(ONE_THREAD):
+            pool = concurrent.futures.ProcessPoolExecutor(self.workers, context, initializer=_serve)
             try:
+                futures = [pool.submit(compute, text, group, method) for group in groups]
                 for future in concurrent.futures.as_completed(futures):
                     yield future.result()
                 complete = True
             except concurrent.futures.process.BrokenProcessPool as error:
                 raise StoreError("a worker process died; the rows kept so far are intact. Run it again.") from error
             finally:
-                pool.shutdown(wait=False, cancel_futures=True)
+                pool.shutdown(wait=complete, cancel_futures=True)
                 for worker in () if complete else set(multiprocessing.active_children()) - others:
                     worker.terminate()  # what is in flight is computed again; waiting for it would not be stopping
+
+
+def _serve() -> None:
+    """What a worker does first: it is deaf to Ctrl-C, and ends when its parent does, however that ends."""
+    # Ctrl-C reaches every process of a terminal; a worker that it interrupts could take a queue's lock with it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_follow, args=(multiprocessing.parent_process(),), daemon=True).start()
+
+
+def _follow(parent: Any) -> None:
+    parent.join()
+    os._exit(1)
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,15 @@
-"""What a study asks, as data: checked when it is made, the same in Python, TOML and in the store."""
+"""What a study asks, as data: checked when it is made, the same in Python, TOML and in the store.
+
+The fields that all tasks share; a task adds its own in a subclass of `Specification` (`tasks/`).
+"""
 
 import hashlib
 import json
-import tomllib
-from collections.abc import Mapping
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
-
-from .._core import InputError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 Entry = TypeVar("Entry")
 
@@ -21,17 +21,27 @@ def _as_tuple(value: Any) -> Any:
     return (value,)
 
 
-Axis = Annotated[tuple[Entry, ...], BeforeValidator(_as_tuple), Field(min_length=1)]
+def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Every value once: two equal rows could not be told apart."""
+    for k, value in enumerate(values):
+        if value in values[:k]:
+            raise ValueError(f"{value!r} stands twice; name every value once")
+    return values
+
+
+Axis = Annotated[tuple[Entry, ...], BeforeValidator(_as_tuple), Field(min_length=1), AfterValidator(_distinct)]
 """One value, or several that the study runs through."""
 
 Count = Annotated[int, Field(ge=1)]
 Size = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 Time = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 Start = Literal["zero", "random", "trained"]
-Task = Literal["schedules", "rewind", "influence", "exact"]
-Estimator = Literal["influence", "second order", "newton", "pbrf"]
-BUNDLED = ("diabetes", "breast_cancer", "digits", "wine")
-FAMILIES = ("Step", "LinearDecay", "PolynomialDecay", "ExponentialDecay")
+POINTS = {"diabetes": 442, "breast_cancer": 569, "digits": 1797, "wine": 178}
+"""The bundled data sets and their numbers of points, so that nothing is loaded to refuse what none of them has."""
+MOST_BYTES = 8 * 2**30
+"""A study whose plan, or one of whose problems, would take more memory is refused."""
+ROW_BYTES = 1_500
+"""A row of a plan: a dozen inputs and a hash."""
 
 
 class _Part(BaseModel):
@@ -57,6 +67,26 @@ class Deletion(_Part):
     size: Count = 1
     count: Count = 1
     column: str | int = "target"
+
+    def refusal(self, n: int) -> str:
+        """Why these points cannot be deleted from n; empty where they can."""
+        if self.by == "index":
+            for points in map(_as_tuple, self.points):
+                wrong = [j for j in points if not 0 <= j < n]
+                if wrong or len(set(points)) < len(points) or len(points) == n:
+                    given = list(points)
+                    return f"deleted points {given} of {n} points numbered 0 to {n - 1}: outside, twice, or all"
+        elif self.by == "groups":
+            if not 2 <= self.count <= n:
+                return f"cannot cut {n} points into {self.count} group(s) to delete; count lies between 2 and {n}"
+        elif self.by == "random":
+            if self.size >= n:
+                return f"cannot delete {self.size} point(s) {self.count} times from {n}"
+            if self.count > math.comb(n, self.size):
+                return f"there are {math.comb(n, self.size)} sets of {self.size} point(s) out of {n}, not {self.count}"
+        elif self.size * self.count >= n:
+            return f"cannot delete {self.size} point(s) {self.count} times from {n}"
+        return ""
 
     @property
     def sets(self) -> int:
@@ -96,6 +126,20 @@ class RandomProblems(_Part):
     draws: Count = 100
     delete: Deletion = Deletion()
 
+    @model_validator(mode="after")
+    def _possible(self) -> "RandomProblems":
+        for n in self.n:
+            _refuse(self.delete.refusal(n), "delete")
+            for d in self.d:
+                _fits(24 * n * (d + 1) + 96 * d * d, f"a problem with n = {n} and d = {d}")
+        return self
+
+    @property
+    def size(self) -> int:
+        """How many problems there are, before points are deleted."""
+        axes = (self.n, self.d, self.noise, self.condition, self.spectrum, self.outlier)
+        return math.prod(map(len, axes)) * self.draws
+
     @property
     def label(self) -> str:
         """What tables call it."""
@@ -123,7 +167,14 @@ class DataProblems(_Part):
     def _one_source(self) -> "DataProblems":
         if (self.data is None) == (self.csv is None):
             raise ValueError("name one source: data = a bundled set, or csv = a file")
+        if self.data is not None:
+            _refuse(self.delete.refusal(POINTS[self.data]), "delete")
         return self
+
+    @property
+    def size(self) -> int:
+        """How many problems there are, before points are deleted."""
+        return 1
 
     @property
     def label(self) -> str:
@@ -137,23 +188,18 @@ class Specification(_Part):
     Attributes:
         name: of the study.
         task: "schedules" (costs of 1_[0,s], of the best member of each family, and the optimum), "rewind" (distances of
-            rewind- and descend-to-delete against K), "influence" (estimates against retraining) or "exact"
-            (exact-unlearning times).
+            rewind- and descend-to-delete against K), "influence" (estimates against retraining), "exact"
+            (exact-unlearning times), or "module:Class" of yours; it may add fields of its own.
         seed: of everything random.
         problems: where they come from.
         theta0: where training starts.
         s, T: windows, in flow time; combinations with T ≤ s are left out.
         bounds: of ε on (s, T).
         reduction, l2: of the risk.
-        families: for "schedules": names of `epsflow` classes, or "module:Class" of yours.
-        optimum: for "schedules": whether to seek the certified optimum.
-        branching: nodes spent on a lower bound where the residual's sign is mixed; 0 for none.
-        depths: for "rewind": K, ascending, at most the least T.
-        estimators, damping: for "influence"; λ_d of the PBRF.
     """
 
     name: Annotated[str, Field(min_length=1, max_length=80)] = "study"
-    task: Task = "schedules"
+    task: str
     seed: Annotated[int, Field(ge=0)] = 0
     problems: Annotated[
         tuple[Annotated[RandomProblems | DataProblems, Field(discriminator="kind")], ...],
@@ -166,12 +212,6 @@ class Specification(_Part):
     bounds: tuple[float, float] = (0.0, 1.0)
     reduction: Literal["sum", "mean"] = "mean"
     l2: Size = 0.0
-    families: Axis[str] = ("Step", "LinearDecay")
-    optimum: bool = True
-    branching: Annotated[int, Field(ge=0)] = 400
-    depths: Axis[Time] = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
-    estimators: Axis[Estimator] = ("influence", "second order", "newton", "pbrf")
-    damping: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] = 1e-3
 
     @field_validator("bounds", mode="before")
     @classmethod
@@ -180,19 +220,23 @@ class Specification(_Part):
 
     @model_validator(mode="after")
     def _consistent(self) -> "Specification":
-        if not any(s < T for s in self.s for T in self.T):
+        if not self.windows:
             raise ValueError(f"no T in {list(self.T)} comes after an s in {list(self.s)}")
         if not self.bounds[0] < self.bounds[1]:
             raise ValueError(f"bounds are {list(self.bounds)}; the lower one must lie below the upper one")
-        if self.task == "rewind" and (list(self.depths) != sorted(self.depths) or max(self.depths) > min(self.T)):
-            raise ValueError("depths must ascend and not exceed the least T: one cannot rewind past the start")
-        for family in self.families:
-            if family not in FAMILIES and ":" not in family:
-                raise ValueError(f"families: {family!r} is none of {', '.join(FAMILIES)}; yours is 'module:Class'")
-        logistic = any(isinstance(source, DataProblems) and source.model == "logistic" for source in self.problems)
-        if logistic and self.task != "influence":
-            raise ValueError('model = "logistic" is for task = "influence"; the other tasks use linear regression')
+        _fits(ROW_BYTES * self.rows, f"the plan of {self.rows:,} rows")
         return self
+
+    @property
+    def windows(self) -> tuple[tuple[float, float], ...]:
+        """The windows (s, T)."""
+        return tuple((s, T) for s in self.s for T in self.T if s < T)
+
+    @property
+    def rows(self) -> int:
+        """How many rows the study has."""
+        runs = sum(source.size * source.delete.sets for source in self.problems)
+        return runs * len(self.theta0) * len(self.windows)
 
     def to_json(self) -> str:
         """The whole specification, defaults included; the same specification gives the same text."""
@@ -219,55 +263,17 @@ class Specification(_Part):
         ]
 
 
-def specify(fields: Mapping[str, Any], origin: str = "the specification") -> Specification:
-    """A checked specification from its fields.
-
-    Args:
-        fields: as in `Specification`; lists where it has tuples.
-        origin: what an error message calls them.
-
-    Raises:
-        InputError: with every field that is wrong, by name, and why.
-    """
-    try:
-        return Specification.model_validate_json(json.dumps(fields, default=_plain))
-    except ValidationError as error:
-        raise InputError(f"{origin}: " + "; ".join(map(_words, error.errors()))) from error
-    except TypeError as error:
-        raise InputError(f"{origin}: {error}.") from error
+def _refuse(reason: str, field: str) -> None:
+    if reason:
+        raise ValueError(f"{field}: {reason}")
 
 
-def read_specification(path: str | Path) -> Specification:
-    """A specification from a TOML file.
-
-    Raises:
-        InputError: a file that cannot be read, that is no TOML, or whose fields are wrong (each is named).
-    """
-    path = Path(path)
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}.") from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"{path} is not a TOML file: {error}.") from error
-    return specify({"name": path.stem, **content}, str(path))
-
-
-def _plain(value: object) -> object:
-    """What JSON does not know: specifications within specifications, and NumPy's numbers and arrays."""
-    if isinstance(value, BaseModel):
-        return value.model_dump(mode="json")
-    if hasattr(value, "tolist"):
-        return value.tolist()  # pyright: ignore[reportAttributeAccessIssue]
-    raise TypeError(f"{value!r} cannot stand in a specification")
-
-
-def _words(error: Any) -> str:
-    place = ".".join(str(part) for part in error["loc"] if part not in ("random", "data"))
-    reason = error["msg"].removeprefix("Value error, ")
-    given = error["input"]
-    shown = f" (given: {given!r})" if place and isinstance(given, str | int | float | bool | None) else ""
-    return f"{place}: {reason}{shown}" if place else reason
+def _fits(size: int, what: str) -> None:
+    if size > MOST_BYTES:
+        raise ValueError(
+            f"{what} would take {size / 2**30:,.0f} GiB of memory, and {MOST_BYTES / 2**30:.0f} are the most. Split "
+            "the study into several"
+        )
 
 
 def _flat(content: Any, prefix: str = "") -> dict[str, Any]:

@@ -1,11 +1,12 @@
-"""Medians, shares and comparisons in pairs, each with a bootstrap interval."""
+"""Intervals and comparisons in pairs, for rows of which several may belong to one problem."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy import stats
+from scipy import special, stats
 
 RESAMPLES, LEVEL, SEED = 1_000, 0.95, 0
 TIE = 1e-9
@@ -13,7 +14,7 @@ TIE = 1e-9
 
 
 class Interval(NamedTuple):
-    """An estimate with its 95 % bootstrap interval (percentiles); NaN bounds where one unit is all there is."""
+    """An estimate with its 95 % interval; NaN bounds where one unit is all there is."""
 
     estimate: float
     low: float
@@ -27,18 +28,60 @@ class Interval(NamedTuple):
         return f"{self.estimate:.4g} [{self.low:.4g}, {self.high:.4g}]"
 
 
-def percent(interval: Interval) -> str:
-    """A share in per cent."""
-    if not np.isfinite(interval.estimate):
-        return "–"
-    bounds = "" if not np.isfinite(interval.low) else f" [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
-    return f"{100 * interval.estimate:.1f}{bounds} %"
+class Share(Interval):
+    """A share, or another ratio that is written in per cent."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        if not np.isfinite(self.estimate):
+            return "–"
+        bounds = "" if not np.isfinite(self.low) else f" [{100 * self.low:.1f}, {100 * self.high:.1f}]"
+        return f"{100 * self.estimate:.1f}{bounds} %"
+
+
+class PValue(float):
+    """A probability; the smallest ones underflow."""
+
+    def __str__(self) -> str:
+        return "–" if np.isnan(self) else f"{float(self):.2g}" if self > 0.0 else "< 1e-300"
+
+
+def share(mask: Bool[np.ndarray, " n"], units: Sequence[object] | None = None) -> Share:
+    """A share p = k/n and its Clopper–Pearson interval: of all p that an exact binomial test at 2.5 % does not reject.
+
+    Never empty: 0 of n says p ≤ 1 − 0.025^{1/n}. Where a unit has several rows, n is replaced by the effective number
+    of independent rows, n_e = p(1 − p)/v with v = Σ_u (k_u − p n_u)²/n² the variance of p over units of n_u rows with
+    k_u hits, and k by p·n_e (Korn and Graubard, Survey Methodology 24, 1998); where v says nothing, at p = 0 and
+    p = 1, n_e is the number of units. With one row per unit n_e = n.
+
+    Args:
+        mask: which rows.
+        units: what is independent. Default: each row.
+    """
+    n = len(mask)
+    if n == 0:
+        return Share(np.nan, np.nan, np.nan)
+    members = _numbers(range(n) if units is None else units)
+    sizes = np.bincount(members)
+    hits = np.bincount(members, weights=np.asarray(mask, dtype=np.float64))
+    p = float(hits.sum() / n)
+    spread = float(np.sum(np.square(hits - p * sizes))) / n**2
+    if p in (0.0, 1.0):
+        effective = float(len(sizes))
+    else:
+        effective = min(p * (1.0 - p) / spread, float(n)) if spread > 0.0 else float(n)
+    k, tail = p * effective, 0.5 * (1.0 - LEVEL)
+    # Quantiles of Beta(k, n − k + 1) and Beta(k + 1, n − k); no p above or below 0 and n hits is rejected.
+    low = float(special.betaincinv(k, effective - k + 1.0, tail)) if p > 0.0 else 0.0
+    high = float(special.betaincinv(k + 1.0, effective - k, 1.0 - tail)) if p < 1.0 else 1.0
+    return Share(p, low, high)
 
 
 def bootstrap(
     values: Float[np.ndarray, " n"], statistic: Callable[..., np.ndarray], units: Sequence[object] | None = None
 ) -> Interval:
-    """A statistic and its interval; units are resampled with all their values.
+    """A median, say, and its bootstrap interval; units are resampled with all their values. For shares see `share`.
 
     Args:
         values: finite numbers.
@@ -56,7 +99,7 @@ def bootstrap(
         flat = table[np.moveaxis(chosen, axis, -1)]
         return statistic(flat.reshape(*flat.shape[:-2], -1), axis=-1)
 
-    # The percentile method: a share of 0 or 1 has no acceleration to correct for.
+    # The percentile method: where many values are equal there is no acceleration to correct for.
     found = stats.bootstrap(
         (np.arange(len(table)),),
         resampled,
@@ -70,6 +113,12 @@ def bootstrap(
     return Interval(estimate, float(low), float(high))
 
 
+def _numbers(units: Sequence[object]) -> np.ndarray:
+    """Units by number, in the order in which they come."""
+    known: dict[object, int] = {}
+    return np.array([known.setdefault(unit, len(known)) for unit in units])
+
+
 def _by_unit(values: Float[np.ndarray, " n"], units: Sequence[object]) -> Float[np.ndarray, "units most"]:
     """One row per unit, padded with NaN."""
     members: dict[object, list[float]] = {}
@@ -81,22 +130,23 @@ def _by_unit(values: Float[np.ndarray, " n"], units: Sequence[object]) -> Float[
     return table
 
 
-class Pairs(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class Pairs:
     """Two costs of the same problems, compared.
 
     Attributes:
         better, equal, worse: shares of the runs in which the first is cheaper, equal within `TIE` and the costs' own
             errors, or dearer.
         ratio: median of second over first.
-        p_value: of the two-sided sign test on the runs that are not ties; NaN without any.
+        p_value: of the two-sided sign test on the units in which one of the two is cheaper more often; NaN without any.
         runs: how many.
     """
 
-    better: Interval
-    equal: Interval
-    worse: Interval
+    better: Share
+    equal: Share
+    worse: Share
     ratio: Interval
-    p_value: float
+    p_value: PValue
     runs: int
 
 
@@ -110,12 +160,18 @@ def compare(
     equal = tied(first, second, errors)
     better, worse = (first < second) & ~equal, (first > second) & ~equal
     ratio = np.divide(second, first, out=np.full(len(first), np.inf), where=first > 0.0)
-    decided = int(better.sum() + worse.sum())
-    p_value = float(stats.binomtest(int(better.sum()), decided).pvalue) if decided else float("nan")
-    cheaper, same, dearer = (bootstrap(part.astype(np.float64), np.nanmean, units) for part in (better, equal, worse))
     finite = np.isfinite(ratio)
     kept = [unit for unit, good in zip(units, finite, strict=True) if good]
-    return Pairs(cheaper, same, dearer, bootstrap(ratio[finite], np.nanmedian, kept), p_value, len(first))
+    balance = np.bincount(_numbers(units), weights=better.astype(np.float64) - worse)
+    won, lost = int((balance > 0.0).sum()), int((balance < 0.0).sum())
+    return Pairs(
+        better=share(better, units),
+        equal=share(equal, units),
+        worse=share(worse, units),
+        ratio=bootstrap(ratio[finite], np.nanmedian, kept),
+        p_value=PValue(stats.binomtest(won, won + lost).pvalue if won + lost else np.nan),
+        runs=len(first),
+    )
 
 
 def tied(

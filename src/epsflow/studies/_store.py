@@ -1,32 +1,35 @@
 """The store: one SQLite file per study, one transaction per group of rows, one writer at a time.
 
-Nothing is pickled: inputs and outputs are JSON, arrays compressed `.npz`. A reader needs no lock. Whether a file is
-ours is read from its first hundred bytes, so that a foreign or damaged one is refused without being opened by SQLite,
-which might change it.
+Nothing is pickled: inputs and outputs are JSON, arrays compressed `.npz`. A reader needs no lock, and no right to
+write. Whether a file is ours is read from its first hundred bytes, so that a foreign or damaged one is refused without
+being opened by SQLite, which might change it. While a process writes there is a write-ahead log beside the file, and a
+lock; afterwards the file stands alone.
 """
 
 import contextlib
 import io
 import json
 import os
-import socket
 import sqlite3
 import struct
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from .._core import EpsflowError, InputError, provenance
+from .._core import InputError, provenance
+from ._errors import StoreError
+from ._json import from_text, to_text
+from ._lock import claimed
 from ._plan import FORMAT, content_hash
-from ._problems import Row
-from ._specification import Specification, specify
-from ._tasks import Outcome, Value
+from ._rows import Outcome, Row, Stored
+from ._specification import Specification
+from ._specify import specify
 
-APPLICATION_ID, SCHEMA = 0x65707366, 1
+APPLICATION_ID, SCHEMA = 0x65707366, 2
 """'epsf' in the file's header, and the version of its tables."""
 HEADER = b"SQLite format 3\x00"
 VERSIONS = ("epsflow", "numpy", "scipy", "jax", "diffrax")
@@ -57,29 +60,20 @@ ON CONFLICT (place) DO UPDATE SET status = excluded.status, outputs = excluded.o
 """
 
 
-class StoreError(EpsflowError):
-    """The store cannot be used now: another process writes to it, or the file system refuses. It is intact."""
-
-
-class Stored(NamedTuple):
-    """One row of the table `runs`.
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """Why some rows have no outputs.
 
     Attributes:
-        place, key, inputs: which row, its content hash, and what varied.
-        status, outputs, arrays, error: what came of it.
-        seconds, method, attempts: how, and how often it was tried.
+        error: what was raised, in words.
+        rows: how many rows say so.
+        place, inputs: the first of them.
     """
 
-    place: int
-    key: str
-    inputs: dict[str, Any]
-    status: str
-    outputs: dict[str, Any]
-    arrays: dict[str, np.ndarray]
     error: str
-    seconds: float
-    method: str
-    attempts: int
+    rows: int
+    place: int
+    inputs: dict[str, Any]
 
 
 class Store:
@@ -125,10 +119,24 @@ class Store:
 
     def rows(self) -> Iterator[Stored]:
         """Every row, in the plan's order."""
-        query = "SELECT place, key, inputs, status, outputs, arrays, error, seconds, method, attempts FROM runs"
-        for place, key, inputs, status, outputs, arrays, *rest in self._all(query + " ORDER BY place"):
-            parts = json.loads(inputs), status, _decode(outputs), _unpack(arrays)
-            yield Stored(place, key, *parts, *rest)
+        columns = ("place", "key", "inputs", "status", "outputs", "arrays", "error", "seconds", "method", "attempts")
+        for values in self._all(f"SELECT {', '.join(columns)} FROM runs ORDER BY place"):
+            entries = dict(zip(columns, values, strict=True))
+            entries["inputs"] = json.loads(entries["inputs"])
+            entries["outputs"] = from_text(entries["outputs"])
+            entries["arrays"] = _unpack(entries["arrays"])
+            yield Stored(**entries)
+
+    def failures(self) -> list[Failure]:
+        """Why rows failed: every reason once, the most frequent first."""
+        query = (
+            "SELECT error, count(*), min(place), inputs FROM runs WHERE status = 'failed' GROUP BY error "
+            "ORDER BY count(*) DESC, min(place)"
+        )  # with min(), SQLite takes the other columns from the row that has it
+        return [
+            Failure(error=error, rows=rows, place=place, inputs=json.loads(inputs))
+            for error, rows, place, inputs in self._all(query)
+        ]
 
     def provenances(self) -> list[dict[str, str]]:
         """Versions and machines that added rows, in the order in which they came."""
@@ -148,16 +156,34 @@ class Store:
             self._connection.executemany(INSERT, [(*_record(outcome), self._provenance) for outcome in outcomes])
 
     @contextlib.contextmanager
+    def writable(self) -> Iterator[None]:
+        """Lets rows be added, until the block ends; who calls it holds the lock.
+
+        Raises:
+            StoreError: the file system refuses.
+        """
+        with self._refusals():
+            self._connection.execute("PRAGMA query_only = OFF")
+            self._connection.execute("PRAGMA journal_mode = WAL")  # readers read on while rows are added
+            self._connection.execute("PRAGMA synchronous = NORMAL")
+        try:
+            yield
+            with self._refusals():
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        finally:
+            # Somebody who reads just now keeps the log alive; the next one who writes removes it.
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.execute("PRAGMA journal_mode = DELETE")
+
+    @contextlib.contextmanager
     def _refusals(self) -> Iterator[None]:
         try:
             yield
         except sqlite3.Error as error:
             self._provenance = None
             words = str(error)
-            full = "full" in words
-            advice = "Free some space and run it again: it resumes." if full else "Is the disk still there?"
             raise StoreError(
-                f"cannot write to {self.path}: {words}. The rows kept so far are intact. {advice}"
+                f"cannot write to {self.path}: {words}. The rows kept so far are intact. {_advice(words)}"
             ) from error
 
     def _value(self, key: str) -> str:
@@ -172,30 +198,60 @@ class Store:
             ) from error
 
 
+def _advice(words: str) -> str:
+    if "full" in words:
+        return "Free some space and run it again: it resumes."
+    if "readonly" in words:
+        return "The file is read-only: copy it, and resume the copy."
+    return "Is the disk still there?"
+
+
 def open_store(path: str | Path) -> Store:
-    """A store for reading.
+    """A store for reading; it need not be writable, nor its folder.
 
     Raises:
         InputError: no such file; a foreign, damaged or newer one, which is left untouched.
     """
     path = Path(path)
     _check_header(path)
-    connection = _connect(path)
-    store = Store(path, connection)
     try:
+        return _verified(path, _connect(path))
+    except sqlite3.OperationalError as error:
+        log = path.with_name(path.name + "-wal")
+        if log.exists() and log.stat().st_size:
+            raise InputError(
+                f"{path} cannot be read here ({error}): the last rows are still in {log.name}, which has to be worked "
+                "in. Copy both to a folder that can be written to."
+            ) from error
+    # A file that names a write-ahead log and has none, where nothing can be written: as it stands, it is complete.
+    return _verified(path, _connect(path, "?immutable=1"))
+
+
+def _verified(path: Path, connection: sqlite3.Connection) -> Store:
+    """A store whose pages and tables are whole.
+
+    Raises:
+        InputError: they are not.
+        OperationalError: it cannot be opened in this place, which says nothing of the file.
+    """
+    try:
+        connection.execute("PRAGMA query_only = ON")
         verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         kept = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    except sqlite3.OperationalError:
+        connection.close()
+        raise
     except sqlite3.DatabaseError as error:
         connection.close()
         raise InputError(f"{path} is damaged ({error}); it is left as it is. Restore it from a copy.") from error
     if verdict != "ok" or not {"study", "runs", "provenance"} <= kept:
         connection.close()
         raise InputError(f"{path} is damaged ({verdict}); it is left as it is. Restore it from a copy.")
-    return store
+    return Store(path, connection)
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(path, timeout=10.0, check_same_thread=False)
+def _connect(path: Path, options: str = "?mode=rw") -> sqlite3.Connection:
+    return sqlite3.connect(path.absolute().as_uri() + options, uri=True, timeout=10.0, check_same_thread=False)
 
 
 def _check_header(path: Path) -> None:
@@ -225,22 +281,17 @@ def _check_header(path: Path) -> None:
 def writing(path: Path, specification: Specification) -> Iterator[Store]:
     """The store of a study, made if there is none, with the right to write until the block ends.
 
-    The right is a lock on a file beside the store, which the operating system takes back when its owner ends, however
-    it ends: there are no stale locks.
-
     Raises:
         StoreError: another process has it, or the file system refuses.
         InputError: the file is not a store, or that of another study or another version (both sides are shown).
     """
-    with _claim(path):
+    with claimed(path):
         if not path.exists():
             _create(path, specification)
         with open_store(path) as store:
             check_same(store, specification)
-            store._connection.execute("PRAGMA synchronous = NORMAL")
-            yield store
-            with store._refusals():
-                store._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            with store.writable():
+                yield store
 
 
 def check_same(store: Store, specification: Specification) -> None:
@@ -294,43 +345,11 @@ def _create(path: Path, specification: Specification) -> None:
             )
             with connection:
                 connection.executemany("INSERT INTO study VALUES (?, ?)", values.items())
-            connection.execute("PRAGMA journal_mode = WAL")
         temporary.replace(path)
     except (sqlite3.Error, OSError) as error:
         raise StoreError(f"cannot make {path}: {error}.") from error
     finally:
         temporary.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _claim(path: Path) -> Iterator[None]:
-    """An exclusive SQLite transaction on a file beside the store: the same lock on every operating system."""
-    lock = path.with_name(path.name + ".lock")
-    if not path.parent.is_dir():
-        raise InputError(f"cannot write {path}: the folder {path.parent} does not exist.")
-    try:
-        connection = sqlite3.connect(lock, timeout=0.0, isolation_level=None)
-    except sqlite3.Error as error:
-        raise StoreError(f"cannot write beside {path}: {error}.") from error
-    owner = path.with_name(path.name + ".owner")
-    with contextlib.closing(connection):
-        try:
-            connection.execute("BEGIN EXCLUSIVE")
-        except sqlite3.OperationalError as error:
-            if "locked" not in str(error):
-                raise StoreError(f"cannot write beside {path}: {error}.") from error
-            who = owner.read_text(encoding="utf-8") if owner.exists() else "another process"
-            raise StoreError(
-                f"{who} is writing to {path}; one process writes at a time. Wait for it, or stop it."
-            ) from error
-        try:
-            since = datetime.now(UTC).isoformat(timespec="seconds")
-            owner.write_text(f"process {os.getpid()} on {socket.gethostname()}, since {since},", encoding="utf-8")
-            yield
-        except OSError as error:
-            raise StoreError(f"cannot write beside {path}: {error.strerror}.") from error
-        finally:
-            owner.unlink(missing_ok=True)
 
 
 # ---- values -----------------------------------------------------------------------------------------------------
@@ -339,21 +358,8 @@ def _claim(path: Path) -> Iterator[None]:
 def _record(outcome: Outcome) -> tuple[Any, ...]:
     row: Row = outcome.row
     inputs = json.dumps(row.inputs, ensure_ascii=False)
-    values = (outcome.status, _encode(outcome.outputs), _pack(outcome.arrays), outcome.error)
+    values = (outcome.status, to_text(outcome.outputs), _pack(outcome.arrays), outcome.error)
     return (row.place, row.key, inputs, *values, outcome.seconds, outcome.method)
-
-
-def _encode(outputs: dict[str, Value]) -> str:
-    """JSON has no NaN and no infinity: they are written as an object that no number is."""
-    plain = {
-        key: {"float": repr(value)} if isinstance(value, float) and not np.isfinite(value) else value
-        for key, value in outputs.items()
-    }
-    return json.dumps(plain, ensure_ascii=False, allow_nan=False)
-
-
-def _decode(text: str) -> dict[str, Any]:
-    return json.loads(text, object_hook=lambda entry: float(entry["float"]) if entry.keys() == {"float"} else entry)
 
 
 def _pack(arrays: dict[str, np.ndarray]) -> bytes | None:

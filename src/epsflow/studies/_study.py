@@ -1,5 +1,6 @@
 """`Study`: a specification and its store, and what one does with them."""
 
+import html
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -8,14 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .._core import InputError
+from ._compute import Method
 from ._plan import plan
-from ._problems import Row
-from ._ready import ready_made
-from ._runners import Here, Method, Runner, runner_of
-from ._specification import Specification, read_specification, specify
+from ._ready import READY, ready_made
+from ._rows import Row
+from ._runners import Here, Runner, runner_of
+from ._specification import Specification
+from ._specify import read_specification, specify
 from ._store import Store, chunks, open_store, writing
-from ._summary import Summary, summarise
-from ._tables import to_pandas, to_xarray, write_table
+from ._summary import Summary, failure_table, summarise
+from ._tables import check_files, to_pandas, to_xarray, write_table
+from .tasks import Table
 
 if TYPE_CHECKING:
     import pandas
@@ -25,7 +29,7 @@ STACK, SINGLE = 250, 8
 """Rows of a group, as a stack and one by one: what is lost at most when the process is killed."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Progress:
     """How far a run is.
 
@@ -79,7 +83,8 @@ class Study:
         """A ready-made study by name, a `Specification`, or the fields of one.
 
         Args:
-            specification: a name such as "step-vs-linear", or a specification; None where `fields` say everything.
+            specification: a name such as "step-vs-linear", one of your own beside `problems` and other fields, or a
+                specification; None where `fields` say everything.
             store: the file; default: the study's name, with `.sqlite`, in the current folder.
             **fields: of `Specification`; with a name, those that differ.
 
@@ -89,13 +94,24 @@ class Study:
         if isinstance(specification, Specification):
             if fields:
                 raise InputError(f"a whole specification and fields ({', '.join(fields)}) exclude each other.")
-            found = specification
-        elif isinstance(specification, str):
-            found = ready_made(specification, **fields)
+            self.specification = specify(specification.model_dump())
+        elif isinstance(specification, str) and (specification in READY or "problems" not in fields):
+            self.specification = ready_made(specification, **fields)
         else:
-            found = specify(fields)
-        self.specification = found
-        self.store = Path(f"{found.name}.sqlite" if store is None else store)
+            named = {} if specification is None else {"name": specification}
+            self.specification = specify({**named, **fields})
+        self.store = Path(f"{self.specification.name}.sqlite" if store is None else store)
+
+    def __repr__(self) -> str:
+        state = "not begun"
+        if self.store.exists():
+            status = self.status()
+            state = f"{status['done']} done, {status['failed']} failed"
+        return f"Study({self.specification.name!r}, {self.specification.rows} rows: {state}, store={str(self.store)!r})"
+
+    def _repr_html_(self) -> str:
+        line = f"<p><code>{html.escape(repr(self))}</code></p>"
+        return line + (self.summary()._repr_html_() if self.store.exists() and self.status()["done"] else "")
 
     @classmethod
     def from_toml(cls, path: str | Path, *, store: str | Path | None = None) -> "Study":
@@ -169,12 +185,20 @@ class Study:
 
     def status(self) -> dict[str, int]:
         """How many rows there are in all ("total"), "done", "failed", and still "pending"."""
-        total = len(self.plan())
-        counts = {"done": 0, "failed": 0}
+        total, counts = self.specification.rows, {"done": 0, "failed": 0}
         if self.store.exists():
             with open_store(self.store) as store:
                 counts = store.counts()
         return {"total": total, **counts, "pending": total - sum(counts.values())}
+
+    def failures(self) -> Table:
+        """Why rows failed: every reason, how many rows say so, and the first of them.
+
+        Raises:
+            InputError: no store yet.
+        """
+        with open_store(self.store) as store:
+            return failure_table(store.failures())
 
     def to_pandas(self) -> "pandas.DataFrame":
         """One row per run: inputs, outputs, status, error, seconds, method, content hash.
@@ -194,14 +218,20 @@ class Study:
         with open_store(self.store) as store:
             return to_xarray(store)
 
-    def export(self, *paths: str | Path) -> tuple[Path, ...]:
+    def export(self, *paths: str | Path, overwrite: bool = False) -> tuple[Path, ...]:
         """Write the table as .csv, .parquet or .nc, by the names' endings.
 
+        Args:
+            *paths: the files.
+            overwrite: whether they may be there already.
+
         Raises:
-            InputError: another ending, or a file that cannot be written.
+            InputError: another ending, a file that exists, or one that cannot be written.
         """
+        files = tuple(map(Path, paths))
+        check_files(files, overwrite=overwrite)
         with open_store(self.store) as store:
-            return tuple(write_table(store, Path(path)) for path in paths)
+            return tuple(write_table(store, path) for path in files)
 
     def summary(self) -> Summary:
         """Win rates, paired comparisons and confidence intervals, and the answer in words.
@@ -210,20 +240,22 @@ class Study:
             InputError: no row is done yet.
         """
         with open_store(self.store) as store:
-            return summarise(self.specification, list(store.rows()))
+            return summarise(store)
 
-    def report(self, folder: str | Path) -> tuple[Path, ...]:
+    def report(self, folder: str | Path, *, overwrite: bool = False) -> tuple[Path, ...]:
         """A page of HTML that needs nothing else, and its figures alone as PDF and PNG.
 
         Args:
             folder: where to; made if there is none.
+            overwrite: whether files may be replaced that are not of an earlier report on this study.
 
         Raises:
-            InputError: no row is done yet, or the folder cannot be written to.
+            InputError: no row is done yet, the folder cannot be written to, or has such files.
         """
-        from ._report import write_report
+        from ._report import write_report  # draws, which nothing else here does
 
-        return write_report(self, Path(folder))
+        with open_store(self.store) as store:
+            return write_report(store, summarise(store), Path(folder), overwrite=overwrite)
 
 
 def _drive(
@@ -237,7 +269,8 @@ def _drive(
 ) -> Progress:
     """Group after group, from the runner into the store."""
     begin, done, failed = time.perf_counter(), 0, 0
-    state = Progress(*known, 0, 0, 0.0)
+    total, kept = known
+    state = Progress(total=total, kept=kept, done=0, failed=0, seconds=0.0)
     if not todo:
         return state
     groups = list(chunks(todo, STACK if method == "stack" and len(todo) > SINGLE else SINGLE))
@@ -245,7 +278,8 @@ def _drive(
         store.add(outcomes)
         good = sum(outcome.status == "done" for outcome in outcomes)
         done, failed = done + good, failed + len(outcomes) - good
-        state = Progress(*known, done, failed, time.perf_counter() - begin)
+        seconds = time.perf_counter() - begin
+        state = Progress(total=total, kept=kept, done=done, failed=failed, seconds=seconds)
         if progress is not None:
             progress(state)
     return state

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,14 +59,25 @@ def to_xarray(store: Store) -> "xarray.Dataset":
     return data.assign_attrs(specification=store.specification.to_json(), provenance=json.dumps(store.created))
 
 
+def check_files(paths: Sequence[Path], *, overwrite: bool) -> None:
+    """Refuse what cannot be written, or is there already, before anything is.
+
+    Raises:
+        InputError: an ending other than .csv, .parquet or .nc, or a file that exists and must not be overwritten.
+    """
+    for path in paths:
+        if path.suffix not in FORMATS:
+            raise InputError(f"cannot write {path}: the name must end in {', '.join(FORMATS)}.")
+        if path.exists() and not overwrite:
+            raise InputError(f"{path} exists; name another file, or overwrite it with --overwrite (overwrite=True).")
+
+
 def write_table(store: Store, path: Path) -> Path:
     """The table as a file; whole or not at all.
 
     Raises:
-        InputError: an ending other than .csv, .parquet or .nc, or a folder that cannot be written to.
+        InputError: a folder that cannot be written to, or a library that is not installed.
     """
-    if path.suffix not in FORMATS:
-        raise InputError(f"cannot write {path}: the name must end in {', '.join(FORMATS)}.")
     temporary = path.with_name(f".{path.name}.part")
     try:
         if path.suffix == ".nc":

@@ -1,0 +1,88 @@
+"""From fields or a TOML file to the specification of a task, with every wrong field named."""
+
+import json
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from .._core import InputError
+from ._specification import DataProblems, Specification
+from .tasks import TASKS, AbstractTask, task_of
+
+
+def specify(fields: Mapping[str, Any], origin: str = "the specification") -> Specification:
+    """A checked specification from its fields.
+
+    Args:
+        fields: as in `Specification`; lists where it has tuples.
+        origin: what an error message calls them.
+
+    Raises:
+        InputError: with every field that is wrong, by name, and why.
+    """
+    name = fields.get("task", "schedules")
+    if not isinstance(name, str):
+        raise InputError(f"{origin}: task: a name is wanted (given: {name!r}).")
+    try:
+        task = task_of(name)
+        text = json.dumps({**fields, "task": name}, default=_plain)
+        specification = task.specification.model_validate_json(text)
+        _check_models(task, specification)
+        task.check(specification)
+    except ValidationError as error:
+        raise InputError(f"{origin}: {'; '.join(map(_words, error.errors()))}.") from error
+    except TypeError as error:
+        raise InputError(f"{origin}: {error}.") from error
+    except InputError as error:
+        raise InputError(f"{origin}: {error}") from error
+    return specification
+
+
+def _check_models(task: AbstractTask[Any], specification: Specification) -> None:
+    """Refuse a model that the task does not know.
+
+    Raises:
+        InputError: naming the tasks that do.
+    """
+    for source in specification.problems:
+        if isinstance(source, DataProblems) and source.model not in task.models:
+            able = " or ".join(f'"{name}"' for name, other in TASKS.items() if source.model in other.models)
+            raise InputError(
+                f'model = "{source.model}" is for task = {able}; task = "{specification.task}" uses linear regression.'
+            )
+
+
+def read_specification(path: str | Path) -> Specification:
+    """A specification from a TOML file.
+
+    Raises:
+        InputError: a file that cannot be read, that is no TOML, or whose fields are wrong (each is named).
+    """
+    path = Path(path)
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}.") from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"{path} is not a TOML file: {error}.") from error
+    return specify({"name": path.stem, **content}, str(path))
+
+
+def _plain(value: object) -> object:
+    """What JSON does not know: specifications within specifications, and NumPy's numbers and arrays."""
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    if hasattr(value, "tolist"):
+        return value.tolist()  # pyright: ignore[reportAttributeAccessIssue]
+    raise TypeError(f"{value!r} cannot stand in a specification")
+
+
+def _words(error: Any) -> str:
+    place = ".".join(str(part) for part in error["loc"] if part not in ("random", "data"))
+    reason = error["msg"].removeprefix("Value error, ")
+    given = error["input"]
+    shown = f" (given: {given!r})" if place and isinstance(given, str | int | float | bool | None) else ""
+    return f"{place}: {reason}{shown}" if place else reason
