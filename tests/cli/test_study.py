@@ -38,6 +38,10 @@ def test_a_study_from_run_to_report(command, here: Path):
     assert len(state["answer"]) == 2
     assert command("study", "export", "mine.sqlite", "mine.csv").out == "Written: mine.csv\n"
     assert len((here / "mine.csv").read_text().splitlines()) == 6
+    again = command("study", "export", "mine.sqlite", "mine.csv")
+    assert (again.status, again.out) == (2, "")
+    assert "mine.csv exists" in again.err
+    assert command("study", "export", "mine.sqlite", "mine.csv", "--overwrite").status == 0
     reported = command("study", "report", "mine.sqlite")
     assert reported.out.startswith("Written: mine-report/report.html\n")
     assert all(Path(line.removeprefix("Written: ")).is_file() for line in reported.out.splitlines())
@@ -48,7 +52,13 @@ def test_failed_rows_are_exit_status_one(command, here: Path):
     ran = command("study", "run", "mine.toml")
     assert ran.status == 1
     assert ran.out.startswith("0 rows done and 5 failed")
-    assert "5 rows have failed; --retry-failed tries them again" in ran.err
+    assert "5 rows have failed; epsflow study show mine.sqlite says why, --retry-failed tries them again" in ran.err
+    shown = " ".join(command("study", "show", "mine.sqlite").out.split())
+    assert "0 of 5 rows done, 5 failed" in shown
+    assert "the leave-out optimum is not unique" in shown
+    (failure,) = command("study", "show", "mine.sqlite", "--json").json["failures"]
+    assert (failure["rows"], failure["place"], failure["inputs"]["n"]) == (5, 0, 2)
+    assert "the leave-out optimum is not unique" in failure["error"]
 
 
 def test_another_study_in_the_store(command, here: Path):

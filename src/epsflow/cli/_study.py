@@ -50,6 +50,7 @@ OneByOne = Annotated[
 ]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Try again the rows that failed.")]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Compute at most so many rows now.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that are there already.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on stdout.")]
 
@@ -78,12 +79,17 @@ def show_study(what: What, as_json: AsJson = False) -> None:
         content = {"specification": json.loads(opened.specification.to_json()), "rows": status}
         if status["done"]:
             content["answer"] = list(opened.summary().answer)
+        if status["failed"]:
+            with open_store(opened.store) as store:
+                content["failures"] = [vars(failure) for failure in store.failures()]
         typer.echo(json.dumps(content, indent=2, ensure_ascii=False))
         return
     with open_store(opened.store) as store:
         _print_state(opened, status, store)
     if status["done"]:
         _print_summary(opened)
+    elif status["failed"]:
+        show(_drawn(opened.failures()), "", [], quiet=False)
 
 
 @study.command(help="Run a study: a ready-made one, or a TOML file. Goes on where an earlier run was interrupted.")
@@ -121,10 +127,12 @@ def resume(
 
 @study.command(help="Write a store's table as .csv, .parquet or .nc (netCDF), by the files' endings.")
 def export(
-    store: Kept, files: Annotated[list[Path], typer.Argument(metavar="FILE", help="One file or several.")]
+    store: Kept,
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="One file or several.")],
+    overwrite: Overwrite = False,
 ) -> None:
     """Tables."""
-    for path in Study.open(store).export(*files):
+    for path in Study.open(store).export(*files, overwrite=overwrite):
         typer.echo(f"Written: {path}")
 
 
@@ -134,10 +142,11 @@ def report(
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Folder. Default: the store's name, -report.")
     ] = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """The page."""
     folder = store.with_name(f"{store.stem}-report") if out is None else out
-    for path in Study.open(store).report(folder):
+    for path in Study.open(store).report(folder, overwrite=overwrite):
         typer.echo(f"Written: {path}")
 
 
@@ -190,7 +199,11 @@ def _run(
     )
     failed = found.status()["failed"]
     if failed:
-        typer.echo(f"epsflow: {failed} rows have failed; --retry-failed tries them again.", err=True)
+        typer.echo(
+            f"epsflow: {failed} rows have failed; epsflow study show {found.store} says why, --retry-failed tries them "
+            "again.",
+            err=True,
+        )
     return 1 if failed else 0
 
 
@@ -224,6 +237,6 @@ def _drawn(found: Found) -> Table:
     drawn = new_table(found.title)
     for number, name in enumerate(found.columns):
         drawn.add_column(name, justify="left" if number == 0 else "right", overflow="fold")
-    for row in found.rows:
+    for row in found.words():
         drawn.add_row(*row)
     return drawn
