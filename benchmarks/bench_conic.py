@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 import epsflow as ef
-from epsflow.control._task import control_of
+from epsflow.control._task import linear_of
 from epsflow.control.bounds._dual import settled_signs
 from epsflow.control.programs._conic import CHOSEN, SOLVERS, solve_conic
 
@@ -51,13 +51,11 @@ def main() -> None:
         window = {"s": 0.2, "T": 0.2 + 4.0 / d, "bounds": (-0.5, 1.0)}
         ef.optimal_schedule(question, start, **window)  # compiles
         best, polish = timed(lambda q=question, a=start, w=window: ef.optimal_schedule(q, a, **w))
-        control, runs = control_of(best.task), {}
+        linear, runs = linear_of(best.task), {}
         for solver in SOLVERS:
             try:
                 runs[solver] = timed(
-                    lambda c=control, n=intervals, s=solver: solve_conic(
-                        c, settled_signs(c, "the program"), n, solver=s
-                    )
+                    lambda c=linear, n=intervals, s=solver: solve_conic(c, settled_signs(c, "the program"), n, solver=s)
                 )
             except RuntimeError as error:
                 table.add_row(

@@ -6,7 +6,7 @@ import pytest
 import epsflow as ef
 import reference
 from epsflow.control import make_task
-from epsflow.control._task import control_of
+from epsflow.control._task import linear_of
 from epsflow.control.polish._budget import polish_within
 
 S, T = 0.2, 1.5
@@ -43,7 +43,7 @@ def test_a_spent_budget_is_spent_exactly_and_its_multiplier_is_a_price(question)
 def test_half_a_budget_has_a_singular_arc(question):
     """S ≡ −ρ on an interval: levels between 0 and 1 on a mesh beat the best 13 arcs, whose gap no polish closes."""
     budget, gaps = 0.5, []
-    bangs = polish_within(control_of(make_task(*question, S, T)), np.array([S, 0.7, T]), np.array([1.0, 0.0]), budget)
+    bangs = polish_within(linear_of(make_task(*question, S, T)), np.array([S, 0.7, T]), np.array([1.0, 0.0]), budget)
     for intervals in (25, 100):
         found = solve(question, budget=budget, intervals=intervals, method="exponential")
         assert found.effort == pytest.approx(budget, rel=1e-9)

@@ -6,9 +6,9 @@ import pytest
 import epsflow as ef
 from control_tools import certify_signs
 from epsflow.control import make_task
-from epsflow.control._task import control_of
+from epsflow.control._task import linear_of
 from epsflow.control.bounds._dual import settled_signs
-from epsflow.control.linear._control import advance
+from epsflow.control.linear._pencil import advance
 from epsflow.control.programs._conic import SOLVERS, condense, solve_conic
 
 
@@ -30,9 +30,9 @@ def test_program_and_polish_agree(seed, d, m, bounds, T):
     problem, start = question(seed, d, m)
     best = ef.optimal_schedule(problem, start, s=0.2, T=T, bounds=bounds, per_point=m > 1)
     assert best.scope is ef.Scope.GLOBAL
-    control = control_of(best.task)
-    signs = settled_signs(control, "the program")
-    coarse, fine = (solve_conic(control, signs, n) for n in (40, 80))
+    linear = linear_of(best.task)
+    signs = settled_signs(linear, "the program")
+    coarse, fine = (solve_conic(linear, signs, n) for n in (40, 80))
     assert coarse.candidate.success
     # Constant forces on intervals of length h: what a switch inside one costs is of second order.
     errors = [run.value / best.cost - 1.0 for run in (coarse, fine)]
@@ -61,8 +61,8 @@ def test_a_program_on_which_an_active_set_can_cycle():
     y[0] += 20.0
     problem, window = ef.linear_regression(ef.Dataset(x, y), [0], l2=0.05), {"s": 0.5, "T": 3.0}
     best = ef.optimal_schedule(problem, np.zeros(10), **window)
-    control = control_of(best.task)
-    run = solve_conic(control, settled_signs(control, "the program"), 50)
+    linear = linear_of(best.task)
+    run = solve_conic(linear, settled_signs(linear, "the program"), 50)
     assert run.candidate.success
     assert 0.0 < run.value / best.cost - 1.0 < 1e-3  # the switch lies inside an interval: second order in 1/50
 
@@ -71,15 +71,15 @@ def test_the_condensed_map_is_the_flow(rng):
     """A force that is constant on an interval, pushed through the program's matrices and through the flow."""
     problem, start = question(2, 3, 2)
     task = make_task(problem, start, 0.2, 1.0, (0.0, 1.0))
-    control, signs = control_of(task), certify_signs(task).signs
+    linear, signs = linear_of(task), certify_signs(task).signs
     w = rng.standard_normal((6, 2))
-    program = condense(control, signs, 6)
-    delta, free = control.start, control.spectrum(0.0)
+    program = condense(linear, signs, 6)
+    delta, free = linear.start, linear.spectrum(0.0)
     for force in w:
-        pushed = free._replace(drift=control.drift - force @ control.rows)
-        middle = advance(pushed, delta, np.array([control.length / 12]))[0]
-        residual = signs * control.residual(middle)
-        delta = advance(pushed, delta, np.array([control.length / 6]))[0]
+        pushed = free._replace(drift=linear.drift - force @ linear.rows)
+        middle = advance(pushed, delta, np.array([linear.length / 12]))[0]
+        residual = signs * linear.residual(middle)
+        delta = advance(pushed, delta, np.array([linear.length / 6]))[0]
     np.testing.assert_allclose(program.offset - program.map @ w.ravel(), delta, rtol=1e-12)
     # The last two rows of each half: σ(w − a e) with a = 0, and σ(b e − w) with b = 1.
     slack = (program.rows @ w.ravel() - program.lower).reshape(2, 6, 2)[:, -1]
@@ -90,9 +90,9 @@ def test_the_condensed_map_is_the_flow(rng):
 @pytest.mark.parametrize("solver", ["highs", "proxqp"])
 def test_other_solvers_find_the_same_value(solver):
     problem, start = question(5, 10, 1)
-    control = control_of(make_task(problem, start, 0.2, 0.6, (-0.5, 1.0)))
-    signs = settled_signs(control, "the program")
-    chosen, other = solve_conic(control, signs, 40), solve_conic(control, signs, 40, solver=solver)
+    linear = linear_of(make_task(problem, start, 0.2, 0.6, (-0.5, 1.0)))
+    signs = settled_signs(linear, "the program")
+    chosen, other = solve_conic(linear, signs, 40), solve_conic(linear, signs, 40, solver=solver)
     assert solver in SOLVERS
     assert other.value == pytest.approx(chosen.value, rel=1e-5)
 

@@ -6,7 +6,7 @@ import pytest
 import reference
 from control_tools import certify_signs, dual_bound, linear_optimum, mixed_bound, polish
 from epsflow.control import linear_batch, make_task
-from epsflow.control._task import control_of
+from epsflow.control._task import linear_of
 from epsflow.control.bounds import _branching
 from epsflow.control.bounds._dual import evaluate_dual
 from epsflow.control.bounds._relaxed import Paths, Request, window
@@ -72,27 +72,27 @@ def test_settled_signs_need_one_node(rng):
     assert bound.closed
     assert bound.nodes == 1
     # One window with one sign is the dual of the settled case.
-    control, elsewhere = control_of(task), rng.standard_normal(2)
+    linear, elsewhere = linear_of(task), rng.standard_normal(2)
     sign = int(certify_signs(task).signs[0])
-    mu = elsewhere @ control.basis
-    (found,) = Paths([control])([Request(0, mu[None], [one_sign(task.s, task.T, sign)], forward=True)])
+    mu = elsewhere @ linear.basis
+    (found,) = Paths([linear])([Request(0, mu[None], [one_sign(task.s, task.T, sign)], forward=True)])
     expected = dual_bound(task, elsewhere)
     assert found.least[0] - 0.5 * mu @ mu == pytest.approx(expected.value, rel=1e-12)
-    np.testing.assert_allclose(control.basis @ (found.deltas[0] - mu), expected.gradient, atol=1e-12)
+    np.testing.assert_allclose(linear.basis @ (found.deltas[0] - mu), expected.gradient, atol=1e-12)
 
 
 @pytest.mark.parametrize("bounds", [(0.0, 1.0), (-0.5, 1.5)])
 def test_least_value_holds_for_every_control_that_respects_the_windows(bounds, rng):
     task = random_task(MIXED[0], bounds)
-    control, system = control_of(task), reference.split_system(task.problem.data.x, task.problem.data.y, [0])
-    sign = -1 if control.residual(control.start)[0] < 0.0 else 1
+    linear, system = linear_of(task), reference.split_system(task.problem.data.x, task.problem.data.y, [0])
+    sign = -1 if linear.residual(linear.start)[0] < 0.0 else 1
     until = certify_signs(task).until
-    slack = 1.5 * abs(float(control.residual(control.start)[0]))
+    slack = 1.5 * abs(float(linear.residual(linear.start)[0]))
     # Not the same on both sides, so that the hull of the bow tie is not symmetric.
     low, high = (-1.5 * slack, 0.9 * slack) if sign > 0 else (-0.9 * slack, 1.5 * slack)
     windows = [one_sign(task.s, until, sign), window(until, until + 0.1, [low], [high])]
     functional = rng.standard_normal(2)
-    (found,) = Paths([control])([Request(0, functional[None] @ control.basis, windows)])
+    (found,) = Paths([linear])([Request(0, functional[None] @ linear.basis, windows)])
     bound = float(found.least[0])
     respected = 0
     for _ in range(60):
@@ -133,7 +133,7 @@ def test_no_control_moves_a_residual_further(rng):
     attained = 0
     for seed in range(12):
         task = random_task(seed)
-        control, reach = control_of(task), Reach.of(0, control_of(task))
+        linear, reach = linear_of(task), Reach.of(0, linear_of(task))
         system = reference.split_system(task.problem.data.x, task.problem.data.y, [0])
         farthest = 0.0
         for trial in range(20):
@@ -142,9 +142,9 @@ def test_no_control_moves_a_residual_further(rng):
             path = reference.propagate(system, np.asarray(task.theta_s), ts, levels)
             e = path @ system.x[0] - system.y[0]
             farthest = max(farthest, float(np.abs(e).max()))
-            delta = (path - np.asarray(task.target)) @ control.basis
+            delta = (path - np.asarray(task.target)) @ linear.basis
             force = np.append(levels, levels[-1]) * e
-            speed = control.rates * delta + np.outer(force, control.rows[0])
+            speed = linear.rates * delta + np.outer(force, linear.rows[0])
             assert (np.abs(speed) <= reach.speeds * (1.0 + 1e-9)).all()
             if trial == 0 and (np.diff(e) * np.sign(e[0]) > 0.0).all():
                 attained += 1
@@ -156,7 +156,7 @@ def test_no_control_moves_a_residual_further(rng):
 def test_paths_do_not_depend_on_what_is_followed_with_them(rng):
     """Two problems of different time scales, in windows of all kinds."""
     tasks = [random_task(MIXED[0]), random_task(MIXED[1], (-0.5, 1.5))]
-    controls = [control_of(task) for task in tasks]
+    controls = [linear_of(task) for task in tasks]
     requests = []
     for k, sign in ((0, 1), (1, -1), (0, -1)):
         windows = [one_sign(0.2, 0.9, sign), window(0.9, 1.3, [-0.4], [1.1]), one_sign(1.3, 2.0, -sign)]
@@ -186,16 +186,16 @@ def test_one_sign_throughout_is_the_dual_of_any_size(d, rng):
     h, b = x[1:].T @ x[1:] / d, x[1:].T @ y[1:] / d
     row, target = x[:1] / np.sqrt(d), y[:1] / np.sqrt(d)
     one = (part[None] for part in (h, b, row, target, theta0))
-    control = linear_batch(*one, np.array([0.1]), np.array([1.0])).control(0)
-    sign = -1 if control.residual(control.start)[0] < 0.0 else 1
+    linear = linear_batch(*one, np.array([0.1]), np.array([1.0])).task(0)
+    sign = -1 if linear.residual(linear.start)[0] < 0.0 else 1
     mu, other = rng.standard_normal((2, d))
-    whole = [one_sign(control.s, control.T, sign)]
+    whole = [one_sign(linear.s, linear.T, sign)]
     parts = [one_sign(start, start + 0.09, sign) for start in np.linspace(0.1, 0.91, 10).tolist()]
     requests = [Request(0, other[None], parts), Request(0, mu[None], whole, forward=True)]
-    plain, found = Paths([control])(requests)
+    plain, found = Paths([linear])(requests)
     for answer, end in ((plain, other), (found, mu)):
-        assert answer.least[0] - 0.5 * end @ end == pytest.approx(evaluate_dual(control, end, np.array([sign])).value)
-    expected = evaluate_dual(control, mu, np.array([sign])).gradient @ control.basis
+        assert answer.least[0] - 0.5 * end @ end == pytest.approx(evaluate_dual(linear, end, np.array([sign])).value)
+    expected = evaluate_dual(linear, mu, np.array([sign])).gradient @ linear.basis
     np.testing.assert_allclose(found.deltas[0] - mu, expected, atol=1e-10)
 
 
@@ -208,7 +208,7 @@ def test_a_search_that_sees_no_curvature_ends(monkeypatch):
         return float(slope @ mu), slope
 
     monkeypatch.setattr(_branching, "_dual", straight)
-    reach = Reach.of(0, control_of(random_task(MIXED[0])))
+    reach = Reach.of(0, linear_of(random_task(MIXED[0])))
     with pytest.raises(StopIteration) as ended:
         next(_branching._maximise(reach, np.array([8.9e-21, -4.4e-21]), (), lambda value, lack: False))
     assert ended.value.value[0] == pytest.approx(slope @ [8.9e-21, -4.4e-21], rel=1e-15)

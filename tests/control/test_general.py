@@ -14,7 +14,7 @@ from epsflow.control._mesh import system_of
 from epsflow.control.programs import _transcription
 from epsflow.control.programs._transcription import MAX_ITERATIONS, take_apart, translated_field
 from epsflow.control.terms._deadline import Deadline
-from epsflow.control.terms._window import Window
+from epsflow.control.terms._window import MeshWindow
 
 OPTIMUM, SWITCH, T = 1.06312561447804595, 0.8147809854393819, 2.0  # a known extremal of this problem, to 17 digits
 N = 20
@@ -117,7 +117,7 @@ def test_counted_operations_are_those_of_the_translation(disguised, zero):
 
 
 def _setting(task):
-    window = Window(task.T - task.s, task.bounds, 1.0)
+    window = MeshWindow(task.T - task.s, task.bounds, 1.0)
     return _mesh.Setting(system_of(task, shared=True), task.theta_s, task.s, window, Deadline(None))
 
 

@@ -6,9 +6,11 @@ import pytest
 
 import epsflow as ef
 from epsflow.control import make_task
-from epsflow.control._task import control_of, simulate
-from epsflow.control.linear._control import SECULAR, linear_control
+from epsflow.control._task import linear_of, simulate
+from epsflow.control.linear._pencil import SECULAR
 from epsflow.control.linear._secular import update
+from epsflow.control.linear._task import linear_task
+from epsflow.control.terms._window import Window
 
 
 @pytest.mark.parametrize("weight", [1.0, -0.7])
@@ -38,9 +40,9 @@ def question(d, n, seed=0):
 def test_two_updates_follow_each_other():
     d = SECULAR + 6
     problem, start = question(d, d + 20)
-    control = control_of(make_task(problem, start, 0.5, 3.0))
-    spectrum = control.spectrum(np.array([1.0, -0.3]))
-    matrix = np.diag(control.rates) + (control.rows.T * [1.0, -0.3]) @ control.rows
+    linear = linear_of(make_task(problem, start, 0.5, 3.0))
+    spectrum = linear.spectrum(np.array([1.0, -0.3]))
+    matrix = np.diag(linear.rates) + (linear.rows.T * [1.0, -0.3]) @ linear.rows
     rebuilt = spectrum.vectors * spectrum.rates @ spectrum.vectors.T
     np.testing.assert_allclose(rebuilt, matrix, rtol=0.0, atol=1e-12 * np.abs(matrix).max())
 
@@ -49,9 +51,9 @@ def test_what_cannot_move_is_left_out():
     """60 parameters, 12 points: of the 50 dimensions that the retained rows leave, only those of x_j, δ and f stay."""
     problem, start = question(60, 12)
     task = make_task(problem, start, 0.5, 3.0)
-    control = control_of(task)
-    assert len(control.rates) == 10 + 3  # f = 0, so that three vectors span what is kept of the eigenspace of l2
-    np.testing.assert_allclose(control.basis.T @ control.basis, np.eye(13), atol=1e-13)
+    linear = linear_of(task)
+    assert len(linear.rates) == 10 + 3  # f = 0, so that three vectors span what is kept of the eigenspace of l2
+    np.testing.assert_allclose(linear.basis.T @ linear.basis, np.eye(13), atol=1e-13)
     # The flow room does not leave anything out.
     schedule = ef.PiecewiseConstant([0.5, 1.1, 2.0, 3.0], [[1.0, 0.2], [0.0, 1.0], [1.0, 0.0]])
     end = ef.gradient_flow(problem, schedule, task.theta_s, t0=0.5, ts=np.array([3.0])).end
@@ -81,5 +83,9 @@ def test_few_rows_have_the_same_eigendecomposition():
     assert (np.diff(basis.values) >= 0.0).all()
     free = ef.linear_regression(ef.Dataset(problem.data.x, problem.data.y), [0, 1])
     assert int(free.risk.retained.kernel.sum()) == 20  # without l2 the rest is exactly zero
-    window = {"s": 0.5, "T": 1.0, "bounds": (0.0, 1.0), "target": jnp.zeros(30)}
-    assert len(linear_control(problem.risk, jnp.asarray(start), **window).rates) < 30
+    assert (
+        len(
+            linear_task(problem.risk, jnp.asarray(start), window=Window(0.5, 1.0, 0.0, 1.0), target=jnp.zeros(30)).rates
+        )
+        < 30
+    )

@@ -11,7 +11,7 @@ from epsflow.control import _mesh, make_task
 from epsflow.control._mesh import Setting, system_of
 from epsflow.control.programs import _exponential
 from epsflow.control.terms._deadline import Deadline
-from epsflow.control.terms._window import Window
+from epsflow.control.terms._window import MeshWindow
 
 OPTIMUM, SWITCH, T = 1.06312561447804595, 0.8147809854393819, 2.0  # a known extremal of this problem, to 17 digits
 
@@ -21,7 +21,7 @@ def test_every_transcription_finds_the_known_optimum(row_one, zero, method):
     task = make_task(row_one, zero, 0.0, T)
     knots = np.linspace(0.0, T, 101)
     never = Deadline(None)
-    setting = Setting(system_of(task, shared=True), task.theta_s, 0.0, Window(T, (0.0, 1.0), 1.0), never)
+    setting = Setting(system_of(task, shared=True), task.theta_s, 0.0, MeshWindow(T, (0.0, 1.0), 1.0), never)
     runs = _mesh._run(task, setting, method, _mesh.guesses_of(task, knots, (), columns=1, step_until=never))
     assert all(run.success for run in runs)
     best = min((ef.PiecewiseConstant(knots, run.values) for run in runs), key=lambda u: cost_of(row_one, u, zero))

@@ -8,7 +8,7 @@ import pytest
 import reference
 from control_tools import polish
 from epsflow.control import make_task
-from epsflow.control._task import control_of
+from epsflow.control._task import linear_of
 from epsflow.control.polish._structure import Structure, cost_of, derivatives
 from epsflow.problem import Dataset, linear_regression
 from epsflow.schedules import BangBang, Constant, PiecewiseConstant, Step
@@ -62,18 +62,18 @@ def test_agrees_with_brute_force(seed, bounds):
 
 
 def test_gradient_and_hessian_against_finite_differences():
-    control = control_of(random_task(3))
+    linear = linear_of(random_task(3))
     structure = Structure((np.array([1.0, 0.0, 1.0, 0.0]),), (np.array([0.5, 0.9, 1.6]),))
-    exact, h = derivatives(control, structure, True), 1e-4
+    exact, h = derivatives(linear, structure, True), 1e-4
 
     def moved(step):
         return replace(structure, times=(structure.times[0] + step,))
 
     for i in range(3):
         step = h * np.eye(3)[i]
-        up, down = (cost_of(control, moved(sign * step), True) for sign in (1, -1))
+        up, down = (cost_of(linear, moved(sign * step), True) for sign in (1, -1))
         assert (up - down) / (2 * h) == pytest.approx(exact.gradient[i], rel=1e-6)  # h² = 1e-8 of the third derivative
-        up, down = (derivatives(control, moved(sign * step), True).gradient for sign in (1, -1))
+        up, down = (derivatives(linear, moved(sign * step), True).gradient for sign in (1, -1))
         np.testing.assert_allclose((up - down) / (2 * h), exact.hessian[i], rtol=1e-5, atol=1e-6)
 
 

@@ -6,7 +6,7 @@ from scipy.optimize import LinearConstraint, minimize
 
 import epsflow as ef
 import reference_models
-from epsflow.control.terms._window import Window
+from epsflow.control.terms._window import MeshWindow
 
 S, T, N = 0.0, 1.5, 10
 L2, DELETED, START = 0.3, [0, 3], np.array([1.0, 2.0])
@@ -139,7 +139,7 @@ def test_one_weight_each_needs_a_budget_for_each(problem):
 
 
 def test_what_is_too_dear_is_moved_towards_the_cheapest_level():
-    window = Window(1.0, (-1.0, 1.0), 1.0, budget=0.5)
+    window = MeshWindow(1.0, (-1.0, 1.0), 1.0, budget=0.5)
     values = np.array([1.0, -1.0, 0.5, 0.0])
     assert window.spent(values) == 0.625
     # Levels on the bounds stay as long as the others can pay.
@@ -149,7 +149,7 @@ def test_what_is_too_dear_is_moved_towards_the_cheapest_level():
 
 
 def test_a_shift_onto_the_bounds_is_paid_by_the_rest():
-    window = Window(1.0, (0.0, 1.0), 1.0, budget=0.4)
+    window = MeshWindow(1.0, (0.0, 1.0), 1.0, budget=0.4)
     moved = window.onto_options(np.array([0.9995, 0.0005, 0.3, 0.3]), 1e-3)
     np.testing.assert_allclose(moved, [1.0, 0.0, 0.3, 0.3], atol=1e-11)
     moved = window.onto_options(np.array([0.9992, 0.0, 0.3004, 0.3004]), 1e-3)
@@ -158,7 +158,7 @@ def test_a_shift_onto_the_bounds_is_paid_by_the_rest():
 
 
 def test_the_best_affordable_switch_is_no_dearer_than_the_budget():
-    window = Window(2.0, (0.5, 1.0), 1.0, budget=1.2)
+    window = MeshWindow(2.0, (0.5, 1.0), 1.0, budget=1.2)
     np.testing.assert_allclose(window.affordable(np.ones(4)), np.full(4, 0.6), rtol=1e-11)
     assert window.cheapest == 0.5
-    assert Window(2.0, (-1.0, -0.5), 1.0, price=1.0).cheapest == -0.5
+    assert MeshWindow(2.0, (-1.0, -0.5), 1.0, price=1.0).cheapest == -0.5

@@ -10,7 +10,7 @@ import pytest
 import epsflow as ef
 from epsflow.control import make_task
 from epsflow.control._mesh import system_of
-from epsflow.control._task import control_of
+from epsflow.control._task import linear_of
 from epsflow.control.linear._path import linear_path
 from epsflow.control.systems._rollout import choose_steps, roll_out, sweep, trace
 
@@ -49,7 +49,7 @@ def test_agrees_with_exact_propagators(linear):
     """∂φ/∂u is the integral of S, and ∂φ/∂Δ is 𝓗. Steps of 1/128 leave their fifth power, 3e-11."""
     task, system = linear
     levels, edges = np.array([0.2, 0.9, 0.5, 0.7]), np.concatenate([[0.0], np.cumsum(DURATIONS)])
-    path = linear_path(control_of(task), edges, levels)
+    path = linear_path(linear_of(task), edges, levels)
     arguments = system, per_piece(64), task.theta_s, jnp.asarray(DURATIONS), jnp.asarray(levels[:, None])
     found, (states, costates) = sweep(*arguments), trace(*arguments)
     nodes, weights = np.polynomial.legendre.leggauss(12)
@@ -98,11 +98,11 @@ def test_other_numbers_and_other_steps_compile_nothing(linear):
 
 def test_steps_are_chosen_by_what_they_change(linear):
     task, system = linear
-    durations, control = jnp.asarray(DURATIONS), np.full((4, 1), 0.5)
-    coarse = choose_steps(system, task.theta_s, durations, [control], 1.0)
-    fine = choose_steps(system, task.theta_s, durations, [control], 1.0, agreement=1e-12)
+    durations, linear = jnp.asarray(DURATIONS), np.full((4, 1), 0.5)
+    coarse = choose_steps(system, task.theta_s, durations, [linear], 1.0)
+    fine = choose_steps(system, task.theta_s, durations, [linear], 1.0, agreement=1e-12)
     assert coarse < fine
-    costs = [float(roll_out(system, per_piece(m), task.theta_s, durations, control)[0]) for m in (coarse, 64)]
+    costs = [float(roll_out(system, per_piece(m), task.theta_s, durations, linear)[0]) for m in (coarse, 64)]
     assert costs[0] == pytest.approx(costs[1], rel=1e-6)
 
 

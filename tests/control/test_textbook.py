@@ -17,7 +17,7 @@ from epsflow.control.systems._rollout import FINE_AGREEMENT, choose_steps
 from epsflow.control.systems._system import AbstractSystem
 from epsflow.control.terms._arcs import read_arcs
 from epsflow.control.terms._deadline import Deadline
-from epsflow.control.terms._window import Window
+from epsflow.control.terms._window import MeshWindow
 
 N, NEVER = 50, Deadline(None)
 KNOWN = {1.0: -0.0480556858608775, 4.0: -0.191814356325161, 12.0: -0.477712020050041}
@@ -80,7 +80,7 @@ def simulated(system, start, knots, levels):
 @pytest.mark.parametrize("T", KNOWN)
 def test_catalyst_mixing(method, T):
     """Bang, singular, bang. The switches are those of steps that are exact to some 1e-8, and the cost is stationary."""
-    start, window = np.array([1.0, 0.0]), Window(T, (0.0, 1.0), 0.1)
+    start, window = np.array([1.0, 0.0]), MeshWindow(T, (0.0, 1.0), 0.1)
     (run,) = propose(method, CatalystMixing(), start, {"half way": np.full((N, 1), 0.5)}, window)
     assert run.success
     found = polished(CatalystMixing(), start, window, run.values)
@@ -98,7 +98,7 @@ def test_catalyst_mixing(method, T):
 
 def least_distance(T):
     """How near (1, 0) can be come to in time T, from rest at 0 with |u| ≤ 1."""
-    start, window = np.zeros(2), Window(T, (-1.0, 1.0), 0.01)
+    start, window = np.zeros(2), MeshWindow(T, (-1.0, 1.0), 0.01)
     (run,) = propose("shooting", DoubleIntegrator(), start, {"none": np.zeros((N, 1))}, window)
     arcs = polished(DoubleIntegrator(), start, window, run.values).arcs
     assert arcs.levels[:, 0].tolist() == [1.0, -1.0]

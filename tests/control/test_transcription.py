@@ -8,7 +8,7 @@ import pytest
 import epsflow as ef
 from epsflow.control import make_task
 from epsflow.control._mesh import system_of
-from epsflow.control.linear._control import linear_control
+from epsflow.control._task import linear_of
 from epsflow.control.programs import _exponential, _program
 from epsflow.control.programs._transcription import (
     collocation_program,
@@ -49,9 +49,9 @@ def roll_out_error(task, method, count):
     schedule = ef.PiecewiseConstant([0.0, task.T], [[0.7, 0.2]])
     exact = ef.gradient_flow(task.problem, schedule, task.theta0, ts=np.array([task.T])).end
     if method == "exponential":
-        control = linear_control(task.problem.risk, task.theta0, s=0.0, T=task.T, bounds=(0.0, 1.0), target=task.target)
-        last = _exponential.Interval(control, h).roll_out(control.start, values, 2)[-1, -3:]
-        return np.abs(control.theta(last) - np.asarray(exact)).max()
+        linear = linear_of(task)
+        last = _exponential.Interval(linear, h).roll_out(linear.start, values, 2)[-1, -3:]
+        return np.abs(linear.theta(last) - np.asarray(exact)).max()
     structure, numbers = take_apart(system_of(task, shared=False))
     program = shooting_program(structure, count, 1) if method == "shooting" else collocation_program(structure, count)
     point = feasible_point(program, np.asarray(task.theta0), values, [np.array([h]), *numbers])

@@ -8,9 +8,9 @@ from ..problem import Problem, Quadratic
 from ..schedules import AbstractPiecewiseConstant, AbstractSchedule, check_admissible, least_effort
 from ._pontryagin import extremal
 from ._solution import ScheduleSolution
-from ._task import ControlTask, control_of, effort_of, make_task, simulate
+from ._task import ControlTask, effort_of, linear_of, make_task, simulate
 from .bounds._branching import branch
-from .bounds._dual import certify_control, evaluate_dual, maximise_control
+from .bounds._dual import certify_signs, evaluate_dual, maximise_control
 from .linear._path import LinearPath, linear_extremal
 from .polish._optimum import nodes_of_branching
 from .terms._cost import AbstractCost
@@ -148,14 +148,14 @@ def _lower_bound(task: ControlTask, miss: np.ndarray, max_nodes: int) -> float:
     """
     if not isinstance(task.problem.risk, Quadratic):
         return 0.0
-    control = control_of(task)
-    delta = miss @ control.basis
-    cost, mu, signs = control.form.value(delta), control.form.image(delta), certify_control(control)
+    linear = linear_of(task)
+    delta = miss @ linear.basis
+    cost, mu, signs = linear.form.value(delta), linear.form.image(delta), certify_signs(linear)
     if not signs.settled:
-        return branch(control, cost, mu, max_nodes=max_nodes).value
-    dual = evaluate_dual(control, mu, signs.signs)
+        return branch(linear, cost, mu, max_nodes=max_nodes).value
+    dual = evaluate_dual(linear, mu, signs.signs)
     if cost - dual.value > SETTLED_GAP * cost:
-        dual = maximise_control(control, mu, signs.signs)
+        dual = maximise_control(linear, mu, signs.signs)
     return max(0.0, dual.value - dual.rounding)
 
 
@@ -167,8 +167,8 @@ def extremal_of(task: ControlTask, schedule: AbstractSchedule, multiplier: float
     window = {"s": task.s, "T": task.T, "bounds": task.bounds, "target": task.target}
     if not (isinstance(task.problem.risk, Quadratic) and isinstance(schedule, AbstractPiecewiseConstant)):
         return extremal(task.problem, schedule, task.theta0, **window, cost=task.cost, price=multiplier)
-    control = control_of(task).priced(multiplier)
-    return linear_extremal(control, *arcs_of(schedule, task.s, task.T))
+    linear = linear_of(task).priced(multiplier)
+    return linear_extremal(linear, *arcs_of(schedule, task.s, task.T))
 
 
 def multiplier_of(task: ControlTask, schedule: AbstractSchedule, spent: float) -> float:

@@ -8,16 +8,17 @@ the quickest ways form one sheet for each level ≠ 0 of the last arc (ε = 0 do
 times before and after xᵀp = 0, and backward from the target they are known in closed form.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 
 from .._core import InputError
 from ..problem import Problem
-from ._task import control_of, make_task
-from .linear._control import LinearControl, Spectrum, advance
+from ._task import linear_of, make_task
 from .linear._exponentials import ExponentialSum, bracketed_zero, resolving_grid
+from .linear._pencil import Spectrum, advance
+from .linear._task import LinearTask
 from .polish._reach import ExactUnlearning, reach, require_rest
 
 
@@ -42,10 +43,10 @@ def exact_unlearning_time(
         InputError: not linear regression; rank-deficient H_{-D}; 0 outside the bounds.
     """
     probe = make_task(problem, theta0, s, s + 1.0 if horizon is None else horizon, bounds)
-    control = control_of(probe)
+    linear = linear_of(probe)
     if horizon is None:
-        control = replace(control, T=s + 40.0 / float(control.rates[0]))
-    return reach(control)
+        linear = linear.until(s + 40.0 / float(linear.rates[0]))
+    return reach(linear)
 
 
 ROUNDING = 1e-13
@@ -97,35 +98,35 @@ def exact_starts(
             "the set of exact starts is drawn for two parameters and one deleted point; this problem has "
             f"{problem.dim} and {problem.delete.size}. `exact_unlearning_time` answers for one start in any dimension."
         )
-    control = control_of(make_task(problem, np.zeros(2), 0.0, longest, bounds))
-    require_rest(control)
-    fitted = np.abs(problem.data.x[problem.delete[0]]) @ np.abs(control.target)
-    if np.abs(control.residuals[0]) <= ROUNDING * fitted:
+    linear = linear_of(make_task(problem, np.zeros(2), 0.0, longest, bounds))
+    require_rest(linear)
+    fitted = np.abs(problem.data.x[problem.delete[0]]) @ np.abs(linear.target)
+    if np.abs(linear.residuals[0]) <= ROUNDING * fitted:
         raise InputError(
             "the target fits the deleted point exactly: ε has no effect there, and only the target arrives."
         )
     (low, high), times = bounds, np.linspace(0.0, longest, points)
     ends = [(last, other) for last, other in ((high, low), (low, high)) if last != 0.0]
-    deltas = np.stack([_sheet(control, levels, times) for levels in ends])
+    deltas = np.stack([_sheet(linear, levels, times) for levels in ends])
     last = np.array([levels[0] for levels in ends])
-    return ExactStarts(control.theta(deltas), last, times, times, times[:, None] + times, control.target)
+    return ExactStarts(linear.theta(deltas), last, times, times, times[:, None] + times, linear.target)
 
 
-def _sheet(control: LinearControl, levels: tuple[float, float], times: np.ndarray) -> np.ndarray:
+def _sheet(linear: LinearTask, levels: tuple[float, float], times: np.ndarray) -> np.ndarray:
     """δ at each time before the end, xᵀp changing its sign in between; `levels` as in `_backward`, at the target."""
-    trunk = _backward(control, np.zeros(2), levels, times)
-    return np.stack([_backward(control, delta, (levels[1], levels[0]), times) for delta in trunk])
+    trunk = _backward(linear, np.zeros(2), levels, times)
+    return np.stack([_backward(linear, delta, (levels[1], levels[0]), times) for delta in trunk])
 
 
-def _backward(control: LinearControl, delta: np.ndarray, levels: tuple[float, float], times: np.ndarray) -> np.ndarray:
+def _backward(linear: LinearTask, delta: np.ndarray, levels: tuple[float, float], times: np.ndarray) -> np.ndarray:
     """δ at each time before `delta`, under the first level where e has its sign at the target, else the other."""
-    home = int(np.sign(-control.residuals[0]))
-    side = int(np.sign(control.residual(delta)[0])) or home
+    home = int(np.sign(-linear.residuals[0]))
+    side = int(np.sign(linear.residual(delta)[0])) or home
     found, elapsed = np.empty((len(times), 2)), 0.0
     while True:
-        spectrum = control.spectrum(levels[0] if side == home else levels[1])
+        spectrum = linear.spectrum(levels[0] if side == home else levels[1])
         left = times[-1] - elapsed
-        duration = _until_fitted(control, spectrum, delta, side, left)
+        duration = _until_fitted(linear, spectrum, delta, side, left)
         inside = times >= elapsed
         found[inside] = advance(spectrum, delta, elapsed - times[inside])
         if duration == np.inf:
@@ -134,11 +135,11 @@ def _backward(control: LinearControl, delta: np.ndarray, levels: tuple[float, fl
         elapsed, side = elapsed + duration, -side
 
 
-def _until_fitted(control: LinearControl, spectrum: Spectrum, delta: np.ndarray, side: int, longest: float) -> float:
+def _until_fitted(linear: LinearTask, spectrum: Spectrum, delta: np.ndarray, side: int, longest: float) -> float:
     """How long before `delta` the residual e, of sign `side` just before it, was zero; ∞ if not within `longest`."""
 
     def residual(t: float | np.ndarray) -> np.ndarray:
-        return side * control.residual(advance(spectrum, delta, -np.atleast_1d(t)))[:, 0]
+        return side * linear.residual(advance(spectrum, delta, -np.atleast_1d(t)))[:, 0]
 
     # With t backward, dδ/dt = e^{μt}(μδ − drift) in the eigenbasis.
     start = spectrum.to_basis(delta)

@@ -13,7 +13,7 @@ from ..flow._diffrax import largest_curvature
 from ..problem import AbstractRisk, Quadratic
 from ..schedules import AbstractPiecewiseConstant, AbstractSchedule, PiecewiseConstant, Step
 from ._families import search_family
-from ._task import ControlTask, control_of, effort_of, simulate
+from ._task import ControlTask, effort_of, linear_of, simulate
 from .bounds._dual import settled_signs
 from .polish._budget import polish_within
 from .polish._linear import polish_control
@@ -32,7 +32,7 @@ from .terms._deadline import Deadline
 from .terms._kinds import SPENT, describe_arcs, is_singular
 from .terms._levels import arcs_of
 from .terms._runs import Candidate, SecondOrder
-from .terms._window import Window
+from .terms._window import MeshWindow
 
 
 def system_of(task: ControlTask, shared: bool) -> RiskSystem:
@@ -64,7 +64,7 @@ class Setting(NamedTuple):
     system: RiskSystem
     start: Float[Array, " d"]
     s: float
-    window: Window
+    window: MeshWindow
     deadline: Deadline
 
     @property
@@ -222,12 +222,12 @@ def _freed_bangs(task: ControlTask, schedule: PiecewiseConstant) -> Freed | None
     mesh = (task.T - task.s) / len(levels)
     if task.priced and any(is_singular(arc, mesh, 1.0) for arc in describe_arcs(knots, levels, task.bounds)):
         return None
-    control = control_of(task)
+    linear = linear_of(task)
     if task.budget == np.inf:
-        better = polish_control(control, knots, levels)
+        better = polish_control(linear, knots, levels)
         return Freed(better.schedule, SecondOrder(better.switch_ts, better.gradient, better.hessian))
-    better = polish_within(control, knots, levels, task.budget)
-    held = derivatives(control, better.structure, levels.ndim == 1).prices
+    better = polish_within(linear, knots, levels, task.budget)
+    held = derivatives(linear, better.structure, levels.ndim == 1).prices
     spent = effort_of(task, better.schedule) >= (1.0 - SPENT) * task.budget
     return Freed(
         better.schedule, SecondOrder(better.switch_ts, better.gradient, better.hessian, held if spent else None)
@@ -235,7 +235,7 @@ def _freed_bangs(task: ControlTask, schedule: PiecewiseConstant) -> Freed | None
 
 
 def _proposals(
-    window: Window, candidates: list[Candidate], guesses: dict[str, np.ndarray], *, interrupted: bool
+    window: MeshWindow, candidates: list[Candidate], guesses: dict[str, np.ndarray], *, interrupted: bool
 ) -> list[np.ndarray]:
     """What is worth simulating: every run, also with what is near a bound moved onto it, and the starts of cut runs.
 
@@ -291,21 +291,21 @@ def _run(task: ControlTask, setting: Setting, method: str, guesses: dict[str, np
     """One run of a solver from every guess; a QP solver needs none."""
     intervals = len(next(iter(guesses.values())))
     if method == "qp":
-        control = control_of(task)
-        return [solve_conic(control, settled_signs(control, 'method="qp"'), intervals).candidate]
+        linear = linear_of(task)
+        return [solve_conic(linear, settled_signs(linear, 'method="qp"'), intervals).candidate]
     if method == "adjoint":
         return search_by_adjoint(setting, guesses)
     if method != "exponential":
         return search_by_program(setting, guesses, method)
-    control, shared, window = control_of(task), setting.system.shared, setting.window
-    factor = control.form.factor
-    program = exponential_program(len(control.rates), control.points, shared, intervals, factor.shape, window.effort)
-    interval = Interval(control, window.length / intervals)
-    parameters = [control.start, *interval.parameters, factor]
+    linear, shared, window = linear_of(task), setting.system.shared, setting.window
+    factor = linear.form.factor
+    program = exponential_program(len(linear.rates), linear.points, shared, intervals, factor.shape, window.effort)
+    interval = Interval(linear, window.length / intervals)
+    parameters = [linear.start, *interval.parameters, factor]
     runs: list[Candidate] = []
     for name, values in guesses.items():
         if runs and setting.deadline.passed:
             break
-        guess = interval.roll_out(control.start, values, control.points)
+        guess = interval.roll_out(linear.start, values, linear.points)
         runs.append(solve_program(program, name, guess, window, parameters, setting.deadline))
     return runs

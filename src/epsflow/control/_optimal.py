@@ -12,13 +12,13 @@ from ._certify import judge
 from ._families import baseline
 from ._mesh import Setting, as_column, guesses_of, method_of, sampled, solve_on_mesh, system_of
 from ._solution import ScheduleSolution
-from ._task import ControlTask, control_of, make_task
+from ._task import ControlTask, linear_of, make_task
 from .polish._optimum import linear_optimum
 from .terms._cost import AbstractCost
 from .terms._deadline import Deadline
 from .terms._kinds import Scope
 from .terms._levels import arcs_of
-from .terms._window import Window
+from .terms._window import MeshWindow
 
 METHODS = ("auto", "exponential", "shooting", "collocation", "adjoint", "qp")
 LEAST_INTERVAL = 1e-12
@@ -114,7 +114,7 @@ def solve_task(
         if bang.scope is Scope.GLOBAL or (task.priced and bang.pmp_gap <= SETTLED * bang.objective):
             return bang
     unit = max(baseline(task).cost, np.finfo(np.float64).tiny)
-    window = Window(task.T - task.s, task.bounds, unit, task.price, task.budget)
+    window = MeshWindow(task.T - task.s, task.bounds, unit, task.price, task.budget)
     setting = Setting(system_of(task, not per_point), task.theta_s, task.s, window, deadline)
     chosen = method_of(setting, method, intervals)
     if bang is not None and task.priced:
@@ -172,7 +172,7 @@ def _without_mesh(
     for start in starts if task.priced else ():
         constant = isinstance(start, AbstractPiecewiseConstant)
         given.append(arcs_of(start, task.s, task.T) if constant else (knots, as_column(sampled(start, knots, columns))))
-    optimum = linear_optimum(control_of(task), given, shared=columns == 1, budget=task.budget, deadline=deadline)
+    optimum = linear_optimum(linear_of(task), given, shared=columns == 1, budget=task.budget, deadline=deadline)
     # A budget has a multiplier, at which the extremal is another.
     known = None if task.budget < np.inf else optimum.extremal
     return judge(task, optimum.schedule, method="polish", lower_bound=optimum.lower_bound, extremal=known)

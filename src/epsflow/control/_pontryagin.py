@@ -14,14 +14,15 @@ from jaxtyping import Array, Float
 from ..flow import gradient_flow
 from ..problem import Problem, Quadratic
 from ..schedules import AbstractPiecewiseConstant, AbstractSchedule, Constant
-from .linear._control import linear_control
 from .linear._path import linear_extremal
+from .linear._task import linear_task
 from .systems._dense_path import DENSE_NUMBERS, general_extremal
 from .systems._mesh_path import mesh_extremal
 from .systems._system import RiskSystem
 from .terms._cost import AbstractCost, Distance
 from .terms._extremal import Extremal
 from .terms._levels import arcs_of
+from .terms._window import Window
 
 DENSE_DIM = DENSE_NUMBERS // (16 * 512)
 """Parameters beyond which the interpolants of θ and p over 512 steps take too much memory: S is sampled instead."""
@@ -55,9 +56,8 @@ def extremal(
         ConvergenceError: diffrax failed, forward or backward.
     """
     if isinstance(problem.risk, Quadratic) and isinstance(schedule, AbstractPiecewiseConstant):
-        window = {"s": s, "T": T, "bounds": bounds, "target": target}
-        control = linear_control(problem.risk, theta0, **window, cost=cost, price=price)
-        return linear_extremal(control, *arcs_of(schedule, s, T))
+        linear = linear_task(problem.risk, theta0, window=Window(s, T, *bounds), target=target, cost=cost, price=price)
+        return linear_extremal(linear, *arcs_of(schedule, s, T))
     chosen = cost or Distance()
     if problem.dim > DENSE_DIM:
         shared = schedule(jnp.asarray(T)).ndim == 0

@@ -1,8 +1,7 @@
 """The question that the room answers: which ε(t) in E_s ends nearest to the target, or where another cost is least?"""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
-from weakref import WeakKeyDictionary
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -21,9 +20,11 @@ from ..schedules import (
     check_effort,
     check_window,
 )
-from .linear._control import SECULAR, LinearControl, advance, linear_control
+from .linear._pencil import SECULAR, advance
+from .linear._task import LinearTask, linear_task
 from .terms._cost import AbstractCost, Distance, cost_and_gradient
 from .terms._levels import arcs_of, effort_between, in_numbers
+from .terms._window import Window
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +43,8 @@ class ControlTask:
         budget: B, the most that ∫|ε| dt over (s, T) may be, summed over the points where each has a weight of its own;
             ∞ for none.
         price: ρ.
+        linear: the same question in the eigenbasis of H_{-D}, with its eigendecompositions; None where the problem is
+            not linear regression.
     """
 
     problem: Problem
@@ -55,6 +58,7 @@ class ControlTask:
     cost: AbstractCost
     budget: float = np.inf
     price: float = 0.0
+    linear: LinearTask | None = None
 
     @property
     def initial(self) -> float:
@@ -94,29 +98,44 @@ def make_task(
     if not isinstance(cost, AbstractCost):
         raise InputError(f"cost is {cost!r}; pass Distance(), QuadraticForm(W), PredictionGap(x) or RetainedLoss().")
     cost.check(problem, given)
-    limit = check_effort(budget, price, T - s, bounds)
+    limit, price = check_effort(budget, price, T - s, bounds), as_scalar(price, "price")
     goal = _leave_out_optimum(problem, start, cost) if given is None else given
-    task = ControlTask(problem, start, s, T, bounds, goal, start, 0.0, cost, limit, as_scalar(price, "price"))
-    return _trained(task) if s > 0.0 else task
+    window, linear = Window(s, T, *bounds), None
+    if isinstance(problem.risk, Quadratic):
+        linear = linear_task(problem.risk, start, window=window, target=goal, cost=cost, price=price)
+    theta_s, error = (start, 0.0) if s == 0.0 else _trained(problem, start, s, linear)
+    return ControlTask(
+        problem=problem,
+        theta0=start,
+        s=s,
+        T=T,
+        bounds=bounds,
+        target=goal,
+        theta_s=theta_s,
+        theta_s_error=error,
+        cost=cost,
+        budget=limit,
+        price=price,
+        linear=linear,
+    )
 
 
-def _trained(task: ControlTask) -> ControlTask:
-    """The task with θ(s) and its error, where it has θ(0)."""
-    if not isinstance(task.problem.risk, Quadratic):
-        training = gradient_flow(task.problem, Constant(1.0), task.theta0, ts=np.array([task.s]))
-        return replace(task, theta_s=training.end, theta_s_error=float(training.error))
-    control = control_of(task)
-    theta_s = control.theta(control.start)
-    size = float(max(np.abs(theta_s).max(), np.abs(np.asarray(task.theta0)).max()))
-    trained = replace(task, theta_s=jnp.asarray(theta_s), theta_s_error=_rounding(control, task.s, size))
-    _CONTROLS[trained] = control  # which does not depend on the task's θ(s)
-    return trained
+def _trained(
+    problem: Problem, theta0: Float[Array, " d"], s: float, linear: LinearTask | None
+) -> tuple[Float[Array, " d"], float]:
+    """θ(s) and its error."""
+    if linear is None:
+        training = gradient_flow(problem, Constant(1.0), theta0, ts=np.array([s]))
+        return training.end, float(training.error)
+    theta_s = linear.theta(linear.start)
+    size = float(max(np.abs(theta_s).max(), np.abs(np.asarray(theta0)).max()))
+    return jnp.asarray(theta_s), _rounding(linear, s, size)
 
 
-def _rounding(control: LinearControl, time: float, size: float) -> float:
+def _rounding(linear: LinearTask, time: float, size: float) -> float:
     """First order: eigenvalues carry an error of d·u·μ_max, which acts for a time."""
-    rate = float(control.rates[-1] + max(map(abs, (1.0, *control.bounds))) * np.sum(control.rows**2))
-    return len(control.target) * np.finfo(np.float64).eps * (1.0 + rate * time) * float(size)
+    rate = float(linear.rates[-1] + max(map(abs, (1.0, *linear.bounds))) * np.sum(linear.rows**2))
+    return len(linear.target) * np.finfo(np.float64).eps * (1.0 + rate * time) * float(size)
 
 
 def _leave_out_optimum(problem: Problem, theta0: Array, cost: AbstractCost) -> Array:
@@ -155,25 +174,18 @@ def _sees(cost: AbstractCost, problem: Problem) -> bool:
     return along > 1e-10 * cost.form(rates, vectors).norm
 
 
-_CONTROLS: WeakKeyDictionary[ControlTask, LinearControl] = WeakKeyDictionary()
-
-
-def control_of(task: ControlTask) -> LinearControl:
-    """The task in the eigenbasis; its eigendecompositions are kept for as long as the task itself.
+def linear_of(task: ControlTask) -> LinearTask:
+    """The task in the eigenbasis.
 
     Raises:
         InputError: the problem is not linear regression.
     """
-    risk = task.problem.risk
-    if not isinstance(risk, Quadratic):
+    if task.linear is None:
         raise InputError(
             f"{type(task.problem.model).__name__} with {type(task.problem.loss).__name__} is not linear regression: "
             "exact propagators, and the certificates that rest on them, exist for linear regression only."
         )
-    if task not in _CONTROLS:
-        window = {"s": task.s, "T": task.T, "bounds": task.bounds, "target": task.target}
-        _CONTROLS[task] = linear_control(risk, task.theta0, **window, cost=task.cost, price=task.price)
-    return _CONTROLS[task]
+    return task.linear
 
 
 class Simulation(NamedTuple):
@@ -197,7 +209,7 @@ def simulate(task: ControlTask, schedule: AbstractSchedule) -> Simulation:
     how the schedule was found. From 64 parameters on it is propagated by rank-one updates of one eigendecomposition
     instead; the flow room would make one per level.
     """
-    problem, linear, ts = task.problem, isinstance(task.problem.risk, Quadratic), np.array([task.T])
+    problem, linear, ts = task.problem, task.linear is not None, np.array([task.T])
     if linear and isinstance(schedule, AbstractPiecewiseConstant):
         if problem.dim < SECULAR:
             path = gradient_flow(problem, schedule, task.theta0, ts=ts)
@@ -209,20 +221,20 @@ def simulate(task: ControlTask, schedule: AbstractSchedule) -> Simulation:
         path = gradient_flow(problem, schedule, task.theta_s, t0=task.s, ts=ts, method=way)
         end, error = path.end, float(path.error) + task.theta_s_error
     cost, slope = cost_and_gradient(task.cost, problem.risk, end, task.target)
-    curvature = control_of(task).form.norm ** 2 if linear else 1.0
+    curvature = 1.0 if task.linear is None else task.linear.form.norm**2
     bound = float(np.linalg.norm(slope)) * error * problem.dim**0.5 + 0.5 * curvature * error**2 * problem.dim
     return Simulation(float(cost), bound)
 
 
 def _propagate(task: ControlTask, schedule: AbstractPiecewiseConstant) -> tuple[Array, float]:
-    """θ(T) and its error, by the propagators of `control_of`."""
-    control = control_of(task)
+    """θ(T) and its error, by the propagators of the linear task."""
+    linear = linear_of(task)
     knots, levels = arcs_of(schedule, task.s, task.T)
-    delta, largest = control.start, float(np.abs(control.start).max())
+    delta, largest = linear.start, float(np.abs(linear.start).max())
     for level, duration in zip(levels, np.diff(knots), strict=True):
-        delta = advance(control.spectrum(level), delta, np.array([duration]))[0]
+        delta = advance(linear.spectrum(level), delta, np.array([duration]))[0]
         largest = max(largest, float(np.abs(delta).max()))
-    return jnp.asarray(control.theta(delta)), _rounding(control, task.T - task.s, largest) + task.theta_s_error
+    return jnp.asarray(linear.theta(delta)), _rounding(linear, task.T - task.s, largest) + task.theta_s_error
 
 
 def effort_of(task: ControlTask, schedule: AbstractSchedule) -> float:

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from ..linear._control import LinearControl
+from ..linear._task import LinearTask
 from ..terms._deadline import UNLIMITED, Deadline
-from ._dual import certify_control
+from ._dual import certify_signs
 from ._relaxed import Paths, Request, Window, looseness, window
 from ._sets import Node, Pattern, Reach
 from ._together import Search, run, together
@@ -48,7 +48,7 @@ class MixedBound:
 
 
 def branch(
-    control: LinearControl,
+    task: LinearTask,
     cost: float,
     mu: np.ndarray,
     *,
@@ -59,7 +59,7 @@ def branch(
     """Prove that no schedule costs less than (1 − tolerance)·cost, or as much of it as the nodes allow.
 
     Args:
-        control: the problem, whatever its residuals do. Each point may have a weight of its own; the bound then holds
+        task: the problem, whatever its residuals do. Each point may have a weight of its own; the bound then holds
             for a shared one, too.
         cost: of the best schedule known; only what could be cheaper is examined.
         mu: Lδ(T) of that schedule, shape (k,).
@@ -67,7 +67,7 @@ def branch(
         max_nodes: the budget; what is proved when it is spent remains a bound, the same on every machine.
         deadline: when to stop all the same.
     """
-    return run(branching(Reach.of(0, control), cost, mu, tolerance, max_nodes, deadline), Paths([control]))
+    return run(branching(Reach.of(0, task), cost, mu, tolerance, max_nodes, deadline), Paths([task]))
 
 
 def maximising(reach: Reach, mu: np.ndarray, tolerance: float) -> Search[Float[np.ndarray, " k"]]:
@@ -76,9 +76,9 @@ def maximising(reach: Reach, mu: np.ndarray, tolerance: float) -> Search[Float[n
     It is approached until ½‖∇D‖² ≤ tolerance · D. That is at once the gap to the cost of the schedule that attains the
     linear part: at L δ(T) = μ + ∇D.
     """
-    control = reach.control
+    task = reach.task
     low, high = np.where(reach.signs > 0, 0.0, -np.inf), np.where(reach.signs > 0, np.inf, 0.0)
-    whole = [window(control.s, control.T, low.tolist(), high.tolist())]
+    whole = [window(task.s, task.T, low.tolist(), high.tolist())]
     _, mu = yield from _maximise(reach, mu, whole, lambda value, lack: lack <= tolerance * value)
     return mu
 
@@ -90,10 +90,10 @@ def branching(
     if not np.isfinite(reach.speeds).all():  # ε < 0 for so long that no bound on the flow can be computed
         return MixedBound(0.0, False, 0)
     goal = (1.0 - tolerance) * cost
-    control, order, nodes = reach.control, itertools.count(), 0
-    signs = certify_control(control)
-    first = Pattern((), control.T if signs.settled else signs.until)
-    todo: list[tuple[float, Node]] = [(0.0, Node((first,) * control.points, mu))]
+    task, order, nodes = reach.task, itertools.count(), 0
+    signs = certify_signs(task)
+    first = Pattern((), task.T if signs.settled else signs.until)
+    todo: list[tuple[float, Node]] = [(0.0, Node((first,) * task.points, mu))]
     queue: list[tuple[float, int, Node]] = []
     floor = np.inf  # the least bound of a node that cannot be split any further
     while True:
@@ -159,7 +159,7 @@ def _maximise(
 
 def _dual(reach: Reach, mu: np.ndarray, windows: Sequence[Window]) -> Search[tuple[float, Float[np.ndarray, " k"]]]:
     """D(μ) less its rounding, and its gradient."""
-    form, pi = reach.control.form, reach.control.form.pull(mu)
+    form, pi = reach.task.form, reach.task.form.pull(mu)
     (answer,) = yield [Request(reach.problem, pi[None], windows, forward=True)]
     value = float(answer.least[0]) - 0.5 * float(mu @ mu) - reach.rounding * float(np.linalg.norm(pi))
     return value, form.image(answer.deltas[0]) - mu
@@ -167,20 +167,20 @@ def _dual(reach: Reach, mu: np.ndarray, windows: Sequence[Window]) -> Search[tup
 
 def _split(reach: Reach, node: Node) -> list[Node]:
     """The same controls in smaller sets: by the next change of the loosest residual, or a part of its window."""
-    control = reach.control
-    sizes, worst, where = np.linalg.norm(control.rows, axis=1), 0.0, None
+    task = reach.task
+    sizes, worst, where = np.linalg.norm(task.rows, axis=1), 0.0, None
     for j, pattern in enumerate(node.patterns):
-        spans = [*pattern.changes, (pattern.open_from, control.T)]
+        spans = [*pattern.changes, (pattern.open_from, task.T)]
         for k, (left, right) in enumerate(spans):
             inside = (each for each in node.windows if left <= each.start and each.end <= right)
             loss = sum((each.end - each.start) * looseness(each, j) for each in inside) * float(sizes[j])
-            if loss > worst and right - left > 1e-12 * control.length:
+            if loss > worst and right - left > 1e-12 * task.length:
                 worst, where = loss, (j, k)
     if where is None:
         return []
     j, k = where
     parts = list(node.patterns)
-    options = _next(parts[j], control.T) if k == len(parts[j].changes) else _parted(parts[j], k)
+    options = _next(parts[j], task.T) if k == len(parts[j].changes) else _parted(parts[j], k)
     return [node._replace(patterns=(*parts[:j], option, *parts[j + 1 :])) for option in options]
 
 

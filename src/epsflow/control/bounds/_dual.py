@@ -22,8 +22,9 @@ from jaxtyping import Float, Int
 from scipy.optimize import minimize
 
 from ..._core import InputError
-from ..linear._control import LinearControl, Spectrum, advance, decay_integral, retreat
 from ..linear._exponentials import ExponentialSum, bracketed_zero, resolving_grid
+from ..linear._pencil import Spectrum, advance, decay_integral, retreat
+from ..linear._task import LinearTask
 
 MAX_ARCS = 2_000
 
@@ -84,13 +85,13 @@ class DualBound:
     levels: Float[np.ndarray, "arcs m"]
 
 
-def settled_signs(control: LinearControl, wanted: str) -> Int[np.ndarray, " m"]:
+def settled_signs(task: LinearTask, wanted: str) -> Int[np.ndarray, " m"]:
     """σ_j, or a refusal where an e_j can change its sign.
 
     Raises:
         InputError: the problem is then not the convex one that `wanted` needs.
     """
-    signs = certify_control(control)
+    signs = certify_signs(task)
     if not signs.settled:
         raise InputError(
             f"{wanted} needs residuals e_j = x_jᵀθ − y_j of the deleted points that keep their signs under every "
@@ -100,62 +101,62 @@ def settled_signs(control: LinearControl, wanted: str) -> Int[np.ndarray, " m"]:
     return signs.signs
 
 
-def evaluate_dual(control: LinearControl, mu: np.ndarray, signs: np.ndarray) -> DualBound:
+def evaluate_dual(task: LinearTask, mu: np.ndarray, signs: np.ndarray) -> DualBound:
     """D(μ) in the eigenbasis; the signs are the caller's responsibility."""
-    return _evaluate(control, mu, signs)[0]
+    return _evaluate(task, mu, signs)[0]
 
 
-def _evaluate(control: LinearControl, mu: np.ndarray, signs: np.ndarray) -> tuple[DualBound, np.ndarray]:
+def _evaluate(task: LinearTask, mu: np.ndarray, signs: np.ndarray) -> tuple[DualBound, np.ndarray]:
     """D(μ), and its gradient by μ."""
-    pi = control.form.pull(mu)
-    arcs = sweep(control, pi, signs)
+    pi = task.form.pull(mu)
+    arcs = sweep(task, pi, signs)
     last = arcs[-1]
     end = retreat(last.spectrum, last.spectrum.from_basis(last.costate), last.duration)
-    linear = float(end @ control.start) + last.collected + _collect(last.spectrum, last.costate, last.duration)
-    delta, largest = control.start, float(np.abs(control.start).max())
+    linear = float(end @ task.start) + last.collected + _collect(last.spectrum, last.costate, last.duration)
+    delta, largest = task.start, float(np.abs(task.start).max())
     for arc in reversed(arcs):
         delta = advance(arc.spectrum, delta, np.array([arc.duration]))[0]
         largest = max(largest, float(np.abs(delta).max()))
     rate = max(float(np.abs(arc.spectrum.rates).max()) for arc in arcs)
-    noise = len(pi) * np.finfo(np.float64).eps * (1.0 + rate * control.T) * float(np.linalg.norm(pi)) * largest
-    knots = control.T - np.array([arc.start for arc in arcs] + [last.start + last.duration])
-    knots[-1] = control.s
+    noise = len(pi) * np.finfo(np.float64).eps * (1.0 + rate * task.T) * float(np.linalg.norm(pi)) * largest
+    knots = task.T - np.array([arc.start for arc in arcs] + [last.start + last.duration])
+    knots[-1] = task.s
     levels = np.array([arc.level for arc in arcs])
-    gradient, q = control.form.image(delta) - mu, control.basis
-    bound = linear - 0.5 * float(mu @ mu), noise, q @ pi, q @ control.form.pull(gradient), knots[::-1], levels[::-1]
+    gradient, q = task.form.image(delta) - mu, task.basis
+    bound = linear - 0.5 * float(mu @ mu), noise, q @ pi, q @ task.form.pull(gradient), knots[::-1], levels[::-1]
     return DualBound(*bound), gradient
 
 
-def maximise_control(control: LinearControl, mu: np.ndarray, signs: np.ndarray, max_iterations: int = 200) -> DualBound:
+def maximise_control(task: LinearTask, mu: np.ndarray, signs: np.ndarray, max_iterations: int = 200) -> DualBound:
     """`maximise_dual` in the eigenbasis: L-BFGS on −D, in units of ‖μ‖²."""
     scale = max(float(mu @ mu), np.finfo(np.float64).tiny)
 
     def negative(z: np.ndarray) -> tuple[float, np.ndarray]:
-        bound, gradient = _evaluate(control, z, signs)
+        bound, gradient = _evaluate(task, z, signs)
         return -bound.value / scale, -gradient / scale
 
     options = {"maxiter": max_iterations, "maxcor": 30, "ftol": 0.0, "gtol": 1e-12}
     found = minimize(negative, mu, jac=True, method="L-BFGS-B", options=options)
-    return max((evaluate_dual(control, z, signs) for z in (found.x, mu)), key=lambda bound: bound.value)
+    return max((evaluate_dual(task, z, signs) for z in (found.x, mu)), key=lambda bound: bound.value)
 
 
-def certify_control(control: LinearControl) -> SignCertificate:
+def certify_signs(task: LinearTask) -> SignCertificate:
     """`certify_signs` in the eigenbasis."""
-    residual = control.residual(control.start)
+    residual = task.residual(task.start)
     signs = np.where(residual < 0.0, -1, 1)
-    margins, exits = np.empty(control.points), np.full(control.points, control.length)
+    margins, exits = np.empty(task.points), np.full(task.points, task.length)
     for j, sign in enumerate(signs):
-        margins[j], exits[j] = _least_residual(control, j, int(sign), signs)
+        margins[j], exits[j] = _least_residual(task, j, int(sign), signs)
     settled = bool((margins > 0.0).all())
-    return SignCertificate(signs, margins, settled, control.T if settled else control.s + float(exits.min()))
+    return SignCertificate(signs, margins, settled, task.T if settled else task.s + float(exits.min()))
 
 
-def _least_residual(control: LinearControl, j: int, sign: int, signs: np.ndarray) -> tuple[float, float]:
+def _least_residual(task: LinearTask, j: int, sign: int, signs: np.ndarray) -> tuple[float, float]:
     """min over time of the least σ_j e_j, and the elapsed time at which it first reaches zero."""
-    least, offset = np.inf, float(sign * control.residuals[j])
-    for arc in sweep(control, sign * control.rows[j], signs):
+    least, offset = np.inf, float(sign * task.residuals[j])
+    for arc in sweep(task, sign * task.rows[j], signs):
         spectrum, costate = arc.spectrum, arc.costate
-        start = spectrum.to_basis(control.start)
+        start = spectrum.to_basis(task.start)
 
         def value(t: float | np.ndarray, arc: SweepArc = arc, start: np.ndarray = start) -> np.ndarray:
             elapsed = np.atleast_1d(t)[:, None]
@@ -175,19 +176,19 @@ def _least_residual(control: LinearControl, j: int, sign: int, signs: np.ndarray
             if k == 0:
                 return least, arc.start
             return least, arc.start + bracketed_zero(lambda t: float(value(t)[0]), ts[k - 1], ts[k])
-    return least, control.length
+    return least, task.length
 
 
-def sweep(control: LinearControl, end: np.ndarray, signs: np.ndarray) -> list[SweepArc]:
+def sweep(task: LinearTask, end: np.ndarray, signs: np.ndarray) -> list[SweepArc]:
     """The backward path of length T − s from p = `end`, cut where some x_jᵀp changes sign."""
-    low, high = control.bounds
+    low, high = task.bounds
     elapsed, p, collected = 0.0, end, 0.0
-    sides = np.where(control.rows @ p < 0.0, -1, 1)
+    sides = np.where(task.rows @ p < 0.0, -1, 1)
     arcs: list[SweepArc] = []
     while len(arcs) < MAX_ARCS:
         level = np.where(signs * sides > 0, high, low)
-        spectrum = control.spectrum(level)
-        costate, left = spectrum.to_basis(p), control.length - elapsed
+        spectrum = task.spectrum(level)
+        costate, left = spectrum.to_basis(p), task.length - elapsed
         duration, crossing = _first_crossing(spectrum, costate, sides, left)
         arcs.append(SweepArc(elapsed, duration, level, spectrum, costate, collected))
         if crossing is None:
@@ -196,7 +197,7 @@ def sweep(control: LinearControl, end: np.ndarray, signs: np.ndarray) -> list[Sw
         elapsed, p = elapsed + duration, retreat(spectrum, p, duration)
         sides[crossing] = -sides[crossing]
     raise InputError(
-        f"xᵀp changed its sign {MAX_ARCS} times on a window of length {control.length:g}; no bound can be computed. "
+        f"xᵀp changed its sign {MAX_ARCS} times on a window of length {task.length:g}; no bound can be computed. "
         "Is the problem scaled so that eigenvalues × time is moderate?"
     )
 

@@ -23,8 +23,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from ..._core import InputError
-from ..linear._control import SECULAR, LinearControl, Spectrum, decay_integral
 from ..linear._exponentials import NOISE, resolving_grid
+from ..linear._pencil import SECULAR, Spectrum, decay_integral
+from ..linear._task import LinearTask
 from ._dual import MAX_ARCS
 
 EIGHTHS, HALVINGS = 8, 80
@@ -106,12 +107,12 @@ def _hull(low: float, high: float) -> tuple[int, float]:
 class Paths:
     """Backward paths of several problems with as many parameters and deleted points each."""
 
-    def __init__(self, controls: Sequence[LinearControl]):
-        self.controls = controls
-        self._spectra = _Spectra(controls)
-        self.starts = np.stack([control.start for control in controls])
-        self.rows = np.stack([control.rows for control in controls])
-        self.spans = np.array([control.bounds[1] - control.bounds[0] for control in controls])
+    def __init__(self, tasks: Sequence[LinearTask]):
+        self.tasks = tasks
+        self._spectra = _Spectra(tasks)
+        self.starts = np.stack([task.start for task in tasks])
+        self.rows = np.stack([task.rows for task in tasks])
+        self.spans = np.array([task.bounds[1] - task.bounds[0] for task in tasks])
 
     def __call__(self, requests: Sequence[Request]) -> list[Answer]:
         """Follow all paths of all requests.
@@ -204,16 +205,16 @@ class _Spectra:
         decays: e^{−μt} there, shape (k, d, n).
     """
 
-    def __init__(self, controls: Sequence[LinearControl]):
-        self._controls = controls
+    def __init__(self, tasks: Sequence[LinearTask]):
+        self._controls = tasks
         self._numbers: dict[tuple[int, ...], int] = {}
         self._found: list[Spectrum] = []
         self._grids: list[np.ndarray] = []
-        d = len(controls[0].rates)
+        d = len(tasks[0].rates)
         self._stacked = d < SECULAR
         """Larger matrices are multiplied one by one, without a copy."""
         self._vectors: Sequence[np.ndarray] | np.ndarray = []
-        self.rates, self.drift, self.rows = np.empty((0, d)), np.empty((0, d)), np.empty((0, controls[0].points, d))
+        self.rates, self.drift, self.rows = np.empty((0, d)), np.empty((0, d)), np.empty((0, tasks[0].points, d))
         self.grids, self.decays = np.empty((0, 1)), np.empty((0, d, 1))
 
     def find(self, owners: Int[np.ndarray, " n"], eighths: Int[np.ndarray, "n m"]) -> Int[np.ndarray, " n"]:
@@ -222,11 +223,11 @@ class _Spectra:
         numbers = np.array([self._numbers.setdefault(pair, len(self._numbers)) for pair in pairs])
         new = list(self._numbers)[len(self._found) :]
         for problem, *phi in new:
-            control = self._controls[problem]
-            low, high = control.bounds
-            spectrum = control.spectrum(low + np.array(phi) / EIGHTHS * (high - low))
+            task = self._controls[problem]
+            low, high = task.bounds
+            spectrum = task.spectrum(low + np.array(phi) / EIGHTHS * (high - low))
             self._found.append(spectrum)
-            self._grids.append(resolving_grid(spectrum.rates, control.length))
+            self._grids.append(resolving_grid(spectrum.rates, task.length))
         if new:
             self._stack()
         return numbers

@@ -11,8 +11,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from ..linear._control import LinearControl, coordinates
 from ..linear._exponentials import ExponentialSum, resolving_grid
+from ..linear._pencil import coordinates
+from ..linear._task import LinearTask
 from ._relaxed import Request, Window, window
 from ._together import Search
 
@@ -54,7 +55,7 @@ class Reach(NamedTuple):
 
     Attributes:
         problem: its number among those that are searched together.
-        control: the problem.
+        task: the problem.
         signs: σ_j of e_j(s).
         residuals: |e_j| ≤ residuals_j on [s, T], shape (m,).
         speeds: |dδ_k/dt| ≤ speeds_k there, shape (d,).
@@ -62,33 +63,33 @@ class Reach(NamedTuple):
     """
 
     problem: int
-    control: LinearControl
+    task: LinearTask
     signs: np.ndarray
     residuals: Float[np.ndarray, " m"]
     speeds: Float[np.ndarray, " d"]
     rounding: float
 
     @staticmethod
-    def of(problem: int, control: LinearControl) -> "Reach":
+    def of(problem: int, task: LinearTask) -> "Reach":
         """By norms, and for one point by how far e moves under ε ≡ ε_min."""
-        low, high = control.bounds
-        most, length, r = max(abs(low), abs(high)), control.length, np.abs(control.residuals)
-        f, start = float(np.linalg.norm(control.drift)), float(np.linalg.norm(control.start))
-        x = np.linalg.norm(control.rows, axis=1)
+        low, high = task.bounds
+        most, length, r = max(abs(low), abs(high)), task.length, np.abs(task.residuals)
+        f, start = float(np.linalg.norm(task.drift)), float(np.linalg.norm(task.start))
+        x = np.linalg.norm(task.rows, axis=1)
         if low >= 0.0:  # d½‖δ‖²/dt ≤ ‖f‖‖δ‖ − Σ u(e² + re) ≤ ‖f‖‖δ‖ + Σ u r²/4
             radius = np.sqrt(start**2 + 0.5 * high * float(r @ r) * length) + f * length
         else:  # Gronwall's inequality
             radius = (start + length * (f + most * float(x @ r))) * np.exp(most * float(x @ x) * length)
         residuals = x * radius + r
-        if low >= 0.0 and control.points == 1:
-            residuals = np.minimum(residuals, _variation(control))
+        if low >= 0.0 and task.points == 1:
+            residuals = np.minimum(residuals, _variation(task))
         # dδ_k/dt = −λ_k δ_k + f_k − Σ u_j x_jk e_j, and a force F on δ_k moves λ_k δ_k by F(1 − e^{−λ_k t}) at most.
-        force = np.abs(control.drift) + most * (residuals @ np.abs(control.rows))
-        speeds = np.abs(control.rates * control.start) + force * (1.0 - np.expm1(-control.rates * length))
-        signs = np.where(control.residual(control.start) < 0.0, -1, 1)
-        rate = float(np.abs(control.rates).max()) + most * float(x @ x)
-        rounding = len(control.rates) * np.finfo(np.float64).eps * (1.0 + rate * control.T) * float(radius)
-        return Reach(problem, control, signs, residuals, speeds, rounding)
+        force = np.abs(task.drift) + most * (residuals @ np.abs(task.rows))
+        speeds = np.abs(task.rates * task.start) + force * (1.0 - np.expm1(-task.rates * length))
+        signs = np.where(task.residual(task.start) < 0.0, -1, 1)
+        rate = float(np.abs(task.rates).max()) + most * float(x @ x)
+        rounding = len(task.rates) * np.finfo(np.float64).eps * (1.0 + rate * task.T) * float(radius)
+        return Reach(problem, task, signs, residuals, speeds, rounding)
 
     def least(self, functionals: np.ndarray, windows: Sequence[Window]) -> Search[Float[np.ndarray, " k"]]:
         """Lower bounds on cᵀδ at the end of the windows, over all controls that respect them, for each row c."""
@@ -102,9 +103,9 @@ class Reach(NamedTuple):
 
         For one point: where e cannot change back, nothing is open.
         """
-        T = self.control.T
+        T = self.task.T
         closed = node._replace(patterns=tuple(pattern._replace(open_from=T) for pattern in node.patterns))
-        single = self.control.points == 1
+        single = self.task.points == 1
         windows = yield from self._windows(closed if single else node, ())
         if windows is None:
             return None
@@ -131,7 +132,7 @@ class Reach(NamedTuple):
         return tuple(found)
 
     def _edges(self, node: Node) -> list[float]:
-        s, T = self.control.s, self.control.T
+        s, T = self.task.s, self.task.T
         edges = {s, T}
         for pattern in node.patterns:
             edges.update(itertools.chain.from_iterable(pattern.changes))
@@ -162,35 +163,35 @@ class Reach(NamedTuple):
 
         Given the least x_jᵀΛδ and −x_jᵀΛδ at that time.
         """
-        control = self.control
-        x, most = control.rows[j], max(map(abs, control.bounds))
-        push, across = float(x @ control.drift), np.abs(control.rows @ x)
+        task = self.task
+        x, most = task.rows[j], max(map(abs, task.bounds))
+        push, across = float(x @ task.drift), np.abs(task.rows @ x)
         across[j] = 0.0
         steepest = max(push - pulled, -push - pushed)
-        bend = float(np.abs(control.rates * x) @ self.speeds)
+        bend = float(np.abs(task.rates * x) @ self.speeds)
         return steepest + length * bend + most * float(across @ self.residuals)
 
     def _slack(self, j: int, sign: int, length: float, before: Sequence[Window]) -> Search[float]:
         """η: e_j vanishes within `length` after the windows, so |e_j| ≤ η there; negative where it cannot vanish."""
         if length == 0.0:
             return 0.0
-        control, x = self.control, self.control.rows[j]
-        pull = control.rates * x
+        task, x = self.task, self.task.rows[j]
+        pull = task.rates * x
         pulled, pushed, away = (yield from self.least(np.stack([pull, -pull, sign * x]), before)).tolist()
         move = length * self._steepest(j, length, pulled, pushed)
-        move *= float(np.exp(float(x @ x) * max(map(abs, control.bounds)) * length))
-        if away - sign * float(control.residuals[j]) > move:
+        move *= float(np.exp(float(x @ x) * max(map(abs, task.bounds)) * length))
+        if away - sign * float(task.residuals[j]) > move:
             return -1.0
         return min(move, float(self.residuals[j]))
 
     def _loose(self, j: int, length: float, before: Sequence[Window]) -> Search[tuple[float, float]]:
         """Bounds on e_j within `length` after the windows, whatever the controls do."""
-        control, most, x = self.control, float(self.residuals[j]), self.control.rows[j]
-        pull, r = control.rates * x, float(control.residuals[j])
+        task, most, x = self.task, float(self.residuals[j]), self.task.rows[j]
+        pull, r = task.rates * x, float(task.residuals[j])
         bounds = yield from self.least(np.stack([pull, -pull, x, -x]), before)
         pulled, pushed, below, above = bounds.tolist()
         move = length * self._steepest(j, length, pulled, pushed)
-        growth = float(np.exp(float(x @ x) * max(-control.bounds[0], 0.0) * length))
+        growth = float(np.exp(float(x @ x) * max(-task.bounds[0], 0.0) * length))
         low = (min(below - r, 0.0) - move) * growth
         high = (max(-above - r, 0.0) + move) * growth
         return max(low, -most), min(high, most)
@@ -204,7 +205,7 @@ class Reach(NamedTuple):
         vanishes there, is free. Each evaluation holds for as long as the functional cannot have moved to zero; from
         several times at once, until the spans meet.
         """
-        T, left = self.control.T, pattern.changes[-1][0]
+        T, left = self.task.T, pattern.changes[-1][0]
         sign = int(self.signs[0]) * (-1) ** (len(pattern.changes) - 1)
         asked, spans = (left + (T - left) * PROBES).tolist(), {}
         while asked:
@@ -226,7 +227,7 @@ class Reach(NamedTuple):
         """How long −σ de/dt > 0 at e = 0 holds from each time on; None where it does not, or hardly does."""
 
         def short(steps: np.ndarray) -> np.ndarray:
-            return (steps <= SHORTEST * self.control.length) & (np.array(times) + steps < self.control.T)
+            return (steps <= SHORTEST * self.task.length) & (np.array(times) + steps < self.task.T)
 
         steps = yield from self._steps(sign, times, windows, MULTIPLIERS[:1])
         again = np.flatnonzero(short(steps))
@@ -241,12 +242,12 @@ class Reach(NamedTuple):
 
         cᵀδ + offset = margin stays positive while margin − A h − ½K h² does, A ≥ −d(cᵀδ)/dt now, K ≥ its change.
         """
-        control, most = self.control, max(map(abs, self.control.bounds))
-        rates, x, r = control.rates, control.rows[0], float(control.residuals[0])
+        task, most = self.task, max(map(abs, self.task.bounds))
+        rates, x, r = task.rates, task.rows[0], float(task.residuals[0])
         nu = multiples * float(x @ (rates * x) / (x @ x))
         c = sign * (rates - nu[:, None]) * x
         sizes = np.maximum(np.linalg.norm(c, axis=1), 1e-300)
-        c, offsets = c / sizes[:, None], sign * (nu * r - float(x @ control.drift)) / sizes
+        c, offsets = c / sizes[:, None], sign * (nu * r - float(x @ task.drift)) / sizes
         functionals = np.concatenate([x[None], -x[None], c, -rates * c])
         answers = yield [Request(self.problem, functionals, _until(windows, t)) for t in times]
         found = np.array([answer.least for answer in answers])
@@ -255,7 +256,7 @@ class Reach(NamedTuple):
         margins = np.maximum(margins + offsets, 0.0)
         now = np.minimum(np.maximum(np.abs(below - r), np.abs(above + r)), self.residuals[0])
         force = most * np.abs(c @ x)
-        fall = np.maximum(0.0, -pulled - c @ control.drift + force * now)
+        fall = np.maximum(0.0, -pulled - c @ task.drift + force * now)
         bend = np.abs(rates * c) @ self.speeds + force * float(np.abs(x) @ self.speeds)
         slowest = fall + np.sqrt(fall**2 + 2.0 * bend * margins)
         still = slowest == 0.0
@@ -267,17 +268,17 @@ def _until(windows: tuple[Window, ...], time: float) -> list[Window]:
     return [each if each.end <= time else each._replace(end=time) for each in windows if each.start < time]
 
 
-def _variation(control: LinearControl) -> float:
+def _variation(task: LinearTask) -> float:
     """|e| under every control with ε ≥ ε_min ≥ 0, for one point: |e(s)| and the variation of e under ε ≡ ε_min.
 
     e_u = e_min − ∫k(t−τ)(u−ε_min)e_u dτ, k(t) = Σ x_k² e^{−μ_k t}. What a jump of e_min does to e_u stays between 0 and
     that jump: while it is positive ∫k(u−ε_min)e_u only reduces it, and at zero its derivative Σ μ_k x_k z_k, with
     z_k = ∫x_k e^{−μ_k(t−τ)}(u−ε_min)e_u dτ, is not negative.
     """
-    spectrum = control.spectrum(control.bounds[0])
-    start, row = spectrum.to_basis(control.start), spectrum.rows[0]
+    spectrum = task.spectrum(task.bounds[0])
+    start, row = spectrum.to_basis(task.start), spectrum.rows[0]
     slope = ExponentialSum(row * (spectrum.drift - spectrum.rates * start), spectrum.rates)
-    turns = slope.sign_changes(resolving_grid(spectrum.rates, control.length))
-    times = np.concatenate([[0.0], turns, [control.length]])
-    values = coordinates(spectrum, start, times) @ row - control.residuals[0]
+    turns = slope.sign_changes(resolving_grid(spectrum.rates, task.length))
+    times = np.concatenate([[0.0], turns, [task.length]])
+    values = coordinates(spectrum, start, times) @ row - task.residuals[0]
     return float(abs(values[0]) + np.abs(np.diff(values)).sum())

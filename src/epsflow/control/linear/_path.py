@@ -6,7 +6,8 @@ import numpy as np
 from jaxtyping import Float
 
 from ..terms._extremal import AbstractPath, Extremal, Point, Signals, conditions
-from ._control import LinearControl, Spectrum, coordinates, retreat
+from ._pencil import Spectrum, coordinates, retreat
+from ._task import LinearTask
 
 
 @dataclass(frozen=True, eq=False)
@@ -14,7 +15,7 @@ class LinearPath(AbstractPath):
     """Exact θ and p: one sum of exponentials per arc.
 
     Attributes:
-        control: the problem in the eigenbasis.
+        task: the problem in the eigenbasis.
         knots: K+1 times from s to T; levels: ε between them, shape (K,) or (K, m).
         spectra: H_u of each arc.
         deltas, costates: δ and p at every knot, shape (K+1, d).
@@ -22,7 +23,7 @@ class LinearPath(AbstractPath):
         ends: Vᵀp where each arc ends, shape (K, d).
     """
 
-    control: LinearControl
+    task: LinearTask
     knots: Float[np.ndarray, " knots"]
     levels: Float[np.ndarray, "arcs *m"]
     spectra: tuple[Spectrum, ...]
@@ -33,20 +34,20 @@ class LinearPath(AbstractPath):
 
     def at(self, ts: Float[np.ndarray, " k"]) -> Point:
         """See `AbstractPath`."""
-        deltas, costates = np.empty((2, len(ts), len(self.control.rates)))
+        deltas, costates = np.empty((2, len(ts), len(self.task.rates)))
         for arc, here in _by_arc(self._arcs(ts)):
             state, costate = self._pair(arc, ts[here])
             deltas[here], costates[here] = (self.spectra[arc].from_basis(each) for each in (state, costate))
-        return Point(self.control.theta(deltas), costates @ self.control.basis.T)
+        return Point(self.task.theta(deltas), costates @ self.task.basis.T)
 
     def signals(self, ts: Float[np.ndarray, " k"]) -> Signals:
         """See `AbstractPath`."""
-        switching, hamiltonian = np.empty((len(ts), self.control.points)), np.empty(len(ts))
+        switching, hamiltonian = np.empty((len(ts), self.task.points)), np.empty(len(ts))
         arcs = self._arcs(ts)
         for arc, here in _by_arc(arcs):
             spectrum = self.spectra[arc]
             state, costate = self._pair(arc, ts[here])
-            residual = state @ spectrum.rows.T - self.control.residuals
+            residual = state @ spectrum.rows.T - self.task.residuals
             switching[here] = -(costate @ spectrum.rows.T) * residual
             hamiltonian[here] = np.sum(costate * (spectrum.drift - spectrum.rates * state), axis=1)
         # One weight for all points: what counts is the sum.
@@ -68,29 +69,29 @@ def _by_arc(arcs: np.ndarray) -> list[tuple[int, np.ndarray]]:
     return [(int(arc), np.flatnonzero(arcs == arc)) for arc in np.flatnonzero(np.bincount(arcs))]
 
 
-def linear_path(control: LinearControl, knots: np.ndarray, levels: np.ndarray) -> LinearPath:
+def linear_path(task: LinearTask, knots: np.ndarray, levels: np.ndarray) -> LinearPath:
     """Forward through the arcs, and backward from p(T) = LᵀLδ(T)."""
-    spectra = tuple(control.spectrum(level) for level in levels)
-    deltas, starts, ends = [control.start], [], []
+    spectra = tuple(task.spectrum(level) for level in levels)
+    deltas, starts, ends = [task.start], [], []
     for spectrum, duration in zip(spectra, np.diff(knots), strict=True):
         starts.append(spectrum.to_basis(deltas[-1]))
         deltas.append(spectrum.from_basis(coordinates(spectrum, starts[-1], np.asarray([duration]))[0]))
-    costates = [control.form.gradient(deltas[-1])]
+    costates = [task.form.gradient(deltas[-1])]
     for spectrum, duration in zip(reversed(spectra), np.diff(knots)[::-1], strict=True):
         ends.append(spectrum.to_basis(costates[-1]))
         costates.append(retreat(spectrum, costates[-1], duration))
     arrays = (np.array(rows) for rows in (deltas, costates[::-1], starts, ends[::-1]))
-    return LinearPath(control, knots, levels, spectra, *arrays)
+    return LinearPath(task, knots, levels, spectra, *arrays)
 
 
-def linear_extremal(control: LinearControl, knots: np.ndarray, levels: np.ndarray) -> Extremal:
+def linear_extremal(task: LinearTask, knots: np.ndarray, levels: np.ndarray) -> Extremal:
     """The extremal of a piecewise-constant schedule, given by its knots from s to T and its levels between them."""
-    path = linear_path(control, knots, levels)
+    path = linear_path(task, knots, levels)
     rates = [np.abs(spectrum.rates).max() for spectrum in path.spectra]
-    gap, drift, zeros = conditions(path, knots, rates, control.bounds, control.price)
+    gap, drift, zeros = conditions(path, knots, rates, task.bounds, task.price)
     miss = path.deltas[-1]
     # First order: eigenvalues carry an error of d·u·μ_max, which acts for T.
-    rounding = len(miss) * np.finfo(np.float64).eps * (1.0 + max(rates) * control.T) * np.abs(path.deltas).max()
-    error = np.linalg.norm(path.costates[-1]) * rounding + 0.5 * (control.form.norm * rounding) ** 2
-    cost = control.form.value(miss)
-    return Extremal(control.s, control.T, cost, float(error), gap, drift, zeros, "exact", path)
+    rounding = len(miss) * np.finfo(np.float64).eps * (1.0 + max(rates) * task.T) * np.abs(path.deltas).max()
+    error = np.linalg.norm(path.costates[-1]) * rounding + 0.5 * (task.form.norm * rounding) ** 2
+    cost = task.form.value(miss)
+    return Extremal(task.s, task.T, cost, float(error), gap, drift, zeros, "exact", path)

@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Float
 
 from ...schedules import AbstractPiecewiseConstant
-from ..linear._control import LinearControl
 from ..linear._path import linear_extremal
+from ..linear._task import LinearTask
 from ..terms._extremal import Extremal
 from ..terms._levels import best_level, levels_of
 from ._structure import (
@@ -89,38 +89,38 @@ class Polished:
         return float(np.linalg.eigvalsh(self.hessian)[0]) if self.switch_ts.size else np.inf
 
 
-def polish_control(control: LinearControl, knots: np.ndarray, levels: np.ndarray, *, max_rounds: int = 40) -> Polished:
+def polish_control(task: LinearTask, knots: np.ndarray, levels: np.ndarray, *, max_rounds: int = 40) -> Polished:
     """`polish`, from knots and levels."""
-    return polish_structure(control, _initial(control, knots, levels), levels.ndim == 1, max_rounds)
+    return polish_structure(task, _initial(task, knots, levels), levels.ndim == 1, max_rounds)
 
 
-def polish_structure(control: LinearControl, structure: Structure, shared: bool, max_rounds: int = 40) -> Polished:
+def polish_structure(task: LinearTask, structure: Structure, shared: bool, max_rounds: int = 40) -> Polished:
     """`polish`, from a bang-bang structure."""
-    initial, rounds = control.form.value(control.start), 0
+    initial, rounds = task.form.value(task.start), 0
     while True:
-        structure = _newton(control, structure, shared)
-        found = linear_extremal(control, *structure_arcs(control, structure, shared))
-        objective = found.cost + control.price * effort(control, structure)
+        structure = _newton(task, structure, shared)
+        found = linear_extremal(task, *structure_arcs(task, structure, shared))
+        objective = found.cost + task.price * effort(task, structure)
         exact = objective <= found.cost_error
         if exact or found.pmp_gap <= SETTLED * objective or rounds >= max_rounds:
             break
         if rounds >= PATIENCE and found.pmp_gap > objective and objective <= ALMOST_EXACT * initial:
             break
-        revised = _insert(control, structure, found, shared)
+        revised = _insert(task, structure, found, shared)
         if revised is None:
             break
         structure, rounds = revised, rounds + 1
-    return _report(control, structure, shared, found, rounds)
+    return _report(task, structure, shared, found, rounds)
 
 
-def report(control: LinearControl, structure: Structure, shared: bool) -> Polished:
+def report(task: LinearTask, structure: Structure, shared: bool) -> Polished:
     """A structure as it stands, with its extremal and second-order conditions."""
-    found = linear_extremal(control, *structure_arcs(control, structure, shared))
-    return _report(control, structure, shared, found, 0)
+    found = linear_extremal(task, *structure_arcs(task, structure, shared))
+    return _report(task, structure, shared, found, 0)
 
 
-def _report(control: LinearControl, structure: Structure, shared: bool, found: Extremal, rounds: int) -> Polished:
-    objective, gradient, hessian, _, slopes, _, miss, _ = derivatives(control, structure, shared)
+def _report(task: LinearTask, structure: Structure, shared: bool, found: Extremal, rounds: int) -> Polished:
+    objective, gradient, hessian, _, slopes, _, miss, _ = derivatives(task, structure, shared)
     exact = objective <= found.cost_error
     times, components = structure.in_order
     least = np.linalg.eigvalsh(hessian)[0] if len(times) else 0.0
@@ -128,7 +128,7 @@ def _report(control: LinearControl, structure: Structure, shared: bool, found: E
     settled = found.pmp_gap <= 1e-9 * objective + found.cost_error
     curved = least >= -1e-9 * np.abs(hessian).max(initial=0.0)
     return Polished(
-        schedule=schedule_of(control, structure, shared),
+        schedule=schedule_of(task, structure, shared),
         extremal=found,
         switch_ts=times,
         components=components,
@@ -144,64 +144,64 @@ def _report(control: LinearControl, structure: Structure, shared: bool, found: E
     )
 
 
-def _initial(control: LinearControl, knots: np.ndarray, levels: np.ndarray) -> Structure:
+def _initial(task: LinearTask, knots: np.ndarray, levels: np.ndarray) -> Structure:
     """The cheaper of: the levels rounded to their nearer bound; the sign pattern of the switching function.
 
     What is bang-bang already is taken as it is: insertion finds the arcs that it lacks.
     """
     columns = levels.reshape(len(levels), -1).T
-    options = np.array(levels_of(control.bounds, control.price))
+    options = np.array(levels_of(task.bounds, task.price))
     nearest = options[np.argmin(np.abs(columns[:, :, None] - options), axis=2)]
     times = tuple(knots[1:-1] for _ in columns)
-    rounded = delete_empty(control, Structure(tuple(nearest), times))
+    rounded = delete_empty(task, Structure(tuple(nearest), times))
     if (nearest == columns).all():
         return rounded
-    found = linear_extremal(control, knots, levels)
+    found = linear_extremal(task, knots, levels)
     best = []
     for component, zeros in enumerate(found.zeros):
-        edges = np.concatenate([[control.s], zeros, [control.T]])
+        edges = np.concatenate([[task.s], zeros, [task.T]])
         middle = found.path.signals(0.5 * (edges[:-1] + edges[1:])).switching.reshape(len(edges) - 1, -1)[:, component]
-        best.append(best_level(middle, options, control.price))
-    from_zeros = delete_empty(control, Structure(tuple(best), found.zeros))
+        best.append(best_level(middle, options, task.price))
+    from_zeros = delete_empty(task, Structure(tuple(best), found.zeros))
     shared = levels.ndim == 1
-    return min((rounded, from_zeros), key=lambda candidate: cost_of(control, candidate, shared))
+    return min((rounded, from_zeros), key=lambda candidate: cost_of(task, candidate, shared))
 
 
-def _newton(control: LinearControl, structure: Structure, shared: bool) -> Structure:
+def _newton(task: LinearTask, structure: Structure, shared: bool) -> Structure:
     """Descend in the switch times; arcs that collapse are deleted on the way."""
     for _ in range(NEWTON_STEPS):
-        structure = delete_empty(control, structure)
+        structure = delete_empty(task, structure)
         if structure.total == 0:
             return structure
-        slopes = derivatives(control, structure, shared)
-        moved = _descend(control, structure, shared, slopes)
+        slopes = derivatives(task, structure, shared)
+        moved = _descend(task, structure, shared, slopes)
         if moved is None:
-            return _last_digit(control, structure, shared, slopes)
+            return _last_digit(task, structure, shared, slopes)
         structure = moved
-    return delete_empty(control, structure)
+    return delete_empty(task, structure)
 
 
-def _descend(control: LinearControl, structure: Structure, shared: bool, slopes: Derivatives) -> Structure | None:
+def _descend(task: LinearTask, structure: Structure, shared: bool, slopes: Derivatives) -> Structure | None:
     """A Newton step, halved until the cost falls; None where it falls no further."""
     step = _descent(slopes.gradient, slopes.hessian)
-    promised, size = float(slopes.gradient @ step), min(1.0, room_for(control, structure, step))
+    promised, size = float(slopes.gradient @ step), min(1.0, room_for(task, structure, step))
     if -promised <= 1e-16 * slopes.cost:
         return None
     while size > 1e-10:
-        trial = moved_by(control, structure, size * step)
-        if cost_of(control, trial, shared) <= slopes.cost + 1e-4 * size * promised:
+        trial = moved_by(task, structure, size * step)
+        if cost_of(task, trial, shared) <= slopes.cost + 1e-4 * size * promised:
             return trial
         size *= 0.5
     return None
 
 
-def _last_digit(control: LinearControl, structure: Structure, shared: bool, slopes: Derivatives) -> Structure:
+def _last_digit(task: LinearTask, structure: Structure, shared: bool, slopes: Derivatives) -> Structure:
     """One more Newton step: the cost cannot tell the difference any more, the gradient still can."""
     step = _descent(slopes.gradient, slopes.hessian)
-    if room_for(control, structure, step) <= 1.0:
+    if room_for(task, structure, step) <= 1.0:
         return structure
-    trial = moved_by(control, structure, step)
-    smaller = np.abs(derivatives(control, trial, shared).gradient).max() < np.abs(slopes.gradient).max()
+    trial = moved_by(task, structure, step)
+    smaller = np.abs(derivatives(task, trial, shared).gradient).max() < np.abs(slopes.gradient).max()
     return trial if smaller else structure
 
 
@@ -212,37 +212,37 @@ def _descent(gradient: np.ndarray, hessian: np.ndarray) -> np.ndarray:
     return -vectors @ ((vectors.T @ gradient) / np.maximum(np.abs(values), floor))
 
 
-def _insert(control: LinearControl, structure: Structure, found: Extremal, shared: bool) -> Structure | None:
+def _insert(task: LinearTask, structure: Structure, found: Extremal, shared: bool) -> Structure | None:
     """A cheaper structure with one more arc where S has the wrong sign; None where no width of it lowers the cost."""
-    cost = found.cost + control.price * effort(control, structure)
-    for _, component, level, left, peak, right in _violations(control, structure, found):
+    cost = found.cost + task.price * effort(task, structure)
+    for _, component, level, left, peak, right in _violations(task, structure, found):
         share = 1.0
         for _ in range(40):
             span = peak + share * (left - peak), peak + share * (right - peak)
-            trial = with_arc(control, structure, component, span, level)
-            if cost_of(control, trial, shared) < cost:
+            trial = with_arc(task, structure, component, span, level)
+            if cost_of(task, trial, shared) < cost:
                 return trial
             share *= 0.5
     return None
 
 
 def _violations(
-    control: LinearControl, structure: Structure, found: Extremal
+    task: LinearTask, structure: Structure, found: Extremal
 ) -> list[tuple[float, int, float, float, float, float]]:
     """Intervals on which ε has the wrong level, the worst first.
 
     Each as (−what it costs to first order, component, the right level, start, where that is largest, end).
     """
-    result, options = [], np.array(levels_of(control.bounds, control.price))
+    result, options = [], np.array(levels_of(task.bounds, task.price))
     for component, (row, times) in enumerate(zip(structure.levels, structure.times, strict=True)):
-        edges = np.unique(np.concatenate([[control.s], times, found.zeros[component], [control.T]]))
+        edges = np.unique(np.concatenate([[task.s], times, found.zeros[component], [task.T]]))
         for left, right in itertools.pairwise(edges):
             ts = np.linspace(left, right, 33)
             values = found.path.signals(ts).switching.reshape(33, -1)[:, component]
             level = float(row[np.searchsorted(times, 0.5 * (left + right))])
-            best = best_level(values, options, control.price)
-            wrong = (level - best) * values + control.price * (abs(level) - np.abs(best))
-            if wrong[1:-1].max() > 0.0 and right - left > 1e-9 * control.length:
+            best = best_level(values, options, task.price)
+            wrong = (level - best) * values + task.price * (abs(level) - np.abs(best))
+            if wrong[1:-1].max() > 0.0 and right - left > 1e-9 * task.length:
                 peak = int(wrong.argmax())
                 loss = float(wrong.mean() * (right - left))
                 result.append((-loss, component, float(best[peak]), left, ts[peak], right))

@@ -8,9 +8,10 @@ import numpy as np
 
 from ...schedules import AbstractPiecewiseConstant
 from ..bounds._branching import NODES, MixedBound, branch
-from ..bounds._dual import DualBound, SignCertificate, certify_control, evaluate_dual
-from ..linear._control import LinearControl, advance
+from ..bounds._dual import DualBound, SignCertificate, certify_signs, evaluate_dual
 from ..linear._path import linear_extremal
+from ..linear._pencil import advance
+from ..linear._task import LinearTask
 from ..terms._deadline import UNLIMITED, Deadline
 from ..terms._extremal import Extremal
 from ..terms._kinds import EXACT_FRACTION, SPENT
@@ -59,7 +60,7 @@ class LinearOptimum:
 
 
 def linear_optimum(
-    control: LinearControl,
+    task: LinearTask,
     starts: Sequence[tuple[np.ndarray, np.ndarray]] = (),
     *,
     shared: bool = True,
@@ -69,28 +70,28 @@ def linear_optimum(
     """Polish the best single switches and `starts`, keep the best, ask whether 𝓔 = 0 is possible, and certify.
 
     Args:
-        control: the problem.
+        task: the problem.
         starts: knots and levels of further schedules to start from, such as candidates of a transcription.
         shared: one ε for all deleted points, or one each (which keeps the problem convex). The same for one point.
         budget: the most that ∫|u| dt may be, summed over the components of u.
         deadline: when to stop; the first start is polished in any case.
     """
-    one_weight = shared or control.points == 1
-    signs = certify_control(control)
-    switches = _best_switches(control, one_weight, priced=control.price > 0.0 or budget < np.inf)
-    best, bound = _search(control, [*switches, *starts], signs, budget, deadline)
+    one_weight = shared or task.points == 1
+    signs = certify_signs(task)
+    switches = _best_switches(task, one_weight, priced=task.price > 0.0 or budget < np.inf)
+    best, bound = _search(task, [*switches, *starts], signs, budget, deadline)
     found = best.extremal
     if bound is None and found.cost > found.cost_error:
-        nodes = nodes_of_branching(control.price, spent(best.schedule, control), budget)
-        mu = control.form.image(best.miss)
-        bound = branch(control, found.cost, mu, max_nodes=nodes, deadline=deadline)
+        nodes = nodes_of_branching(task.price, spent(best.schedule, task), budget)
+        mu = task.form.image(best.miss)
+        bound = branch(task, found.cost, mu, max_nodes=nodes, deadline=deadline)
     lower = 0.0 if bound is None else bound.value - (bound.rounding if isinstance(bound, DualBound) else 0.0)
     schedule, arrival = best.schedule, None
-    if lower <= max(found.cost_error, EXACT_FRACTION * control.form.value(control.start)) and not deadline.passed:
-        arrival = _arrival(control, one_weight, budget)
+    if lower <= max(found.cost_error, EXACT_FRACTION * task.form.value(task.start)) and not deadline.passed:
+        arrival = _arrival(task, one_weight, budget)
     if arrival is not None and arrival.schedule is not None:
         schedule = arrival.schedule
-        found = linear_extremal(control, *arcs_of(schedule, control.s, control.T))
+        found = linear_extremal(task, *arcs_of(schedule, task.s, task.T))
     lower = min(max(lower, 0.0), found.cost)
     return LinearOptimum(schedule, found, best, arrival, signs, bound, lower)
 
@@ -101,13 +102,13 @@ def nodes_of_branching(price: float, effort: float, budget: float) -> int:
     return BRIEF if binds else NODES
 
 
-def spent(schedule: AbstractPiecewiseConstant, control: LinearControl) -> float:
+def spent(schedule: AbstractPiecewiseConstant, task: LinearTask) -> float:
     """∫|u| dt over the window, summed over the components of u."""
-    return effort_between(*arcs_of(schedule, control.s, control.T))
+    return effort_between(*arcs_of(schedule, task.s, task.T))
 
 
 def _search(
-    control: LinearControl,
+    task: LinearTask,
     starts: Sequence[tuple[np.ndarray, np.ndarray]],
     signs: SignCertificate,
     budget: float,
@@ -121,51 +122,51 @@ def _search(
     for start in starts:
         if runs and deadline.passed:
             break
-        run = _descend(control, *start, budget)
-        bound = evaluate_dual(control, control.form.image(run.miss), signs.signs) if signs.settled else None
+        run = _descend(task, *start, budget)
+        bound = evaluate_dual(task, task.form.image(run.miss), signs.signs) if signs.settled else None
         runs.append((run, bound))
-        free = control.price == 0.0 and budget == np.inf
+        free = task.price == 0.0 and budget == np.inf
         if bound is not None and free and run.cost - bound.value + bound.rounding <= PROVED * run.cost:
             break
     return min(runs, key=lambda each: each[0].objective)
 
 
-def _descend(control: LinearControl, knots: np.ndarray, levels: np.ndarray, budget: float) -> Polished:
+def _descend(task: LinearTask, knots: np.ndarray, levels: np.ndarray, budget: float) -> Polished:
     if budget < np.inf:
-        return polish_within(control, knots, levels, budget)
+        return polish_within(task, knots, levels, budget)
     # With a price every further arc may be worth a little less: a singular arc is for the mesh to find.
-    rounds = {"max_rounds": MOST_SWITCHES // 2} if control.price > 0.0 else {}
-    return polish_control(control, knots, levels, **rounds)
+    rounds = {"max_rounds": MOST_SWITCHES // 2} if task.price > 0.0 else {}
+    return polish_control(task, knots, levels, **rounds)
 
 
-def _best_switches(control: LinearControl, one_weight: bool, *, priced: bool) -> list[tuple[np.ndarray, np.ndarray]]:
+def _best_switches(task: LinearTask, one_weight: bool, *, priced: bool) -> list[tuple[np.ndarray, np.ndarray]]:
     """The best schedules with one switch between any two levels, cheapest first; constants included.
 
     On a grid that is finer near s.
     """
     fractions = np.linspace(0.0, 1.0, SWITCHES) ** 2
     found = []
-    for first, second in itertools.permutations(levels_of(control.bounds, float(priced))[::-1], 2):
-        before, after = control.spectrum(first), control.spectrum(second)
-        middle = advance(before, control.start, fractions * control.length)
-        rest = (1.0 - fractions) * control.length
+    for first, second in itertools.permutations(levels_of(task.bounds, float(priced))[::-1], 2):
+        before, after = task.spectrum(first), task.spectrum(second)
+        middle = advance(before, task.start, fractions * task.length)
+        rest = (1.0 - fractions) * task.length
         ends = advance(after, middle, rest)
-        costs = np.array([control.form.value(end) for end in ends])
-        costs += control.price * control.length * (abs(first) * fractions + abs(second) * (1.0 - fractions))
-        time = control.s + control.length * fractions[int(np.argmin(costs))]
-        knots = np.unique([control.s, time, control.T])
-        levels = np.array([first, second] if len(knots) == 3 else [second if time == control.s else first])
-        found.append((costs.min(), (knots, levels if one_weight else np.tile(levels[:, None], control.points))))
+        costs = np.array([task.form.value(end) for end in ends])
+        costs += task.price * task.length * (abs(first) * fractions + abs(second) * (1.0 - fractions))
+        time = task.s + task.length * fractions[int(np.argmin(costs))]
+        knots = np.unique([task.s, time, task.T])
+        levels = np.array([first, second] if len(knots) == 3 else [second if time == task.s else first])
+        found.append((costs.min(), (knots, levels if one_weight else np.tile(levels[:, None], task.points))))
     return [start for _, start in sorted(found, key=lambda pair: pair[0])]
 
 
-def _arrival(control: LinearControl, one_weight: bool, budget: float) -> ExactUnlearning | None:
+def _arrival(task: LinearTask, one_weight: bool, budget: float) -> ExactUnlearning | None:
     """The exact-unlearning schedule with the fewest switches, if it fits in the window and in the budget."""
-    low, high = control.bounds
-    impossible = control.drift.any() or not low <= 0.0 <= high
-    if impossible or control.price > 0.0 or (one_weight and control.points > 1):
+    low, high = task.bounds
+    impossible = task.drift.any() or not low <= 0.0 <= high
+    if impossible or task.price > 0.0 or (one_weight and task.points > 1):
         return None
-    arrival = reach(control)
-    if arrival.schedule is None or arrival.time > control.T or spent(arrival.schedule, control) > budget:
+    arrival = reach(task)
+    if arrival.schedule is None or arrival.time > task.T or spent(arrival.schedule, task) > budget:
         return None
     return arrival

@@ -13,9 +13,10 @@ import numpy as np
 
 from ..._core import InputError
 from ...schedules import AbstractPiecewiseConstant, PiecewiseConstant, Step
-from ..bounds._dual import MAX_ARCS, SweepArc, certify_control, evaluate_dual, sweep
-from ..linear._control import LinearControl, decay_integral
+from ..bounds._dual import MAX_ARCS, SweepArc, certify_signs, evaluate_dual, sweep
 from ..linear._exponentials import ExponentialSum, bracketed_zero, resolving_grid
+from ..linear._pencil import decay_integral
+from ..linear._task import LinearTask
 from ..terms._cost import Distance
 from ._linear import polish_control
 from ._structure import Structure, delete_empty, derivatives, moved_by, room_for, structure_arcs
@@ -52,43 +53,41 @@ class ExactUnlearning:
     reason: str
 
 
-def reach(control: LinearControl) -> ExactUnlearning:
-    """`exact_unlearning_time` in the eigenbasis, up to control.T."""
-    require_rest(control)
-    control = replace(control, form=Distance().form(control.rates, control.basis), price=0.0)
-    signs = certify_control(control)
-    if not control.start.any():
-        return ExactUnlearning(control.s, control.s, True, Step(control.s), 0.0, "θ(s) is the target")
-    shared, elapsed, p = control.points == 1, 0.0, control.start
-    rounding = ROUNDING * (np.linalg.norm(control.origin) + np.linalg.norm(control.target))
+def reach(task: LinearTask) -> ExactUnlearning:
+    """`exact_unlearning_time` in the eigenbasis, up to task.T."""
+    require_rest(task)
+    task = replace(task, form=Distance().form(task.rates, task.basis), price=0.0)
+    signs = certify_signs(task)
+    if not task.start.any():
+        return ExactUnlearning(task.s, task.s, True, Step(task.s), 0.0, "θ(s) is the target")
+    shared, elapsed, p = task.points == 1, 0.0, task.start
+    rounding = ROUNDING * (np.linalg.norm(task.origin) + np.linalg.norm(task.target))
     for _ in range(EATON_STEPS):
         later = max(
-            _first_zero(control, p, signs.signs, elapsed),
-            elapsed + _forward_zero(control, p, float(p @ p), signs.signs),
+            _first_zero(task, p, signs.signs, elapsed),
+            elapsed + _forward_zero(task, p, float(p @ p), signs.signs),
         )
-        if later >= control.length:
-            return _out_of_reach(control, later, signs.settled)
-        window = replace(control, T=control.s + later)
+        if later >= task.length:
+            return _out_of_reach(task, later, signs.settled)
+        window = task.until(task.s + later)
         support = evaluate_dual(window, p, signs.signs)
         best = polish_control(window, support.knots, support.levels[:, 0] if shared else support.levels)
         p = best.miss
         if later - elapsed <= ARRIVAL * later or np.linalg.norm(p) <= rounding:
-            arrival = _finish(control, window, best.structure, later)
+            arrival = _finish(task, window, best.structure, later)
             if arrival is not None:
                 return arrival
             break
         elapsed = later
     # The last bound holds for as long as the signs do.
-    known = min(control.s + elapsed, signs.until)
+    known = min(task.s + elapsed, signs.until)
     reason = f"not decided: certain is only that the target is out of reach before {known:g}; rounding hides the rest"
     return ExactUnlearning(np.nan, known, signs.settled, None, np.nan, reason)
 
 
-def _finish(
-    control: LinearControl, window: LinearControl, structure: Structure, not_before: float
-) -> ExactUnlearning | None:
+def _finish(task: LinearTask, window: LinearTask, structure: Structure, not_before: float) -> ExactUnlearning | None:
     """Newton (least squares) on δ(t) = 0 in the switch times and t; None where that is no arrival in finite time."""
-    shared = control.points == 1
+    shared = task.points == 1
     best_distance, best = np.inf, (window, structure)
     for _ in range(NEWTON_STEPS):
         slopes = derivatives(window, structure, shared)
@@ -98,54 +97,54 @@ def _finish(
         best_distance, best = distance, (window, structure)
         jacobian = np.vstack([slopes.carried, slopes.velocity])
         step = np.linalg.lstsq(jacobian.T, -slopes.miss, rcond=1e-13)[0]
-        window = replace(window, T=window.T + step[-1])
+        window = window.until(float(window.T + step[-1]))
         structure = delete_empty(
             window, moved_by(window, structure, min(1.0, room_for(window, structure, step[:-1])) * step[:-1])
         )
     window, structure = best
     knots, levels = structure_arcs(window, structure, shared)
     # With ε = 0 the flow approaches the target for ever, but does not arrive.
-    scale = np.linalg.norm(control.origin) + np.linalg.norm(control.target)
+    scale = np.linalg.norm(task.origin) + np.linalg.norm(task.target)
     if best_distance > ROUNDING * scale or not levels[-1].any():
         return None
-    signs = certify_control(window)
-    least = min(control.s + not_before, float(window.T), signs.until)
+    signs = certify_signs(window)
+    least = min(task.s + not_before, float(window.T), signs.until)
     reason = f"reached at {window.T:.12g} with {len(knots) - 1} arcs"
     return ExactUnlearning(
         float(window.T), least, signs.settled, PiecewiseConstant(knots, levels), best_distance, reason
     )
 
 
-def _out_of_reach(control: LinearControl, until: float, certified: bool) -> ExactUnlearning:
+def _out_of_reach(task: LinearTask, until: float, certified: bool) -> ExactUnlearning:
     never = np.isinf(until)
-    when = "at any time" if never else f"up to t = {control.T:g}"
+    when = "at any time" if never else f"up to t = {task.T:g}"
     reason = f"out of reach {when}: one direction separates the target from all reachable points"
-    return ExactUnlearning(np.inf, np.inf if never else control.T, certified, None, np.nan, reason)
+    return ExactUnlearning(np.inf, np.inf if never else task.T, certified, None, np.nan, reason)
 
 
-def require_rest(control: LinearControl) -> None:
+def require_rest(task: LinearTask) -> None:
     """Refuse a target that is not at rest under an admissible ε."""
-    low, high = control.bounds
-    if control.drift.any() or not low <= 0.0 <= high:
+    low, high = task.bounds
+    if task.drift.any() or not low <= 0.0 <= high:
         raise InputError(
             "exact unlearning needs the leave-out optimum as target and 0 within the bounds "
             f"(here [{low:g}, {high:g}]): elsewhere, or with ε kept from 0, the flow does not stay where it arrives."
         )
 
 
-def _forward_zero(control: LinearControl, p: np.ndarray, value: float, signs: np.ndarray) -> float:
+def _forward_zero(task: LinearTask, p: np.ndarray, value: float, signs: np.ndarray) -> float:
     """How long after t h(g) stays positive when p runs on *forward* from p(t), where h = `value`; ∞ if for ever.
 
     Each p(s) = g separates its own future: h changes by dh/dt = Σ_j α_j r_j x_jᵀp. Where ε_min = 0 and every σ_j x_jᵀp
     is negative from some time on, it stays as it is, and the target is never reached. Sums of growing exponentials are
     divided by the fastest, which keeps their signs.
     """
-    low, high = control.bounds
-    elapsed, sides = 0.0, np.where(control.rows @ p < 0.0, -1, 1)
+    low, high = task.bounds
+    elapsed, sides = 0.0, np.where(task.rows @ p < 0.0, -1, 1)
     for _ in range(MAX_ARCS):
         size = float(np.linalg.norm(p))
         p, value = p / size, value / size
-        spectrum = control.spectrum(np.where(signs * sides > 0, high, low))
+        spectrum = task.spectrum(np.where(signs * sides > 0, high, low))
         fastest, costate = spectrum.rates[-1], spectrum.to_basis(p)
         decay = fastest - spectrum.rates
         grid = resolving_grid(np.sort(decay), 40.0 / float(decay[decay > 1e-6 * fastest].min(initial=fastest)))
@@ -168,12 +167,12 @@ def _forward_zero(control: LinearControl, p: np.ndarray, value: float, signs: np
     return elapsed
 
 
-def _first_zero(control: LinearControl, direction: np.ndarray, signs: np.ndarray, after: float) -> float:
+def _first_zero(task: LinearTask, direction: np.ndarray, signs: np.ndarray, after: float) -> float:
     """The first elapsed time > `after` at which h_t(π) ≤ 0; the length of the window if there is none."""
-    for arc in sweep(control, direction, signs):
+    for arc in sweep(task, direction, signs):
         if arc.start + arc.duration <= after:
             continue
-        spectrum, start = arc.spectrum, arc.spectrum.to_basis(control.start)
+        spectrum, start = arc.spectrum, arc.spectrum.to_basis(task.start)
 
         def value(t: float, arc: SweepArc = arc, start: np.ndarray = start) -> float:
             rates, drift = arc.spectrum.rates, arc.spectrum.drift
@@ -189,4 +188,4 @@ def _first_zero(control: LinearControl, direction: np.ndarray, signs: np.ndarray
         if below.size:
             k = int(below[0])
             return arc.start + (float(ts[0]) if k == 0 else bracketed_zero(value, ts[k - 1], ts[k]))
-    return control.length
+    return task.length

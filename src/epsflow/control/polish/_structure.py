@@ -9,8 +9,9 @@ import numpy as np
 from jaxtyping import Float
 
 from ...schedules import AbstractPiecewiseConstant, BangBang, PiecewiseConstant
-from ..linear._control import LinearControl, advance
 from ..linear._path import LinearPath, linear_path
+from ..linear._pencil import advance
+from ..linear._task import LinearTask
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,73 +49,71 @@ class Structure:
         return np.stack([row[passed[:, c]] for c, row in enumerate(self.levels)], axis=1)
 
 
-def structure_arcs(control: LinearControl, structure: Structure, shared: bool) -> tuple[np.ndarray, np.ndarray]:
+def structure_arcs(task: LinearTask, structure: Structure, shared: bool) -> tuple[np.ndarray, np.ndarray]:
     """Knots from s to T and the levels between them, shape (K,) if one ε serves all points, else (K, m)."""
-    knots = np.concatenate([[control.s], structure.in_order[0], [control.T]])
+    knots = np.concatenate([[task.s], structure.in_order[0], [task.T]])
     levels = structure.joint_levels
     return knots, levels[:, 0] if shared else levels
 
 
-def effort(control: LinearControl, structure: Structure) -> float:
+def effort(task: LinearTask, structure: Structure) -> float:
     """∫ Σ|ε| dt: linear in the switch times."""
-    ends = (np.concatenate([[control.s], times, [control.T]]) for times in structure.times)
+    ends = (np.concatenate([[task.s], times, [task.T]]) for times in structure.times)
     return float(sum(np.diff(edges) @ np.abs(row) for edges, row in zip(ends, structure.levels, strict=True)))
 
 
-def cost_of(control: LinearControl, structure: Structure, shared: bool) -> float:
+def cost_of(task: LinearTask, structure: Structure, shared: bool) -> float:
     """The cost of δ(T), and ρ∫|ε| dt."""
-    knots, levels = structure_arcs(control, structure, shared)
-    delta = control.start
+    knots, levels = structure_arcs(task, structure, shared)
+    delta = task.start
     for level, duration in zip(levels, np.diff(knots), strict=True):
-        delta = advance(control.spectrum(level), delta, np.array([duration]))[0]
-    return control.form.value(delta) + control.price * effort(control, structure)
+        delta = advance(task.spectrum(level), delta, np.array([duration]))[0]
+    return task.form.value(delta) + task.price * effort(task, structure)
 
 
-def schedule_of(control: LinearControl, structure: Structure, shared: bool) -> AbstractPiecewiseConstant:
-    knots, levels = structure_arcs(control, structure, shared)
-    low, high = control.bounds
-    alternate = (np.isin(levels, control.bounds)).all() and (np.diff(levels, axis=0) != 0.0).all()
+def schedule_of(task: LinearTask, structure: Structure, shared: bool) -> AbstractPiecewiseConstant:
+    knots, levels = structure_arcs(task, structure, shared)
+    low, high = task.bounds
+    alternate = (np.isin(levels, task.bounds)).all() and (np.diff(levels, axis=0) != 0.0).all()
     if not shared or not alternate:
         return PiecewiseConstant(knots, levels)
     first = "high" if levels[0] == high else "low"
-    return BangBang(control.s, structure.times[0], control.T, first, low, high)
+    return BangBang(task.s, structure.times[0], task.T, first, low, high)
 
 
-def room_for(control: LinearControl, structure: Structure, step: np.ndarray) -> float:
+def room_for(task: LinearTask, structure: Structure, step: np.ndarray) -> float:
     """The largest multiple of the step that keeps each component's times in order."""
     longest = np.inf
-    for edges, speed in _per_component(control, structure, step):
+    for edges, speed in _per_component(task, structure, step):
         closing = np.diff(speed) < 0.0
         if closing.any():
             longest = min(longest, float((np.diff(edges)[closing] / -np.diff(speed)[closing]).min()))
     return longest
 
 
-def _per_component(
-    control: LinearControl, structure: Structure, step: np.ndarray
-) -> list[tuple[np.ndarray, np.ndarray]]:
+def _per_component(task: LinearTask, structure: Structure, step: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
     """Times and their velocities with the fixed ends s and T, for each component."""
     components = structure.in_order[1]
     parts = []
     for c, times in enumerate(structure.times):
-        edges = np.concatenate([[control.s], times, [control.T]])
+        edges = np.concatenate([[task.s], times, [task.T]])
         parts.append((edges, np.concatenate([[0.0], step[components == c], [0.0]])))
     return parts
 
 
-def moved_by(control: LinearControl, structure: Structure, step: np.ndarray) -> Structure:
+def moved_by(task: LinearTask, structure: Structure, step: np.ndarray) -> Structure:
     times = []
-    for edges, move in _per_component(control, structure, step):
-        times.append(np.clip(np.maximum.accumulate((edges + move)[1:-1]), control.s, control.T))
+    for edges, move in _per_component(task, structure, step):
+        times.append(np.clip(np.maximum.accumulate((edges + move)[1:-1]), task.s, task.T))
     return replace(structure, times=tuple(times))
 
 
-def delete_empty(control: LinearControl, structure: Structure) -> Structure:
+def delete_empty(task: LinearTask, structure: Structure) -> Structure:
     """Drop arcs shorter than rounding, and the switches between arcs of one level."""
-    shortest = 1e-12 * control.length
+    shortest = 1e-12 * task.length
     levels, kept = [], []
     for row, times in zip(structure.levels, structure.times, strict=True):
-        edges = np.concatenate([[control.s], times, [control.T]])
+        edges = np.concatenate([[task.s], times, [task.T]])
         arcs = [(edge, level) for edge, level, long in zip(edges, row, np.diff(edges) > shortest, strict=False) if long]
         first = [arcs[0][1]] if arcs else [row[-1]]
         changes = [(edge, level) for (_, before), (edge, level) in itertools.pairwise(arcs) if level != before]
@@ -124,7 +123,7 @@ def delete_empty(control: LinearControl, structure: Structure) -> Structure:
 
 
 def with_arc(
-    control: LinearControl, structure: Structure, component: int, span: tuple[float, float], level: float
+    task: LinearTask, structure: Structure, component: int, span: tuple[float, float], level: float
 ) -> Structure:
     """One more arc: `component` takes `level` between two times."""
     begin, end = span
@@ -133,7 +132,7 @@ def with_arc(
     all_times, all_levels = list(structure.times), list(structure.levels)
     all_times[component] = np.concatenate([times[:before], [begin, end], times[after:]])
     all_levels[component] = np.concatenate([row[: before + 1], [level], row[after:]])
-    return delete_empty(control, Structure(tuple(all_levels), tuple(all_times)))
+    return delete_empty(task, Structure(tuple(all_levels), tuple(all_times)))
 
 
 class Derivatives(NamedTuple):
@@ -158,7 +157,7 @@ class Derivatives(NamedTuple):
     velocity: Float[np.ndarray, " d"]
 
 
-def derivatives(control: LinearControl, structure: Structure, shared: bool) -> Derivatives:
+def derivatives(task: LinearTask, structure: Structure, shared: bool) -> Derivatives:
     """Gradient and Hessian of the cost by the switch times, and dS/dt at each.
 
     Moving the switch τ_i of component c displaces δ by v_i = −(u₋ − u₊) X_cᵀe_c, which the flow carries to
@@ -171,35 +170,33 @@ def derivatives(control: LinearControl, structure: Structure, shared: bool) -> D
     A price adds ρ(|u₋| − |u₊|) to g, and nothing to G.
     """
     _, components = structure.in_order
-    knots, levels = structure_arcs(control, structure, shared)
-    path = linear_path(control, knots, levels)
+    knots, levels = structure_arcs(task, structure, shared)
+    path = linear_path(task, knots, levels)
     per_component = levels.reshape(len(levels), -1)
     count = len(components)
     gradient, slopes, hessian = np.zeros(count), np.zeros(count), np.zeros((count, count))
     prices = np.zeros(count)
-    carried = np.zeros((count, len(control.rates)))  # w_i at the current switch, for the switches passed
+    carried = np.zeros((count, len(task.rates)))  # w_i at the current switch, for the switches passed
     for j, component in enumerate(components):
-        rows = control.rows if shared else control.rows[component : component + 1]
-        r = control.residuals if shared else control.residuals[component : component + 1]
+        rows = task.rows if shared else task.rows[component : component + 1]
+        r = task.residuals if shared else task.residuals[component : component + 1]
         fall = per_component[j, component] - per_component[j + 1, component]
         delta, p = path.deltas[j + 1], path.costates[j + 1]
         if j:
             carried[:j] = _carry(path, j, carried[:j])
         e, xp = rows @ delta - r, rows @ p
         prices[j] = abs(per_component[j, component]) - abs(per_component[j + 1, component])
-        gradient[j] = -fall * (xp @ e) + control.price * prices[j]
+        gradient[j] = -fall * (xp @ e) + task.price * prices[j]
         hessian[:j, j] = hessian[j, :j] = -fall * (carried[:j] @ rows.T) @ xp
-        slopes[j] = -(rows @ _adjoint(control, levels[j + 1], p)) @ e - xp @ (
-            rows @ _velocity(control, levels[j], delta)
-        )
+        slopes[j] = -(rows @ _adjoint(task, levels[j + 1], p)) @ e - xp @ (rows @ _velocity(task, levels[j], delta))
         hessian[j, j] = fall * slopes[j]
         carried[j] = -fall * e @ rows
     if count:
         carried = _carry(path, count, carried)
-        images = np.stack([control.form.image(row) for row in carried])
+        images = np.stack([task.form.image(row) for row in carried])
         hessian += images @ images.T
-    velocity = _velocity(control, levels[-1], path.deltas[-1])
-    cost = control.form.value(path.deltas[-1]) + control.price * effort(control, structure)
+    velocity = _velocity(task, levels[-1], path.deltas[-1])
+    cost = task.form.value(path.deltas[-1]) + task.price * effort(task, structure)
     return Derivatives(cost, gradient, hessian, prices, slopes, carried, path.deltas[-1], velocity)
 
 
@@ -209,11 +206,11 @@ def _carry(path: LinearPath, arc: int, vectors: np.ndarray) -> np.ndarray:
     return spectrum.from_basis(np.exp(-spectrum.rates * duration) * spectrum.to_basis(vectors))
 
 
-def _adjoint(control: LinearControl, level: float | np.ndarray, p: np.ndarray) -> np.ndarray:
+def _adjoint(task: LinearTask, level: float | np.ndarray, p: np.ndarray) -> np.ndarray:
     """H_u p."""
-    return control.rates * p + (level * (control.rows @ p)) @ control.rows
+    return task.rates * p + (level * (task.rows @ p)) @ task.rows
 
 
-def _velocity(control: LinearControl, level: float | np.ndarray, delta: np.ndarray) -> np.ndarray:
+def _velocity(task: LinearTask, level: float | np.ndarray, delta: np.ndarray) -> np.ndarray:
     """dδ/dt."""
-    return control.drift - control.rates * delta - (level * control.residual(delta)) @ control.rows
+    return task.drift - task.rates * delta - (level * task.residual(delta)) @ task.rows

@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from ..linear._control import LinearControl, decay_integral
+from ..linear._pencil import decay_integral
+from ..linear._task import LinearTask
 from ..terms._runs import Candidate
 from ._casadi import ca
 
@@ -64,25 +65,25 @@ class ConicRun(NamedTuple):
     value: float
 
 
-def condense(control: LinearControl, signs: np.ndarray, intervals: int) -> Condensed:
+def condense(task: LinearTask, signs: np.ndarray, intervals: int) -> Condensed:
     """The program for given signs; cost N²·m²·d beyond the eigendecomposition.
 
     Args:
-        control: linear regression.
+        task: linear regression.
         signs: σ_j, settled.
         intervals: N.
     """
-    (low, high), rates, rows = control.bounds, control.rates, control.rows
-    h, m = control.length / intervals, control.points
+    (low, high), rates, rows = task.bounds, task.rates, task.rows
+    h, m = task.length / intervals, task.points
     elapsed = h * np.arange(intervals + 1)
 
     def free(t: Float[np.ndarray, " k"]) -> Float[np.ndarray, "k d"]:
-        return np.exp(-rates * t[:, None]) * control.start + decay_integral(rates, t[:, None]) * control.drift
+        return np.exp(-rates * t[:, None]) * task.start + decay_integral(rates, t[:, None]) * task.drift
 
     # A unit of w_j on an interval moves δ, a time τ after its end, by −e^{−Λτ}φ(h)x_j.
     pulse = decay_integral(rates, np.array(h)) * rows
-    gains = -np.exp(-rates * (control.length - elapsed[1:])[:, None, None]) * pulse
-    target = np.stack([control.form.image(row) for row in gains.reshape(intervals * m, -1)], axis=1)
+    gains = -np.exp(-rates * (task.length - elapsed[1:])[:, None, None]) * pulse
+    target = np.stack([task.form.image(row) for row in gains.reshape(intervals * m, -1)], axis=1)
     echoes = np.einsum("kd,jd,id->kji", np.exp(-rates * ((elapsed[:-1] + 0.5 * h)[:, None])), rows, pulse)
     half = np.einsum("jd,id->ji", rows, decay_integral(rates, np.array(0.5 * h)) * rows)
     residual = np.zeros((intervals, m, intervals, m))
@@ -92,26 +93,24 @@ def condense(control: LinearControl, signs: np.ndarray, intervals: int) -> Conde
             residual[k, :, j] = -echoes[k - 1 - j]
     residual = signs[None, :, None, None] * residual
     residual = residual.reshape(intervals * m, intervals * m)
-    start = (signs * control.residual(free(elapsed[:-1] + 0.5 * h))).ravel()
+    start = (signs * task.residual(free(elapsed[:-1] + 0.5 * h))).ravel()
     own = np.diag(np.tile(signs, intervals).astype(float))
-    offset = control.form.image(free(elapsed[-1:])[0])
+    offset = task.form.image(free(elapsed[-1:])[0])
     # σw ≥ a σe and b σe ≥ σw.
     constraints = np.vstack([own - low * residual, high * residual - own])
     return Condensed(-target, offset, constraints, np.concatenate([low * start, -high * start]))
 
 
-def solve_conic(
-    control: LinearControl, signs: Int[np.ndarray, " m"], intervals: int, *, solver: str = CHOSEN
-) -> ConicRun:
+def solve_conic(task: LinearTask, signs: Int[np.ndarray, " m"], intervals: int, *, solver: str = CHOSEN) -> ConicRun:
     """The optimum on a mesh by one of CasADi's conic solvers.
 
     Args:
-        control: linear regression with one weight per deleted point.
+        task: linear regression with one weight per deleted point.
         signs: σ_j, which every e_j must keep under all admissible controls: otherwise this is not its program.
         intervals: N.
         solver: a name in `SOLVERS`.
     """
-    program = condense(control, signs, intervals)
+    program = condense(task, signs, intervals)
     scale = max(float(np.linalg.norm(program.offset)), np.finfo(np.float64).tiny)
     unit = float(np.abs(program.map).max()) / scale
     matrix = program.map / (scale * unit)  # of order one in w·unit, so that tolerances mean the same in every problem
@@ -122,14 +121,14 @@ def solve_conic(
     stats = run.stats()
     w = np.asarray(found["x"]).ravel() / unit
     value = 0.5 * float(np.sum((program.offset - program.map @ w) ** 2))
-    return ConicRun(_candidate(control, program, w, intervals, solver, stats), value)
+    return ConicRun(_candidate(task, program, w, intervals, solver, stats), value)
 
 
 def _candidate(
-    control: LinearControl, program: Condensed, w: np.ndarray, intervals: int, solver: str, stats: dict[str, object]
+    task: LinearTask, program: Condensed, w: np.ndarray, intervals: int, solver: str, stats: dict[str, object]
 ) -> Candidate:
     """ε = w/e in the middle of each interval, within the bounds."""
-    low, high = control.bounds
+    low, high = task.bounds
     # Each pair of constraints holds σ(w − a e) and σ(b e − w); their sum is (b − a)σe.
     slack = (program.rows @ w - program.lower).reshape(2, -1)
     residual = slack.sum(axis=0) / (high - low)
@@ -138,4 +137,4 @@ def _candidate(
     status, success = str(stats.get("return_status", stats.get("unified_return_status", ""))), bool(stats["success"])
     count = stats.get("iter_count", 0)
     iterations = count if isinstance(count, int) else 0
-    return Candidate(f"qp ({solver})", values[:, 0] if control.points == 1 else values, status, success, iterations)
+    return Candidate(f"qp ({solver})", values[:, 0] if task.points == 1 else values, status, success, iterations)

@@ -1,6 +1,6 @@
 """Direct transcription of linear regression: exact in every direction but one per deleted point.
 
-In the eigenbasis of H_{-D} (see `linear._control`) δ̇ = −Λδ + f − Σ_j u_j x_j e_j with e_j = x_jᵀδ − r_j. On an interval
+In the eigenbasis of H_{-D} (see `linear._task`) δ̇ = −Λδ + f − Σ_j u_j x_j e_j with e_j = x_jᵀδ − r_j. On an interval
 of length h the residuals e_j are polynomials through K Gauss–Legendre nodes c_i; all else is integrated exactly:
 
     δ(τh) = e^{−Λτh} δ(0) + f∘φ(τ) − Σ_j u_j x_j ∘ Σ_i e_ij A_i(τ),   A_i(τ) = ∫₀^{τh} e^{−Λ(τh − r)} L_i(r/h) dr.
@@ -13,7 +13,8 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Float
 
-from ..linear._control import LinearControl, decay_integral
+from ..linear._pencil import decay_integral
+from ..linear._task import LinearTask
 from ..terms._window import Effort
 from ._casadi import ca
 from ._program import Program, build_program, differentiable
@@ -55,16 +56,16 @@ def exponential_program(
 class Interval:
     """The numbers of one interval of length h, in the order in which `exponential_program` takes them."""
 
-    def __init__(self, control: LinearControl, h: float):
+    def __init__(self, task: LinearTask, h: float):
         nodes = (np.polynomial.legendre.leggauss(NODES)[0] + 1.0) / 2.0
-        rates, rows = control.rates, control.rows
+        rates, rows = task.rates, task.rows
         self.decay = np.exp(-rates * h)
-        self.drift = control.drift * decay_integral(rates, np.asarray(h))
+        self.drift = task.drift * decay_integral(rates, np.asarray(h))
         # push[k, (i, j)]: what δ_k at the end loses to a unit force u_j e_ij.
         self.push = np.einsum("ik,jk->kij", _kernels(rates, h, 1.0, nodes), rows).reshape(len(rates), -1)
         self.start = np.einsum("jk,ik->ijk", rows, np.exp(-np.outer(nodes * h, rates))).reshape(-1, len(rates))
-        free = np.stack([rows @ (control.drift * decay_integral(rates, np.asarray(c * h))) for c in nodes])
-        self.free = (free - control.residuals).ravel()
+        free = np.stack([rows @ (task.drift * decay_integral(rates, np.asarray(c * h))) for c in nodes])
+        self.free = (free - task.residuals).ravel()
         kernels = np.stack([_kernels(rates, h, c, nodes) for c in nodes])
         self.echo = np.einsum("lk,aik,jk->alij", rows, kernels, rows).reshape(len(self.free), -1)
 

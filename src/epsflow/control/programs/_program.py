@@ -13,7 +13,7 @@ from jaxtyping import Float
 from ..._core import InputError
 from ..terms._deadline import Deadline
 from ..terms._runs import Candidate
-from ..terms._window import Effort, Window
+from ..terms._window import Effort, MeshWindow
 from ._casadi import ca
 
 EXPAND_LIMIT = 200_000
@@ -165,7 +165,7 @@ def solve_program(
     program: Program,
     start: str,
     guess: Float[np.ndarray, "N variables"],
-    window: Window,
+    window: MeshWindow,
     parameters: list[np.ndarray],
     deadline: Deadline,
 ) -> Candidate:
@@ -193,7 +193,7 @@ def solve_program(
     return Candidate(start, _tidy(values, window), stats["return_status"], bool(stats["success"]), stats["iter_count"])
 
 
-def _tidy(values: np.ndarray, window: Window) -> np.ndarray:
+def _tidy(values: np.ndarray, window: MeshWindow) -> np.ndarray:
     """Finite, within the budget, on a bound where within 1e-6 of it; one column becomes a vector."""
     values = window.onto_options(np.where(np.isfinite(values), values, window.cheapest), 1e-6)
     return values[:, 0] if values.shape[1] == 1 else values

@@ -19,7 +19,7 @@ from ..._core import InputError
 from ..systems._system import AbstractSystem
 from ..terms._deadline import Deadline
 from ..terms._runs import Candidate
-from ..terms._window import Effort, Window
+from ..terms._window import Effort, MeshWindow
 from ._casadi import ca
 from ._program import Program, build_program, differentiable, solve_program
 from ._translate import max_disagreement, to_casadi
@@ -175,7 +175,7 @@ def transcribe(
     system: AbstractSystem,
     start: Float[np.ndarray, " d"],
     guesses: dict[str, Float[np.ndarray, "N controls"]],
-    window: Window,
+    window: MeshWindow,
     deadline: Deadline,
     *,
     substeps: int | None,

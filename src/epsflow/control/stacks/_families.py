@@ -1,7 +1,7 @@
 """Many small linear regressions at once: the step and linear-decay families, searched for a whole stack of problems.
 
 The questions of `_families.py`, for thousands of problems of one size, in NumPy with the problem as the first axis and
-without a compilation. Every problem is in the eigenbasis of its own H_{-D} (see `linear._control`, f = 0), bounds are
+without a compilation. Every problem is in the eigenbasis of its own H_{-D} (see `linear._pencil`, f = 0), bounds are
 [0, 1], and one ε serves all deleted points. What a problem's answer is does not depend on its neighbours in the stack.
 
 A step is two matrix exponentials. A linear decay is a Taylor series of order 24 in time; its end point is an entire

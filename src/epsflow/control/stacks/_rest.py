@@ -13,12 +13,12 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from ..bounds._branching import GAP, MixedBound, branching, maximising
-from ..bounds._dual import certify_control, evaluate_dual
+from ..bounds._dual import certify_signs, evaluate_dual
 from ..bounds._relaxed import Paths
 from ..bounds._sets import Reach
 from ..bounds._together import Search, run, together
-from ..linear._control import LinearControl
 from ..linear._path import linear_extremal
+from ..linear._task import LinearTask
 from ..polish._linear import Polished, polish_control
 from ..polish._reach import reach
 from ..terms._kinds import EXACT_FRACTION, GLOBAL_GAP, VERIFIED_GAP, Scope, Status, is_exact
@@ -74,14 +74,14 @@ class Case(NamedTuple):
     """One problem on its way.
 
     Attributes:
-        control: the problem.
+        task: the problem.
         starts: its single switches, the cheaper one first.
         cost, error, end, switches: of the best schedule so far: 𝓔, its rounding, δ(T), number of switches.
         polished: that schedule, where it is polished.
         bound: what branching has proved for it; None: not tried.
     """
 
-    control: LinearControl
+    task: LinearTask
     starts: list[tuple[np.ndarray, np.ndarray]]
     cost: float
     error: float
@@ -92,17 +92,17 @@ class Case(NamedTuple):
 
     def polish(self, start: int) -> "Case":
         """From one of the single switches. What branching has proved holds for the last digits of a cost, too."""
-        best, control = polish_control(self.control, *self.starts[start]), self.control
-        end = (np.asarray(best.extremal.theta(control.T)) - control.target) @ control.basis
+        best, task = polish_control(self.task, *self.starts[start]), self.task
+        end = (np.asarray(best.extremal.theta(task.T)) - task.target) @ task.basis
         bound = self.bound if best.cost >= (1.0 - PROVED) * self.cost else None
-        switches = _switches(arcs_of(best.schedule, control.s, control.T)[1])
+        switches = _switches(arcs_of(best.schedule, task.s, task.T)[1])
         error = float(best.extremal.cost_error)
-        return Case(control, self.starts, float(best.cost), error, end, switches, best, bound)
+        return Case(task, self.starts, float(best.cost), error, end, switches, best, bound)
 
     @property
     def initial(self) -> float:
         """𝓔 if training ended at s."""
-        return 0.5 * float(np.square(self.control.start).sum())
+        return 0.5 * float(np.square(self.task.start).sum())
 
     def answer(self, lower: float, status: Status, scope: Scope) -> Answer:
         """What is said about it."""
@@ -136,11 +136,11 @@ def answer_rest(
 
 
 def _candidate(batch: LinearBatch, found: Candidates, k: int) -> Case:
-    control, levels = batch.control(k), ((1.0, 0.0), (0.0, 1.0))
-    starts = [_arcs(control, float(times[k]), pair) for times, pair in zip(found.each, levels, strict=True)]
+    task, levels = batch.task(k), ((1.0, 0.0), (0.0, 1.0))
+    starts = [_arcs(task, float(times[k]), pair) for times, pair in zip(found.each, levels, strict=True)]
     ordered = starts[::-1] if found.late[k] else starts
     switches = _switches(ordered[0][1])
-    return Case(control, ordered, float(found.costs[k]), float(found.errors[k]), found.ends[k], switches)
+    return Case(task, ordered, float(found.costs[k]), float(found.errors[k]), found.ends[k], switches)
 
 
 def _switches(levels: np.ndarray) -> int:
@@ -193,24 +193,24 @@ def _search(
     """All searches for a bound together: the dual maximum where the sign is settled, branching where it is mixed."""
     if not cases:
         return {}, {}
-    reaches = {k: Reach.of(place, case.control) for place, (k, case) in enumerate(cases.items())}
+    reaches = {k: Reach.of(place, case.task) for place, (k, case) in enumerate(cases.items())}
     one_sign = [k for k in cases if settled[k]]
     mixed = [k for k, case in cases.items() if not settled[k] and nodes > 0 and case.cost > case.error]
     ascents = together([maximising(reaches[k], cases[k].end, DUAL_GAP) for k in one_sign])
     # By nodes, never by the clock: a slower machine must prove the same.
     branches = together([branching(reaches[k], cases[k].cost, cases[k].end, GAP, nodes) for k in mixed])
     both: list[Search[list]] = [ascents, branches]
-    tops, bounds = run(together(both), Paths([case.control for case in cases.values()]))
+    tops, bounds = run(together(both), Paths([case.task for case in cases.values()]))
     return dict(zip(one_sign, tops, strict=True)), dict(zip(mixed, bounds, strict=True))
 
 
 def _attained(case: Case, mu: np.ndarray) -> Answer | None:
     """Where e keeps its sign, the schedule that attains the dual maximum is the optimum; None if it is not clear."""
-    control = case.control
-    bound = evaluate_dual(control, mu, np.where(control.residual(control.start) < 0.0, -1, 1))
-    end = mu + bound.gradient @ control.basis
+    task = case.task
+    bound = evaluate_dual(task, mu, np.where(task.residual(task.start) < 0.0, -1, 1))
+    end = mu + bound.gradient @ task.basis
     cost, lower = 0.5 * float(end @ end), bound.value - bound.rounding
-    resolved = np.diff(bound.knots).min() > SHORT * control.length
+    resolved = np.diff(bound.knots).min() > SHORT * task.length
     if not resolved or lower <= 0.0 or cost - lower > PROVED * cost or is_exact(cost, case.initial):
         return None
     # The bound's rounding is that of p and δ over the same arcs, and the cost's is no larger.
@@ -276,14 +276,14 @@ def _settle(cases: dict[int, Case], nodes: int) -> dict[int, Answer]:
 
 def _arrived(case: Case) -> Case:
     """The schedule that reaches the target, where the cost has all but vanished."""
-    control, best = case.control, case.polished
-    if best is None or not (best.exact or best.may_vanish) or control.points > 1:
+    task, best = case.task, case.polished
+    if best is None or not (best.exact or best.may_vanish) or task.points > 1:
         return case
-    arrival = reach(control)
-    if arrival.schedule is None or arrival.time > control.T:
+    arrival = reach(task)
+    if arrival.schedule is None or arrival.time > task.T:
         return case
-    knots, levels = arcs_of(arrival.schedule, control.s, control.T)
-    found = linear_extremal(control, knots, levels)
+    knots, levels = arcs_of(arrival.schedule, task.s, task.T)
+    found = linear_extremal(task, knots, levels)
     polished = replace(best, extremal=found)
     return case._replace(
         cost=float(found.cost), error=float(found.cost_error), switches=_switches(levels), polished=polished
@@ -294,20 +294,20 @@ def _lower_bounds(cases: dict[int, Case], nodes: int) -> dict[int, float]:
     """D(π) where the sign is settled, what branching proves where it is not; for one point."""
     bounds: dict[int, float] = {}
     for k, case in cases.items():
-        signs = None if case.control.points > 1 else certify_control(case.control)
+        signs = None if case.task.points > 1 else certify_signs(case.task)
         if case.bound is not None or signs is None:
             bounds[k] = case.bound or 0.0
         elif signs.settled:
-            bound = evaluate_dual(case.control, case.end, signs.signs)
+            bound = evaluate_dual(case.task, case.end, signs.signs)
             bounds[k] = bound.value - bound.rounding
     mixed = {k: case for k, case in cases.items() if k not in bounds}
     _, found = _search(mixed, np.zeros(max(cases, default=0) + 1, dtype=bool), nodes)
     return {k: found[k].value if k in found else 0.0 for k in mixed} | bounds
 
 
-def _arcs(control: LinearControl, time: float, levels: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
-    if time <= control.s:
-        return np.array([control.s, control.T]), np.array(levels[1:])
-    if time >= control.T:
-        return np.array([control.s, control.T]), np.array(levels[:1])
-    return np.array([control.s, time, control.T]), np.array(levels)
+def _arcs(task: LinearTask, time: float, levels: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    if time <= task.s:
+        return np.array([task.s, task.T]), np.array(levels[1:])
+    if time >= task.T:
+        return np.array([task.s, task.T]), np.array(levels[:1])
+    return np.array([task.s, time, task.T]), np.array(levels)

@@ -6,8 +6,10 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from ..._core import InputError
-from ..linear._control import LinearControl
+from ..linear._pencil import Pencil
+from ..linear._task import LinearTask
 from ..terms._cost import Distance
+from ..terms._window import Window
 
 Many = Float[np.ndarray, " b"]
 
@@ -58,21 +60,16 @@ class LinearBatch:
         """Some of the problems, by index or mask."""
         return LinearBatch(**{name: value[which] for name, value in vars(self).items()})
 
-    def control(self, k: int) -> LinearControl:
+    def task(self, k: int) -> LinearTask:
         """One of the problems, for the routes that take them one by one."""
-        return LinearControl(
-            rates=self.rates[k],
-            rows=self.rows[k],
-            residuals=self.residuals[k],
-            drift=np.zeros_like(self.rates[k]),
+        return LinearTask(
+            pencil=Pencil(self.rates[k], self.rows[k], self.residuals[k], np.zeros_like(self.rates[k])),
             start=self.start[k],
-            s=float(self.s[k]),
-            T=float(self.T[k]),
-            bounds=(0.0, 1.0),
+            window=Window(float(self.s[k]), float(self.T[k]), 0.0, 1.0),
+            form=Distance().form(self.rates[k], self.basis[k]),
             basis=self.basis[k],
             target=self.target[k],
             origin=self.origin[k],
-            form=Distance().form(self.rates[k], self.basis[k]),
         )
 
 

@@ -9,7 +9,7 @@ from scipy.optimize import LinearConstraint, linprog, minimize
 
 from ..terms._deadline import Deadline
 from ..terms._runs import Candidate
-from ..terms._window import Effort, Window
+from ..terms._window import Effort, MeshWindow
 from ._rollout import roll_out, sweep
 from ._system import AbstractSystem
 
@@ -23,7 +23,7 @@ def descend(
     system: AbstractSystem,
     start: Float[Array, " d"],
     guesses: dict[str, Float[np.ndarray, "N controls"]],
-    window: Window,
+    window: MeshWindow,
     deadline: Deadline,
     *,
     steps: int,
@@ -59,7 +59,7 @@ class Unknowns(NamedTuple):
         shape: of u, (N, controls).
     """
 
-    window: Window
+    window: MeshWindow
     shape: tuple[int, ...]
 
     @property
@@ -99,7 +99,7 @@ def _descend_from(
     start: Array,
     name: str,
     values: Float[np.ndarray, "N controls"],
-    window: Window,
+    window: MeshWindow,
     deadline: Deadline,
     steps: int,
 ) -> Candidate:
@@ -145,7 +145,7 @@ def _gap(slope: np.ndarray, z: np.ndarray, unknowns: Unknowns) -> float:
 def best_switch(
     system: AbstractSystem,
     start: Float[Array, " d"],
-    window: Window,
+    window: MeshWindow,
     intervals: int,
     *,
     steps: int,

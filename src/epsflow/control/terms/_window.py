@@ -12,6 +12,30 @@ SPARE = 1e-12
 """Fraction of the budget by which rounding may exceed it."""
 
 
+class Window(NamedTuple):
+    """When ε may be chosen, and between which bounds.
+
+    Attributes:
+        s, T: from when to when.
+        low, high: least and largest ε there.
+    """
+
+    s: float
+    T: float
+    low: float
+    high: float
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Least and largest ε."""
+        return self.low, self.high
+
+    @property
+    def length(self) -> float:
+        """T − s."""
+        return self.T - self.s
+
+
 class Effort(enum.Enum):
     """How |u| is written so that it is smooth in the unknowns of a solver."""
 
@@ -20,7 +44,7 @@ class Effort(enum.Enum):
     BOTH_SIGNS = "|u| = u + 2n with n ≥ 0 and n + u ≥ 0"
 
 
-class Window(NamedTuple):
+class MeshWindow(NamedTuple):
     """Controls on intervals of equal length from s to T.
 
     Attributes:

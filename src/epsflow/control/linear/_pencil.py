@@ -1,0 +1,127 @@
+"""H_u = Λ + Σ u_j x_j x_jᵀ: its spectrum at each weight, and the linear flow on an arc of constant u.
+
+In the eigenbasis of H_{-D}, with c absorbed (x_j ← √c Qᵀx_j, y_j ← √c y_j), δ = Qᵀ(θ − target) moves by
+
+    δ̇ = −Λδ + f − Σ_j u_j x_j e_j,   e_j = x_jᵀδ − r_j,   r_j = y_j − x_jᵀtarget,   f = Qᵀ(b_{-D} − H_{-D} target),
+
+f = 0 where the target is the leave-out optimum. While u is constant, H_u = V diag(μ) Vᵀ, and both δ (forward) and the
+costate ṗ = H_u p (backward) are sums of exponentials. NumPy throughout: structures of any number of arcs follow each
+other here, and none may cost a compilation.
+"""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from ._secular import update
+
+Vector = Float[np.ndarray, " d"]
+SECULAR = 64
+"""Parameters from which H_u is diagonalised by rank-one updates of H_{-D}: below, LAPACK's own call is as fast."""
+
+
+class Spectrum(NamedTuple):
+    """H_u for one constant weight.
+
+    Attributes:
+        rates: μ, shape (d,); below rounding they are exactly zero.
+        vectors: V, shape (d, d), from the eigenbasis of H_{-D} to that of H_u; None where they are the same (u = 0).
+        rows: x_jᵀV, shape (m, d).
+        drift: Vᵀ(f + Σ u_j x_j r_j), shape (d,).
+    """
+
+    rates: Float[np.ndarray, " d"]
+    vectors: Float[np.ndarray, "d d"] | None
+    rows: Float[np.ndarray, "m d"]
+    drift: Float[np.ndarray, " d"]
+
+    def to_basis(self, vector: Float[np.ndarray, "*k d"]) -> Float[np.ndarray, "*k d"]:
+        """Vᵀv, for each row v."""
+        return vector if self.vectors is None else vector @ self.vectors
+
+    def from_basis(self, coordinates: Float[np.ndarray, "*k d"]) -> Float[np.ndarray, "*k d"]:
+        """Vz."""
+        return coordinates if self.vectors is None else coordinates @ self.vectors.T
+
+
+@dataclass(frozen=True, eq=False)
+class Pencil:
+    """The matrices H_u of all weights u, and what drives δ under them.
+
+    The spectra that were asked for are kept with the value. They belong to it alone: `dataclasses.replace` makes a
+    pencil that begins without any.
+
+    Attributes:
+        rates: Λ, shape (d,).
+        rows: x_j, shape (m, d).
+        residuals: r_j, shape (m,).
+        drift: f, shape (d,).
+    """
+
+    rates: Float[np.ndarray, " d"]
+    rows: Float[np.ndarray, "m d"]
+    residuals: Float[np.ndarray, " m"]
+    drift: Float[np.ndarray, " d"]
+    _spectra: dict[bytes, Spectrum] = field(default_factory=dict, init=False, repr=False)
+
+    def spectrum(self, level: float | np.ndarray) -> Spectrum:
+        """H_u at one weight for all deleted points, or one each; computed once per weight."""
+        weights = np.asarray(level, dtype=np.float64) + 0.0  # −0 is 0
+        key = weights.tobytes() * (len(self.residuals) if weights.ndim == 0 else 1)
+        if key not in self._spectra:
+            self._spectra[key] = self._diagonalise(np.frombuffer(key))
+        return self._spectra[key]
+
+    def residual(self, delta: Float[np.ndarray, "*k d"]) -> Float[np.ndarray, "*k m"]:
+        """e_j = x_jᵀδ − r_j."""
+        return delta @ self.rows.T - self.residuals
+
+    def _diagonalise(self, weights: Float[np.ndarray, " m"]) -> Spectrum:
+        drift = self.drift + (weights * self.residuals) @ self.rows
+        if not weights.any():
+            return Spectrum(self.rates, None, self.rows, drift)
+        if len(self.rates) < SECULAR:
+            rates, vectors = np.linalg.eigh(np.diag(self.rates) + (self.rows.T * weights) @ self.rows)
+        else:
+            rates, vectors = self._updated(weights)
+        rounding = len(rates) * np.finfo(np.float64).eps * np.abs(rates).max()
+        rates = np.where(np.abs(rates) <= rounding, 0.0, rates)
+        return Spectrum(rates, vectors, self.rows @ vectors, drift @ vectors)
+
+    def _updated(self, weights: Float[np.ndarray, " m"]) -> tuple[np.ndarray, np.ndarray]:
+        """One rank-one update per point that counts; from the second on, one matrix product each."""
+        rates, vectors = self.rates, None
+        for weight, row in zip(weights, self.rows, strict=True):
+            if weight != 0.0:
+                rates, turn = update(rates, row if vectors is None else row @ vectors, float(weight))
+                vectors = turn if vectors is None else vectors @ turn
+        assert vectors is not None  # not all weights are zero
+        return rates, vectors
+
+
+def decay_integral(rates: np.ndarray, elapsed: np.ndarray) -> np.ndarray:
+    """∫₀ᵗ e^{−μτ}dτ for all rates (last axis) and times (first axis); t where μ = 0."""
+    safe = np.where(rates == 0.0, 1.0, rates)
+    return np.where(rates == 0.0, elapsed, -np.expm1(-safe * elapsed) / safe)
+
+
+def advance(
+    spectrum: Spectrum, delta: Float[np.ndarray, "*k d"], elapsed: Float[np.ndarray, " k"]
+) -> Float[np.ndarray, "k d"]:
+    """δ after each elapsed time, from one δ at 0, or from one for each."""
+    return spectrum.from_basis(coordinates(spectrum, spectrum.to_basis(delta), elapsed))
+
+
+def coordinates(
+    spectrum: Spectrum, start: Float[np.ndarray, "*k d"], elapsed: Float[np.ndarray, " k"]
+) -> Float[np.ndarray, "k d"]:
+    """Vᵀδ after each elapsed time, from Vᵀδ at 0."""
+    column = elapsed[:, None]
+    return np.exp(-spectrum.rates * column) * start + decay_integral(spectrum.rates, column) * spectrum.drift
+
+
+def retreat(spectrum: Spectrum, costate: Vector, elapsed: float) -> Vector:
+    """p(t − elapsed) from p(t): e^{−H_u elapsed} p, which decays where H_u is positive."""
+    return spectrum.from_basis(np.exp(-spectrum.rates * elapsed) * spectrum.to_basis(costate))
