@@ -140,7 +140,7 @@ def substeps_for(case: Case, intervals: int) -> int:
 def excess(case: Case, schedule: ef.AbstractSchedule) -> float:
     """Simulated cost beyond that of our certified optimum, relative to it; negative if the schedule is better."""
     best = optimum(case)
-    return ef.certify(case.problem, case.theta0, schedule, s=case.s, T=case.T).cost / best.cost - 1.0
+    return ef.certify(case.problem, schedule, case.theta0, s=case.s, T=case.T).cost / best.cost - 1.0
 
 
 def seconds(call: Callable[[], object]) -> tuple[float, object]:

@@ -50,7 +50,7 @@ def by_intervals() -> Table:
                 seconds = time.perf_counter() - start
             knots = np.linspace(0.5, 3.0, intervals + 1)
             costs = [
-                ef.certify(problem, theta0, ef.PiecewiseConstant(knots, run.values), **window).cost
+                ef.certify(problem, ef.PiecewiseConstant(knots, run.values), theta0, **window).cost
                 for run in found.candidates
             ]
             cells += [f"{seconds:.2f}", f"{min(costs) / best.cost - 1.0:.1e}"]

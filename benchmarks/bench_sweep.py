@@ -52,7 +52,7 @@ def main() -> None:
         start = time.perf_counter()
         best = ef.optimal_schedule(problem, theta0, s=s, T=T, throw=False)
         seconds.append(time.perf_counter() - start)
-        kind, baseline = structure(best), ef.certify(problem, theta0, ef.Step(s), s=s, T=T).cost
+        kind, baseline = structure(best), ef.certify(problem, ef.Step(s), theta0, s=s, T=T).cost
         proved = best.status is ef.Status.EXACT or best.gap <= CLOSED * best.cost
         kinds[kind] += 1
         closed[kind] += proved

@@ -33,10 +33,10 @@ panels = {
 for name, (title, angle, choose) in panels.items():
     turn = np.radians(angle)
     start = target + 2.0 * np.array([np.cos(turn), np.sin(turn)])
-    best = ef.best_in_family(ef.Step, problem, start, s=s, T=T)
+    best = ef.best_in_family(problem, ef.Step, start, s=s, T=T)
     schedules = choose(best)
     if name in "de":
-        schedules["best linear decay"] = ef.best_in_family(ef.LinearDecay, problem, start, s=s, T=T).schedule
+        schedules["best linear decay"] = ef.best_in_family(problem, ef.LinearDecay, start, s=s, T=T).schedule
     optimum = ef.optimal_schedule(problem, start, s=s, T=T)
     schedules["optimal schedule"] = optimum.schedule
     print(f"({name}) {title}")

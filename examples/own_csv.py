@@ -24,6 +24,6 @@ print("largest Cook's distances:", ", ".join(f"{j} ({distances[j]:.3f})" for j i
 for j in suspects:
     problem = ef.linear_regression(data, [int(j)], reduction="mean")
     best = ef.optimal_schedule(problem, np.zeros(problem.dim), s=1.0, T=6.0)
-    at_once = ef.certify(problem, np.zeros(problem.dim), ef.Step(1.0), s=1.0, T=6.0)
+    at_once = ef.certify(problem, ef.Step(1.0), np.zeros(problem.dim), s=1.0, T=6.0)
     arcs = ", ".join(f"ε = {arc.level:g} until {arc.end:.4g}" for arc in best.arcs)
     print(f"point {j:2}: dropping it at once costs {at_once.cost / best.cost:.4f} × the optimum ({arcs})")

@@ -39,6 +39,6 @@ def test_every_name_it_mentions_exists():
 def test_dropping_the_point_at_once_costs_as_many_times_more_as_it_says():
     times = int(re.search(r"costs\s+(\d+) times as much", README).group(1))
     problem = ef.linear_regression(ef.load_dataset("diabetes"), [382], reduction="mean")
-    baseline = ef.certify(problem, jnp.zeros(10), ef.Step(50.0), s=50.0, T=200.0)
+    baseline = ef.certify(problem, ef.Step(50.0), jnp.zeros(10), s=50.0, T=200.0)
     assert baseline.cost / baseline.lower_bound == pytest.approx(times, abs=0.5)
     assert int(jnp.argmax(jnp.asarray(ef.leverage(problem).cooks_distance))) == 382

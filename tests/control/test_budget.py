@@ -43,7 +43,9 @@ def test_a_spent_budget_is_spent_exactly_and_its_multiplier_is_a_price(question)
 def test_half_a_budget_has_a_singular_arc(question):
     """S ≡ −ρ on an interval: levels between 0 and 1 on a mesh beat the best 13 arcs, whose gap no polish closes."""
     budget, gaps = 0.5, []
-    bangs = polish_within(linear_of(make_task(*question, S, T)), np.array([S, 0.7, T]), np.array([1.0, 0.0]), budget)
+    bangs = polish_within(
+        linear_of(make_task(*question, s=S, T=T)), np.array([S, 0.7, T]), np.array([1.0, 0.0]), budget
+    )
     for intervals in (25, 100):
         found = solve(question, budget=budget, intervals=intervals, method="exponential")
         assert found.effort == pytest.approx(budget, rel=1e-9)
@@ -114,11 +116,11 @@ def test_certify_knows_budgets(question):
     problem, start = question
     window = {"s": S, "T": T}
     found = solve(question, budget=1.2)
-    again = ef.certify(problem, start, found.schedule, **window, budget=1.2)
+    again = ef.certify(problem, found.schedule, start, **window, budget=1.2)
     assert again.cost == pytest.approx(found.cost, rel=1e-12)
     assert again.multiplier == pytest.approx(found.multiplier, rel=1e-6)
     with pytest.raises(ef.InputError, match=r"spends ∫\|ε\| dt = 1.2 between s and T, beyond the budget 0.5"):
-        ef.certify(problem, start, found.schedule, **window, budget=0.5)
+        ef.certify(problem, found.schedule, start, **window, budget=0.5)
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,7 @@ def test_a_program_on_which_an_active_set_can_cycle():
 def test_the_condensed_map_is_the_flow(rng):
     """A force that is constant on an interval, pushed through the program's matrices and through the flow."""
     problem, start = question(2, 3, 2)
-    task = make_task(problem, start, 0.2, 1.0, (0.0, 1.0))
+    task = make_task(problem, start, s=0.2, T=1.0, bounds=(0.0, 1.0))
     linear, signs = linear_of(task), certify_signs(task).signs
     w = rng.standard_normal((6, 2))
     program = condense(linear, signs, 6)
@@ -90,7 +90,7 @@ def test_the_condensed_map_is_the_flow(rng):
 @pytest.mark.parametrize("solver", ["highs", "proxqp"])
 def test_other_solvers_find_the_same_value(solver):
     problem, start = question(5, 10, 1)
-    linear = linear_of(make_task(problem, start, 0.2, 0.6, (-0.5, 1.0)))
+    linear = linear_of(make_task(problem, start, s=0.2, T=0.6, bounds=(-0.5, 1.0)))
     signs = settled_signs(linear, "the program")
     chosen, other = solve_conic(linear, signs, 40), solve_conic(linear, signs, 40, solver=solver)
     assert solver in SOLVERS

@@ -22,7 +22,7 @@ def one_sign(start, end, sign):
 def random_task(seed, bounds=(0.0, 1.0)):
     rng = np.random.default_rng(seed)
     problem = linear_regression(Dataset(rng.standard_normal((5, 2)), 3.0 * rng.standard_normal(5)), delete=[0])
-    return make_task(problem, 3.0 * rng.standard_normal(2), 0.2, 2.0, bounds)
+    return make_task(problem, 3.0 * rng.standard_normal(2), s=0.2, T=2.0, bounds=bounds)
 
 
 MIXED = (6, 20)  # seeds whose residual can change its sign
@@ -34,7 +34,7 @@ def best_of(task):
 
 
 def test_reference_problem_is_globally_optimal(row_one, zero):
-    found = linear_optimum(make_task(row_one, zero, 0.0, 2.0))
+    found = linear_optimum(make_task(row_one, zero, s=0.0, T=2.0))
     assert not found.signs.settled
     assert found.bound.closed
     assert 0.0 <= found.gap <= 1e-6 * found.extremal.cost
@@ -44,7 +44,7 @@ def test_reference_problem_is_globally_optimal(row_one, zero):
 def test_a_residual_that_nothing_moves_holds_for_ever():
     """Integer data whose margins do not fall at all: no division by their rate."""
     data = Dataset(np.array([[1.0, 2.0], [2.0, -2.0], [2.0, 1.0]]), np.array([1.0, -2.0, 3.0]))
-    found = linear_optimum(make_task(linear_regression(data, delete=[0]), np.zeros(2), 0.0, 1.0))
+    found = linear_optimum(make_task(linear_regression(data, delete=[0]), np.zeros(2), s=0.0, T=1.0))
     assert 0.0 < found.lower_bound <= found.extremal.cost
 
 
@@ -109,7 +109,7 @@ def test_least_value_holds_for_every_control_that_respects_the_windows(bounds, r
 def two_points(seed):
     rng = np.random.default_rng(seed)
     data = Dataset(rng.standard_normal((6, 2)), 3.0 * rng.standard_normal(6))
-    return make_task(linear_regression(data, delete=[0, 1]), 3.0 * rng.standard_normal(2), 0.2, 1.0)
+    return make_task(linear_regression(data, delete=[0, 1]), 3.0 * rng.standard_normal(2), s=0.2, T=1.0)
 
 
 def test_two_points_with_mixed_signs(rng):
@@ -172,7 +172,7 @@ def test_paths_do_not_depend_on_what_is_followed_with_them(rng):
 def test_a_stiff_problem_with_thirty_parameters():
     """Rates from 1e-4 to 13, and a residual that hardly moves: 1e-3, where norms alone allow for 1."""
     problem = linear_regression(load_dataset("breast_cancer").standardise(), delete=[368], reduction="mean")
-    task = make_task(problem, np.zeros(30), 2.0, 8.0)
+    task = make_task(problem, np.zeros(30), s=2.0, T=8.0)
     found = linear_optimum(task)
     assert not found.signs.settled
     assert found.bound.closed

@@ -65,7 +65,7 @@ def test_optimum_is_certified_and_nothing_tried_is_cheaper(problem, cost, rng):
 
 @each_cost
 def test_dual_gradient_and_its_maximum(problem, cost, rng):
-    task = make_task(problem, START, S, T, cost=cost)
+    task = make_task(problem, START, s=S, T=T, cost=cost)
     z, direction, h = rng.standard_normal(3), rng.standard_normal(3), 1e-5
     up, down = (dual_bound(task, z + sign * h * direction).value for sign in (1, -1))
     assert (up - down) / (2 * h) == pytest.approx(float(dual_bound(task, z).gradient @ direction), rel=1e-6)
@@ -81,7 +81,7 @@ def test_identity_is_the_distance(problem):
 
 @each_cost
 def test_costate_ends_with_the_gradient_of_the_cost(problem, cost):
-    task = make_task(problem, START, S, T, cost=cost)
+    task = make_task(problem, START, s=S, T=T, cost=cost)
     window = {"s": S, "T": T, "bounds": (0.0, 1.0), "target": task.target}
     # Linear regression is propagated exactly; the decay takes the general route. Both end on ∇cost.
     for schedule in (ef.Step(0.7), ef.LinearDecay(S, 1.1)):
@@ -134,7 +134,7 @@ def test_other_models_take_the_same_costs():
     end = ef.gradient_flow(problem, found.schedule, np.ones(2), ts=np.array([0.8])).end
     expected = problem.value(end, 0.0) - problem.value(found.task.target, 0.0)
     assert found.cost == pytest.approx(float(expected), rel=1e-6)
-    assert found.cost <= ef.best_in_family(ef.Step, problem, np.ones(2), **window).cost * (1.0 + 1e-6)
+    assert found.cost <= ef.best_in_family(problem, ef.Step, np.ones(2), **window).cost * (1.0 + 1e-6)
 
 
 def test_costs_are_translated_with_the_model(rng):

@@ -16,7 +16,7 @@ def random_task(seed, *, d=3, delete=1, bounds=(0.0, 1.0), shift=0.0):
     y = 3.0 * rng.standard_normal(d + 4)
     y[:delete] += shift  # an outlier: its residual cannot change sign
     problem = linear_regression(Dataset(rng.standard_normal((d + 4, d)), y), delete=list(range(delete)))
-    return make_task(problem, 3.0 * rng.standard_normal(d), 0.2, 2.0, bounds)
+    return make_task(problem, 3.0 * rng.standard_normal(d), s=0.2, T=2.0, bounds=bounds)
 
 
 def system_of(task):
@@ -63,7 +63,7 @@ def test_bound_holds_for_all_and_is_tight_at_the_optimum(delete, bounds, rng):
 
 
 def test_the_reference_problem_switches_where_its_residual_vanishes(row_one, zero):
-    signs = certify_signs(make_task(row_one, zero, 0.0, 2.0))
+    signs = certify_signs(make_task(row_one, zero, s=0.0, T=2.0))
     # The known extremal: e changes sign there, so this problem needs the mixed-sign route.
     assert not signs.settled
     assert signs.until == pytest.approx(0.8147809854393819, abs=1e-12)

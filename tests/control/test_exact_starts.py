@@ -17,11 +17,11 @@ def signed() -> tuple[Problem, ExactStarts]:
     y = x @ rng.normal(size=2) + 0.3 * rng.normal(size=8)
     y[0] += 1.0
     problem = linear_regression(Dataset(x, y), delete=[0], reduction="mean")
-    return problem, exact_starts(problem, longest=4.0, bounds=(-0.5, 1.0), points=41)
+    return problem, exact_starts(problem, longest=4.0, bounds=(-0.5, 1.0), grid=41)
 
 
 def test_every_start_arrives(row_one: Problem):
-    found = exact_starts(row_one, longest=1.5, points=5)
+    found = exact_starts(row_one, longest=1.5, grid=5)
     assert found.levels.tolist() == [1.0]
     system = reference.split_system(row_one.data.x, row_one.data.y, [2])
     for i, last in enumerate(found.last_times):
@@ -87,7 +87,7 @@ def _least_time(found: ExactStarts, theta: np.ndarray) -> float:
 
 
 def test_map_and_least_time_agree(row_one: Problem):
-    found = exact_starts(row_one, longest=1.0, points=4)
+    found = exact_starts(row_one, longest=1.0, grid=4)
     for i, j in ((1, 2), (3, 1)):
         time = exact_unlearning_time(row_one, found.starts[0, i, j], s=0.0)
         assert time.time == pytest.approx(found.times[i, j], abs=1e-9)

@@ -60,13 +60,13 @@ def test_least_time_in_the_plane(planar):
 
 def test_the_optimum_knows_that_it_is_exact(planar):
     problem, theta0, s = planar
-    task = make_task(problem, theta0, s, 2.5)
+    task = make_task(problem, theta0, s=s, T=2.5)
     assert polish(task, Constant(0.0)).may_vanish
     found = linear_optimum(task)
     assert found.exact is not None
     assert found.extremal.cost < 1e-28
     assert found.gap <= found.extremal.cost
-    short = linear_optimum(make_task(problem, theta0, s, 1.5))
+    short = linear_optimum(make_task(problem, theta0, s=s, T=1.5))
     assert short.exact is None
     assert short.gap <= 1e-9 * short.extremal.cost
 
@@ -97,7 +97,7 @@ def test_from_the_trained_point_it_is_impossible(rng):
 
 
 def test_a_window_that_is_too_short(two_rows):
-    found = exact_schedule(make_task(two_rows, [0.0], 0.0, 0.5))
+    found = exact_schedule(make_task(two_rows, [0.0], s=0.0, T=0.5))
     assert found.time == np.inf
     assert found.not_before == 0.5
 

@@ -19,7 +19,7 @@ def random_problem(seed):
 @pytest.mark.parametrize("seed", range(2))
 def test_step_is_the_minimum_of_an_independent_scan(seed):
     x, y, start, problem = random_problem(seed)
-    found = ef.best_in_family(ef.Step, problem, start, s=0.1, T=1.1)
+    found = ef.best_in_family(problem, ef.Step, start, s=0.1, T=1.1)
     system = reference.split_system(x, y, [0])
     taus = np.linspace(0.1, 1.1, 201)
     costs = [reference.step_cost(system, start, tau, 1.1) for tau in taus]
@@ -32,7 +32,7 @@ def test_step_is_the_minimum_of_an_independent_scan(seed):
 @pytest.mark.parametrize("seed", [1, 2])
 def test_linear_decay_matches_an_independent_integrator(seed):
     x, y, start, problem = random_problem(seed)
-    found = ef.best_in_family(ef.LinearDecay, problem, start, s=0.1, T=1.1)
+    found = ef.best_in_family(problem, ef.LinearDecay, start, s=0.1, T=1.1)
     system = reference.split_system(x, y, [0])
     expected = reference.linear_decay_cost(system, start, 0.1, found.parameters["t₁"], 1.1)
     assert found.cost == pytest.approx(expected, rel=1e-9)  # the reference integrates at rtol 1e-12
@@ -43,7 +43,7 @@ def test_linear_decay_matches_an_independent_integrator(seed):
 def test_identity_example_of_the_notes():
     """X = I, y = 1, θ0 = 0: 𝓔 = ½[(d−1)e^{−2T} + (1−e^{−τ})²] grows with τ, so the best step is τ = s."""
     problem = ef.linear_regression(ef.Dataset(np.eye(3), np.ones(3)), [2])
-    found = ef.best_in_family(ef.Step, problem, jnp.zeros(3), s=0.5, T=2.0, target=np.array([1.0, 1.0, 0.0]))
+    found = ef.best_in_family(problem, ef.Step, jnp.zeros(3), s=0.5, T=2.0, target=np.array([1.0, 1.0, 0.0]))
     assert found.parameters["τ"] == 0.5
     assert found.status == "at the bound of τ"
     assert found.cost == pytest.approx(reference.identity_step_cost(3, 0.5, 2.0), rel=1e-12)
@@ -109,17 +109,17 @@ class HalfLife(AbstractAnalytic):
 
 
 def test_a_family_of_ones_own_is_searched_like_the_others(row_one, zero):
-    own = ef.best_in_family(HalfLife, row_one, zero, s=0.2, T=2.0)
-    known = ef.best_in_family(ef.ExponentialDecay, row_one, zero, s=0.2, T=2.0)
+    own = ef.best_in_family(row_one, HalfLife, zero, s=0.2, T=2.0)
+    known = ef.best_in_family(row_one, ef.ExponentialDecay, zero, s=0.2, T=2.0)
     assert own.cost == pytest.approx(known.cost, rel=1e-9)
     assert np.log(2.0) / own.parameters["half-life"] == pytest.approx(known.parameters["rate"], rel=1e-4)
 
 
 def test_a_family_without_a_search_space_is_refused(row_one, zero):
     with pytest.raises(ef.InputError, match="BangBang does not say over which numbers"):
-        ef.best_in_family(ef.BangBang, row_one, zero, s=0.0, T=2.0)
+        ef.best_in_family(row_one, ef.BangBang, zero, s=0.0, T=2.0)
 
 
 def test_bounds_that_a_family_cannot_respect_are_refused(row_one, zero):
     with pytest.raises(ef.InputError, match="not in E_s"):
-        ef.best_in_family(ef.LinearDecay, row_one, zero, s=0.0, T=2.0, bounds=(0.0, 0.4))
+        ef.best_in_family(row_one, ef.LinearDecay, zero, s=0.0, T=2.0, bounds=(0.0, 0.4))

@@ -52,7 +52,7 @@ def test_known_optimum_by_the_adjoint_route(found):
 
 
 def test_second_order_condition_is_the_exact_one(found, row_one, zero):
-    exact = polish(make_task(row_one, zero, 0.0, T), ef.Step(SWITCH))
+    exact = polish(make_task(row_one, zero, s=0.0, T=T), ef.Step(SWITCH))
     second = found.second_order
     np.testing.assert_allclose(second.gradient, 0.0, atol=1e-12)
     # Central differences over 2e-4: their square times third derivatives of order one.
@@ -63,7 +63,7 @@ def test_second_order_condition_is_the_exact_one(found, row_one, zero):
 @pytest.mark.slow  # two paths through diffrax and one through the mesh
 def test_sampled_conditions_agree_with_interpolated_ones(disguised, zero, monkeypatch):
     schedule = ef.BangBang(0.0, [0.5], T)
-    window = {"s": 0.0, "T": T, "bounds": (0.0, 1.0), "target": make_task(disguised, zero, 0.0, T).target}
+    window = {"s": 0.0, "T": T, "bounds": (0.0, 1.0), "target": make_task(disguised, zero, s=0.0, T=T).target}
     smooth = ef.extremal(disguised, schedule, zero, **window)
     monkeypatch.setattr(_pontryagin, "DENSE_DIM", 1)
     sampled = ef.extremal(disguised, schedule, zero, **window)
@@ -103,7 +103,7 @@ def sorting(rng):
 
 
 def test_auto_leaves_large_models_to_the_adjoint_route(disguised, zero, monkeypatch):
-    task = make_task(disguised, zero, 0.0, T)
+    task = make_task(disguised, zero, s=0.0, T=T)
     setting = _setting(task)
     assert _mesh.choose_method(setting, N) == "shooting"
     monkeypatch.setattr(_mesh, "PROGRAM_LIMIT", 100)
@@ -111,7 +111,7 @@ def test_auto_leaves_large_models_to_the_adjoint_route(disguised, zero, monkeypa
 
 
 def test_counted_operations_are_those_of_the_translation(disguised, zero):
-    system = system_of(make_task(disguised, zero, 0.0, T), shared=True)
+    system = system_of(make_task(disguised, zero, s=0.0, T=T), shared=True)
     held = translated_field(take_apart(system)[0]).n_instructions()
     assert 0.5 * held <= _mesh.operations(system) <= 2.0 * held
 
@@ -132,7 +132,7 @@ def test_time_limit_keeps_the_best_and_does_not_call_it_verified(method, disguis
     kept = caught.value.result
     assert (kept.status, kept.scope) == (ef.Status.UNVERIFIED, ef.Scope.NONE)
     assert len(kept.candidates) == 1
-    assert found.cost < kept.cost <= ef.certify(disguised, zero, ef.Step(0.0), s=0.0, T=T).cost * (1.0 + 1e-9)
+    assert found.cost < kept.cost <= ef.certify(disguised, ef.Step(0.0), zero, s=0.0, T=T).cost * (1.0 + 1e-9)
     assert ef.optimal_schedule(disguised, zero, **options, throw=False).cost == pytest.approx(kept.cost, rel=1e-9)
 
 
@@ -144,7 +144,7 @@ def test_a_certificate_stands_though_time_is_up(row_one, zero):
 
 def test_ipopt_stops_between_two_iterations(disguised, zero):
     """Its own word for it, after one iteration instead of the dozen that it needs."""
-    task = make_task(disguised, zero, 0.0, T)
+    task = make_task(disguised, zero, s=0.0, T=T)
     setting = _setting(task)
     guess = {"half way": np.full((N, 1), 0.5)}
     (free,) = _mesh.search_by_program(setting, guess, "collocation")
@@ -175,7 +175,7 @@ def test_a_program_that_fails_says_so_and_keeps_its_best(disguised, zero, monkey
     assert (kept.status, kept.scope) == (ef.Status.UNVERIFIED, ef.Scope.NONE)
     assert kept.trouble.startswith("IPOPT failed from all")
     # The best of what there is: polished, it is the optimum all the same, which no solver vouches for.
-    assert kept.cost <= ef.certify(disguised, zero, ef.Step(0.0), s=0.0, T=T).cost
+    assert kept.cost <= ef.certify(disguised, ef.Step(0.0), zero, s=0.0, T=T).cost
 
 
 @pytest.mark.parametrize("limit", [0.0, -1.0, float("nan")])
@@ -191,7 +191,7 @@ def test_a_window_too_short_for_its_intervals_is_refused(row_one, zero):
 
 def test_a_short_window_that_holds_them_is_solved(row_one, zero):
     short = ef.optimal_schedule(row_one, zero, s=1.0, T=1.0 + 1e-6, method="exponential", intervals=10)
-    assert short.cost <= ef.certify(row_one, zero, ef.Step(1.0), s=1.0, T=1.0 + 1e-6).cost * (1.0 + 1e-12)
+    assert short.cost <= ef.certify(row_one, ef.Step(1.0), zero, s=1.0, T=1.0 + 1e-6).cost * (1.0 + 1e-12)
 
 
 def test_a_network_too_large_for_its_optimum_needs_a_target(rng):
@@ -224,7 +224,7 @@ def test_three_neurons():
         assert run.second_order.least_curvature > 0.0
         assert run.pmp_gap <= 1e-12 * run.cost
     assert runs[0].cost == pytest.approx(runs[1].cost, rel=1e-10)
-    assert runs[0].cost < ef.best_in_family(ef.Step, problem, start, s=0.1, T=2.6).cost
+    assert runs[0].cost < ef.best_in_family(problem, ef.Step, start, s=0.1, T=2.6).cost
 
 
 @pytest.mark.slow
@@ -233,7 +233,7 @@ def test_breast_cancer():
     data = ef.load_dataset("breast_cancer")
     problem = ef.Problem(ef.LinearModel(30), ef.LogisticLoss(), data, [38], l2=0.01, reduction="mean")
     solved = ef.optimal_schedule(problem, jnp.zeros(30), s=5.0, T=25.0, intervals=40)
-    step = ef.best_in_family(ef.Step, problem, jnp.zeros(30), s=5.0, T=25.0, points=21)
+    step = ef.best_in_family(problem, ef.Step, jnp.zeros(30), s=5.0, T=25.0, grid=21)
     assert solved.method == "adjoint + polish"
     assert solved.scope is ef.Scope.LOCAL
     # A scan sees the cost alone, and so half the digits of τ.

@@ -40,7 +40,7 @@ def question(d, n, seed=0):
 def test_two_updates_follow_each_other():
     d = SECULAR + 6
     problem, start = question(d, d + 20)
-    linear = linear_of(make_task(problem, start, 0.5, 3.0))
+    linear = linear_of(make_task(problem, start, s=0.5, T=3.0))
     spectrum = linear.spectrum(np.array([1.0, -0.3]))
     matrix = np.diag(linear.rates) + (linear.rows.T * [1.0, -0.3]) @ linear.rows
     rebuilt = spectrum.vectors * spectrum.rates @ spectrum.vectors.T
@@ -50,7 +50,7 @@ def test_two_updates_follow_each_other():
 def test_what_cannot_move_is_left_out():
     """60 parameters, 12 points: of the 50 dimensions that the retained rows leave, only those of x_j, δ and f stay."""
     problem, start = question(60, 12)
-    task = make_task(problem, start, 0.5, 3.0)
+    task = make_task(problem, start, s=0.5, T=3.0)
     linear = linear_of(task)
     assert len(linear.rates) == 10 + 3  # f = 0, so that three vectors span what is kept of the eigenspace of l2
     np.testing.assert_allclose(linear.basis.T @ linear.basis, np.eye(13), atol=1e-13)
@@ -58,12 +58,12 @@ def test_what_cannot_move_is_left_out():
     schedule = ef.PiecewiseConstant([0.5, 1.1, 2.0, 3.0], [[1.0, 0.2], [0.0, 1.0], [1.0, 0.0]])
     end = ef.gradient_flow(problem, schedule, task.theta_s, t0=0.5, ts=np.array([3.0])).end
     expected = 0.5 * float(np.sum((np.asarray(end) - np.asarray(task.target)) ** 2))
-    assert ef.certify(problem, start, schedule, s=0.5, T=3.0).extremal.cost == pytest.approx(expected, rel=1e-12)
+    assert ef.certify(problem, schedule, start, s=0.5, T=3.0).extremal.cost == pytest.approx(expected, rel=1e-12)
 
 
 def test_large_problems_are_simulated_as_by_the_flow_room():
     problem, start = question(SECULAR + 6, 40)
-    task = make_task(problem, start, 0.5, 3.0)
+    task = make_task(problem, start, s=0.5, T=3.0)
     schedule = ef.Step(1.2)
     cost, error = simulate(task, schedule)
     trained = ef.gradient_flow(problem, ef.Constant(1.0), start, ts=np.array([0.5])).end

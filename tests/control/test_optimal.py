@@ -18,7 +18,7 @@ OPTIMUM, SWITCH, T = 1.06312561447804595, 0.8147809854393819, 2.0  # a known ext
 
 @pytest.mark.parametrize("method", ["exponential", "shooting", "collocation", "adjoint"])
 def test_every_transcription_finds_the_known_optimum(row_one, zero, method):
-    task = make_task(row_one, zero, 0.0, T)
+    task = make_task(row_one, zero, s=0.0, T=T)
     knots = np.linspace(0.0, T, 101)
     never = Deadline(None)
     setting = Setting(system_of(task, shared=True), task.theta_s, 0.0, MeshWindow(T, (0.0, 1.0), 1.0), never)
@@ -53,7 +53,7 @@ def test_exact_unlearning_is_its_own_status(two_rows):
     found = ef.optimal_schedule(two_rows, jnp.zeros(1), s=0.25, T=1.0)
     assert (found.status, found.scope) == (ef.Status.EXACT, ef.Scope.GLOBAL)
     assert found.cost < 1e-20
-    at_half_log_three = ef.certify(two_rows, jnp.zeros(1), ef.Step(0.5 * np.log(3.0)), s=0.25, T=1.0)
+    at_half_log_three = ef.certify(two_rows, ef.Step(0.5 * np.log(3.0)), jnp.zeros(1), s=0.25, T=1.0)
     assert at_half_log_three.status is ef.Status.EXACT
 
 
@@ -109,7 +109,7 @@ def test_rank_deficient_problem_needs_a_target(rng):
         ef.optimal_schedule(problem, jnp.zeros(3), s=0.0, T=1.0)
     target = ef.equilibrium(problem, eps=0.0, theta0=jnp.zeros(3)).theta
     found = ef.optimal_schedule(problem, jnp.zeros(3), s=0.0, T=1.0, target=target)
-    baseline = ef.certify(problem, jnp.zeros(3), ef.Step(0.0), s=0.0, T=1.0, target=target)
+    baseline = ef.certify(problem, ef.Step(0.0), jnp.zeros(3), s=0.0, T=1.0, target=target)
     assert found.cost <= baseline.cost + baseline.cost_error
 
 
@@ -124,7 +124,7 @@ def test_mlp_is_solved_and_simulated():
     target = ef.equilibrium(problem, eps=0.0, theta0=start).theta
     # The reported cost is that of a flow from 0, whatever the program believed; diffrax's own error is below 1e-9.
     assert found.cost == pytest.approx(0.5 * float(jnp.sum((end - target) ** 2)), rel=1e-7)
-    assert found.cost <= ef.best_in_family(ef.Step, problem, start, s=0.1, T=0.6).cost * (1.0 + 1e-6)
+    assert found.cost <= ef.best_in_family(problem, ef.Step, start, s=0.1, T=0.6).cost * (1.0 + 1e-6)
     assert found.scope is ef.Scope.LOCAL
 
 
@@ -167,6 +167,6 @@ def test_a_problem_without_deletion_is_refused(zero):
 
 
 def cost_of(problem, schedule, theta0):
-    task = make_task(problem, theta0, 0.0, T)
+    task = make_task(problem, theta0, s=0.0, T=T)
     end = ef.gradient_flow(problem, schedule, theta0, ts=np.array([T])).end
     return 0.5 * float(jnp.sum((end - task.target) ** 2))

@@ -20,7 +20,7 @@ def random_task(seed, *, d=3, delete=1, bounds=(0.0, 1.0)):
     rng = np.random.default_rng(seed)
     data = Dataset(rng.standard_normal((d + 3, d)), 3.0 * rng.standard_normal(d + 3))
     problem = linear_regression(data, delete=list(range(delete)))
-    return make_task(problem, 3.0 * rng.standard_normal(d), 0.2, 2.5, bounds)
+    return make_task(problem, 3.0 * rng.standard_normal(d), s=0.2, T=2.5, bounds=bounds)
 
 
 def system_of(task):
@@ -39,7 +39,7 @@ def system_of(task):
     ids=["low", "high", "five arcs", "interior"],
 )
 def test_reference_switch_from_any_start(row_one, zero, start):
-    found = polish(make_task(row_one, zero, 0.0, 2.0), start)
+    found = polish(make_task(row_one, zero, s=0.0, T=2.0), start)
     # The issue asks for 1e-9 and 1e-11; Newton leaves rounding.
     np.testing.assert_allclose(found.switch_ts, [TAU], atol=1e-13)
     assert found.cost == pytest.approx(COST, rel=1e-14)
@@ -116,4 +116,4 @@ def test_refuses_other_models(zero):
 
     problem = Problem(LinearModel(2), LogisticLoss(), Dataset(np.eye(2), np.array([0.0, 1.0])), delete=[0], l2=1.0)
     with pytest.raises(ValueError, match="not linear regression"):
-        polish(make_task(problem, zero, 0.0, 1.0), Constant(1.0))
+        polish(make_task(problem, zero, s=0.0, T=1.0), Constant(1.0))

@@ -19,7 +19,7 @@ DURATIONS = np.array([0.3, 0.5, 0.2, 0.4])
 
 @pytest.fixture(scope="module")
 def linear(row_one):
-    task = make_task(row_one, jnp.zeros(2), 0.0, DURATIONS.sum())
+    task = make_task(row_one, jnp.zeros(2), s=0.0, T=DURATIONS.sum())
     return task, system_of(task, shared=True)
 
 
@@ -82,7 +82,7 @@ def test_other_numbers_and_other_steps_compile_nothing(linear):
     arguments = task.theta_s, jnp.asarray(DURATIONS), jnp.asarray(np.full((4, 1), 0.5))
     sweep(system, per_piece(2), *arguments)
     other = system_of(
-        make_task(ef.linear_regression(task.problem.data, [2], l2=0.3), jnp.ones(2), 0.2, 1.0), shared=True
+        make_task(ef.linear_regression(task.problem.data, [2], l2=0.3), jnp.ones(2), s=0.2, T=1.0), shared=True
     )
     start = arguments[0] + 1.0
 
@@ -108,6 +108,6 @@ def test_steps_are_chosen_by_what_they_change(linear):
 
 def test_a_stiff_flow_is_refused(rng):
     data = ef.Dataset(1e4 * rng.standard_normal((6, 2)), rng.standard_normal(6))
-    task = make_task(ef.linear_regression(data, [0]), jnp.zeros(2), 0.0, 10.0)
+    task = make_task(ef.linear_regression(data, [0]), jnp.zeros(2), s=0.0, T=10.0)
     with pytest.raises(ef.InputError, match=r'more than 200000 explicit steps.*method="collocation"'):
         choose_steps(system_of(task, shared=True), task.theta_s, jnp.asarray(DURATIONS), [np.ones((4, 1))], 1.0)

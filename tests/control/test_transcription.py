@@ -23,7 +23,7 @@ from epsflow.control.terms import _window
 
 def random_task(rng, *, points=(0, 3), d=3, T=1.5):
     data = ef.Dataset(rng.standard_normal((9, d)), 2.0 * rng.standard_normal(9))
-    return make_task(ef.linear_regression(data, list(points), l2=0.2), rng.standard_normal(d), 0.0, T)
+    return make_task(ef.linear_regression(data, list(points), l2=0.2), rng.standard_normal(d), s=0.0, T=T)
 
 
 def test_moments_have_their_closed_forms():

@@ -10,7 +10,7 @@ from epsflow.problem import Dataset, Problem, linear_regression
 
 
 def test_the_map_shows_its_numbers(problem: Problem):
-    starts = exact_starts(problem, longest=1.5, points=9)
+    starts = exact_starts(problem, longest=1.5, grid=9)
     ax = plots.exact_starts(problem, starts, theta0=[0.0, 0.0])
     (mesh,) = ax.collections
     np.testing.assert_array_equal(np.asarray(mesh.get_array()).ravel(), starts.times.ravel())
@@ -26,7 +26,7 @@ def test_the_map_shows_its_numbers(problem: Problem):
 
 
 def test_a_sheet_for_each_last_level_and_the_quickest_on_top(problem: Problem):
-    starts = exact_starts(problem, longest=1.0, bounds=(-0.5, 1.0), points=5)
+    starts = exact_starts(problem, longest=1.0, bounds=(-0.5, 1.0), grid=5)
     ax = plots.exact_starts(problem, starts)
     shown = {text.get_text() for text in ax.get_legend().get_texts()}
     assert {r"last arc, under $\varepsilon_{\max}$", r"last arc, under $\varepsilon_{\min}$"} <= shown
@@ -37,7 +37,7 @@ def test_a_sheet_for_each_last_level_and_the_quickest_on_top(problem: Problem):
 
 
 def test_other_dimensions_are_refused(problem: Problem):
-    starts = exact_starts(problem, longest=1.0, points=3)
+    starts = exact_starts(problem, longest=1.0, grid=3)
     other = linear_regression(Dataset(np.eye(3), np.ones(3)), [0], l2=1.0)
     with pytest.raises(ValueError, match="d = 3"):
         plots.exact_starts(other, starts)

@@ -41,14 +41,14 @@ def _rewind() -> Any:
 
 def _late() -> Any:
     problem, start = portrait(30.0)
-    best = best_in_family(Step, problem, start, **WINDOW)
+    best = best_in_family(problem, Step, start, **WINDOW)
     late = Step(0.8 * WINDOW["T"])
     return _portrait(30.0, {"step at 0.8 T": late, f"best step, τ = {best.parameters['τ']:.3g}": best.schedule})
 
 
 def _faster() -> Any:
     problem, start = portrait(120.0)
-    best = best_in_family(Step, problem, start, **WINDOW)
+    best = best_in_family(problem, Step, start, **WINDOW)
     return _portrait(
         120.0, {"$1_{[0,s]}$": Step(WINDOW["s"]), f"best step, τ = {best.parameters['τ']:.3g}": best.schedule}
     )

@@ -6,12 +6,12 @@ from scipy.optimize import fminbound, root_scalar
 from .._core import InputError
 from ..problem import Problem, Quadratic
 from ..schedules import AbstractPiecewiseConstant, AbstractSchedule, check_admissible, least_effort
-from ._pontryagin import extremal
+from ._pontryagin import extremal_of
 from ._solution import ScheduleSolution
 from ._task import ControlTask, effort_of, linear_of, make_task, simulate
 from .bounds._branching import branch
 from .bounds._dual import certify_signs, evaluate_dual, maximise_control
-from .linear._path import LinearPath, linear_extremal
+from .linear._path import LinearPath
 from .polish._optimum import nodes_of_branching
 from .terms._cost import AbstractCost
 from .terms._extremal import AbstractPath, Extremal
@@ -35,8 +35,8 @@ SETTLED_GAP = 1e-9
 
 def certify(
     problem: Problem,
-    theta0: object,
     schedule: AbstractSchedule,
+    theta0: object,
     *,
     s: float,
     T: float,
@@ -55,8 +55,8 @@ def certify(
 
     Args:
         problem: what is trained, and which points are deleted.
-        theta0: θ(0), shape (d,).
         schedule: ε(t) in E_s.
+        theta0: θ(0), shape (d,).
         s, T: the window.
         bounds: bounds of ε among which "optimal" is meant.
         target: where θ(T) should be. Default: the leave-out optimum.
@@ -67,7 +67,7 @@ def certify(
         InputError: a schedule outside E_s or beyond the budget, or a question that makes no sense.
         ConvergenceError: a flow failed.
     """
-    task = make_task(problem, theta0, s, T, bounds, target, cost, budget, price)
+    task = make_task(problem, theta0, s=s, T=T, bounds=bounds, target=target, cost=cost, budget=budget, price=price)
     check_admissible(schedule, task.s, task.T, task.bounds)
     spent = effort_of(task, schedule)
     if spent > task.budget * (1.0 + 1e-9):
@@ -160,15 +160,6 @@ def _lower_bound(task: ControlTask, miss: np.ndarray, max_nodes: int) -> float:
 
 
 SAMPLES = 2_001
-
-
-def extremal_of(task: ControlTask, schedule: AbstractSchedule, multiplier: float) -> Extremal:
-    """The extremal of a schedule at a price of ∫|ε| dt; the eigendecompositions of the task are used again."""
-    window = {"s": task.s, "T": task.T, "bounds": task.bounds, "target": task.target}
-    if not (isinstance(task.problem.risk, Quadratic) and isinstance(schedule, AbstractPiecewiseConstant)):
-        return extremal(task.problem, schedule, task.theta0, **window, cost=task.cost, price=multiplier)
-    linear = linear_of(task).priced(multiplier)
-    return linear_extremal(linear, *arcs_of(schedule, task.s, task.T))
 
 
 def multiplier_of(task: ControlTask, schedule: AbstractSchedule, spent: float) -> float:

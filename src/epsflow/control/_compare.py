@@ -108,6 +108,6 @@ def compare_schedules(
         InputError: as `optimal_schedule` and `best_in_family`.
         ConvergenceError: as there.
     """
-    task = make_task(problem, theta0, s, T, bounds, target, cost, budget, price)
+    task = make_task(problem, theta0, s=s, T=T, bounds=bounds, target=target, cost=cost, budget=budget, price=price)
     best = solve_task(task, **options) if optimum else None
     return Comparison(task, baseline(task), search_families(task, families), best)

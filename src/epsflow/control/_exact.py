@@ -42,7 +42,7 @@ def exact_unlearning_time(
     Raises:
         InputError: not linear regression; rank-deficient H_{-D}; 0 outside the bounds.
     """
-    probe = make_task(problem, theta0, s, s + 1.0 if horizon is None else horizon, bounds)
+    probe = make_task(problem, theta0, s=s, T=s + 1.0 if horizon is None else horizon, bounds=bounds)
     linear = linear_of(probe)
     if horizon is None:
         linear = linear.until(s + 40.0 / float(linear.rates[0]))
@@ -75,7 +75,7 @@ class ExactStarts:
 
 
 def exact_starts(
-    problem: Problem, *, longest: float, bounds: tuple[float, float] = (0.0, 1.0), points: int = 41
+    problem: Problem, *, longest: float, bounds: tuple[float, float] = (0.0, 1.0), grid: int = 41
 ) -> ExactStarts:
     """All starts from which the target can be reached within a time: backward from it along the quickest ways.
 
@@ -87,7 +87,7 @@ def exact_starts(
         longest: the longest time before, and after, the costate's sign change. So every start from which the target
             can be reached within it is covered.
         bounds: least and largest ε.
-        points: times before and after.
+        grid: how many times before, and after.
 
     Raises:
         InputError: another number of parameters or points; a deleted point that the target fits exactly, where ε does
@@ -98,14 +98,14 @@ def exact_starts(
             "the set of exact starts is drawn for two parameters and one deleted point; this problem has "
             f"{problem.dim} and {problem.delete.size}. `exact_unlearning_time` answers for one start in any dimension."
         )
-    linear = linear_of(make_task(problem, np.zeros(2), 0.0, longest, bounds))
+    linear = linear_of(make_task(problem, np.zeros(2), s=0.0, T=longest, bounds=bounds))
     require_rest(linear)
     fitted = np.abs(problem.data.x[problem.delete[0]]) @ np.abs(linear.target)
     if np.abs(linear.residuals[0]) <= ROUNDING * fitted:
         raise InputError(
             "the target fits the deleted point exactly: ε has no effect there, and only the target arrives."
         )
-    (low, high), times = bounds, np.linspace(0.0, longest, points)
+    (low, high), times = bounds, np.linspace(0.0, longest, grid)
     ends = [(last, other) for last, other in ((high, low), (low, high)) if last != 0.0]
     deltas = np.stack([_sheet(linear, levels, times) for levels in ends])
     last = np.array([levels[0] for levels in ends])

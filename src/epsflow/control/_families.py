@@ -66,8 +66,8 @@ class FamilyResult:
 
 
 def best_in_family(
-    family: type[AbstractSchedule],
     problem: Problem,
+    family: type[AbstractSchedule],
     theta0: object,
     *,
     s: float,
@@ -77,7 +77,7 @@ def best_in_family(
     cost: AbstractCost | None = None,
     budget: float | None = None,
     price: float = 0.0,
-    points: int | None = None,
+    grid: int | None = None,
 ) -> FamilyResult:
     """The least cost in one family: a scan of its whole range, then scans of ever smaller boxes around the best point.
 
@@ -85,8 +85,8 @@ def best_in_family(
     shrunk to 1e-7 of the range, where the cost no longer changes by a relative 1e-12.
 
     Args:
-        family: Step, LinearDecay, PolynomialDecay, ExponentialDecay, or a schedule class with `search_space`.
         problem: what is trained, and which points are deleted.
+        family: Step, LinearDecay, PolynomialDecay, ExponentialDecay, or a schedule class with `search_space`.
         theta0: θ(0), shape (d,).
         s, T: the window.
         bounds: bounds of ε; the family must respect them.
@@ -94,35 +94,36 @@ def best_in_family(
         cost: of θ(T); default: the distance 𝓔.
         budget, price: for ∫|ε| dt over (s, T), as in `optimal_schedule`; the least cost + ρ∫|ε| dt among the
             members within the budget.
-        points: grid points per number; default 201 for one number, 21 for two.
+        grid: points per number; default 201 for one number, 21 for two.
 
     Raises:
         InputError: a family without a search space, or whose members are outside E_s.
         ConvergenceError: the flow of the best member failed.
     """
-    return search_family(family, make_task(problem, theta0, s, T, bounds, target, cost, budget, price), points)
+    task = make_task(problem, theta0, s=s, T=T, bounds=bounds, target=target, cost=cost, budget=budget, price=price)
+    return search_family(task, family, grid)
 
 
-def search_family(family: type[AbstractSchedule], task: ControlTask, points: int | None = None) -> FamilyResult:
+def search_family(task: ControlTask, family: type[AbstractSchedule], grid: int | None = None) -> FamilyResult:
     """`best_in_family` for a task that has been checked."""
     space = family.search_space(task.s, task.T)
     lower, upper = _to_scale(space, np.array(space.lower)), _to_scale(space, np.array(space.upper))
     corner = space.build(jnp.asarray(_from_scale(space, 0.5 * (lower + upper))))
     check_admissible(corner, task.s, task.T, task.bounds)
-    per_axis = points or SCAN_POINTS.get(len(space.names), 9)
+    per_axis = grid or SCAN_POINTS.get(len(space.names), 9)
     if per_axis < 5:
-        raise InputError(f"points is {per_axis}; at least 5 per number are needed to bracket a minimum.")
+        raise InputError(f"grid is {per_axis}; at least 5 per number are needed to bracket a minimum.")
     solver = choose_solver(task.problem.risk, task.theta_s, task.T - task.s)
     unit, evaluations = np.linspace(0.0, 1.0, per_axis), 0
     low, high, best, best_cost = lower, upper, 0.5 * (lower + upper), np.inf
     while True:
         axes = [a + (b - a) * unit for a, b in zip(low, high, strict=True)]
-        grid = np.array(list(itertools.product(*axes)))
-        costs = np.asarray(_costs(task, space, grid, solver))
-        evaluations += len(grid)
+        members = np.array(list(itertools.product(*axes)))
+        costs = np.asarray(_costs(task, space, members, solver))
+        evaluations += len(members)
         index = int(np.argmin(costs))
         if costs[index] < best_cost:
-            best, best_cost = grid[index], costs[index]
+            best, best_cost = members[index], costs[index]
         if ((high - low) <= 1e-7 * (upper - lower)).all():
             break
         # Two cells to each side: a valley that runs across the axes may leave the nearest cell.
@@ -220,4 +221,4 @@ def baseline(task: ControlTask) -> FamilyResult:
 
 def search_families(task: ControlTask, families: Sequence[type[AbstractSchedule]]) -> tuple[FamilyResult, ...]:
     """The best member of each family."""
-    return tuple(search_family(family, task) for family in families)
+    return tuple(search_family(task, family) for family in families)

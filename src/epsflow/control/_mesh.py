@@ -272,7 +272,7 @@ def guesses_of(
         "half way": np.full((count, columns), 0.5 * (low + high)),
     }
     if low <= 0.0 and high >= 1.0 and step_until is not None and not step_until.passed:
-        guesses["best step"] = sampled(search_family(Step, task).schedule, knots, columns)
+        guesses["best step"] = sampled(search_family(task, Step).schedule, knots, columns)
     for i, schedule in enumerate(extra):
         guesses[f"given {i + 1}: {type(schedule).__name__}"] = np.clip(sampled(schedule, knots, columns), low, high)
     return guesses

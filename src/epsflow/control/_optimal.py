@@ -86,7 +86,7 @@ def optimal_schedule(
         ConvergenceError: the solver failed from every start (its own words), time ran out (`.result` holds the best
             schedule so far), or a flow failed.
     """
-    task = make_task(problem, theta0, s, T, bounds, target, cost, budget, price)
+    task = make_task(problem, theta0, s=s, T=T, bounds=bounds, target=target, cost=cost, budget=budget, price=price)
     options = {"intervals": intervals, "per_point": per_point, "method": method, "starts": starts}
     return solve_task(task, **options, time_limit=time_limit, throw=throw)
 

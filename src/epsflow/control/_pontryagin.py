@@ -7,22 +7,18 @@ cost. Linear regression under a piecewise-constant schedule is exact (`linear._p
 (`systems._dense_path`), or sampled on a mesh where d is large (`systems._mesh_path`).
 """
 
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
 
-from ..flow import gradient_flow
 from ..problem import Problem, Quadratic
-from ..schedules import AbstractPiecewiseConstant, AbstractSchedule, Constant
+from ..schedules import AbstractPiecewiseConstant, AbstractSchedule, check_admissible
+from ._task import ControlTask, linear_of, make_task
 from .linear._path import linear_extremal
-from .linear._task import linear_task
 from .systems._dense_path import DENSE_NUMBERS, general_extremal
 from .systems._mesh_path import mesh_extremal
 from .systems._system import RiskSystem
-from .terms._cost import AbstractCost, Distance
+from .terms._cost import AbstractCost
 from .terms._extremal import Extremal
 from .terms._levels import arcs_of
-from .terms._window import Window
 
 DENSE_DIM = DENSE_NUMBERS // (16 * 512)
 """Parameters beyond which the interpolants of θ and p over 512 steps take too much memory: S is sampled instead."""
@@ -31,37 +27,44 @@ DENSE_DIM = DENSE_NUMBERS // (16 * 512)
 def extremal(
     problem: Problem,
     schedule: AbstractSchedule,
-    theta0: Float[Array, " d"],
+    theta0: object,
     *,
     s: float,
     T: float,
-    bounds: tuple[float, float],
-    target: Float[Array, " d"],
+    bounds: tuple[float, float] = (0.0, 1.0),
+    target: object | None = None,
     cost: AbstractCost | None = None,
     price: float = 0.0,
 ) -> Extremal:
     """The costate of a schedule and the figures that Pontryagin's principle asks for.
 
     Args:
-        problem: what is trained.
+        problem: what is trained, and which points are deleted.
         schedule: ε(t), in E_s.
         theta0: θ(0), shape (d,).
         s, T: the window in which ε is free.
         bounds: least and largest ε there.
-        target: θ*_{-D}, shape (d,).
+        target: where θ(T) should be, shape (d,). Default: the leave-out optimum.
         cost: of θ(T), zero at the target. Default: the distance ½‖θ(T) − target‖².
         price: ρ ≥ 0, of ∫|ε| dt.
 
     Raises:
+        InputError: a schedule outside E_s, or a question that makes no sense (see `make_task`).
         ConvergenceError: diffrax failed, forward or backward.
     """
-    if isinstance(problem.risk, Quadratic) and isinstance(schedule, AbstractPiecewiseConstant):
-        linear = linear_task(problem.risk, theta0, window=Window(s, T, *bounds), target=target, cost=cost, price=price)
-        return linear_extremal(linear, *arcs_of(schedule, s, T))
-    chosen = cost or Distance()
-    if problem.dim > DENSE_DIM:
-        shared = schedule(jnp.asarray(T)).ndim == 0
-        theta_s = gradient_flow(problem, Constant(1.0), theta0, ts=np.array([s])).end if s > 0.0 else theta0
-        system = RiskSystem(problem.risk, target, shared, chosen)
-        return mesh_extremal(system, schedule, theta_s, s, T, bounds, price)
-    return general_extremal(problem.risk, schedule, theta0, s, T, bounds, target, chosen, price)
+    task = make_task(problem, theta0, s=s, T=T, bounds=bounds, target=target, cost=cost, price=price)
+    check_admissible(schedule, task.s, task.T, task.bounds)
+    return extremal_of(task, schedule, task.price)
+
+
+def extremal_of(task: ControlTask, schedule: AbstractSchedule, multiplier: float) -> Extremal:
+    """The extremal of a schedule at a price of ∫|ε| dt; the eigendecompositions of the task are used again."""
+    risk = task.problem.risk
+    if isinstance(risk, Quadratic) and isinstance(schedule, AbstractPiecewiseConstant):
+        return linear_extremal(linear_of(task).priced(multiplier), *arcs_of(schedule, task.s, task.T))
+    window = task.s, task.T, task.bounds
+    if task.problem.dim > DENSE_DIM:
+        shared = schedule(np.asarray(task.T)).ndim == 0
+        system = RiskSystem(risk, task.target, shared, task.cost)
+        return mesh_extremal(system, schedule, task.theta_s, *window, multiplier)
+    return general_extremal(risk, schedule, task.theta0, *window, task.target, task.cost, multiplier)

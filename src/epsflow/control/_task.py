@@ -74,6 +74,7 @@ class ControlTask:
 def make_task(
     problem: Problem,
     theta0: object,
+    *,
     s: float,
     T: float,
     bounds: tuple[float, float] = (0.0, 1.0),

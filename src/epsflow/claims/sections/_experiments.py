@@ -46,8 +46,8 @@ def portrait(angle: float) -> tuple[Problem, np.ndarray]:
 def fig4_late(trial: Trial) -> Evidence:
     """A step at 0.8 T against the best one: at least ten times the cost."""
     problem, start = portrait(30.0)
-    late = certify(problem, start, Step(0.8 * WINDOW["T"]), **WINDOW).cost
-    best = best_in_family(Step, problem, start, **WINDOW)
+    late = certify(problem, Step(0.8 * WINDOW["T"]), start, **WINDOW).cost
+    best = best_in_family(problem, Step, start, **WINDOW)
     residual = 10.0 * best.cost / late
     tau = best.parameters["τ"]
     remark = f"Dropped at t = {0.8 * WINDOW['T']:g} the cost is {late:.4g}, at τ = {tau:.4g} {best.cost:.4g}."
@@ -66,8 +66,8 @@ def fig4_late(trial: Trial) -> Evidence:
 def fig4_faster(trial: Trial) -> Evidence:
     """A step after s against dropping the point at once, which is what retraining does from then on."""
     problem, start = portrait(120.0)
-    baseline = certify(problem, start, Step(WINDOW["s"]), **WINDOW)
-    best = best_in_family(Step, problem, start, **WINDOW)
+    baseline = certify(problem, Step(WINDOW["s"]), start, **WINDOW)
+    best = best_in_family(problem, Step, start, **WINDOW)
     remark = f"𝓔(1_[0,s]) = {baseline.cost:.4g}; ε = 1 until τ = {best.parameters['τ']:.4g} gives {best.cost:.4g}."
     reason = "cost of the best step in units of the baseline's: below 1 by more than both errors"
     sample = Sample((best.cost + best.cost_error) / (baseline.cost - baseline.cost_error), 0.999, "start at 120°")
@@ -86,7 +86,8 @@ def fig4_zero(trial: Trial) -> Evidence:
     """1_[0,s] against a lower bound over all schedules, from two other starts."""
     samples = []
     for angle in (210.0, 240.0):
-        found = certify(*portrait(angle), Step(WINDOW["s"]), **WINDOW)
+        problem, start = portrait(angle)
+        found = certify(problem, Step(WINDOW["s"]), start, **WINDOW)
         samples.append(Sample(found.gap / found.cost, 1e-6, f"start at {angle:g}°: {found.scope.value}"))
     return Evidence(
         written=worst(samples, "gap to the certified bound over all schedules, in units of the cost", factor=1.0)
@@ -113,15 +114,15 @@ def step_lower_bound(candidate: Candidate, points: int = 16_001) -> float:
 def linear_gain(candidate: Candidate) -> float:
     """1 − 𝓔(best linear decay)/𝓔(best step); 0 where the step reaches the target."""
     problem, zero = candidate.problem, np.zeros(candidate.x.shape[1])
-    step = best_in_family(Step, problem, zero, s=0.0, T=candidate.T)
+    step = best_in_family(problem, Step, zero, s=0.0, T=candidate.T)
     if step.cost <= 1e-10 * float(jnp.sum(equilibrium(problem, eps=0.0).theta ** 2)):
         return 0.0
-    return 1.0 - best_in_family(LinearDecay, problem, zero, s=0.0, T=candidate.T).cost / step.cost
+    return 1.0 - best_in_family(problem, LinearDecay, zero, s=0.0, T=candidate.T).cost / step.cost
 
 
 def certified_gain(candidate: Candidate) -> float:
     """1 − 𝓔(best linear decay)/(certified lower bound of all steps); not above 0 where nothing is certified."""
-    linear = best_in_family(LinearDecay, candidate.problem, np.zeros(candidate.x.shape[1]), s=0.0, T=candidate.T)
+    linear = best_in_family(candidate.problem, LinearDecay, np.zeros(candidate.x.shape[1]), s=0.0, T=candidate.T)
     bound = step_lower_bound(candidate)
     return 1.0 - (linear.cost + linear.cost_error) / bound if bound > 0.0 else 0.0
 
@@ -154,8 +155,8 @@ def fig4_linear(trial: Trial) -> Evidence:
         shown = candidate if candidate is not None and gain > CLEAR else shown
     problem, zero = shown.problem, np.zeros(2)
     optimum = optimal_schedule(problem, zero, s=0.0, T=shown.T, throw=False)
-    step = best_in_family(Step, problem, zero, s=0.0, T=shown.T)
-    linear = best_in_family(LinearDecay, problem, zero, s=0.0, T=shown.T)
+    step = best_in_family(problem, Step, zero, s=0.0, T=shown.T)
+    linear = best_in_family(problem, LinearDecay, zero, s=0.0, T=shown.T)
     example = {
         **shown.plain(),
         "𝓔 of the best step": step.cost,
@@ -189,7 +190,7 @@ def _one_parameter(rng: np.random.Generator, count: int) -> list[Sample]:
         candidate = Candidate(x, y, float(rng.uniform(0.1, 3.0)))
         problem, zero = candidate.problem, np.zeros(2)
         step, linear = (
-            best_in_family(family, problem, zero, s=0.0, T=candidate.T).cost for family in (Step, LinearDecay)
+            best_in_family(problem, family, zero, s=0.0, T=candidate.T).cost for family in (Step, LinearDecay)
         )
         # Where the target is reached both costs are squares of the scans' resolution.
         floor = 1e-12 * float(jnp.sum(equilibrium(problem, eps=0.0).theta ** 2))

@@ -105,7 +105,7 @@ def later_step_gain(candidate: Candidate) -> float:
     cost = 0.5 * float(jnp.sum((end - baseline.target) ** 2))
     if cost <= 1e-12 * float(baseline.target @ baseline.target):
         return 0.0
-    return 1.0 - best_in_family(Step, problem, zero, s=0.0, T=candidate.T).cost / cost
+    return 1.0 - best_in_family(problem, Step, zero, s=0.0, T=candidate.T).cost / cost
 
 
 @claim(
@@ -133,7 +133,7 @@ def zero_is_best(trial: Trial) -> Evidence:
         corrected.append(Sample(abs(rule - gain) / (abs(rule) + abs(gain)), 1e2 * rounding(problem), name))
         if name.startswith("diabetes"):
             continue
-        found = certify(problem, start, Step(0.2), s=0.1, T=T)
+        found = certify(problem, Step(0.2), start, s=0.1, T=T)
         miss = np.asarray(found.extremal.theta(T)) - system.target
         greedy = -float(system.x @ miss) * float(system.x @ (miss + system.target) - system.y)
         switching = float(found.switching(T))
@@ -147,7 +147,7 @@ def zero_is_best(trial: Trial) -> Evidence:
         "s, T": [0, 1],
         "speed towards θ*_{-j} with ε = 0": speed(problem, np.zeros(1), 0.0, np.ones(1)),
         "with ε = 1": speed(problem, np.zeros(1), 1.0, np.ones(1)),
-        "𝓔 with ε = 0 throughout": certify(problem, np.zeros(1), Step(0.0), s=0.0, T=1.0).cost,
+        "𝓔 with ε = 0 throughout": certify(problem, Step(0.0), np.zeros(1), s=0.0, T=1.0).cost,
         "𝓔 of the best schedule": optimum.cost,
     }
     remarks = [f"Search over problems with two points and one parameter: {best.words()}"]
@@ -177,8 +177,8 @@ def step_is_best(trial: Trial) -> Evidence:
         candidate = Candidate(rng.standard_normal((3, 2)), 2.0 * rng.standard_normal(3), 1.0)
         problem, zero = candidate.problem, np.zeros(2)
         optimum = optimal_schedule(problem, zero, s=0.0, T=1.0, throw=False)
-        baseline = certify(problem, zero, Step(0.0), s=0.0, T=1.0)
-        step = best_in_family(Step, problem, zero, s=0.0, T=1.0)
+        baseline = certify(problem, Step(0.0), zero, s=0.0, T=1.0)
+        step = best_in_family(problem, Step, zero, s=0.0, T=1.0)
         name = f"random 3×2, number {i}"
         if optimum.scope is not Scope.GLOBAL:
             kinds["undecided"] += 1
@@ -191,8 +191,8 @@ def step_is_best(trial: Trial) -> Evidence:
     x, y = np.array([[-1.0, -1.0], [-2.0, 1.0], [0.0, -1.0]]), np.array([3.0, 3.0, 0.0])
     shown = Candidate(x, y, 0.5)
     optimum = optimal_schedule(shown.problem, np.zeros(2), s=0.0, T=0.5)
-    baseline = certify(shown.problem, np.zeros(2), Step(0.0), s=0.0, T=0.5)
-    best = best_in_family(Step, shown.problem, np.zeros(2), s=0.0, T=0.5)
+    baseline = certify(shown.problem, Step(0.0), np.zeros(2), s=0.0, T=0.5)
+    best = best_in_family(shown.problem, Step, np.zeros(2), s=0.0, T=0.5)
     written.append(Sample(1.0 - optimum.cost / baseline.cost, 1e-6, "the example"))
     example = {
         **shown.plain(),
@@ -248,7 +248,7 @@ def bang_bang(trial: Trial) -> Evidence:
         condition.append(Sample(gap, 1e-6, f"{name}: {found.status.value}"))
     problem = two_points()
     arrival = np.log(4.0) / 1.5
-    half = certify(problem, np.zeros(1), PiecewiseConstant([0.0, arrival, 2.0], [0.5, 0.0]), s=0.0, T=2.0)
+    half = certify(problem, PiecewiseConstant([0.0, arrival, 2.0], [0.5, 0.0]), np.zeros(1), s=0.0, T=2.0)
     written = worst(
         [Sample(0.5, UNIT, "X = (1, 1)ᵀ: ε = ½ until θ = 1")], "min(ε, 1 − ε) on an arc of an optimal schedule"
     )

@@ -58,7 +58,7 @@ def lemma_0_0_2(trial: Trial) -> Evidence:
         if y[9] / (y[9] - start[9]) < np.exp(-0.9 * T):
             y[9] = 1.0 - start[9]
         problem, target = identity(y)
-        tau = best_in_family(Step, problem, start, s=0.0, T=T, target=target).parameters["τ"]
+        tau = best_in_family(problem, Step, start, s=0.0, T=T, target=target).parameters["τ"]
         left, right = bracket(np.exp(-tau), y, start, target)
         # The scan finds τ to 1e-7 of its range.
         written.append(Sample(abs(left - right) / (left + abs(right)), 1e-6, f"X = I, number {i}: τ = {tau:.4f}"))
@@ -83,7 +83,7 @@ def lemma_0_0_2(trial: Trial) -> Evidence:
 def _lemma_example() -> dict[str, object]:
     y, start, T = np.array([1.0, 1.0]), np.array([0.0, -1.0]), 2.0
     problem, target = identity(y)
-    best = best_in_family(Step, problem, start, s=0.0, T=T, target=target)
+    best = best_in_family(problem, Step, start, s=0.0, T=T, target=target)
     q = (np.sqrt(21.0) - 1.0) / 10.0
     left, right = bracket(0.5, y, start, target)
     return {
@@ -119,7 +119,7 @@ def trained_start(trial: Trial) -> Evidence:
     for name, problem in [*cases, ("diabetes", data)]:
         trained = system_of(problem).optimum(1.0)
         T = 1.0
-        found = certify(problem, trained, Step(0.1 * T), s=0.1 * T, T=T)
+        found = certify(problem, Step(0.1 * T), trained, s=0.1 * T, T=T)
         # The dual bound meets the cost at an optimum; what separates them is its rounding and the cost's.
         noise = 1e-9 + found.cost_error / found.cost
         samples.append(Sample(found.gap / found.cost, noise, f"{name}: {found.scope.value}"))
@@ -150,7 +150,7 @@ def example_identity(trial: Trial) -> Evidence:
         costs = step_costs(problem, start, taus, T, target)
         closed = 0.5 * ((d - 1) * np.exp(-2.0 * T) + np.expm1(-taus) ** 2)
         corrected.append(Sample(relative(costs, closed), 10 * d * UNIT, f"d = {d}: cost in closed form"))
-        best = best_in_family(Step, problem, start, s=0.5, T=T, target=target)
+        best = best_in_family(problem, Step, start, s=0.5, T=T, target=target)
         corrected.append(Sample(abs(best.parameters["τ"] - 0.5), 1e-12, f"d = {d}: best τ = s"))
         for tau in taus:
             left, right = bracket(np.exp(-tau), y, start, target)
@@ -233,7 +233,7 @@ def corollary_switch(trial: Trial) -> Evidence:
         square = 1.5 if i % 2 else float(rng.uniform(0.1, 4.0))
         y *= np.sqrt(square) / np.linalg.norm(y)
         problem, target = identity(y)
-        tau = best_in_family(Step, problem, np.zeros(10), s=0.1, T=T, target=target).parameters["τ"]
+        tau = best_in_family(problem, Step, np.zeros(10), s=0.1, T=T, target=target).parameters["τ"]
         corrected.append(Sample(tau - 0.1, 1e-7 * T, f"‖y‖² = {square:.3f}, number {i}"))
         if 1.0 < square < 2.0:
             predicted = -np.log(2.0 / square - 1.0)

@@ -70,7 +70,7 @@ class Schedules(AbstractStackedTask[SchedulesSpecification]):
         window: dict[str, Any] = {"s": row.inputs["s"], "T": row.inputs["T"], "bounds": specification.bounds}
         outputs: dict[str, Value] = {"cost_baseline": _baseline(problem, theta0, row)}
         for name in specification.families:
-            best = best_in_family(family_of(name), problem, theta0, **window)
+            best = best_in_family(problem, family_of(name), theta0, **window)
             label = _label(name)
             outputs |= {f"cost_{label}": best.cost, f"error_{label}": best.cost_error}
             outputs |= {f"{ASCII.get(number, number)}_{label}": value for number, value in best.parameters.items()}
