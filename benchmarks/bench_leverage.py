@@ -31,7 +31,7 @@ QUANTITIES = (
     "cooks_distance",
     "dffits",
     "dfbetas",
-    "deltas",
+    "change",
 )
 
 
@@ -49,7 +49,7 @@ def statsmodels(x: np.ndarray, y: np.ndarray) -> dict[str, np.ndarray]:
         "cooks_distance": found.cooks_distance[0],
         "dffits": found.dffits[0],
         "dfbetas": found.dfbetas,
-        "deltas": -found.dfbeta,
+        "change": -found.dfbeta,
     }
 
 
@@ -72,7 +72,7 @@ def closed_form(x: np.ndarray, y: np.ndarray) -> dict[str, np.ndarray]:
         "cooks_distance": left**2 * h / (d * s2),
         "dffits": external * np.sqrt(h / (1.0 - h)),
         "dfbetas": -deltas / np.sqrt(without)[:, None] / np.sqrt(np.diagonal(inverse)),
-        "deltas": deltas,
+        "change": deltas,
     }
 
 

@@ -44,7 +44,7 @@ figure, axes = plt.subplots(2, 2, figsize=(7.5, 6.0), layout="constrained")
 for row, (j, words) in enumerate(((near, "near the target"), (far, "far from it"))):
     problem = ef.Problem(model, ef.SquaredLoss(), ef.Dataset(x, y), delete=[j], l2=0.05)
     trained = ef.equilibrium(problem, theta0=theta_star).theta
-    path = np.asarray(ef.response_path(problem, np.linspace(1.0, 0.0, 41), trained).thetas)[:, [0, 3]]
+    path = np.asarray(ef.response_path(problem, trained, eps=np.linspace(1.0, 0.0, 41)).thetas)[:, [0, 3]]
     print(f"point {j}, {words}: |y − f_*(x)| = {distances[j]:.3f}, the path bends by {bend(path):.3f} % of its chord")
     data, neuron = axes[row]
     grid = np.linspace(-2.6, 2.6, 200)[:, None]

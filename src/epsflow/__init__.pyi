@@ -12,7 +12,7 @@ from .analysis import (
     CG as CG, EKFAC as EKFAC, PBRF as PBRF, Cholesky as Cholesky, Decomposition as Decomposition, Descent as Descent,
     Dual as Dual, Endpoints as Endpoints, Influence as Influence, Leverage as Leverage, LiSSA as LiSSA,
     Losses as Losses, NewtonStep as NewtonStep, Nystrom as Nystrom, Predictions as Predictions,
-    ResponsePath as ResponsePath, Retraining as Retraining, decompose as decompose,
+    ResponsePath as ResponsePath, decompose as decompose,
     descend_to_delete as descend_to_delete, endpoints as endpoints, influence as influence, leverage as leverage,
     newton_step as newton_step, newton_step_all as newton_step_all, gradient_descent as gradient_descent,
     pbrf as pbrf, reconstruct as reconstruct, response_jacobian as response_jacobian, response_path as response_path,

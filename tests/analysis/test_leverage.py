@@ -31,7 +31,7 @@ def test_ols_diagnostics_are_their_definitions_by_refitting(data):
     internal, external = reference.studentised_residuals(x, y)
     np.testing.assert_allclose(found.theta, reference.ols(x, y), **EXACT)
     np.testing.assert_allclose(found.leverages, reference.leverage(x), **EXACT)
-    np.testing.assert_allclose(found.deltas, reference.leave_one_out(x, y) - reference.ols(x, y), **EXACT)
+    np.testing.assert_allclose(found.change, reference.leave_one_out(x, y) - reference.ols(x, y), **EXACT)
     np.testing.assert_allclose(found.cooks_distance, reference.cooks_distance(x, y), **EXACT)
     np.testing.assert_allclose(found.studentised_residuals, internal, **EXACT)
     np.testing.assert_allclose(found.external_residuals, external, **EXACT)
@@ -45,10 +45,10 @@ def test_identities_of_the_projection(data):
     assert found.degrees_of_freedom == 3.0
     np.testing.assert_allclose(data.x.T @ found.residuals, 0.0, atol=1e-13)
     # DFFITS is the change of the point's own prediction, DFBETAS that of each coefficient, in units of s_(i).
-    own = np.einsum("id,id->i", data.x, -found.deltas)
+    own = np.einsum("id,id->i", data.x, -found.change)
     np.testing.assert_allclose(found.dffits, own / np.sqrt(found.variances * found.leverages), **EXACT)
     scale = np.sqrt(np.diagonal(np.linalg.inv(data.x.T @ data.x)))
-    np.testing.assert_allclose(found.dfbetas, -found.deltas / np.sqrt(found.variances)[:, None] / scale, **EXACT)
+    np.testing.assert_allclose(found.dfbetas, -found.change / np.sqrt(found.variances)[:, None] / scale, **EXACT)
 
 
 @pytest.mark.parametrize(("l2", "reduction"), [(0.7, "sum"), (0.05, "mean")])
@@ -63,7 +63,7 @@ def test_ridge_diagnostics_are_what_refitting_gives(data, l2, reduction):
         left = ridge(x[keep], y[keep], kappa)
         left_dof = np.trace(x[keep] @ np.linalg.solve(x[keep].T @ x[keep] + kappa * np.eye(3), x[keep].T))
         variance = ((y[keep] - x[keep] @ left) ** 2).sum() / (n - 1 - left_dof)
-        np.testing.assert_allclose(found.deltas[i], left - theta, **EXACT)
+        np.testing.assert_allclose(found.change[i], left - theta, **EXACT)
         np.testing.assert_allclose(found.variances[i], variance, **EXACT)
         np.testing.assert_allclose(found.cooks_distance[i], ((x @ (left - theta)) ** 2).sum() / (dof * s2), **EXACT)
 
@@ -73,11 +73,11 @@ def test_a_group_is_left_out_by_the_block_formula(data, l2, reduction):
     found = leverage(linear_regression(data, [1, 4, 7], l2=l2, reduction=reduction))
     kappa, keep = l2 * (data.n if reduction == "mean" else 1), np.delete(np.arange(data.n), [1, 4, 7])
     change = ridge(data.x[keep], data.y[keep], kappa) - ridge(data.x, data.y, kappa)
-    np.testing.assert_allclose(found.delta, change, **EXACT)
+    np.testing.assert_allclose(found.joint_change, change, **EXACT)
     # Naming deleted points changes nothing but `delta`; naming none makes it zero.
     alone = leverage(linear_regression(data, l2=l2, reduction=reduction))
-    np.testing.assert_allclose(found.deltas, alone.deltas, **EXACT)
-    np.testing.assert_array_equal(alone.delta, 0.0)
+    np.testing.assert_allclose(found.change, alone.change, **EXACT)
+    np.testing.assert_array_equal(alone.joint_change, 0.0)
 
 
 def test_statsmodels_agrees_on_diabetes():
@@ -92,7 +92,7 @@ def test_statsmodels_agrees_on_diabetes():
     np.testing.assert_allclose(found.cooks_distance, theirs.cooks_distance[0], rtol=1e-10)
     np.testing.assert_allclose(found.dffits, theirs.dffits[0], rtol=1e-10)
     np.testing.assert_allclose(found.dfbetas, theirs.dfbetas, rtol=1e-10, atol=1e-12)
-    np.testing.assert_allclose(found.deltas, -theirs.dfbeta, rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(found.change, -theirs.dfbeta, rtol=1e-10, atol=1e-12)
     assert found.cooks_distance.argmax() == 382
 
 
@@ -118,7 +118,7 @@ def test_a_point_that_alone_determines_a_direction_is_marked(data):
     x[5, 3] = 2.0
     found = leverage(linear_regression(Dataset(x, data.y), l2=0.0))
     assert np.flatnonzero(~found.determined).tolist() == [5]
-    assert np.isnan(found.deltas[5]).all()
+    assert np.isnan(found.change[5]).all()
     assert np.isnan(found.cooks_distance[5])
     others = np.delete(np.arange(12), 5)
     assert np.isfinite(found.dfbetas[others]).all()
@@ -128,7 +128,7 @@ def test_a_point_that_alone_determines_a_direction_is_marked(data):
 
 def test_a_perfect_fit_moves_nothing(data):
     found = leverage(linear_regression(Dataset(data.x, data.x @ np.ones(3))))
-    np.testing.assert_allclose(found.deltas, 0.0, atol=1e-14)
+    np.testing.assert_allclose(found.change, 0.0, atol=1e-14)
 
 
 def test_bad_input_is_refused(data):

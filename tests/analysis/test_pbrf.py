@@ -8,7 +8,7 @@ import pytest
 from scipy.optimize import minimize
 
 from epsflow._core import RESULTS, ConvergenceError, InputError
-from epsflow.analysis._deletions import removal_sets
+from epsflow.analysis._deletions import deletion_sets
 from epsflow.analysis._influence import influence
 from epsflow.analysis._pbrf import check_objective, pbrf, preconditioner
 from epsflow.analysis.optima._tilted import bregman_response, gauss_newton
@@ -282,7 +282,7 @@ def test_bad_input(network, theta_s, options, words):
 
 def test_a_word_that_is_not_all(network):
     with pytest.raises(InputError, match='choose "all"'):
-        removal_sets(network, "some")
+        deletion_sets(network, "some")
 
 
 def test_bad_parameters(network, theta_s):

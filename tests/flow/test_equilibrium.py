@@ -95,7 +95,7 @@ LOGISTIC = Problem(LinearModel(3), LogisticLoss(), Dataset(X, LABELS), DELETE, l
 def test_logistic_regression(eps):
     end = equilibrium(LOGISTIC, eps=weight(eps))
     expected = models.logistic_optimum(X, LABELS, ref.data_weights(12, DELETE, eps), 0.1)
-    assert end.method == "minimisation"
+    assert end.method == "newton"
     assert end.unique
     # tol 1e-10 on the gradient of size one, divided by the least curvature, above 0.1.
     np.testing.assert_allclose(end.theta, expected, rtol=0, atol=1e-9)
@@ -189,7 +189,7 @@ def test_a_network(key):
 @pytest.mark.parametrize(
     ("problem", "options", "message"),
     [
-        (PRODUCT, {}, "a non-convex risk has many equilibria; pass theta0"),
+        (PRODUCT, {}, "a non-convex risk has many optima; pass theta0, where the flow starts"),
         (LOGISTIC, {"theta0": np.zeros(2)}, r"theta0 has shape \(2,\); this problem needs a vector of length 3"),
         (LOGISTIC, {"eps": jnp.ones(3)}, "eps must be one finite number or 2 of them"),
         (LOGISTIC, {"eps": np.nan}, "eps must be one finite number"),

@@ -33,4 +33,3 @@ from .optima._response import (
 )
 from .optima._retrain import retrain as retrain, train as train
 from .optima._retrain_all import RetrainingAll as RetrainingAll, retrain_all as retrain_all
-from .optima._stationary import Retraining as Retraining

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from .._core import RESULTS, ConvergenceError, InputError, as_matrix, message
 from ..problem import EmpiricalRisk, Problem
-from ._deletions import removal_sets
+from ._deletions import deletion_sets
 from ._pbrf import check_objective, linear_response, preconditioner
 from .curvature._curvature import Curvature, curvature_at
 from .curvature._solve import AbstractCurvatureSolver, solve
@@ -180,7 +180,7 @@ def decompose(
 
     Source: Bae, Ng, Lo, Ghassemi, Grosse, "If influence functions are the answer, then what is the question?", 2022.
     """
-    anchor, sets = problem.parameters(theta_s, "theta_s"), removal_sets(problem, points)
+    anchor, sets = problem.parameters(theta_s, "theta_s"), deletion_sets(problem, points)
     starts = _cold_starts(problem, theta0, seeds, key)
     curvature, basis = preconditioner(problem, anchor)
     lam = check_objective(problem, basis, damping)

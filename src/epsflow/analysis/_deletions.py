@@ -13,6 +13,11 @@ from .._core import InputError, as_index_array
 from ..problem import EmpiricalRisk, Problem
 from .curvature._curvature import Curvature
 
+Points = Sequence[Any] | Int[np.ndarray, "..."] | int | str | None
+"""None for the problem's deleted points as one group; "all", a number or numbers for each alone; a list of groups."""
+
+_CHOICES = "pass 'all', a number, a list of numbers, or a list of groups"
+
 _CHUNK_NUMBERS = 2**24
 """Numbers (128 MB) that one chunk of per-point gradients may take."""
 
@@ -61,7 +66,7 @@ def as_deletions(problem: Problem, points: Any) -> Deletions:
     chunk = min(problem.chunk_rows, max(1, _CHUNK_NUMBERS // problem.dim))
     if isinstance(points, str):
         if points != "all":
-            raise InputError(f"points is {points!r}; pass 'all', a number, a list of numbers, or a list of groups.")
+            raise InputError(f"points is {points!r}; {_CHOICES}.")
         every = problem.risk if isinstance(problem.risk, EmpiricalRisk) else problem.empirical()
         return Deletions(every, None, problem.data.n, False, chunk)
     if points is None:
@@ -84,7 +89,7 @@ def _is_list(value: Any) -> bool:
 def _separate(problem: Problem, points: Any) -> Int[np.ndarray, " points"]:
     n, index = problem.data.n, np.atleast_1d(np.asarray(points))
     if index.dtype.kind not in "iu" or index.ndim != 1 or not index.size:
-        raise InputError(f"points must be 'all', a number, a list of numbers, or a list of groups; got {points!r}.")
+        raise InputError(f"points is {points!r}; {_CHOICES}.")
     outside = index[(index < 0) | (index >= n)]
     if outside.size:
         raise InputError(f"points contains {outside[0]}, but the data has {n} points, numbered 0 to {n - 1}.")
@@ -115,37 +120,35 @@ def require_deletion(problem: Problem) -> None:
         raise InputError("the problem deletes no point, so nothing changes: make it with delete=[…].")
 
 
-def deletion_sets(problem: Problem, deletions: Any) -> Int[np.ndarray, "k q"]:
-    """Checked sets of points, shape (k, q); default: every point alone."""
-    n = problem.data.n
-    try:
-        sets = np.arange(n) if deletions is None else np.asarray(deletions)
-    except ValueError as error:
-        raise InputError("deletions must be sets of equal size; call once for each size.") from error
-    sets = sets[:, None] if sets.ndim == 1 else sets
-    if sets.ndim != 2 or not sets.size:
-        raise InputError(f"deletions has shape {sets.shape}; sets of points, shape (sets, points), are needed.")
-    suspects = [0]
-    if sets.dtype.kind in "iu":
-        repeats = (np.diff(np.sort(sets, axis=1), axis=1) == 0).any(axis=1)
-        suspects = [int(np.argmin(sets.min(axis=1))), int(np.argmax(sets.max(axis=1))), int(np.argmax(repeats))]
-    for k in suspects:
-        as_index_array(sets[k], f"deletions[{k}]", n)
-    return sets.astype(np.int64)
+def deletion_sets(problem: Problem, points: Points = "all") -> Int[np.ndarray, "k q"]:
+    """Sets of equal size, shape (k, q): "all" for every point alone, a list of points to be removed alone, or of sets.
 
+    None means the problem's own deleted points, as one set.
 
-def removal_sets(problem: Problem, points: object) -> Int[np.ndarray, "q m"]:
-    """The problem's deleted points as one set (points=None), or every named point alone."""
+    Raises:
+        InputError: no points, sets that are empty or ragged, a point outside the data, or twice in one set.
+    """
     if points is None:
         require_deletion(problem)
         return problem.delete[None]
     if isinstance(points, str):
         if points != "all":
-            raise InputError(
-                f'points is {points!r}; choose "all", a list of points, or None for the problem\'s own deletion.'
-            )
-        return deletion_sets(problem, None)
-    return deletion_sets(problem, np.atleast_1d(np.asarray(points)))
+            raise InputError(f"points is {points!r}; {_CHOICES}.")
+        return np.arange(problem.data.n)[:, None]
+    try:
+        sets = np.atleast_1d(np.asarray(points))
+    except ValueError as error:
+        raise InputError("points must be sets of equal size here; call once for each size.") from error
+    sets = sets[:, None] if sets.ndim == 1 else sets
+    if sets.ndim != 2 or not sets.size:
+        raise InputError(f"points has shape {sets.shape}; sets of points, shape (sets, points), are needed.")
+    suspects = [0]
+    if sets.dtype.kind in "iu":
+        repeats = (np.diff(np.sort(sets, axis=1), axis=1) == 0).any(axis=1)
+        suspects = [int(np.argmin(sets.min(axis=1))), int(np.argmax(sets.max(axis=1))), int(np.argmax(repeats))]
+    for k in suspects:
+        as_index_array(sets[k], f"points[{k}]", problem.data.n)
+    return sets.astype(np.int64)
 
 
 def deletion_gradients(matrix: Curvature, deletions: Deletions) -> tuple[Float[Array, "count d"], Float[Array, ""]]:

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from .._core import RESULTS, ConvergenceError, InputError, message
+from ..flow import trained_optimum
 from ..problem import Problem, Quadratic
 from ..schedules import Constant
 from ._decompose import minimise_jit
@@ -19,7 +20,6 @@ from ._pbrf import pbrf, preconditioner
 from .algorithms._descent import as_step_size, as_steps, descend, no_keys
 from .optima._newton import newton_step
 from .optima._retrain import retrain
-from .optima._stationary import trained_optimum
 from .optima._tilted import leave_out
 
 RETRAINING = "retraining, warm"
@@ -132,7 +132,7 @@ def endpoints(
         ConvergenceError: retraining failed; `.result` holds the table.
     """
     require_deletion(problem)
-    trained = trained_optimum(problem, theta_s)
+    trained = jnp.asarray(trained_optimum(problem, theta_s))
     if theta0 is None and not problem.convex:
         raise InputError("training a non-convex model depends on its start: pass theta0.")
     start = jnp.zeros(problem.dim) if theta0 is None else problem.parameters(theta0, "theta0")
@@ -170,9 +170,9 @@ def endpoints(
 def _retrained(problem: Problem, start: Array, trained: Array, limits: tuple[Array, Array]) -> _Row:
     """A minimum of R_0 reached from `start`."""
     if isinstance(problem.risk, Quadratic):
-        end = retrain(problem, theta0=start)
+        end = retrain(problem, start)
         note = f"closed form, ‖∇R_0‖ = {float(end.gradient_norm):.1e}"
-        return _Row(end.theta, 0.0, float(problem.dim), bool(end.result == RESULTS.successful), note)
+        return _Row(jnp.asarray(end.theta), 0.0, float(problem.dim), bool(end.result == RESULTS.successful), note)
     _, basis = preconditioner(problem, start)
     objective = leave_out(problem.empirical(), trained, jnp.asarray(problem.delete), 0.0)
     # The units of the steps, not the objective: a trace of damping keeps a singular GGN invertible.
@@ -212,7 +212,7 @@ def _influenced(answer: Any) -> tuple[Array, bool, str]:
 
 
 def _newton(answer: Any) -> tuple[Array, bool, str]:
-    return answer.delta, bool(answer.residual < 1e-6), f"residual {float(answer.residual):.1e}"
+    return answer.change, bool(answer.residual < 1e-6), f"residual {float(answer.residual):.1e}"
 
 
 def _bregman(problem: Problem, trained: Array, damping: float, tol: float, max_steps: int) -> dict[str, _Row]:

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .._core import RESULTS, InputError
-from ..flow import equilibrium
+from ..flow import trained_optimum
 from ..problem import Problem
 from ._deletions import as_deletions, deletion_gradients, deletion_products, second_order_rhs
 from ._functionals import Functional, functional_curvatures, functional_jacobian
@@ -199,10 +199,7 @@ def _check_choices(at: str, points: Any, curvature: str, damping: Any, order: in
 
 def _matrix(problem: Problem, theta: Any, at: str, curvature: Any, damping: Any, solver: Any) -> Curvature:
     eps = 1.0 if at == "trained" else 0.0
-    if theta is None:
-        if not problem.convex:
-            raise InputError("a non-convex risk has many optima; pass theta, the one that was trained.")
-        theta = equilibrium(problem, eps=eps).theta
+    theta = jnp.asarray(trained_optimum(problem, theta, eps=eps))
     data = solver == "dual" or isinstance(solver, Dual) or (isinstance(solver, LiSSA) and solver.batch is not None)
     return curvature_at(problem, theta, curvature, damping=damping, eps=eps, data=data)
 

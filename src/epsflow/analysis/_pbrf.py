@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int
 
 from .._core import RESULTS, SUCCESS, ConvergenceError, InputError, as_scalar, eigen, message
 from ..problem import EmpiricalRisk, Problem, Quadratic
-from ._deletions import removal_sets
+from ._deletions import deletion_sets
 from .curvature._curvature import Curvature, curvature_at, require_dense
 from .optima._tilted import GaussNewton, bregman_response, gauss_newton
 from .optima._trust_region import minimise, pick
@@ -116,7 +116,7 @@ def pbrf(
     Source: Bae, Ng, Lo, Ghassemi, Grosse, "If influence functions are the answer, then what is the question?", 2022.
     """
     anchor, dampings = problem.parameters(theta_s, "theta_s"), _dampings(damping)
-    sets = removal_sets(problem, points)
+    sets = deletion_sets(problem, points)
     if isinstance(problem.risk, Quadratic):
         fields, method = _quadratic(problem, anchor, sets, dampings, delete_bregman), "closed form"
     else:

@@ -150,4 +150,4 @@ def starting_point(request: Request, problem: Problem) -> Float[Array, " d"]:
         case "random":
             return problem.model.init(jax.random.key(request.seed))
         case "trained":
-            return equilibrium(problem, eps=1.0, theta0=jnp.zeros(problem.dim)).theta
+            return jnp.asarray(equilibrium(problem, eps=1.0).theta)

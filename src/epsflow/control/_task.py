@@ -155,7 +155,7 @@ def _leave_out_optimum(problem: Problem, theta0: Array, cost: AbstractCost) -> A
             f"(limit {DENSE_LIMIT}). Give a target, for instance what retraining from the same start gives at T: "
             "gradient_flow(problem, Constant(0.0), theta0, ts=[T]).end."
         )
-    return equilibrium(problem, eps=0.0, theta0=theta0).theta
+    return jnp.asarray(equilibrium(problem, eps=0.0, theta0=theta0).theta)
 
 
 @eqx.filter_jit

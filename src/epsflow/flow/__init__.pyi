@@ -1,6 +1,26 @@
-from ._equilibrium import Equilibrium as Equilibrium, equilibrium as equilibrium
+from ._descent import (
+    LocalMinimum as LocalMinimum,
+    descend as descend,
+    hessian_of as hessian_of,
+    polish as polish,
+    value_and_gradient as value_and_gradient,
+)
+from ._equilibrium import equilibrium as equilibrium
 from ._exact import ExactFlow as ExactFlow, exact_flow as exact_flow
 from ._gradient_flow import gradient_flow as gradient_flow
+from ._least_squares import statistics as statistics
+from ._newton import ConvexMinimum as ConvexMinimum, minimise as minimise
+from ._stationary import (
+    METHODS as METHODS,
+    NEWTON_STEPS as NEWTON_STEPS,
+    Equilibrium as Equilibrium,
+    Method as Method,
+    require_start as require_start,
+    shortfall as shortfall,
+    stationary_point as stationary_point,
+    trained_optimum as trained_optimum,
+    undetermined as undetermined,
+)
 from ._surfaces import (
     HomotopySurface as HomotopySurface,
     RewindSurface as RewindSurface,

@@ -16,6 +16,6 @@ from ._models import (
 )
 from ._penalty import as_penalty as as_penalty
 from ._pointwise import Pointwise as Pointwise, pointwise as pointwise
-from ._problem import Problem as Problem, linear_regression as linear_regression
+from ._problem import DENSE_LIMIT as DENSE_LIMIT, Problem as Problem, linear_regression as linear_regression
 from ._quadratic import Quadratic as Quadratic
 from ._risk import AbstractRisk as AbstractRisk, EmpiricalRisk as EmpiricalRisk, Weights as Weights

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from ._losses import AbstractLoss
-from ._pointwise import Pointwise, pointwise, slope_bends
+from ._pointwise import Pointwise, pointwise, slope_bends, slopes
 
 CHUNK_NUMBERS = 2_000_000
 """Entries of X that are weighted at a time (16 MB)."""
@@ -112,6 +112,11 @@ class GeneralisedLinear:
             for b in range(a):
                 total[:, b, :, a] = total[:, a, :, b].T
         return total.reshape(self.dim, self.dim)
+
+    def many_slopes(self, outputs: Float[np.ndarray, "s n *k"]) -> Float[np.ndarray, "s n *k"]:
+        """∇_fℓ for several sets of outputs of all points."""
+        targets = np.tile(self.y, (len(outputs), *[1] * (self.y.ndim - 1)))
+        return slopes(self.loss, outputs.reshape(-1, *outputs.shape[2:]), targets).reshape(outputs.shape)
 
     def point_gradients(self, local: Local) -> Float[np.ndarray, "n d"]:
         """g_i = c∇ℓ_i of every point."""

@@ -11,6 +11,7 @@ import equinox as eqx
 import jax
 import numpy as np
 from jaxtyping import Array, Float
+from scipy.special import expit
 
 from ._losses import AbstractLoss, LogisticLoss, PseudoHuberLoss, SoftmaxCrossEntropy, SquaredLoss
 
@@ -39,6 +40,28 @@ def pointwise(loss: AbstractLoss, outputs: Float[np.ndarray, "n *k"], targets: n
         targets: y_i, shape (n, ...).
     """
     return Pointwise(*(np.asarray(part) for part in _differentiated(loss, outputs, targets)))
+
+
+@singledispatch
+def slopes(loss: AbstractLoss, outputs: Float[np.ndarray, "n *k"], targets: np.ndarray) -> Float[np.ndarray, "n *k"]:
+    """∇_fℓ of every point alone."""
+    return pointwise(loss, outputs, targets).slopes
+
+
+@slopes.register
+def _(loss: LogisticLoss, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    return expit(outputs) - targets
+
+
+@slopes.register
+def _(loss: SquaredLoss, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    return outputs - targets
+
+
+@slopes.register
+def _(loss: PseudoHuberLoss, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    gap = outputs - targets
+    return gap / np.sqrt(1.0 + (gap / loss.delta) ** 2)
 
 
 @singledispatch

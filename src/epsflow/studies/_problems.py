@@ -155,5 +155,9 @@ def problem_of(specification: Specification, row: Row, asked: Question) -> tuple
     else:
         problem = linear_regression(data, asked.delete, l2=specification.l2, reduction=specification.reduction)
     zero = jnp.zeros(problem.dim)
-    start = equilibrium(problem, eps=1.0, theta0=zero).theta if asked.theta0 is None else jnp.asarray(asked.theta0)
+    start = (
+        jnp.asarray(equilibrium(problem, eps=1.0, theta0=zero).theta)
+        if asked.theta0 is None
+        else jnp.asarray(asked.theta0)
+    )
     return problem, start

@@ -232,7 +232,7 @@ def _optimum(problem: Problem, start: Array, target: Any) -> tuple[Float[Array, 
         return problem.parameters(target, "target"), "given"
     if not problem.convex:
         return jnp.full(problem.dim, jnp.nan), NO_TARGET
-    return retrain(problem, theta0=start).theta, OPTIMUM
+    return jnp.asarray(retrain(problem, start).theta), OPTIMUM
 
 
 def _flowed(

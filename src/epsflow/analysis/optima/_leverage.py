@@ -24,8 +24,8 @@ class Leverage:
         theta: θ(1), the fit with all points, shape (d,).
         leverages: P_ii, shape (n,).
         residuals: ê_i = y_i − x_iᵀθ, shape (n,).
-        deltas: θ(0) − θ(1) for each point removed alone, −A⁻¹x_i ê_i/(1 − P_ii), shape (n, d).
-        delta: θ(0) − θ(1) for the problem's own deleted points together, −A⁻¹X_Dᵀ(I − P_DD)⁻¹ê_D, shape (d,).
+        change: θ(0) − θ(1) for each point removed alone, −A⁻¹x_i ê_i/(1 − P_ii), shape (n, d).
+        joint_change: θ(0) − θ(1) for the problem's own deleted points together, −A⁻¹X_Dᵀ(I − P_DD)⁻¹ê_D, shape (d,).
         degrees_of_freedom: p = tr P, shape ().
         variance: s² = ‖ê‖²/(n − p), shape ().
         variances: s²_(i), the same quantity of the fit without point i, shape (n,).
@@ -40,8 +40,8 @@ class Leverage:
     theta: Float[np.ndarray, " d"]
     leverages: Float[np.ndarray, " n"]
     residuals: Float[np.ndarray, " n"]
-    deltas: Float[np.ndarray, "n d"]
-    delta: Float[np.ndarray, " d"]
+    change: Float[np.ndarray, "n d"]
+    joint_change: Float[np.ndarray, " d"]
     degrees_of_freedom: float
     variance: float
     variances: Float[np.ndarray, " n"]
@@ -81,7 +81,7 @@ def leverage(problem: Problem) -> Leverage:
     Source: Cook and Weisberg, Residuals and Influence in Regression (1982), sections 2.1, 3.4 and 3.5.
 
     Args:
-        problem: linear regression; its deleted points, if any, are also removed together (`delta`).
+        problem: linear regression; its deleted points, if any, are also removed together (`joint_change`).
 
     Raises:
         InputError: not linear regression, rank deficient (with the direction in words), fewer than p + 2 points, or
@@ -104,14 +104,14 @@ def leverage(problem: Problem) -> Leverage:
             f"({dof:.3g} are used by the fit). Use more points, fewer features, or a larger l2."
         )
     delete = np.asarray(problem.delete)
-    delta, determined = leave_out(factor, np.asarray(x[delete])[None], np.asarray(y[delete])[None])
+    joint, determined = leave_out(factor, np.asarray(x[delete])[None], np.asarray(y[delete])[None])
     if not determined[0]:
         direction = problem.undetermined_direction()
         raise InputError(
             f"{problem.data.name}: without the deleted points the optimum is not unique"
             f"{f' (along {direction})' if direction else ''}. Delete fewer points, or add l2 > 0."
         )
-    return _diagnose(factor, leverages, residuals, solved, delta[0], dof, np.sqrt(variances))
+    return _diagnose(factor, leverages, residuals, solved, joint[0], dof, np.sqrt(variances))
 
 
 def _diagnose(
@@ -119,7 +119,7 @@ def _diagnose(
     leverages: np.ndarray,
     residuals: np.ndarray,
     solved: np.ndarray,
-    delta: np.ndarray,
+    joint: np.ndarray,
     dof: float,
     scales: np.ndarray,
 ) -> Leverage:
@@ -148,8 +148,8 @@ def _diagnose(
             theta=theta,
             leverages=leverages,
             residuals=residuals,
-            deltas=-lost,
-            delta=delta,
+            change=-lost,
+            joint_change=joint,
             degrees_of_freedom=dof,
             variance=variance,
             variances=variances,
@@ -162,7 +162,7 @@ def _diagnose(
         )
 
 
-def factorise(problem: Problem) -> Factor:
+def factorise(problem: Problem, damping: float = 0.0) -> Factor:
     """R⁻¹ and θ by a Cholesky decomposition of XᵀX, corrected by that of (XR⁻¹)ᵀXR⁻¹ (Cholesky QR, twice).
 
     The correction restores what squaring the condition has cost: the errors are those of a QR decomposition of X
@@ -178,7 +178,7 @@ def factorise(problem: Problem) -> Factor:
             f"{type(problem.model).__name__} with {type(problem.loss).__name__}. `retrain_all` gives leave-one-outs of "
             "any model, `newton_step_all` one Newton step towards them."
         )
-    ridge = problem.l2 / problem.scale
+    ridge = (problem.l2 + damping) / problem.scale
     deleted, targets = np.asarray(risk.x_deleted), np.asarray(risk.y_deleted)
     gram = np.asarray(risk.h_retained) / problem.scale + deleted.T @ deleted
     moments = np.asarray(risk.b_retained) / problem.scale + deleted.T @ targets

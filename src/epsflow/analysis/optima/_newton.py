@@ -1,48 +1,67 @@
 """`newton_step`: the change upon removal as one Newton step on the leave-out risk, for one deletion or for many."""
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
-from ..._core import InputError, as_scalar
-from ...problem import EmpiricalRisk, Problem
-from .._deletions import deletion_sets, require_deletion
-from ._retrain_all import CHUNK_NUMBERS, deleted_hessian, empirical, without
-from ._stationary import rounding_of, trained_optimum, undetermined
+from ..._core import InputError, Shown, as_scalar
+from ...flow import trained_optimum, undetermined
+from ...problem import DENSE_LIMIT, EmpiricalRisk, LinearModel, Problem
+from .._deletions import Points, deletion_sets, require_deletion
+from ._removal import remove
+
+UNIT = np.finfo(np.float64).eps
 
 
-class NewtonStep(eqx.Module):
+@dataclass(frozen=True, eq=False, repr=False)
+class NewtonStep(Shown):
     """Predicted change upon removal, Δ = (H_0 + λ_d I)⁻¹ Σ_D g_j; with a leading axis k for many deletion sets.
 
     Attributes:
-        delta: Δ, predicting θ(0) − θ(1), shape (d,) or (k, d).
+        change: Δ, predicting θ(0) − θ(1), shape (d,) or (k, d).
         theta: where H_0 and g_j were taken, θ(1), shape (d,).
         damping: λ_d.
-        residual: ‖(H_0 + λ_d I)Δ − Σ g_j‖/‖Σ g_j‖ with Hessian products of the risk itself, shape () or (k,).
-        smallest_curvature: least eigenvalue of H_0 (without damping), shape () or (k,).
+        residual: ‖(H_0 + λ_d I)Δ − Σ g_j‖/‖Σ g_j‖, with H_0 and not its factor, shape () or (k,).
         gradient_norm: ‖∇R_1(θ)‖: how far θ is from trained. Δ is the Newton step on R_0 where this is zero.
+        hessian: H_1 of a linear model, shape (d, d); H_0 of each set for others, shape (*k, d, d).
+        removed: B of every set with H_0 = hessian − BᵀB, shape (*k, r, d); r = 0 for other models.
     """
 
-    delta: Float[Array, "*k d"]
-    theta: Float[Array, " d"]
-    damping: Float[Array, ""]
-    residual: Float[Array, "*k"]
-    smallest_curvature: Float[Array, "*k"]
-    gradient_norm: Float[Array, ""]
+    change: Float[np.ndarray, "*k d"]
+    theta: Float[np.ndarray, " d"]
+    damping: float
+    residual: Float[np.ndarray, "*k"] | float
+    gradient_norm: float
+    hessian: Float[np.ndarray, "... d d"]
+    removed: Float[np.ndarray, "*k r d"]
 
     @property
-    def predicted(self) -> Float[Array, "*k d"]:
+    def predicted(self) -> Float[np.ndarray, "*k d"]:
         """θ(1) + Δ, predicting θ(0)."""
-        return self.theta + self.delta
+        return self.theta + self.change
+
+    @property
+    def smallest_curvature(self) -> Float[np.ndarray, "*k"] | float:
+        """Least eigenvalue of H_0 (without damping), shape () or (k,); d³ operations for each set, when asked for."""
+        gram = np.swapaxes(self.removed, -1, -2) @ self.removed
+        return np.linalg.eigvalsh(self.hessian - gram)[..., 0]
+
+    def _facts(self) -> dict[str, object]:
+        return {
+            "change": self.change,
+            "damping": self.damping,
+            "residual": np.max(self.residual),
+            "gradient_norm": self.gradient_norm,
+        }
 
 
 def newton_step(
-    problem: Problem, theta: Float[Array, " d"] | np.ndarray | None = None, *, damping: float = 0.0
+    problem: Problem, theta: Float[Array, " d"] | Float[np.ndarray, " d"] | None = None, *, damping: float = 0.0
 ) -> NewtonStep:
     """Δ_Nt = H_0(θ(1))⁻¹ Σ_D g_j(θ(1)), g_j = c∇ℓ_j: one Newton step on R_0 from the trained optimum.
 
@@ -60,56 +79,117 @@ def newton_step(
         ConvergenceError: θ(1) could not be computed.
     """
     require_deletion(problem)
-    ridge = _damping(damping)
-    trained = trained_optimum(problem, theta)
-    problem.hessian(trained, 0.0)  # refuses a matrix that does not fit
-    delta, residual, least, rounding = _solve(problem.risk, trained, ridge)
-    if not float(least + ridge) > float(rounding):
-        raise InputError(_not_positive(float(least), float(rounding), undetermined(problem)))
-    return NewtonStep(delta, trained, ridge, residual, least, jnp.linalg.norm(problem.gradient(trained)))
+    many = _steps(problem, theta, problem.delete[None], damping)
+    hessian = many.hessian if many.hessian.ndim == 2 else many.hessian[0]
+    return NewtonStep(
+        change=many.change[0],
+        theta=many.theta,
+        damping=many.damping,
+        residual=many.residual[0],
+        gradient_norm=many.gradient_norm,
+        hessian=hessian,
+        removed=many.removed[0],
+    )
 
 
 def newton_step_all(
     problem: Problem,
-    deletions: np.ndarray | Sequence[Any] | None = None,
-    theta: Float[Array, " d"] | np.ndarray | None = None,
+    theta: Float[Array, " d"] | Float[np.ndarray, " d"] | None = None,
     *,
+    points: Points = "all",
     damping: float = 0.0,
 ) -> NewtonStep:
     """`newton_step` for many deletion sets at once; H_0 of each is H_1 minus the Hessian of its points.
 
+    For linear models all of them share one factor of H_1.
+
     Args:
         problem: what is trained; its own `delete` plays no part here.
-        deletions: sets of equal size, shape (k, q), or (k,) for single points. Default: every point alone.
         theta: θ(1), shape (d,). Default: computed (convex risks).
+        points: "all" for every point alone, a list of points, or sets of equal size, shape (k, q).
         damping: λ_d ≥ 0.
 
     Raises:
         InputError: as `newton_step`, naming the first set with a singular H_0.
         ConvergenceError: θ(1) could not be computed.
     """
-    sets, ridge = deletion_sets(problem, deletions), _damping(damping)
-    trained = trained_optimum(problem, theta)
-    problem.hessian(trained)
-    batch = max(1, min(len(sets), CHUNK_NUMBERS // (4 * problem.data.n + 4 * problem.dim**2)))
-    delta, residual, least, rounding = _solve_all(empirical(problem), jnp.asarray(sets), trained, ridge, batch=batch)
-    bad = np.flatnonzero(~np.asarray(least + ridge > rounding))
-    if bad.size:
-        first = int(bad[0])
-        words = _not_positive(float(least[first]), float(rounding[first]), "")
-        raise InputError(f"{bad.size} of {len(sets)} deletion sets, first {sets[first].tolist()}: {words}")
-    return NewtonStep(delta, trained, ridge, residual, least, jnp.linalg.norm(problem.gradient(trained)))
+    return _steps(problem, theta, deletion_sets(problem, points), damping, single=False)
 
 
-def _damping(value: Any) -> Float[Array, ""]:
-    ridge = as_scalar(value, "damping")
+def _steps(
+    problem: Problem, theta: Any, sets: Int[np.ndarray, "k q"], damping: Any, *, single: bool = True
+) -> NewtonStep:
+    ridge = as_scalar(damping, "damping")
     if ridge < 0.0:
         raise InputError(f"damping is {ridge:g}; a negative one moves H_0 towards singularity. Use damping ≥ 0.")
-    return jnp.asarray(ridge)
+    trained = trained_optimum(problem, theta)
+    if isinstance(problem.model, LinearModel) and problem.loss.convex:
+        return _linear(problem, trained, sets, ridge, single=single)
+    return _general(problem, trained, sets, ridge, single=single)
+
+
+def _linear(problem: Problem, theta: np.ndarray, sets: np.ndarray, ridge: float, *, single: bool) -> NewtonStep:
+    removal = remove(problem, theta, sets, ridge)
+    if not removal.definite.all():
+        hessians = removal.hessian - np.swapaxes(removal.rows, 1, 2) @ removal.rows
+        _refuse(problem, hessians, ~removal.definite, sets, ridge, single=single)
+    change = removal.solve(removal.pulls)
+    return NewtonStep(
+        change=change,
+        theta=theta,
+        damping=ridge,
+        residual=removal.residuals(change, ridge),
+        gradient_norm=removal.gradient_norm,
+        hessian=removal.hessian,
+        removed=removal.rows,
+    )
+
+
+def _general(problem: Problem, theta: np.ndarray, sets: np.ndarray, ridge: float, *, single: bool) -> NewtonStep:
+    """Any model: H_0 of every set, decomposed."""
+    if problem.dim > DENSE_LIMIT:
+        raise InputError(
+            f"a dense Hessian for d = {problem.dim} takes {8e-9 * problem.dim**2:.1f} GB; use "
+            '`influence(..., solver="cg")`, which needs products only.'
+        )
+    risk = problem.empirical()
+    slope, whole = (np.asarray(part) for part in gradient_and_hessian(risk, theta))
+    parts = [_deleted(risk, theta, points) for points in sets]
+    hessians = np.stack([whole - np.asarray(hessian) for _, hessian in parts])
+    pulls = np.stack([np.asarray(pull) for pull, _ in parts])
+    values, axes = np.linalg.eigh(hessians)
+    damped = values + ridge
+    rounding = damped.shape[1] * UNIT * np.abs(damped).max(axis=1)
+    if not (damped[:, 0] > rounding).all():
+        _refuse(problem, hessians, ~(damped[:, 0] > rounding), sets, ridge, single=single)
+    change = np.einsum("kij,kj->ki", axes, np.einsum("kij,ki->kj", axes, pulls) / damped)
+    image = np.einsum("kij,kj->ki", hessians, change) + ridge * change - pulls
+    sizes = np.linalg.norm(pulls, axis=1)
+    return NewtonStep(
+        change=change,
+        theta=theta,
+        damping=ridge,
+        residual=np.linalg.norm(image, axis=1) / np.where(sizes > 0.0, sizes, 1.0),
+        gradient_norm=float(np.linalg.norm(slope)),
+        hessian=hessians,
+        removed=np.zeros((len(sets), 0, problem.dim)),
+    )
+
+
+def _refuse(
+    problem: Problem, hessians: np.ndarray, bad: np.ndarray, sets: np.ndarray, ridge: float, *, single: bool
+) -> None:
+    """Raise for the first set whose H_0 + λ_d I is not positive definite."""
+    first = int(np.argmax(bad))
+    values = np.linalg.eigvalsh(hessians[first])
+    least, rounding = float(values[0]), len(values) * UNIT * float(np.abs(values + ridge).max())
+    words = _not_positive(least, rounding, undetermined(problem) if single else "")
+    where = "" if single else f"{int(bad.sum())} of {len(sets)} deletion sets, first {sets[first].tolist()}: "
+    raise InputError(where + words)
 
 
 def _not_positive(least: float, rounding: float, direction: str) -> str:
-    kind = "singular" if abs(least) <= rounding else "indefinite" if least < 0.0 else "nearly singular"
+    kind = "singular" if abs(least) <= 10.0 * rounding else "indefinite" if least < 0.0 else "nearly singular"
     enough = max(-least, rounding)
     return (
         f"H_0 is {kind}, with least eigenvalue {least:.3e} (rounding {rounding:.0e}){direction}, and the leave-out "
@@ -120,30 +200,17 @@ def _not_positive(least: float, rounding: float, direction: str) -> str:
 
 
 @eqx.filter_jit
-def _solve(risk: Any, theta: Array, ridge: Array) -> tuple[Array, Array, Array, Array]:
-    pull = jnp.sum(risk.deleted_gradients(theta), axis=0)
-    return _solution(risk, risk.hessian(theta, 0.0), pull, theta, ridge)
+def gradient_and_hessian(risk: EmpiricalRisk, theta: Array) -> tuple[Float[Array, " d"], Float[Array, "d d"]]:
+    """∇R_1 and ∇²R_1."""
+    one = jnp.ones(())
+    return risk.gradient(theta, one), risk.hessian(theta, one)
 
 
 @eqx.filter_jit
-def _solve_all(
-    risk: EmpiricalRisk, sets: Array, theta: Array, ridge: Array, *, batch: int
-) -> tuple[Array, Array, Array, Array]:
-    hessian = risk.hessian(theta, 1.0)
+def _deleted(risk: EmpiricalRisk, theta: Array, points: Array) -> tuple[Float[Array, " d"], Float[Array, "d d"]]:
+    """Σ_D g_j and its derivative."""
 
-    def row(points: Array) -> tuple[Array, Array, Array, Array]:
-        left = without(risk, points)
-        pull = jnp.sum(left.deleted_gradients(theta), axis=0)
-        return _solution(left, hessian - deleted_hessian(left, theta), pull, theta, ridge)
+    def pull(t: Array) -> Array:
+        return jnp.sum(risk.point_gradients(t, points), axis=0)
 
-    return jax.lax.map(row, sets, batch_size=batch)
-
-
-def _solution(risk: Any, hessian: Array, pull: Array, theta: Array, ridge: Array) -> tuple[Array, Array, Array, Array]:
-    """Δ, its relative residual, the least eigenvalue of H_0 and the rounding of the damped spectrum."""
-    values, vectors = jnp.linalg.eigh(hessian)
-    delta = vectors @ ((pull @ vectors) / (values + ridge))
-    left = risk.hvp(theta, delta, jnp.zeros(())) + ridge * delta - pull
-    size = jnp.linalg.norm(pull)
-    residual = jnp.where(size > 0.0, jnp.linalg.norm(left) / jnp.where(size > 0.0, size, 1.0), 0.0)
-    return delta, residual, values[0], rounding_of(values + ridge)
+    return pull(theta), jax.jacfwd(pull)(theta)

@@ -1,25 +1,28 @@
 """The response θ(ε) of the optimum to the weight of the deleted points: its path from ε = 1 to 0, and its Jacobian."""
 
+from dataclasses import dataclass
 from typing import Any
 
-import equinox as eqx
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..._core import RESULTS, ConvergenceError, InputError, message
-from ...problem import AbstractRisk, Problem
+from ..._core import RESULTS, ConvergenceError, InputError, Shown, Tabular, decide, message
+from ...flow import trained_optimum
+from ...problem import DENSE_LIMIT, Problem
 from .._deletions import require_deletion
-from ._stationary import newton, rounding_of, trained_optimum
+from ._derivatives import Derivatives, derivatives
+
+UNIT = np.finfo(np.float64).eps
 
 CORRECTOR_STEPS = 40
+HALVINGS = 20
 BISECTIONS = 30
 JUMP = 10.0
 """A corrector that moves further than this many predictor steps has left the path."""
 
 
-class ResponsePath(eqx.Module):
+@dataclass(frozen=True, eq=False, repr=False)
+class ResponsePath(Tabular):
     """θ(ε) along a grid of weights.
 
     Attributes:
@@ -27,8 +30,8 @@ class ResponsePath(eqx.Module):
         thetas: θ(ε), shape (k, d); NaN from the breakdown on, like what follows.
         theta_dot: θ̇(ε) = dθ/dε, shape (k, d).
         theta_ddot: θ̈(ε), shape (k, d).
-        gradient_norms: ‖∇R_ε(θ(ε))‖₂, computed afresh, shape (k,).
-        smallest_curvatures: least eigenvalue of H_ε, shape (k,).
+        gradient_norm: ‖∇R_ε(θ(ε))‖₂, computed afresh, shape (k,).
+        smallest_curvature: least eigenvalue of H_ε, shape (k,).
         slope_change: ‖θ̇(first) − θ̇(last)‖ over the nodes reached.
         bound: max ‖θ̈(ε)‖ over these nodes times their span of ε. The notes' inequality says slope_change ≤ the
             maximum over *all* ε between; on a grid that maximum is approached from below.
@@ -36,57 +39,91 @@ class ResponsePath(eqx.Module):
         result: successful; singular (H_ε ceases to be positive definite); or not_stationary (the corrector failed).
     """
 
-    eps: Float[Array, " k"]
-    thetas: Float[Array, "k d"]
-    theta_dot: Float[Array, "k d"]
-    theta_ddot: Float[Array, "k d"]
-    gradient_norms: Float[Array, " k"]
-    smallest_curvatures: Float[Array, " k"]
-    slope_change: Float[Array, ""]
-    bound: Float[Array, ""]
-    breakdown: Float[Array, "2"]
+    eps: Float[np.ndarray, " k"]
+    thetas: Float[np.ndarray, "k d"]
+    theta_dot: Float[np.ndarray, "k d"]
+    theta_ddot: Float[np.ndarray, "k d"]
+    gradient_norm: Float[np.ndarray, " k"]
+    smallest_curvature: Float[np.ndarray, " k"]
+    slope_change: float
+    bound: float
+    breakdown: Float[np.ndarray, "2"]
     result: RESULTS
 
+    @property
+    def change(self) -> Float[np.ndarray, " d"]:
+        """θ(last) − θ(first): θ(0) − θ(1) on a path from 1 to 0 that did not break down."""
+        return self.thetas[-1] - self.thetas[0]
 
-class ResponseJacobian(eqx.Module):
+    def _facts(self) -> dict[str, object]:
+        return {"nodes": len(self.eps), "breakdown": self.breakdown, "result": self.result}
+
+    def _rows(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "eps": self.eps[k],
+                "‖θ̇‖": np.linalg.norm(self.theta_dot[k]),
+                "‖θ̈‖": np.linalg.norm(self.theta_ddot[k]),
+                "gradient_norm": self.gradient_norm[k],
+                "smallest_curvature": self.smallest_curvature[k],
+            }
+            for k in range(len(self.eps))
+        ]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ResponseJacobian(Shown):
     """Jθ, how the optimum responds to each deleted point's own weight.
 
     Attributes:
         jacobian: column j is ∂θ/∂ε_j = −H_ε⁻¹ g_j, shape (d, m).
         theta: where, θ(ε), shape (d,).
         eps: ε, shape (m,).
-        residuals: ‖H_ε ∂θ/∂ε_j + g_j‖/‖g_j‖, shape (m,).
+        residual: ‖H_ε ∂θ/∂ε_j + g_j‖/‖g_j‖, shape (m,).
         gradient_norm: ‖∇R_ε(θ)‖₂: the columns are derivatives of the optimum where this is zero.
         smallest_curvature: least eigenvalue of H_ε.
     """
 
-    jacobian: Float[Array, "d m"]
-    theta: Float[Array, " d"]
-    eps: Float[Array, " m"]
-    residuals: Float[Array, " m"]
-    gradient_norm: Float[Array, ""]
-    smallest_curvature: Float[Array, ""]
+    jacobian: Float[np.ndarray, "d m"]
+    theta: Float[np.ndarray, " d"]
+    eps: Float[np.ndarray, " m"]
+    residual: Float[np.ndarray, " m"]
+    gradient_norm: float
+    smallest_curvature: float
+
+    def _facts(self) -> dict[str, object]:
+        return {
+            "jacobian": self.jacobian,
+            "residual": self.residual.max(),
+            "gradient_norm": self.gradient_norm,
+            "smallest_curvature": self.smallest_curvature,
+        }
 
 
-class Node(eqx.Module):
+@dataclass(frozen=True, eq=False)
+class Node:
     """One point of the path, with its derivatives and what certifies it."""
 
-    eps: Array
-    theta: Array
-    dot: Array
-    ddot: Array
-    gradient_norm: Array
-    least: Array
-    regular: Array
-    stationary: Array
-    scale: Array
+    eps: float
+    theta: np.ndarray
+    dot: np.ndarray
+    ddot: np.ndarray
+    gradient_norm: float
+    least: float
+    regular: bool
+    stationary: bool
+
+    @property
+    def reached(self) -> bool:
+        """Whether it is an optimum of the path."""
+        return self.regular and self.stationary
 
 
 def response_path(
     problem: Problem,
-    eps: Float[Array, " k"] | np.ndarray | None = None,
-    theta: Float[Array, " d"] | np.ndarray | None = None,
+    theta: Float[Array, " d"] | Float[np.ndarray, " d"] | None = None,
     *,
+    eps: Float[Array, " k"] | np.ndarray | None = None,
     tol: float = 1e-10,
     throw: bool = True,
 ) -> ResponsePath:
@@ -94,14 +131,14 @@ def response_path(
 
     θ̇ = −H_ε⁻¹ Σ g_j,   θ̈ = −H_ε⁻¹(D³R_ε[θ̇, θ̇] + 2 ∇²(Σ cℓ_j) θ̇),   j ∈ D, one weight ε for all of them.
 
-    From each node θ + hθ̇ + ½h²θ̈ predicts the next, and Newton's method corrects it. A node counts as reached if H_ε is
-    positive definite there, the gradient is small and the correction short beside the prediction. Where one is not,
+    From each node θ + hθ̇ + ½h²θ̈ predicts the next, and Newton's method corrects it. A node counts as reached if H_ε
+    is positive definite there, the gradient is small and the correction short beside the prediction. Where one is not,
     bisection brackets the weight at which the path breaks down. Source: notes (0.2)–(0.6) and the question after.
 
     Args:
         problem: what is trained, and which points are deleted.
-        eps: strictly monotone weights, shape (k,), k ≥ 2. Default: 21 from 1 to 0.
         theta: a start for θ at the first weight, shape (d,). Needed for non-convex risks.
+        eps: strictly monotone weights, shape (k,), k ≥ 2. Default: 21 from 1 to 0.
         tol: ‖∇R_ε‖ ≤ tol·max(c, ‖Σ g_j‖ at the first node).
         throw: raise where the path breaks down.
 
@@ -112,35 +149,37 @@ def response_path(
     require_deletion(problem)
     grid = _grid(eps)
     start = trained_optimum(problem, theta, eps=float(grid[0]))
-    problem.hessian(start)  # refuses a matrix that does not fit
-    nodes = _follow(problem.risk, start, grid, jnp.asarray(problem.scale), jnp.asarray(tol))
-    good = np.asarray(nodes.regular & nodes.stationary)
-    reached = len(grid) if good.all() else int(np.argmin(good))
-    if reached == len(grid):
-        return _path(nodes, grid, reached, jnp.full(2, jnp.nan), RESULTS.successful)
-    last, bad = (jax.tree.map(lambda leaf, k=k: leaf[k], nodes) for k in (max(reached - 1, 0), reached))
-    if reached:
-        last, bad = _bracket(problem.risk, last, bad, jnp.asarray(tol))
+    _require_dense(problem)
+    risk = derivatives(problem)
+    scale = max(problem.scale, float(np.linalg.norm(risk.pulls(start).sum(axis=0))))
+    nodes = _follow(risk, start, grid, tol * scale)
+    if nodes[-1].reached:
+        return _path(nodes, start, grid, (np.nan, np.nan), RESULTS.successful)
+    *good, bad = nodes
+    last = good[-1] if good else bad
+    if good:
+        last, bad = _bracket(risk, last, bad, tol * scale)
     # At a fold the corrector fails before an eigenvalue changes its sign; its fall shows what happens.
-    singular = not bool(bad.regular) or bool(last.least < 0.01 * nodes.least[0])
-    result = RESULTS.singular if singular else RESULTS.not_stationary
-    path = _path(nodes, grid, reached, jnp.stack([last.eps, bad.eps]), result)
+    singular = not bad.regular or last.least < 0.01 * nodes[0].least
+    result = decide((not singular, RESULTS.not_stationary), otherwise=RESULTS.singular)
+    path = _path(good, start, grid, (last.eps, bad.eps), result)
     if throw:
-        raise ConvergenceError(_words(path, bad), path)
+        raise ConvergenceError(_words(path, bad, singular=singular), path)
     return path
 
 
 def response_jacobian(
     problem: Problem,
+    theta: Float[Array, " d"] | Float[np.ndarray, " d"] | None = None,
+    *,
     eps: Float[Array, " m"] | np.ndarray | float = 1.0,
-    theta: Float[Array, " d"] | np.ndarray | None = None,
 ) -> ResponseJacobian:
     """Jθ(ε), one column −H_ε⁻¹ g_j for each deleted point; their sum, for equal weights, is θ̇(ε).
 
     Args:
         problem: what is trained, and which points are deleted.
-        eps: weights, one or m.
         theta: θ(ε), shape (d,). Default: computed (convex risks).
+        eps: weights, one or m.
 
     Raises:
         InputError: no deleted points, weights of the wrong shape, a non-convex risk without θ, or H_ε not positive
@@ -148,29 +187,31 @@ def response_jacobian(
         ConvergenceError: θ(ε) could not be computed.
     """
     require_deletion(problem)
-    weights = jnp.broadcast_to(problem.weights(eps), np.shape(problem.delete))
+    weights = np.broadcast_to(np.asarray(problem.weights(eps)), problem.delete.shape).copy()
     at = trained_optimum(problem, theta, eps=weights)
-    problem.hessian(at, weights)
-    columns, residuals, least, rounding = _columns(problem.risk, at, weights)
-    if not float(least) > float(rounding):
+    _require_dense(problem)
+    risk = derivatives(problem)
+    hessian, pulls = risk.hessian(at, weights), risk.pulls(at)
+    values, vectors = np.linalg.eigh(hessian)
+    rounding = _rounding(values)
+    if not values[0] > rounding:
         raise InputError(
-            f"H_ε is not positive definite: its least eigenvalue is {float(least):.3e} (rounding "
-            f"{float(rounding):.0e}), so θ(ε) has no derivative. Add l2 > 0, or pass a θ that is a minimum."
+            f"H_ε is not positive definite: its least eigenvalue is {values[0]:.3e} (rounding "
+            f"{rounding:.0e}), so θ(ε) has no derivative. Add l2 > 0, or pass a θ that is a minimum."
         )
-    norm = jnp.linalg.norm(problem.gradient(at, weights))
-    return ResponseJacobian(columns, at, weights, residuals, norm, least)
+    columns = -vectors @ ((pulls @ vectors) / values).T
+    sizes = np.linalg.norm(pulls, axis=1)
+    return ResponseJacobian(
+        jacobian=columns,
+        theta=at,
+        eps=weights,
+        residual=np.linalg.norm(columns.T @ hessian + pulls, axis=1) / np.where(sizes > 0.0, sizes, 1.0),
+        gradient_norm=float(np.linalg.norm(risk.gradient(at, weights))),
+        smallest_curvature=float(values[0]),
+    )
 
 
-def second_derivative(
-    risk: AbstractRisk, theta: Float[Array, " d"], eps: Any, dot: Float[Array, " d"]
-) -> Float[Array, " d"]:
-    """D³R_ε[θ̇, θ̇] + 2∇²(Σ cℓ_j)θ̇, by forward over reverse; θ̈ is −H_ε⁻¹ of it."""
-    third = jax.jvp(lambda t: risk.hvp(t, dot, eps), (theta,), (dot,))[1]
-    pull = jax.jvp(lambda t: jnp.sum(risk.deleted_gradients(t), axis=0), (theta,), (dot,))[1]
-    return third + 2.0 * pull
-
-
-def _grid(eps: Any) -> Float[Array, " k"]:
+def _grid(eps: Any) -> Float[np.ndarray, " k"]:
     grid = np.linspace(1.0, 0.0, 21) if eps is None else np.asarray(eps, dtype=np.float64)
     if grid.ndim != 1 or grid.size < 2 or not np.isfinite(grid).all():
         raise InputError(f"eps must be a vector of at least two finite weights; got shape {grid.shape}.")
@@ -178,92 +219,123 @@ def _grid(eps: Any) -> Float[Array, " k"]:
         raise InputError(
             "eps must be strictly monotone, from the weight where θ is known to the one where it is wanted."
         )
-    return jnp.asarray(grid)
+    return grid
 
 
-def _advance(risk: AbstractRisk, last: Node, eps: Array, tol: Array) -> Node:
+def _require_dense(problem: Problem) -> None:
+    if problem.dim > DENSE_LIMIT:
+        raise InputError(f"a dense Hessian for d = {problem.dim} takes {8e-9 * problem.dim**2:.1f} GB: too many here.")
+
+
+def _rounding(values: Float[np.ndarray, " d"]) -> float:
+    """An eigenvalue below d·u·max|λ| carries no digit."""
+    return len(values) * UNIT * float(np.abs(values).max())
+
+
+def _correct(risk: Derivatives, theta: np.ndarray, eps: float, target: float) -> np.ndarray:
+    """Newton's method on ∇R_ε from a prediction, with steps halved until the gradient shortens."""
+    slope = risk.gradient(theta, eps)
+    norm = np.linalg.norm(slope)
+    for _ in range(CORRECTOR_STEPS):
+        if norm <= target or not np.isfinite(norm):
+            break
+        try:
+            move = -np.linalg.solve(risk.hessian(theta, eps), slope)
+        except np.linalg.LinAlgError:
+            break
+        for halving in range(HALVINGS):
+            trial = theta + 0.5**halving * move
+            new_slope = risk.gradient(trial, eps)
+            new_norm = np.linalg.norm(new_slope)
+            if new_norm <= (1.0 - 0.1 * 0.5**halving) * norm:
+                break
+        else:
+            break
+        theta, slope, norm = trial, new_slope, new_norm
+    return theta
+
+
+def _advance(risk: Derivatives, last: Node, eps: float, target: float) -> Node:
     """Predict from a node to the weight ε, correct there, and say all that the path needs to know."""
-    h, target = eps - last.eps, tol * last.scale
-    predicted = last.theta + h * last.dot + 0.5 * h**2 * last.ddot
-    theta, _ = newton(risk, eps, predicted, target, CORRECTOR_STEPS, cautious=False)
-    values, vectors = jnp.linalg.eigh(risk.hessian(theta, eps))
-    safe = jnp.where(values == 0.0, 1.0, values)
-    dot = -vectors @ ((jnp.sum(risk.deleted_gradients(theta), axis=0) @ vectors) / safe)
-    ddot = -vectors @ ((second_derivative(risk, theta, eps, dot) @ vectors) / safe)
-    norm = jnp.linalg.norm(risk.gradient(theta, eps))
-    length = jnp.abs(h) * jnp.linalg.norm(last.dot) + 0.5 * h**2 * jnp.linalg.norm(last.ddot)
-    near = jnp.linalg.norm(theta - last.theta) <= JUMP * length + 1e-9 * (1.0 + jnp.linalg.norm(last.theta))
-    stationary = (norm <= target) & (near | (h == 0.0))
-    return Node(eps, theta, dot, ddot, norm, values[0], values[0] > rounding_of(values), stationary, last.scale)
+    h = eps - last.eps
+    theta = _correct(risk, last.theta + h * last.dot + 0.5 * h**2 * last.ddot, eps, target)
+    values, vectors = np.linalg.eigh(risk.hessian(theta, eps))
+    safe = np.where(values == 0.0, 1.0, values)
+    dot = -vectors @ ((risk.pulls(theta).sum(axis=0) @ vectors) / safe)
+    ddot = -vectors @ ((risk.bend(theta, eps, dot) @ vectors) / safe)
+    norm = float(np.linalg.norm(risk.gradient(theta, eps)))
+    length = abs(h) * np.linalg.norm(last.dot) + 0.5 * h**2 * np.linalg.norm(last.ddot)
+    near = np.linalg.norm(theta - last.theta) <= JUMP * length + 1e-9 * np.linalg.norm(last.theta)
+    return Node(
+        eps=eps,
+        theta=theta,
+        dot=dot,
+        ddot=ddot,
+        gradient_norm=norm,
+        least=float(values[0]),
+        regular=bool(values[0] > _rounding(values)),
+        stationary=norm <= target and (bool(near) or h == 0.0),
+    )
 
 
-_advance_jit = eqx.filter_jit(_advance)
+def _follow(risk: Derivatives, start: np.ndarray, grid: Float[np.ndarray, " k"], target: float) -> list[Node]:
+    """The nodes of the grid, each from the one before, up to the first that is not reached."""
+    still = np.zeros_like(start)
+    last = Node(float(grid[0]), start, still, still, 0.0, 0.0, True, True)
+    nodes: list[Node] = []
+    for eps in grid:
+        last = _advance(risk, last, float(eps), target)
+        nodes.append(last)
+        if not last.reached:
+            break
+    return nodes
 
 
-@eqx.filter_jit
-def _follow(risk: AbstractRisk, start: Array, grid: Array, scale: Array, tol: Array) -> Node:
-    """All nodes of the grid, each from the one before; the first corrects the start."""
-
-    def step(last: Node, eps: Array) -> tuple[Node, Node]:
-        node = _advance(risk, last, eps, tol)
-        return node, node
-
-    scale = jnp.maximum(scale, jnp.linalg.norm(jnp.sum(risk.deleted_gradients(start), axis=0)))
-    zero, yes = jnp.zeros(()), jnp.asarray(True)
-    still = Node(grid[0], start, jnp.zeros_like(start), jnp.zeros_like(start), zero, zero, yes, yes, scale)
-    return jax.lax.scan(step, still, grid)[1]
-
-
-def _bracket(risk: AbstractRisk, last: Node, bad: Node, tol: Array) -> tuple[Node, Node]:
+def _bracket(risk: Derivatives, last: Node, bad: Node, target: float) -> tuple[Node, Node]:
     """Bisect between the last node reached and the first that was not."""
     for _ in range(BISECTIONS):
-        middle = _advance_jit(risk, last, 0.5 * (last.eps + bad.eps), tol)
-        if bool(middle.regular & middle.stationary):
+        middle = _advance(risk, last, 0.5 * (last.eps + bad.eps), target)
+        if middle.reached:
             last = middle
         else:
             bad = middle
     return last, bad
 
 
-def _path(nodes: Node, grid: Array, reached: int, breakdown: Array, result: RESULTS) -> ResponsePath:
-    kept = jnp.arange(len(grid)) < reached
-    column = kept[:, None]
-    dot, ddot = jnp.where(column, nodes.dot, jnp.nan), jnp.where(column, nodes.ddot, jnp.nan)
-    last = max(reached - 1, 0)
+def _path(
+    nodes: list[Node], start: np.ndarray, grid: np.ndarray, breakdown: tuple[float, float], result: RESULTS
+) -> ResponsePath:
+    def column(name: str, shape: tuple[int, ...]) -> np.ndarray:
+        full = np.full((len(grid), *shape), np.nan)
+        for k, node in enumerate(nodes):
+            full[k] = getattr(node, name)
+        return full
+
+    dim = start.shape
+    dot, ddot, last = column("dot", dim), column("ddot", dim), max(len(nodes) - 1, 0)
     return ResponsePath(
         eps=grid,
-        thetas=jnp.where(column, nodes.theta, jnp.nan),
+        thetas=column("theta", dim),
         theta_dot=dot,
         theta_ddot=ddot,
-        gradient_norms=jnp.where(kept, nodes.gradient_norm, jnp.nan),
-        smallest_curvatures=jnp.where(kept, nodes.least, jnp.nan),
-        slope_change=jnp.linalg.norm(dot[last] - dot[0]),
-        bound=jnp.nanmax(jnp.linalg.norm(ddot, axis=1)) * jnp.abs(grid[last] - grid[0]),
-        breakdown=breakdown,
+        gradient_norm=column("gradient_norm", ()),
+        smallest_curvature=column("least", ()),
+        slope_change=float(np.linalg.norm(dot[last] - dot[0])),
+        bound=float(np.linalg.norm(ddot[: last + 1], axis=1).max(initial=0.0) * abs(grid[last] - grid[0])),
+        breakdown=np.array(breakdown),
         result=result,
     )
 
 
-def _words(path: ResponsePath, bad: Node) -> str:
-    a, b = (float(weight) for weight in path.breakdown)
+def _words(path: ResponsePath, bad: Node, *, singular: bool) -> str:
+    a, b = path.breakdown
     why = (
-        f"H_ε is singular or indefinite there (least eigenvalue {float(bad.least):.2e}), and the optimum ends"
-        if bool(path.result == RESULTS.singular)
-        else f"the corrector found no optimum near the prediction (‖∇R_ε‖ = {float(bad.gradient_norm):.2e}): "
+        f"H_ε is singular or indefinite there (least eigenvalue {bad.least:.2e}), and the optimum ends"
+        if singular
+        else f"the corrector found no optimum near the prediction (‖∇R_ε‖ = {bad.gradient_norm:.2e}): "
         f"{message(path.result)}"
     )
     return (
         f"the response path breaks down between ε = {a:.9g} and ε = {b:.9g}: {why}. Add l2 > 0, or follow it on a grid "
         "that ends before; throw=False returns the nodes reached."
     )
-
-
-@eqx.filter_jit
-def _columns(risk: AbstractRisk, theta: Array, weights: Array) -> tuple[Array, Array, Array, Array]:
-    values, vectors = jnp.linalg.eigh(risk.hessian(theta, weights))
-    pulls = risk.deleted_gradients(theta)
-    columns = -vectors @ ((pulls @ vectors) / values).T
-    applied = jax.vmap(lambda column: risk.hvp(theta, column, weights))(columns.T)
-    sizes = jnp.linalg.norm(pulls, axis=1)
-    residuals = jnp.linalg.norm(applied + pulls, axis=1) / jnp.where(sizes > 0.0, sizes, 1.0)
-    return columns, residuals, values[0], rounding_of(values)

@@ -163,7 +163,7 @@ def fig3_linearity(trial: Trial) -> Evidence:
             y = problem.data.y.copy()
             y[j] += distance
             moved = Problem(problem.model, problem.loss, Dataset(problem.data.x, y), [j])
-            bends.append(bending(response_path(moved, np.linspace(0.0, 1.0, 6), theta), slice(0, 2)))
+            bends.append(bending(response_path(moved, theta, eps=np.linspace(0.0, 1.0, 6)), slice(0, 2)))
         written.append(Sample(bends[-1] / bends[0] - 1.0, 0.1, name))
         corrected.append(Sample(abs(bends[1] / bends[0] / 2.0 - 1.0), 0.2, f"{name}: twice as far, twice as bent"))
         values = ", ".join(f"{bend:.2g}" for bend in bends)

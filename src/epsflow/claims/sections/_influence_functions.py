@@ -98,7 +98,7 @@ def if_is_newton(trial: Trial) -> Evidence:
     """The influence function beside one Newton step on the leave-out risk, and beside retraining."""
     written, corrected = [], []
     for name, problem, _ in trial.regressions():
-        step, change = newton_step(problem).delta, influence(problem).change
+        step, change = newton_step(problem).change, influence(problem).change
         retrained = retrain(problem).theta
         row = np.sqrt(problem.scale) * problem.data.x[problem.delete[0]]
         kept = 1.0 - float(row @ np.linalg.solve(hessian(problem, 1.0), row))
@@ -112,7 +112,7 @@ def if_is_newton(trial: Trial) -> Evidence:
     example = {
         **TWO,
         "influence": float(influence(two).change[0]),
-        "Newton step": float(newton_step(two).delta[0]),
+        "Newton step": float(newton_step(two).change[0]),
         "retraining": -0.5,
     }
     return Evidence(written=worst(written, SOLVES), corrected=worst(corrected, SOLVES), counterexample=example)

@@ -106,7 +106,7 @@ def leverage_loo(trial: Trial) -> Evidence:
         found, j = leverage(problem), int(problem.delete[0])
         expected = jnp.asarray(found.theta) - retrain(problem).theta
         bound = rounding(problem) * float(np.linalg.norm(found.theta))
-        samples.append(Sample(float(jnp.linalg.norm(-found.deltas[j] - expected)), bound, name))
+        samples.append(Sample(float(jnp.linalg.norm(-found.change[j] - expected)), bound, name))
     return Evidence(written=worst(samples, "in units of θ; bound: d·u·κ(H_0)·‖θ̂‖"))
 
 

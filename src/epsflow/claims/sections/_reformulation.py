@@ -26,7 +26,7 @@ def implicit_derivative(trial: Trial) -> Evidence:
     """θ̇(0), θ̇(½) and θ̇(1) along the response path against differences of optima."""
     samples = []
     for name, problem, _ in [*trial.regressions(), *trial.logistic()]:
-        path = response_path(problem, np.array([1.0, 0.5, 0.0]))
+        path = response_path(problem, eps=np.array([1.0, 0.5, 0.0]))
         for eps, found in zip((1.0, 0.5, 0.0), path.theta_dot, strict=True):
             derivative, error = slope(problem, eps)
             samples.append(Sample(relative(found, derivative), error, f"{name}, ε = {eps:g}"))
@@ -83,7 +83,7 @@ def newton_vs_if(trial: Trial) -> Evidence:
         relative_gaps = []
         for penalty in (0.0, 1.0, 10.0, 100.0):
             ridge = Problem(problem.model, problem.loss, problem.data, problem.delete, penalty, problem.reduction)
-            derivative, newton = influence(ridge, at="removed").theta_dot, newton_step(ridge).delta
+            derivative, newton = influence(ridge, at="removed").theta_dot, newton_step(ridge).change
             written.append(Sample(relative(newton, derivative), rounding(ridge), f"{name}, λ = {penalty:g}"))
             relative_gaps.append(relative(newton, -derivative))
         growth = max(0.0, *np.diff(relative_gaps))
@@ -92,7 +92,7 @@ def newton_vs_if(trial: Trial) -> Evidence:
     example = {
         **TWO,
         "I(j) = θ̇(0)": float(influence(two_points(), at="removed").theta_dot[0]),
-        "I_Nt(j)": float(newton_step(two_points()).delta[0]),
+        "I_Nt(j)": float(newton_step(two_points()).change[0]),
     }
     name, values = next(iter(gaps.items()))
     remark = f"{name}: ‖I_Nt + I‖/‖I‖ = {', '.join(f'{value:.2g}' for value in values)} for λ = 0, 1, 10, 100."
@@ -116,7 +116,7 @@ def jacobian_column(trial: Trial) -> Evidence:
     samples, step = [], 1e-3
     for name, problem, _ in trial.regressions():
         several = Problem(problem.model, problem.loss, problem.data, [0, 1, 2], 0.5, problem.reduction)
-        found = response_jacobian(several, 1.0).jacobian
+        found = response_jacobian(several).jacobian
         for column, axis in enumerate(np.eye(3)):
             ends = [equilibrium(several, eps=1.0 + k * step * axis).theta for k in (-1.0, -0.5, 0.5, 1.0)]
             wide, narrow = (ends[3] - ends[0]) / (2.0 * step), (ends[2] - ends[1]) / step

@@ -173,7 +173,7 @@ def damped_linearisation(trial: Trial) -> Evidence:
     for name, problem, theta in [*cases, *(trial.network(number=i) for i in range(trial.count(0, 5)))]:
         # θ̂ is stationary at ε = 1, so z = 0 is the damped optimum there.
         grid = np.array([1.0, 1.0 - step / 2.0, 1.0 - step])
-        path = response_path(_proximal(problem, theta, damping), grid, np.zeros(problem.dim))
+        path = response_path(_proximal(problem, theta, damping), np.zeros(problem.dim), eps=grid)
         half, full = (path.thetas[1] - path.thetas[0]) * 2.0 / step, (path.thetas[2] - path.thetas[0]) / step
         change = 2.0 * half - full
         error = float(jnp.linalg.norm(half - full) / jnp.linalg.norm(change))

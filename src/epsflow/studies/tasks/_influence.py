@@ -86,7 +86,7 @@ def _pbrf_change(problem: Problem, theta: Any, damping: float) -> Any:
 ESTIMATORS: dict[str, Callable[[Problem, Any, float], Any]] = {
     "influence": lambda problem, theta, _: influence(problem, theta=theta).change,
     "second order": lambda problem, theta, _: influence(problem, theta=theta, order=2).change,
-    "newton": lambda problem, theta, _: newton_step(problem, theta).delta,
+    "newton": lambda problem, theta, _: newton_step(problem, theta).change,
     "pbrf": _pbrf_change,
 }
 

@@ -1,0 +1,225 @@
+"""Where ∇R_ε = 0: the one solver behind `equilibrium`, `train` and `retrain`, and the certificate they share."""
+
+from typing import Any, Literal
+
+import equinox as eqx
+import numpy as np
+from jaxtyping import Float
+
+from .._core import RESULTS, ConvergenceError, InputError, Shown, decide, message, succeeded
+from ..problem import DENSE_LIMIT, Problem, Quadratic
+from ._least_squares import least_squares, statistics
+from ._newton import minimise
+
+Method = Literal["auto", "closed form", "newton", "minimisation", "flow"]
+
+METHODS = ("auto", "closed form", "newton", "minimisation", "flow")
+
+NEWTON_STEPS = 256
+"""Newton's method doubles its digits: more steps than this mean that there is no minimum."""
+
+UNIT = np.finfo(np.float64).eps
+
+
+class Equilibrium(Shown, eqx.Module):
+    """A stationary point of R_ε and what certifies it.
+
+    Attributes:
+        theta: the point, shape (d,).
+        eps: the weight(s) of the deleted points.
+        gradient_norm: ‖∇R_ε(θ)‖₂, computed afresh.
+        distance: ‖H_ε⁻¹∇R_ε‖₂, the Newton step that is left: an estimate of the distance to the minimum, in θ's units.
+        smallest_curvature: least eigenvalue of H_ε; zero where the minimum is not isolated.
+        unique: whether it is the only minimiser: R_ε is convex and H_ε positive definite, judged in units in which the
+            columns of the data have length one.
+        steps: accepted steps of the minimiser; 0 for a closed form, and for a flow, which counts none.
+        result: how the computation ended.
+        method: "closed form", "newton" (convex R_ε), "minimisation" or "flow" (others).
+    """
+
+    theta: Float[np.ndarray, " d"]
+    eps: Float[np.ndarray, "*m"]
+    gradient_norm: float
+    distance: float
+    smallest_curvature: float
+    unique: bool = eqx.field(static=True)
+    steps: int
+    result: RESULTS
+    method: str = eqx.field(static=True)
+
+    def _facts(self) -> dict[str, object]:
+        return {
+            "theta": self.theta,
+            "eps": self.eps,
+            "gradient_norm": self.gradient_norm,
+            "distance": self.distance,
+            "smallest_curvature": self.smallest_curvature,
+            "unique": self.unique,
+            "steps": self.steps,
+            "method": self.method,
+            "result": self.result,
+        }
+
+
+def stationary_point(
+    problem: Problem,
+    eps: Any,
+    start: Any,
+    *,
+    tol: float,
+    max_steps: int,
+    method: str = "auto",
+    max_time: float = 1e9,
+) -> Equilibrium:
+    """A stationary point of R_ε, certified. Never raises for want of convergence.
+
+    Linear regression: closed form. Other convex risks: damped Newton in scaled coordinates, until every component of
+    the scaled gradient is at most `tol` of the sum of its terms at the start, or its rounding. Others: "minimisation"
+    (BFGS, then Newton) or "flow" (the flow is followed until it rests, then Newton), until ‖∇R_ε‖ ≤ tol·max(c,
+    ‖∇R_ε(start)‖).
+    """
+    weights, first = np.asarray(problem.weights(eps)), np.asarray(start, dtype=np.float64)
+    if isinstance(problem.risk, Quadratic):
+        return _closed_form(problem, weights, first)
+    if problem.dim > DENSE_LIMIT:
+        raise InputError(
+            f"the Hessian that certifies a minimum takes {8e-9 * problem.dim**2:.1f} GB for d = {problem.dim}; train "
+            "such a model with `gradient_descent`, and pass theta."
+        )
+    if problem.convex and method != "minimisation":
+        return _convex(problem, weights, first, tol, min(max_steps, NEWTON_STEPS))
+    return _local(problem, weights, first, (tol, max_steps, max_time), flow=method == "flow")
+
+
+def _closed_form(problem: Problem, weights: np.ndarray, start: np.ndarray) -> Equilibrium:
+    end = least_squares(problem, weights, start)
+    result = decide((not end.definite, RESULTS.not_a_minimum), (not end.arrived, RESULTS.not_stationary))
+    return Equilibrium(
+        theta=end.theta,
+        eps=weights,
+        gradient_norm=float(np.linalg.norm(end.gradient)),
+        distance=float(np.linalg.norm(end.left)),
+        smallest_curvature=_least_of_linear(problem, weights, end.full),
+        unique=end.full and end.definite,
+        steps=0,
+        result=result,
+        method="closed form",
+    )
+
+
+def _least_of_linear(problem: Problem, weights: np.ndarray, full: bool) -> float:
+    each = np.broadcast_to(weights, problem.delete.shape)
+    if not full and not (each < 0.0).any():
+        return 0.0
+    if problem.data.n < problem.dim and not (each < 0.0).any():
+        return problem.l2  # directions that no row sees have the penalty's curvature, the least there is
+    values = np.linalg.eigvalsh(statistics(problem, each)[0])
+    return 0.0 if abs(values[0]) <= len(values) * UNIT * np.abs(values).max() and not full else float(values[0])
+
+
+def _convex(problem: Problem, weights: np.ndarray, start: np.ndarray, tol: float, max_steps: int) -> Equilibrium:
+    model = problem.generalised()
+    each = model.weights(weights)
+    end = minimise(model, each, start, tol=tol, max_steps=max_steps)
+    local = model.at(end.theta)
+    least = float(np.linalg.eigvalsh(model.hessian(local, each))[0])
+    negative = bool((np.broadcast_to(weights, problem.delete.shape) < 0.0).any())
+    saddle = negative and not end.arrived and least < 0.0
+    return Equilibrium(
+        theta=end.theta,
+        eps=weights,
+        gradient_norm=float(np.linalg.norm(model.gradient(local, each))),
+        distance=float(np.linalg.norm(end.left)),
+        smallest_curvature=least,
+        unique=end.isolated and end.arrived,
+        steps=end.steps,
+        result=decide(
+            (saddle and end.stationary, RESULTS.not_a_minimum),
+            (not (end.stationary and end.arrived), RESULTS.not_stationary),
+        ),
+        method="newton",
+    )
+
+
+def _local(
+    problem: Problem, weights: np.ndarray, start: np.ndarray, limits: tuple[float, int, float], *, flow: bool
+) -> Equilibrium:
+    from ._descent import descend, value_and_gradient  # SciPy's optimisers
+
+    tol, max_steps, max_time = limits
+    slope = np.asarray(value_and_gradient(problem.risk, start, weights)[1])
+    target, left_basin = tol * max(problem.scale, float(np.linalg.norm(slope))), False
+    if flow:
+        from ._rest import follow  # diffrax
+
+        end, left_basin = follow(problem.risk, weights, start, target, max_time=max_time, max_steps=max_steps)
+    else:
+        end = descend(problem.risk, weights, start, target, max_steps)
+    values, axes = np.linalg.eigh(end.hessian)
+    rounding = len(values) * UNIT * np.abs(values).max()
+    regular = np.abs(values) > rounding
+    step = np.where(regular, (end.gradient @ axes) / np.where(regular, values, 1.0), 0.0)
+    norm, distance = float(np.linalg.norm(end.gradient)), float(np.linalg.norm(step))
+    # Far out on a plateau the gradient is small and no minimum near: Newton's step there would still be long.
+    far = distance > 1e-3 * max(np.linalg.norm(end.theta), np.linalg.norm(start)) and norm > 1e-4 * target
+    return Equilibrium(
+        theta=end.theta,
+        eps=weights,
+        gradient_norm=norm,
+        distance=distance,
+        smallest_curvature=float(values[0]),
+        unique=problem.convex and bool(values[0] > rounding),
+        steps=end.steps,
+        result=decide(
+            (left_basin, RESULTS.left_the_basin),
+            (far or not norm <= target, RESULTS.not_stationary),
+            (values[0] < -rounding, RESULTS.not_a_minimum),
+        ),
+        method="flow" if flow else "minimisation",
+    )
+
+
+def trained_optimum(problem: Problem, theta: Any, *, eps: Any = 1.0, tol: float = 1e-10) -> Float[np.ndarray, " d"]:
+    """θ(ε): as given, or minimised where the problem says which minimum is meant.
+
+    Raises:
+        InputError: none given for a non-convex problem, or one of the wrong shape or with NaN; θ(ε) not unique.
+        ConvergenceError: the minimisation failed.
+    """
+    if theta is not None:
+        return np.asarray(problem.parameters(theta))
+    require_start(problem, None, "theta, the trained parameters")
+    found = stationary_point(problem, eps, np.zeros(problem.dim), tol=tol, max_steps=NEWTON_STEPS)
+    if succeeded(found.result) and not found.unique:
+        raise InputError(f"θ({eps}) is not unique{undetermined(problem)}. Add l2 > 0, or pass theta.")
+    if not succeeded(found.result):
+        raise ConvergenceError(f"training at ε = {eps} failed: {shortfall(found)}", found)
+    return found.theta
+
+
+def require_start(problem: Problem, theta0: Any, what: str, *, name: str = "theta0") -> Float[np.ndarray, " d"]:
+    """The start given, or zero for a convex risk.
+
+    Raises:
+        InputError: a non-convex risk without one; the wrong shape, or NaN.
+    """
+    if theta0 is not None:
+        return np.asarray(problem.parameters(theta0, name))
+    if not problem.convex:
+        raise InputError(f"a non-convex risk has many optima; pass {what}.")
+    return np.zeros(problem.dim)
+
+
+def shortfall(found: Equilibrium) -> str:
+    """What a stationary point lacks, in words."""
+    return (
+        f"{message(found.result)} (‖∇R‖ = {found.gradient_norm:.2e}, least curvature {found.smallest_curvature:.2e}, "
+        f"Newton step left {found.distance:.2e} beside ‖θ‖ = {np.linalg.norm(found.theta):.2e}; a step of more than a "
+        "thousandth of ‖θ‖ means that the minimum is far away or, for separable classes without l2, at infinity)."
+    )
+
+
+def undetermined(problem: Problem) -> str:
+    """': the data leave … free' where linear regression can say which direction, else nothing."""
+    direction = problem.undetermined_direction()
+    return f": the retained points leave {direction} free" if direction else ""
