@@ -9,8 +9,9 @@ import pytest
 from scipy import stats
 
 import epsflow as ef
-from epsflow.studies import Study, ready_made
-from epsflow.studies._statistics import bootstrap, compare, share
+from epsflow.studies import Interval, Share, Study, Summary, ready_made
+from epsflow.studies._json import from_text, to_text
+from epsflow.studies._statistics import PValue, bootstrap, compare, share
 
 
 def test_pandas(finished: Study):
@@ -54,6 +55,72 @@ def test_files_that_cannot_be_written(name: str, reason: str, finished: Study, t
         finished.export(tmp_path / name)
 
 
+def test_files_of_others_are_not_overwritten_without_being_told(finished: Study, tmp_path: Path):
+    path = tmp_path / "mine.csv"
+    path.write_text("mine")
+    with pytest.raises(ef.InputError, match=r"mine\.csv exists; name another file, or overwrite it"):
+        finished.export(tmp_path / "new.csv", path)
+    assert [entry.read_text() for entry in tmp_path.iterdir()] == ["mine"]  # and nothing else is written
+    finished.export(path, overwrite=True)
+    assert path.read_text().startswith("place,")
+
+
+def test_a_report_replaces_its_own_files_and_no_others(rewinds: Study, make, tmp_path: Path):
+    figure = tmp_path / "rewind-depth.png"
+    figure.write_text("mine")
+    with pytest.raises(ef.InputError, match=r"rewind-depth\.png exist\(s\), and not from an earlier report"):
+        rewinds.report(tmp_path)
+    assert [entry.read_text() for entry in tmp_path.iterdir()] == ["mine"]
+    page, *_ = rewinds.report(tmp_path, overwrite=True)
+    rewinds.report(tmp_path)
+    # A report on another study is not one on this.
+    page.write_text(page.read_text(encoding="utf-8").replace(rewinds.specification.digest, "0" * 64), encoding="utf-8")
+    with pytest.raises(ef.InputError, match=r"report\.html, .*rewind-depth\.pdf, .*rewind-depth\.png exist"):
+        rewinds.report(tmp_path)
+
+
+@pytest.mark.parametrize("which", ["finished", "rewinds"])
+def test_a_summary_survives_json(which: str, request: pytest.FixtureRequest):
+    summary = request.getfixturevalue(which).summary()
+    again = Summary.from_json(summary.to_json())
+    assert str(again) == str(summary)
+    assert repr(again.tables) == repr(summary.tables)  # NaN is not itself
+    assert repr([vars(drawing) for drawing in again.drawings]) == repr(
+        [{**vars(d), "arguments": from_text(to_text(d.arguments))} for d in summary.drawings]
+    )
+    for words in ("{", "[1]", "{}", '{"done": 1}'):
+        with pytest.raises(ef.InputError, match="not the JSON of a study's summary"):
+            Summary.from_json(words)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [1.5, float("nan"), -float("inf"), 3, True, "θ", None],
+        {"array": np.array([[1.0, np.nan], [0.1 + 0.2, 0.0]]), "float": 2.0},
+        [Interval(0.5, float("nan"), float("nan")), Share(0.1, 0.0, 1.0), PValue(1e-320)],
+    ],
+)
+def test_values_survive_json(value):
+    assert repr(from_text(to_text(value))) == repr(value)
+
+
+def test_results_show_themselves_in_a_line_a_table_and_html(finished: Study, make):
+    assert repr(finished).startswith("Study('small', 24 rows: 24 done, 0 failed, store='")
+    assert repr(make()).startswith("Study('small', 24 rows: not begun, store='")
+    summary = finished.summary()
+    assert summary.answer[0] in str(summary)
+    assert "Best Step against best LinearDecay" in repr(summary)
+    for shown in (finished._repr_html_(), summary._repr_html_()):
+        assert html.escape(summary.answer[0]) in shown
+        assert shown.count("<table>") == len(summary.tables)
+    table = summary.tables[0]
+    frame = table.to_pandas()
+    assert list(frame.columns[:5]) == ["problems", "runs", "Step cheaper", "Step cheaper, low", "Step cheaper, high"]
+    assert frame["Step cheaper"].tolist() == [row[2].estimate for row in table.rows]
+    assert max(map(len, str(table).splitlines()[:-1])) == len(str(table).splitlines()[1])
+
+
 def test_an_interval_covers_as_often_as_it_says():
     """200 samples of 50 normal numbers: 95 % intervals cover the mean in 88 to 99 % (percentiles are short)."""
     rng = np.random.default_rng(0)
@@ -93,6 +160,7 @@ def test_all_of_ten_is_not_certainty():
     assert share(np.ones(10, dtype=bool)) == pytest.approx((1.0, least, 1.0), rel=1e-12)
     assert share(np.zeros(10, dtype=bool)) == pytest.approx((0.0, 0.0, 1.0 - least), rel=1e-12)
     assert str(share(np.ones(10, dtype=bool))) == "100.0 [69.2, 100.0] %"
+    assert str(Share(-1e-17, -1e-17, 0.5)) == "0.0 [0.0, 50.0] %"
 
 
 @pytest.mark.parametrize("n", [5, 10, 40])

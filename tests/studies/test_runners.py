@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -115,6 +117,37 @@ def _command(pid: int) -> str:
         return " ".join(psutil.Process(pid).cmdline())
     except psutil.NoSuchProcess:
         return ""
+
+
+PARENT = """
+import multiprocessing, os, time
+from epsflow.studies._worker import serve
+
+def work():
+    serve()
+    print(os.getpid(), flush=True)
+    time.sleep(60.0)
+
+multiprocessing.get_context("fork").Process(target=work).start()
+time.sleep(60.0)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the worker is a fork, which is quick")
+def test_a_worker_outlives_ctrl_c_and_not_its_parent():
+    """Killed by `kill -9`, a parent cannot stop its workers: they stop themselves."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    parent = subprocess.Popen([sys.executable, "-c", PARENT], env=environment, stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    worker = int(parent.stdout.readline())
+    os.kill(worker, signal.SIGINT)
+    time.sleep(0.1)
+    os.kill(worker, 0)
+    parent.kill()
+    # The pipe is the worker's as well: it is at its end when both are gone.
+    assert parent.stdout.read() == ""
+    parent.wait()
+    parent.stdout.close()
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,16 @@
 """Specifications: what is refused, by which words, and what survives a trip through text."""
 
 import json
+import tracemalloc
 from pathlib import Path
 
 import pytest
 from hypothesis import given, strategies as st
 
-from epsflow import InputError, Study
+from epsflow import InputError, Study, load_dataset
 from epsflow.studies import READY, Specification, read_specification, ready_made
 from epsflow.studies._plan import plan
+from epsflow.studies._specification import POINTS, ROW_BYTES
 from epsflow.studies._specify import specify
 
 RANDOM = {"kind": "random"}
@@ -35,6 +37,35 @@ WRONG = {
     "no source": ({"problems": [{"kind": "data"}]}, "name one source"),
     "rewound too far": ({"task": "rewind", "depths": [9.0], "T": [8.0]}, "depths must ascend and not exceed"),
     "labels": ({"problems": [{"kind": "data", "data": "wine", "model": "logistic"}]}, 'is for task = "influence"'),
+    "a start twice": ({"s": [1.0, 2.0, 1]}, "s: 1.0 stands twice; name every value once"),
+    "a family twice": ({"families": ["Step", "Step"]}, "families: 'Step' stands twice"),
+    "points twice": ({"problems": [{**RANDOM, "delete": {"points": [3, [1, 2], 3]}}]}, "points: 3 stands twice"),
+    "a point that is not there": (
+        {"problems": [{**RANDOM, "n": 5, "delete": {"points": [7]}}]},
+        "problems.0: delete: deleted points [7] of 5 points numbered 0 to 4",
+    ),
+    "every point": ({"problems": [{**RANDOM, "n": 2, "delete": {"points": [[0, 1]]}}]}, "outside, twice, or all"),
+    "more points than there are": (
+        {"problems": [{"kind": "data", "data": "diabetes", "delete": {"by": "most influential", "count": 10**6}}]},
+        "problems.0: delete: cannot delete 1 point(s) 1000000 times from 442",
+    ),
+    "more groups than points": (
+        {"problems": [{"kind": "data", "data": "wine", "delete": {"by": "groups", "count": 179}}]},
+        "cannot cut 178 points into 179 group(s)",
+    ),
+    "more sets than there are": (
+        {"problems": [{"kind": "data", "data": "diabetes", "delete": {"by": "random", "count": 10**6}}]},
+        "there are 442 sets of 1 point(s) out of 442, not 1000000",
+    ),
+    "more rows than memory": (
+        {"problems": [{**RANDOM, "draws": 99_999_999_999}]},
+        "the plan of 99,999,999,999 rows would take 139,698 GiB of memory, and 8 are the most",
+    ),
+    "more points than memory": (
+        {"problems": [{**RANDOM, "n": 10**9}]},
+        "problems.0: a problem with n = 1000000000 and d = 2 would take 67 GiB of memory",
+    ),
+    "more parameters than memory": ({"problems": [{**RANDOM, "d": 10**5}]}, "and d = 100000 would take 894 GiB"),
     "a negative seed": ({"seed": -1}, "seed: Input should be greater than or equal to 0 (given: -1)"),
 }
 
@@ -146,6 +177,48 @@ def test_numpy_numbers_are_numbers():
     assert Study(problems=[RANDOM], s=np.linspace(0.0, 1.0, 3), T=np.float64(4.0)).specification.s == (0.0, 0.5, 1.0)
     with pytest.raises(InputError, match="cannot stand in a specification"):
         Study(problems=[RANDOM], s=object())
+
+
+def test_a_study_of_one_s_own_has_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    study = Study("mine", problems=[RANDOM])
+    assert (study.specification.name, study.store.name) == ("mine", "mine.sqlite")
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(InputError, match=r'say what its problems are: ef\.Study\("mine", problems=\[.*from_toml'):
+        Study("mine")
+
+
+def test_nothing_is_written_for_a_file_that_is_refused(tmp_path: Path):
+    path = tmp_path / "mine.toml"
+    path.write_text('s = [1.0, 1.0]\n[[problems]]\nkind = "random"\n')
+    with pytest.raises(InputError, match=r"mine\.toml: s: 1\.0 stands twice; name every value once\.$"):
+        Study.from_toml(path)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["mine.toml"]
+
+
+def test_a_csv_file_without_the_points_is_refused_before_anything_is_written(tmp_path: Path):
+    path = tmp_path / "three.csv"
+    path.write_text("a,y\n1,0\n0,1\n3,1\n")
+    delete = {"by": "least influential", "count": 3}
+    study = Study(problems=[{"kind": "data", "csv": str(path), "delete": delete}], store=tmp_path / "a.sqlite")
+    with pytest.raises(InputError, match=r"problems\.0: cannot delete 1 point\(s\) 3 times from 3"):
+        study.run()
+    assert not study.store.exists()
+
+
+@pytest.mark.parametrize("name", POINTS)
+def test_the_bundled_data_sets_have_as_many_points(name: str):
+    assert load_dataset(name).n == POINTS[name]
+
+
+def test_a_row_of_a_plan_takes_no_more_memory_than_is_reckoned_with():
+    study = Study(problems=[{**RANDOM, "draws": 2_000}])
+    tracemalloc.start()
+    rows = study.plan()
+    size, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(rows) == study.specification.rows == 2_000
+    assert 0.3 * ROW_BYTES < size / len(rows) < ROW_BYTES
 
 
 def test_a_whole_specification_takes_no_more_fields(small: Specification):

@@ -1,18 +1,22 @@
 """The store: what is kept survives, what is not ours is left alone, and one process writes at a time."""
 
+import contextlib
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import epsflow as ef
-from epsflow.studies import StoreError, Study, _store as store_module, open_store
+from epsflow.studies import StoreError, Study, _lock as lock_module, _store as store_module, open_store
+from epsflow.studies._problems import question
 from epsflow.studies._rows import Outcome
 from epsflow.studies._store import writing
 from study_tables import table
@@ -229,3 +233,147 @@ def test_no_folder_no_store(tmp_path: Path, small):
         Study(small, store=tmp_path / "nowhere" / "a.sqlite").run()
     with pytest.raises(ef.InputError, match="cannot read"):
         Study.open(tmp_path / "absent.sqlite")
+
+
+def test_what_the_block_raises_is_not_the_locks_business(make):
+    """A broken pipe of somebody who prints while rows come is no failure to write beside the store."""
+    study = make()
+
+    def printing(state: object) -> None:
+        raise BrokenPipeError("Broken pipe")
+
+    with pytest.raises(BrokenPipeError):
+        study.run(limit=1, progress=printing)
+    assert study.status()["done"] == 1
+
+
+def test_the_store_is_one_file_after_every_end(make, monkeypatch: pytest.MonkeyPatch):
+    """Finished, refused, interrupted, and only read: no lock, no log and no half-made file stays."""
+    study = make()
+    study.run(limit=1)
+    with pytest.raises(ef.InputError):
+        make(seed=7).run()
+    with pytest.raises(KeyboardInterrupt):
+        study.run(limit=1, progress=lambda state: (_ for _ in ()).throw(KeyboardInterrupt))
+    study.summary()
+    assert [path.name for path in study.store.parent.iterdir()] == ["study.sqlite"]
+
+
+def test_one_writes_and_one_reads_in_the_same_process(make):
+    study = make()
+    with writing(study.store, study.specification) as store:
+        with pytest.raises(StoreError, match=rf"process {os.getpid()} on .* is writing to"):
+            study.run()
+        store.add([Outcome(row=study.plan()[0], status="done", outputs={"a": 1.0})])
+        with open_store(study.store) as reader:
+            assert reader.counts()["done"] == 1
+
+
+def test_a_lock_that_its_owner_took_with_it_is_made_anew(tmp_path: Path):
+    """Between opening the file and locking it its owner ended: what is locked is a file that no name stands for."""
+    path, opened = tmp_path / "a.sqlite", []
+    lock = path.with_name("a.sqlite.lock")
+
+    def vanishing(descriptor: int) -> bool:
+        opened.append(descriptor)
+        if len(opened) == 1:
+            lock.unlink()
+        return taken(descriptor)
+
+    taken = lock_module._lock
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lock_module, "_lock", vanishing)
+        with lock_module.claimed(path):
+            assert len(opened) == 2
+            assert lock.read_text().startswith(f"process {os.getpid()} on ")
+    assert not lock.exists()
+
+
+@contextlib.contextmanager
+def untouchable(folder: Path) -> Iterator[None]:
+    """A folder in which nothing can be written, by a user whom that stops."""
+    root = os.geteuid() == 0
+    inside = [folder, *folder.iterdir()]
+    modes = {path: path.stat().st_mode for path in [*inside, *(folder.parents if root else ())]}
+    for path in modes:
+        # Nobody, who is not the owner, has to get there.
+        path.chmod((0o555 if path.is_dir() else 0o444) if path in inside else modes[path] | 0o011)
+    if root:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+        for path, mode in modes.items():
+            path.chmod(mode)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="folders there have no such mode")
+@pytest.mark.parametrize("logged", [False, True])
+def test_a_store_that_cannot_be_written_is_read(logged: bool, make):
+    """At rest; and one whose header speaks of a write-ahead log that was folded in and removed."""
+    study = make()
+    study.run(limit=4)
+    if logged:
+        with contextlib.closing(sqlite3.connect(study.store)) as connection:
+            connection.execute("PRAGMA journal_mode = WAL")
+    before = study.store.read_bytes()
+    with untouchable(study.store.parent):
+        assert Study.open(study.store).status()["done"] == 4
+        assert len(study.summary().answer) == 2
+        with pytest.raises(StoreError, match=r"cannot write beside .*: Permission denied"):
+            study.run()
+    assert study.store.read_bytes() == before
+
+
+@pytest.mark.skipif(os.name == "nt", reason="folders there have no such mode")
+def test_rows_in_a_log_that_cannot_be_worked_in_are_not_left_out(make):
+    study = make()
+    with writing(study.store, study.specification) as store:
+        store.add([Outcome(row=study.plan()[0], status="done", outputs={"a": 1.0})])
+        log = study.store.with_name("study.sqlite-wal")
+        copy = study.store.parent / "copy"
+        copy.mkdir()
+        for path in (study.store, log):
+            shutil.copy(path, copy / path.name)
+    with untouchable(copy), pytest.raises(ef.InputError, match=r"the last rows are still in study\.sqlite-wal"):
+        Study.open(copy / "study.sqlite")
+    assert Study.open(copy / "study.sqlite").status()["done"] == 1
+
+
+def test_a_read_only_file_is_not_run(make):
+    study = make()
+    study.run(limit=1)
+    study.store.chmod(0o444)
+    with contextlib.ExitStack() as stack:
+        if os.geteuid() == 0:
+            stack.enter_context(pytest.MonkeyPatch.context()).setattr(store_module, "_connect", read_only)
+        with pytest.raises(StoreError, match=r"readonly.*intact.*The file is read-only: copy it"):
+            study.run()
+
+
+def read_only(path: Path, options: str = "") -> sqlite3.Connection:
+    """What a user without the right to write gets from SQLite."""
+    return sqlite3.connect(path.absolute().as_uri() + "?mode=ro", uri=True)
+
+
+def test_why_rows_failed_is_a_table(make):
+    mixed = [{"kind": "random", "d": d, "n": n, "draws": 2} for d, n in ((3, 3), (2, 12))]
+    study = make(problems=mixed)
+    study.run()
+    (row,) = study.failures().rows
+    assert (row[1], row[2]) == (2, 0)
+    assert "the leave-out optimum is not unique" in row[0]
+    assert "n = 3, d = 3" in row[3]
+    assert study.summary().tables[-1] == study.failures()
+    assert study.failures().title in str(study.summary())
+
+
+def test_a_csv_file_that_is_written_anew_is_read_anew(tmp_path: Path):
+    path = tmp_path / "six.csv"
+    path.write_text("6,1,0\n5,2,1\n4,3,0.1\n3,4,9\n")
+    study = Study(problems=[{"kind": "data", "csv": str(path), "delete": {"by": "index"}}])
+    first = question(study.specification, study.plan()[0]).y
+    path.write_text("6,1,0\n5,2,1\n4,3,0.1\n3,4,9\n2,2,2\n")
+    assert len(question(study.specification, study.plan()[0]).y) == len(first) + 1

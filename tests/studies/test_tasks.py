@@ -1,5 +1,6 @@
 """A fifth task is one new file; what is wrong with one is said by name."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 
 import epsflow as ef
 from epsflow.studies import TASKS, Study
+from epsflow.studies._problems import problem_of, question
 from study_tables import table
 
 SMALL = [{"kind": "random", "d": [2, 3], "n": 12, "draws": 4}]
@@ -89,3 +91,16 @@ def test_every_task_takes_its_own_defaults(name: str):
     specification = Study(task=name, problems=[{"kind": "random", "draws": 1}]).specification
     assert type(specification) is TASKS[name].specification
     assert specification.rows == 1
+
+
+def test_the_task_of_the_documentation_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    page = (Path(__file__).parents[2] / "docs" / "studies.md").read_text(encoding="utf-8")
+    (code,) = [block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "class MyTask" in block]
+    (tmp_path / "my_module.py").write_text(f"import epsflow as ef\n{code}", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    study = Study("mine", task="my_module:MyTask", power=3.0, problems=SMALL, store=tmp_path / "mine.sqlite")
+    assert study.run(limit=2).failed == 0
+    problem, _ = problem_of(study.specification, study.plan()[0], question(study.specification, study.plan()[0]))
+    # The same call: to the last bit.
+    assert study.to_pandas()["size"][0] == float(abs(ef.retrain(problem).theta).max() ** 3.0)
+    assert study.summary().answer[0].startswith("The mean size is ")

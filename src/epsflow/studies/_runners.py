@@ -9,8 +9,6 @@ import concurrent.futures
 import contextlib
 import multiprocessing
 import os
-import signal
-import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +18,7 @@ from ._compute import Method, compute
 from ._errors import StoreError
 from ._rows import Outcome, Row
 from ._specification import Specification
+from ._worker import serve
 
 Groups = Sequence[Sequence[Row]]
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"}
@@ -65,7 +64,7 @@ class Processes(Runner):
         context, text = multiprocessing.get_context("spawn"), specification.to_json()
         others, complete = set(multiprocessing.active_children()), False
         with _environment(ONE_THREAD):
-            pool = concurrent.futures.ProcessPoolExecutor(self.workers, context, initializer=_serve)
+            pool = concurrent.futures.ProcessPoolExecutor(self.workers, context, initializer=serve)
             try:
                 futures = [pool.submit(compute, text, group, method) for group in groups]
                 for future in concurrent.futures.as_completed(futures):
@@ -77,18 +76,6 @@ class Processes(Runner):
                 pool.shutdown(wait=complete, cancel_futures=True)
                 for worker in () if complete else set(multiprocessing.active_children()) - others:
                     worker.terminate()  # what is in flight is computed again; waiting for it would not be stopping
-
-
-def _serve() -> None:
-    """What a worker does first: it is deaf to Ctrl-C, and ends when its parent does, however that ends."""
-    # Ctrl-C reaches every process of a terminal; a worker that it interrupts could take a queue's lock with it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_follow, args=(multiprocessing.parent_process(),), daemon=True).start()
-
-
-def _follow(parent: Any) -> None:
-    parent.join()
-    os._exit(1)
 
 
 @dataclass(frozen=True)

@@ -36,8 +36,8 @@ class Share(Interval):
     def __str__(self) -> str:
         if not np.isfinite(self.estimate):
             return "–"
-        bounds = "" if not np.isfinite(self.low) else f" [{100 * self.low:.1f}, {100 * self.high:.1f}]"
-        return f"{100 * self.estimate:.1f}{bounds} %"
+        estimate, low, high = (f"{round(100.0 * part, 1) + 0.0:.1f}" for part in self)  # + 0: never −0.0
+        return f"{estimate} [{low}, {high}] %" if np.isfinite(self.low) else f"{estimate} %"
 
 
 class PValue(float):
