@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 import reference
-from epsflow import ConvergenceError, Scope, Status
-from epsflow.cli import _optimise
-from epsflow.cli._inputs import Request, Source, choose_points, read_data, starting_point
+from epsflow import ConvergenceError, Scope, Status, control, plots
+from epsflow.cli._deletion import choose_points, starting_point
+from epsflow.cli._inputs import Question, Source, read_data
 from epsflow.control.programs import _exponential
 
 FILES = ["result.json", "schedule.csv", "schedule.pdf", "schedule.png"]
@@ -162,11 +162,11 @@ def test_quiet_prints_one_sentence(question, command, here: Path):
 
 def test_starts(question, table_csv: Path):
     """Zero, the trained optimum, or a draw that its seed repeats."""
-    source = Source(None, table_csv, "weight", (4,), "sum", 0.0)
+    source = Source(csv=table_csv, target="weight", delete=[4], reduction="sum")
     problem = choose_points(source, read_data(source)).problem
 
     def start(kind: str, seed: int = 0) -> np.ndarray:
-        return np.asarray(starting_point(Request(source, 0.05, 0.5, (0.0, 1.0), kind, seed), problem))
+        return np.asarray(starting_point(Question(start=kind, seed=seed), problem))
 
     np.testing.assert_array_equal(start("zero"), np.zeros(2))
     np.testing.assert_array_equal(start("random", 3), start("random", 3))
@@ -180,33 +180,40 @@ def test_without_convergence_nothing_is_written(question, command, here: Path, m
     def fail(*_, **__):
         raise ConvergenceError("IPOPT failed from all 4 starts (Maximum_Iterations_Exceeded).")
 
-    monkeypatch.setattr(_optimise, "compare_schedules", fail)
+    monkeypatch.setattr(control, "compare_schedules", fail)
     ran = command("optimise", *question)
     assert (ran.status, ran.out) == (1, "")
     assert ran.err == "epsflow: error: IPOPT failed from all 4 starts (Maximum_Iterations_Exceeded).\n"
     assert list(here.iterdir()) == []
 
 
-def test_a_failure_while_writing_leaves_nothing(question, command, here: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_failure_while_writing_leaves_nothing_there_and_loses_nothing(
+    question, command, here: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory
+):
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("epsflow.cli._output.save", full)
+    elsewhere = tmp_path_factory.mktemp("temporary")
+    monkeypatch.setattr(plots, "save", full)
+    monkeypatch.setattr("tempfile.tempdir", str(elsewhere))
     ran = command("compare", *question, "--out", "here")
+    (kept,) = elsewhere.iterdir()
     assert ran.status == 2
-    assert ran.err == "epsflow: error: cannot write to here: No space left on device.\n"
+    assert ran.err == (f"epsflow: error: cannot write to here: No space left on device. Kept in {kept}: result.json.\n")
     assert list(here.iterdir()) == []
+    finding = json.loads((kept / "result.json").read_text(encoding="utf-8"))["finding"]
+    assert finding in ran.out
 
 
 def test_what_is_not_verified_is_not_called_optimal(question, command, here: Path, monkeypatch: pytest.MonkeyPatch):
-    solve = _optimise.compare_schedules
+    solve = control.compare_schedules
 
     def doubtful(problem, theta0, **options):
         found = solve(problem, theta0, **options)
         optimum = dataclasses.replace(found.optimum, status=Status.UNVERIFIED, scope=Scope.NONE)
         return dataclasses.replace(found, optimum=optimum)
 
-    monkeypatch.setattr(_optimise, "compare_schedules", doubtful)
+    monkeypatch.setattr(control, "compare_schedules", doubtful)
     ran = command("optimise", *question, "--intervals", "20", "--out", here / "out")
     assert ran.status == 1
     assert "No schedule was verified as optimal" in ran.out
@@ -238,8 +245,8 @@ def test_a_price_is_part_of_what_is_compared(question, command, here: Path):
 @pytest.fixture
 def uncertified(question, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
     """A question that goes to IPOPT, and where no certificate could stand in for it, because effort has a price."""
-    solve = functools.partial(_optimise.compare_schedules, method="exponential")
-    monkeypatch.setattr(_optimise, "compare_schedules", solve)
+    solve = functools.partial(control.compare_schedules, method="exponential")
+    monkeypatch.setattr(control, "compare_schedules", solve)
     return (*question, "--price", "0.01", "--intervals", "20", "--json")
 
 

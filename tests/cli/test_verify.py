@@ -1,11 +1,13 @@
 """`epsflow verify`: the table, the report, the exit status."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from epsflow import claims as room
 from epsflow.claims import Claim, Evidence, Kind, Measurement, _ledger
-from epsflow.cli import _verify
+from epsflow.claims._trial import Trial
 
 
 def stop(trial):
@@ -17,15 +19,27 @@ def claims(monkeypatch: pytest.MonkeyPatch):
     """Makes the command run on made-up claims."""
 
     def use(*chosen: Claim) -> None:
-        for module in (_ledger, _verify):
+        for module in (_ledger, room):
             monkeypatch.setattr(module, "choose", lambda only, section: chosen)
 
     return use
 
 
-def made(name: str, kind: Kind, residual: float = 0.0) -> Claim:
-    evidence = Evidence(Measurement(residual, 1e-11, 1e-10, "made up", "nowhere", 1), counterexample={"x": 1})
-    return Claim(name, "A section", "somewhere", "One is one.", "1 = 1", "", kind, lambda trial: evidence)
+def made(name: str, kind: Kind, residual: float = 0.0, check: Callable[[Trial], Evidence] | None = None) -> Claim:
+    measured = Measurement(
+        residual=residual, bound=1e-11, tolerance=1e-10, reason="made up", where="nowhere", instances=1
+    )
+    evidence = Evidence(written=measured, counterexample={"x": 1})
+    return Claim(
+        id=name,
+        section="A section",
+        source="somewhere",
+        statement="One is one.",
+        as_written="1 = 1",
+        corrected="",
+        expected=kind,
+        check=check or (lambda trial: evidence),
+    )
 
 
 def test_one_real_claim(command, tmp_path: Path):
@@ -53,7 +67,7 @@ def test_another_verdict_than_expected_is_status_1(command, claims):
 
 
 def test_an_interruption_keeps_the_table(command, claims, tmp_path: Path):
-    claims(made("a", Kind.HOLDS), Claim("b", "", "", "", "", "", Kind.HOLDS, stop))
+    claims(made("a", Kind.HOLDS), made("b", Kind.HOLDS, check=stop))
     ran = command("verify", "--report", tmp_path)
     assert ran.status == 130
     assert "Interrupted: 1 claims were not checked, from b on." in ran.out
@@ -67,7 +81,7 @@ def test_unknown_ids_suggest_the_nearest(command):
 
 
 def test_a_report_folder_is_checked_before_any_work(command, claims, tmp_path: Path):
-    claims(Claim("a", "", "", "", "", "", Kind.HOLDS, stop))  # would end with status 130
+    claims(made("a", Kind.HOLDS, check=stop))  # would end with status 130
     (tmp_path / "taken").write_text("mine", encoding="utf-8")
     ran = command("verify", "--report", tmp_path / "taken")
     assert ran.status == 2

@@ -8,5 +8,5 @@ from ._claim import (
 )
 from ._ledger import Ledger as Ledger, verify as verify
 from ._registry import CLAIMS as CLAIMS, SECTIONS as SECTIONS, choose as choose
-from ._report import write_report as write_report
+from ._report import foreign_page as foreign_page, write_report as write_report
 from ._search import Candidate as Candidate, Search as Search, search as search

@@ -15,7 +15,7 @@ from ._claim import Kind, Measurement, Verdict
 from ._figures import FIGURES
 from ._ledger import Ledger, plain
 
-HTML, MARKDOWN = "ledger.html", "ledger.md"
+HTML, MARKDOWN, TITLE = "ledger.html", "ledger.md", "epsflow: the claims ledger"
 
 MARKS = {Kind.HOLDS: "✓", Kind.CONDITIONAL: "◐", Kind.REFUTED: "✗", Kind.INCONCLUSIVE: "?"}
 """A sign for each kind, so that no verdict is told by colour alone."""
@@ -42,6 +42,13 @@ figure { margin: 1rem 0; background: white; color: black; padding: 0.5rem; }
 figure svg { max-width: 100%; height: auto; }
 small, figcaption { opacity: 0.8; }
 """
+
+
+def foreign_page(folder: Path) -> Path | None:
+    """A `ledger.html` in the folder that `write_report` did not write, but would replace; None where there is none."""
+    page = folder / HTML
+    ours = not page.exists() or f"<title>{TITLE}</title>" in page.read_text(encoding="utf-8", errors="replace")
+    return None if ours else page
 
 
 def write_report(ledger: Ledger, folder: str | Path, *, figures: bool = True) -> tuple[Path, ...]:
@@ -127,7 +134,7 @@ def _page(ledger: Ledger, drawn: dict[str, str]) -> str:
         head = "<tr><th>id</th><th>statement</th><th>verdict</th><th>residual</th><th>time</th></tr>"
         body.append(f"<h2>{say(heading)}</h2><table><thead>{head}</thead><tbody>{rows}</tbody></table>")
     body.extend(_article(verdict, drawn.get(verdict.claim.id)) for verdict in ledger.verdicts)
-    head = f'<meta charset="utf-8"/><title>epsflow: the claims ledger</title><style>{STYLE}</style>'
+    head = f'<meta charset="utf-8"/><title>{TITLE}</title><style>{STYLE}</style>'
     head += '<meta name="viewport" content="width=device-width, initial-scale=1"/>'
     return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head>\n<body>{"".join(body)}</body></html>\n'
 

@@ -13,12 +13,10 @@ from .._core import provenance
 from ..control import Comparison, ScheduleSolution
 from ..flow import gradient_flow
 from ..schedules import AbstractSchedule
-from ._inputs import Deletion, Request, Source
+from ._deletion import Deletion
+from ._inputs import Question, Search, Source
+from ._output import FORMAT, PROGRAM
 from ._report import finding
-
-PROGRAM = "epsflow"
-FORMAT = 1
-"""Version of the JSON document; raised when a key changes its meaning or goes."""
 
 CSV_POINTS = 401
 
@@ -47,7 +45,7 @@ def heading(command: str, source: Source, deletion: Deletion) -> dict[str, Any]:
     }
 
 
-def answers(request: Request, comparison: Comparison) -> dict[str, Any]:
+def answers(question: Question, search: Search, comparison: Comparison) -> dict[str, Any]:
     """What `optimise` and `compare` asked and found."""
     task, optimum = comparison.task, comparison.optimum
     return {
@@ -58,8 +56,8 @@ def answers(request: Request, comparison: Comparison) -> dict[str, Any]:
             "bounds": task.bounds,
             "budget": task.budget,
             "price": task.price,
-            "start": request.start,
-            "seed": request.seed if request.start == "random" else None,
+            "start": question.start,
+            "seed": question.seed if question.start == "random" else None,
             "theta0": task.theta0,
             "target": task.target,
         },
@@ -67,7 +65,7 @@ def answers(request: Request, comparison: Comparison) -> dict[str, Any]:
             {**row, "schedule": _fields(schedule)}
             for row, schedule in zip(comparison.rows(), _schedules(comparison), strict=True)
         ],
-        "optimum": None if optimum is None else _optimum(optimum, request.intervals),
+        "optimum": None if optimum is None else _optimum(optimum, search.intervals),
     }
 
 

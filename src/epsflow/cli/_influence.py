@@ -1,91 +1,85 @@
-"""The work of `influence`: every answer to a deletion beside retraining."""
+"""`epsflow influence`: every answer to a deletion beside retraining."""
 
-import textwrap
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import typer
-from rich.table import Table
 
-from .._core import InputError
-from ..analysis import Endpoints, endpoints
-from ..plots import endpoints as draw_endpoints, panels
-from ..problem import MLP
-from ._console import show, stages
-from ._document import heading, to_json
-from ._inputs import Source
-from ._models import Trained, Training, train_model
+from .. import analysis, plots, problem
+from . import _options as options
+from ._console import Column, Row, Table, show, stages
+from ._inputs import AnySource, Training, read_material
 from ._output import ENDPOINTS_FIGURE, RESULT, check_folder, write_folder
-from ._report import new_table
 
-NOTE_WIDTH = 80
-"""Letters of a note in the table; --json has all of it."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """The options of `influence`, as they were given.
-
-    Attributes:
-        source: the data, and what is deleted.
-        training: the model, and how it is trained; its damping is λ_d of the damped influence and the PBRF too.
-        extra_steps: of gradient descent, for unlearning.
-    """
-
-    source: Source
-    training: Training
-    extra_steps: int
+if TYPE_CHECKING:
+    from ..analysis import Endpoints
+    from ._models import Trained
 
 
-def run(request: Request, folder: Path | None, *, as_json: bool, quiet: bool) -> None:
-    """Compute, write, print.
+def influence(
+    source: AnySource,
+    training: Training,
+    out: options.InfluenceFolder = None,
+    as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """The endpoints and the table; files only where asked."""
+    run(source, training, out, as_json=as_json, quiet=quiet)
+
+
+def run(source: AnySource, training: Training, folder: Path | None, *, as_json: bool, quiet: bool) -> None:
+    """Check, compute, write, print.
 
     Args:
-        request: the options.
+        source, training: the options.
         folder: where to write; None for nowhere.
         as_json: print the document instead of the table.
         quiet: print the finding only.
 
     Raises:
-        InputError: options that cannot be used; nothing has been written.
+        InputError: options that cannot be used; nothing has been computed. Or the files could not be written, after
+            what was found has been printed.
         ConvergenceError: retraining, which everything is compared with, failed.
     """
+    training.check()
     if folder is not None:
         check_folder(folder)
-    training = request.training
-    if request.extra_steps > training.steps:  # cheap, so before anything is trained
-        raise InputError(f"--extra-steps {request.extra_steps} are the last of --steps {training.steps}: give fewer.")
-    with stages(3, quiet=quiet) as begin:
+    with stages(4, quiet=quiet) as begin:
+        begin("reading the data")
+        material = read_material(source, training)
         begin("training")
-        trained = train_model(request.source, training)
+        from ._document import heading, to_json  # from here on JAX is needed
+        from ._models import train_model
+
+        trained = train_model(source, training, material)
         begin("retraining, and estimating it")
-        result = endpoints(
+        result = analysis.endpoints(
             trained.deletion.problem,
             theta_s=trained.theta_s,
             theta0=trained.theta0,
             damping=training.damping,
             T=training.steps,
-            K=request.extra_steps,
+            K=training.extra_steps,
             step_size=trained.step_size,
         )
         begin("writing")
-        document = to_json(
-            {**heading("influence", request.source, trained.deletion), **_answers(request, trained, result)}
-        )
-        files = []
-        if folder is not None:
-            axes = panels()
-            draw_endpoints(result, ax=axes[0])
-            files = write_folder(folder, {RESULT: document + "\n"}, axes, ENDPOINTS_FIGURE)
+        document = to_json({**heading("influence", source, trained.deletion), **_answers(training, trained, result)})
+        written = write_folder(folder, {RESULT: document + "\n"}, lambda place: _draw(result, place))
     if as_json:
-        typer.echo(document)
+        print(document)
     else:
-        show(_table(trained, result), finding(result), files, quiet=quiet)
+        show(_table(trained, result), finding(result), written.files, quiet=quiet, notes=_notes(result))
+    if written.trouble is not None:
+        raise written.trouble
 
 
-def finding(result: Endpoints) -> str:
+def _draw(result: "Endpoints", place: Path) -> None:
+    axes = plots.panels()
+    plots.endpoints(result, ax=axes[0])
+    plots.save(axes, *(place / name for name in ENDPOINTS_FIGURE))
+
+
+def finding(result: "Endpoints") -> str:
     """How far retraining goes, and which estimate of it ends nearest. Retraining by steps is no estimate."""
     moved = float(np.linalg.norm(np.asarray(result.change[0])))
     errors = {
@@ -101,35 +95,41 @@ def finding(result: Endpoints) -> str:
     return f"Retraining moves θ by {moved:.4g}; {said}{best} is nearest, at {100.0 * errors[best]:.3g} %."
 
 
-def _table(trained: Trained, result: Endpoints) -> Table:
+def _table(trained: "Trained", result: "Endpoints") -> Table:
     model = type(trained.deletion.problem.model).__name__
-    drawn = new_table(f"{trained.deletion.title}\n{model}, θ_s: {trained.story}")
-    drawn.add_column("method", no_wrap=True)
-    for name in ("‖change of θ‖", "rel. error", "change of loss", "gradients", "Hv"):
-        drawn.add_column(name, justify="right", no_wrap=True)
-    drawn.add_column("note", overflow="fold")
+    numbers = ("‖change of θ‖", "rel. error", "change of loss", "gradients", "Hv")
+    columns = [Column("method"), *(Column(name, number=True) for name in numbers)]
+    drawn = Table(f"{trained.deletion.title}\n{model}, θ_s: {trained.story}", columns)
     for row in result.rows():
-        numbers = f"{row['change']:.4e}", f"{row['relative error']:.3g}", f"{row['functional']:+.4g}"
+        changes = f"{row['change']:.4e}", f"{row['relative error']:.3g}", f"{row['functional']:+.4g}"
         costs = f"{row['gradients']:,.0f}", f"{row['Hessian products']:,.0f}"
-        note = row["note"] if row["converged"] or row["note"].startswith("no") else f"not converged: {row['note']}"
-        drawn.add_row(row["method"], *numbers, *costs, textwrap.shorten(note, NOTE_WIDTH, placeholder=" …"))
+        drawn.rows.append(Row((row["method"], *changes, *costs)))
     return drawn
 
 
-def _answers(request: Request, trained: Trained, result: Endpoints) -> dict[str, Any]:
+def _notes(result: "Endpoints") -> list[str]:
+    """How exact each answer is, or why there is none."""
+    notes = []
+    for row in result.rows():
+        told = row["converged"] or row["note"].startswith("no")
+        notes.append(f"{row['method']}: {row['note'] if told else 'not converged: ' + row['note']}")
+    return notes
+
+
+def _answers(training: Training, trained: "Trained", result: "Endpoints") -> dict[str, Any]:
     rows = [{**row, "theta": theta} for row, theta in zip(result.rows(), np.asarray(result.thetas), strict=True)]
-    training, problem = request.training, trained.deletion.problem
-    network = {"widths": problem.model.widths, "seed": training.seed} if isinstance(problem.model, MLP) else {}
-    options = {
+    model = trained.deletion.problem.model
+    network = {"widths": model.widths, "seed": training.seed} if isinstance(model, problem.MLP) else {}
+    asked = {
         "damping": training.damping,
         "steps": training.steps,
-        "extra_steps": request.extra_steps,
+        "extra_steps": training.extra_steps,
         "step_size": trained.step_size,
         **network,
     }
     return {
         "finding": finding(result),
-        "options": options,
+        "options": asked,
         "training": trained.story,
         "theta_trained": result.theta_s,
         "methods": rows,

@@ -1,21 +1,14 @@
-"""From options to a question: which data, which points, which start. Refusals come before work."""
+"""From options to a question: what was typed, checked as far as that goes before JAX is loaded."""
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Float
+from .. import _core, problem, schedules
+from . import _options as options
 
-from .._core import InputError
-from ..analysis import leverage
-from ..flow import equilibrium
-from ..problem import Dataset, Problem, linear_regression, load_dataset, read_csv
-
-Start = Literal["zero", "random", "trained"]
-Reduction = Literal["sum", "mean"]
+if TYPE_CHECKING:
+    from ..problem import Dataset
 
 DEFAULT_DATA = "diabetes"
 CLASSIFICATION = ("breast_cancer", "digits", "wine")
@@ -27,127 +20,229 @@ class Source:
 
     Attributes:
         data, csv, target: a bundled data set, or a file and its target column.
-        delete: the points to forget; empty for one that the command chooses.
+        delete: the points to forget; none for one that the command chooses.
         reduction, l2: the risk's scale and penalty; None for the penalty that is usual for the model.
     """
 
-    data: str | None
-    csv: Path | None
-    target: str | None
-    delete: tuple[int, ...]
-    reduction: Reduction
-    l2: float | None
+    data: options.Data = None
+    csv: options.CsvFile = None
+    target: options.Target = None
+    delete: options.Delete = None
+    reduction: options.Reduce = "mean"
+    l2: options.Penalty | None = 0.0
+
+    @property
+    def points(self) -> tuple[int, ...]:
+        """The points named, as they were typed."""
+        return tuple(self.delete or ())
+
+    def name(self) -> str | Path:
+        """The bundled data set, or the file, that the options name.
+
+        Raises:
+            InputError: both, a target without a file, or a negative penalty.
+        """
+        if self.l2 is not None:
+            problem.as_penalty(self.l2)
+        if self.csv is not None:
+            if self.data is not None:
+                raise _core.InputError("--data and --csv exclude each other: name one source of data.")
+            return self.csv
+        if self.target is not None:
+            raise _core.InputError(
+                "--target names a column of a CSV file: add --csv FILE. Bundled data have their own target."
+            )
+        return DEFAULT_DATA if self.data is None else self.data
 
 
 @dataclass(frozen=True)
-class Request:
-    """The options of `optimise` and `compare`, as they were given.
+class AnySource(Source):
+    """The same for any model: other data sets, and a penalty that depends on the model."""
+
+    data: options.AnyData = None
+    csv: options.AnyFile = None
+    delete: options.AnyPoint = None
+    l2: options.AnyPenalty = None
+
+
+@dataclass(frozen=True)
+class Question:
+    """The options of `optimise` and `compare` that say what is asked of a schedule, as they were given.
 
     Attributes:
-        source: what is trained.
         s, T: when the request arrives, and by when ε must be 0.
-        bounds: least and largest ε in between.
         start, seed: where training starts.
-        intervals, per_point: of the optimum's schedule.
+        eps_min, eps_max: least and largest ε in between.
         budget, price: for ∫|ε| dt between s and T; None for no budget.
-        time_limit: seconds for the search of the optimum; None for none.
     """
 
-    source: Source
-    s: float
-    T: float
-    bounds: tuple[float, float]
-    start: Start
-    seed: int
-    intervals: int = 100
-    per_point: bool = False
-    budget: float | None = None
-    price: float = 0.0
-    time_limit: float | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Deletion:
-    """A problem with its deleted points.
-
-    Attributes:
-        problem: the model, the data, and which points are deleted.
-        chosen_by: how they were chosen, in words.
-    """
-
-    problem: Problem
-    chosen_by: str
+    s: options.RequestTime = 50.0
+    T: options.Horizon = 200.0
+    start: options.StartAt = "zero"
+    seed: options.Seed = 0
+    eps_min: options.EpsMin = 0.0
+    eps_max: options.EpsMax = 1.0
+    budget: options.Budget = None
+    price: options.Price = 0.0
 
     @property
-    def title(self) -> str:
-        """Data set and points, as the heading of a table."""
-        data, points = self.problem.data, ", ".join(map(str, self.problem.delete))
-        return f"{data.name} ({data.n}×{data.x.shape[1]}), deleting {points} ({self.chosen_by})"
+    def bounds(self) -> tuple[float, float]:
+        """Least and largest ε."""
+        return self.eps_min, self.eps_max
+
+    def check(self) -> None:
+        """Refuse a window, bounds, a budget or a price that no problem could have.
+
+        Raises:
+            InputError: naming the one that is wrong.
+        """
+        s, T, bounds = schedules.check_window(self.s, self.T, self.bounds)
+        schedules.check_effort(self.budget, self.price, T - s, bounds)
 
 
-def name_source(source: Source) -> str | Path:
-    """The bundled data set, or the file, that the options name.
+@dataclass(frozen=True)
+class Search:
+    """The options of `optimise` that say how the optimum is sought, as they were given.
 
-    Raises:
-        InputError: both, or a target without a file.
+    Attributes:
+        intervals, per_point: of the optimum's schedule.
+        time_limit: seconds for the search; None for none.
     """
-    if source.csv is not None:
-        if source.data is not None:
-            raise InputError("--data and --csv exclude each other: name one source of data.")
-        return source.csv
-    if source.target is not None:
-        raise InputError("--target names a column of a CSV file: add --csv FILE. Bundled data have their own target.")
-    return DEFAULT_DATA if source.data is None else source.data
+
+    intervals: options.Intervals = 100
+    per_point: options.PerPoint = False
+    time_limit: options.TimeLimit = None
+
+    def check(self) -> None:
+        """Refuse a time limit in which nothing could be sought.
+
+        Raises:
+            InputError: with the number.
+        """
+        if self.time_limit is not None and _core.as_scalar(self.time_limit, "time_limit") <= 0.0:
+            raise _core.InputError(f"time_limit is {self.time_limit:g}; a positive number of seconds is needed.")
 
 
-def read_data(source: Source) -> Dataset:
+@dataclass(frozen=True)
+class Training:
+    """The options of `influence` that say how the model is trained, as they were given; None for what was not.
+
+    Attributes:
+        model: which model; default: linear for a number as target, logistic for class labels.
+        hidden: widths of an MLP's hidden layers.
+        seed: of an MLP's start.
+        stop: where an MLP's training stops: "minimum", near the end of gradient descent, or "early", at that end.
+        damping: λ_d of the damped influence and the PBRF, also of the self-influence that chooses an MLP's point.
+        steps, step_size: of gradient descent.
+        extra_steps: the last of them, done again without the points.
+    """
+
+    model: options.WhichModel = None
+    hidden: options.Hidden = None
+    seed: options.NetworkSeed = 0
+    stop: options.StopAt = None
+    damping: options.Damping = 1e-3
+    steps: options.Steps = 1_000
+    extra_steps: options.ExtraSteps = 100
+    step_size: options.StepSize = None
+
+    def check(self) -> None:
+        """Refuse numbers that no model could be trained with.
+
+        Raises:
+            InputError: naming the one that is wrong.
+        """
+        if _core.as_scalar(self.damping, "damping") < 0.0:
+            raise _core.InputError(f"damping is {self.damping:g}; λ_d ≥ 0 is added to the curvature: try 1e-3.")
+        if self.step_size is not None and _core.as_scalar(self.step_size, "step_size") <= 0.0:
+            raise _core.InputError(f"step_size is {self.step_size:g}; a positive number is needed.")
+        if self.extra_steps > self.steps:
+            raise _core.InputError(
+                f"--extra-steps {self.extra_steps} are the last of --steps {self.steps}: give fewer."
+            )
+
+
+def read_data(source: Source) -> "Dataset":
     """The data set or file that the options name, standardised, for linear regression.
 
     Raises:
-        InputError: no data of numbers by that name, or whatever the file has wrong.
+        InputError: no data of numbers by that name, whatever the file has wrong, or points that are not in it.
     """
-    name = name_source(source)
+    name = source.name()
     if isinstance(name, Path):
-        return read_csv(name, target=source.target)
+        return check_points(source, problem.read_csv(name, target=source.target))
     if name in CLASSIFICATION:
-        raise InputError(
+        raise _core.InputError(
             f"{name} has class labels, and this command is for linear regression only: use diabetes or --csv FILE. "
             "In Python, epsflow.Problem takes LogisticLoss and SoftmaxCrossEntropy."
         )
     if name != DEFAULT_DATA:
-        raise InputError(f"unknown data set {name!r}: this command knows diabetes, or reads a file with --csv FILE.")
-    return load_dataset(name)
+        raise _core.InputError(
+            f"unknown data set {name!r}: this command knows diabetes, or reads a file with --csv FILE."
+        )
+    return check_points(source, problem.load_dataset(name))
 
 
-def choose_points(source: Source, data: Dataset) -> Deletion:
-    """The problem without the named points, or without the one that has the largest Cook's distance.
-
-    Raises:
-        InputError: indices outside the data or listed twice, a penalty below 0, or (where no point is named) features
-            that do not determine the fit.
-    """
-    delete, chosen_by = list(source.delete), "named"
-    penalty = 0.0 if source.l2 is None else source.l2
-    if not delete:
-        everything = linear_regression(data, l2=penalty, reduction=source.reduction)
-        distances = leverage(everything).cooks_distance
-        if np.isnan(distances).all():
-            raise InputError(f"{data.name}: no point has a Cook's distance (a perfect fit); name one with --delete.")
-        # Points without which the optimum is not unique have no Cook's distance, and cannot be the question here.
-        delete, chosen_by = [int(np.nanargmax(distances))], "the largest Cook's distance"
-    return Deletion(linear_regression(data, delete, l2=penalty, reduction=source.reduction), chosen_by)
-
-
-def starting_point(request: Request, problem: Problem) -> Float[Array, " d"]:
-    """θ(0): zero, random with a seed, or the optimum with all points.
+def check_points(source: Source, data: "Dataset") -> "Dataset":
+    """The data, if the points named are in it.
 
     Raises:
-        ConvergenceError: the trained start was not found.
+        InputError: an index outside, one named twice, or all of them.
     """
-    match request.start:
-        case "zero":
-            return jnp.zeros(problem.dim)
-        case "random":
-            return problem.model.init(jax.random.key(request.seed))
-        case "trained":
-            return jnp.asarray(equilibrium(problem, eps=1.0).theta)
+    if source.points:
+        _core.as_index_array(list(source.points), "delete", data.n)
+    return data
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """What a model is trained on.
+
+    Attributes:
+        kind: which model.
+        labelled: whether the target is a class label.
+        data: the points, standardised but for class labels.
+    """
+
+    kind: options.Kind
+    labelled: bool
+    data: "Dataset"
+
+
+def read_material(source: AnySource, training: Training) -> Material:
+    """The data set or file that the options name, and the model that fits it.
+
+    Raises:
+        InputError: options that do not fit each other or the data, whatever the file has wrong, or points that are not
+            in it.
+    """
+    name = source.name()
+    kind, labelled = _kind(name, training)
+    if kind != "mlp" and (training.hidden or training.stop):
+        raise _core.InputError(
+            f"--hidden and --stop describe the training of an MLP, and this is a {kind} model: --model mlp."
+        )
+    if kind == "linear":
+        return Material(kind, labelled, read_data(source))
+    if isinstance(name, Path):
+        data = problem.read_csv(name, target=source.target, standardise=False).standardise(target=not labelled)
+    else:
+        data = problem.load_dataset(name)
+    return Material(kind, labelled, check_points(source, data))
+
+
+def _kind(name: str | Path, training: Training) -> tuple[options.Kind, bool]:
+    """The model, and whether the target is a class label."""
+    if isinstance(name, Path):
+        kind = training.model or "linear"
+        return kind, kind == "logistic"
+    problem.load_dataset(name)  # an unknown name is the first complaint
+    labelled = name in CLASSIFICATION
+    kind = training.model or ("logistic" if labelled else "linear")
+    if labelled and kind == "linear":
+        raise _core.InputError(f"{name} has class labels: use --model logistic (its default) or mlp.")
+    if kind == "logistic" and not labelled:
+        raise _core.InputError(
+            f"{name} has a number as its target, not class labels: use --model linear (its default) or mlp."
+        )
+    return kind, labelled

@@ -1,58 +1,30 @@
 """What `influence` trains: which model fits the data, where its training ends, and which point is the question."""
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._core import ConvergenceError, InputError
+from .._core import ConvergenceError
 from ..analysis import gradient_descent, self_influence, train
 from ..problem import (
     MLP,
-    Dataset,
     LinearModel,
     LogisticLoss,
     Problem,
     SoftmaxCrossEntropy,
     SquaredLoss,
-    load_dataset,
-    read_csv,
 )
-from ._inputs import CLASSIFICATION, Deletion, Source, choose_points, name_source, read_data
-
-Kind = Literal["linear", "logistic", "mlp"]
-Stop = Literal["minimum", "early"]
+from ._deletion import Deletion, choose_points
+from ._inputs import AnySource, Material, Training
 
 HIDDEN = (8,)
 STEP_SIZE = 0.1
 """η of an MLP on the mean risk of standardised data, where λ_max is between 2 and 10 at its start."""
 MLP_PENALTY = 3e-2
 """λ of an MLP's mean risk: large enough that minima without a point are the one with it, moved."""
-
-
-@dataclass(frozen=True)
-class Training:
-    """The options that say how the model is trained, as they were given; None for what was not.
-
-    Attributes:
-        model: which model; default: linear for a number as target, logistic for class labels.
-        hidden: widths of an MLP's hidden layers.
-        stop: where an MLP's training stops: "minimum", near the end of gradient descent, or "early", at that end.
-        seed: of an MLP's start.
-        steps, step_size: of gradient descent.
-        damping: λ_d, also of the self-influence that chooses an MLP's point.
-    """
-
-    model: Kind | None
-    hidden: tuple[int, ...]
-    stop: Stop | None
-    seed: int
-    steps: int
-    step_size: float | None
-    damping: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,71 +45,37 @@ class Trained:
     story: str
 
 
-def train_model(source: Source, training: Training) -> Trained:
-    """Read the data, train the model on all of it, and choose the point to delete where none is named.
+def train_model(source: AnySource, training: Training, material: Material) -> Trained:
+    """Train the model on all of the data, and choose the point to delete where none is named.
 
     The default point is the one with the largest Cook's distance (linear regression) or self-influence, g_jᵀC⁻¹g_j with
     the Gauss–Newton matrix (plus the damping for an MLP): the largest predicted rise of a point's own loss.
 
     Raises:
-        InputError: options that do not fit each other or the data.
+        InputError: options that do not fit the data.
         ConvergenceError: training failed.
     """
-    kind, labelled = _kind(source, training)
-    if kind != "mlp" and (training.hidden or training.stop):
-        raise InputError(
-            f"--hidden and --stop describe the training of an MLP, and this is a {kind} model: --model mlp."
-        )
-    if kind == "linear":
-        deletion = choose_points(source, read_data(source))
+    if material.kind == "linear":
+        deletion = choose_points(source, material.data)
         return Trained(deletion, None, None, training.step_size, "the optimum θ(1), in closed form")
-    data = _read(source, labelled)
-    problem = _problem(source, training, kind, labelled, data, source.delete)
-    if kind == "logistic":
+    problem = _problem(source, training, material, source.points)
+    if material.kind == "logistic":
         found = train(problem)
         story = f"the optimum θ(1), ‖∇R_1‖ = {float(found.gradient_norm):.1e}"
         theta0, theta_s, step_size = None, found.theta, training.step_size
     else:
         theta0, theta_s, step_size, story = _train_network(problem, training)
-    if source.delete:
+    if source.points:
         return Trained(Deletion(problem, "named"), theta0, theta_s, step_size, story)
     damping = 0.0 if problem.convex else training.damping
     own = self_influence(problem, theta=theta_s, curvature="ggn", damping=damping).values
     most = (int(np.argmax(np.asarray(own))),)
-    problem = _problem(source, training, kind, labelled, data, most)
+    problem = _problem(source, training, material, most)
     return Trained(Deletion(problem, "the largest self-influence"), theta0, theta_s, step_size, story)
 
 
-def _kind(source: Source, training: Training) -> tuple[Kind, bool]:
-    """The model, and whether the target is a class label."""
-    name = name_source(source)
-    if isinstance(name, Path):
-        kind = training.model or "linear"
-        return kind, kind == "logistic"
-    load_dataset(name)  # an unknown name is the first complaint
-    labelled = name in CLASSIFICATION
-    kind = training.model or ("logistic" if labelled else "linear")
-    if labelled and kind == "linear":
-        raise InputError(f"{name} has class labels: use --model logistic (its default) or mlp.")
-    if kind == "logistic" and not labelled:
-        raise InputError(
-            f"{name} has a number as its target, not class labels: use --model linear (its default) or mlp."
-        )
-    return kind, labelled
-
-
-def _read(source: Source, labelled: bool) -> Dataset:
-    """The data, standardised but for class labels."""
-    name = name_source(source)
-    if not isinstance(name, Path):
-        return load_dataset(name)
-    data = read_csv(name, target=source.target, standardise=False)
-    return data.standardise(target=not labelled)
-
-
-def _problem(
-    source: Source, training: Training, kind: Kind, labelled: bool, data: Dataset, delete: tuple[int, ...]
-) -> Problem:
+def _problem(source: AnySource, training: Training, material: Material, delete: tuple[int, ...]) -> Problem:
+    kind, labelled, data = material.kind, material.labelled, material.data
     features = data.x.shape[1]
     # Two classes share one logit.
     classes = max(2, int(data.y.max()) + 1) if labelled else 2

@@ -1,66 +1,109 @@
-"""The work of `optimise` and `compare`."""
+"""`epsflow optimise` and `epsflow compare`: which ε(t) unlearns the points best?"""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
-from .._core import ConvergenceError
-from ..control import Scope, compare_schedules
-from ..plots import panels, schedule
-from ..schedules import check_window
+from .. import _core, control, plots
+from . import _options as options
 from ._console import show, stages
-from ._document import answers, heading, schedule_csv, to_json
-from ._inputs import Request, choose_points, read_data, starting_point
+from ._inputs import Question, Search, Source, read_data
 from ._output import CSV, RESULT, SCHEDULE_FIGURE, check_folder, write_folder
-from ._report import finding, table
+
+if TYPE_CHECKING:
+    from ..control import Comparison
+
+DEFAULT_FOLDER = Path("epsflow-optimise")
 
 
-def run(command: str, request: Request, folder: Path | None, *, as_json: bool, quiet: bool) -> None:
-    """Solve, write, print.
+def optimise(
+    source: Source,
+    question: Question,
+    search: Search,
+    out: options.OptimiseFolder = None,
+    as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """The optimum, the families, the table and the files."""
+    folder = DEFAULT_FOLDER if out is None and not as_json else out
+    run("optimise", source, question, search, folder, as_json=as_json, quiet=quiet)
+
+
+def compare(
+    source: Source,
+    question: Question,
+    out: options.CompareFolder = None,
+    as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """The families and the table; files only where asked."""
+    run("compare", source, question, Search(), out, as_json=as_json, quiet=quiet)
+
+
+def run(
+    command: str,
+    source: Source,
+    question: Question,
+    search: Search,
+    folder: Path | None,
+    *,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Check, solve, write, print.
 
     Args:
         command: "optimise", or "compare" for the families alone.
-        request: the options.
+        source, question, search: the options.
         folder: where to write; None for nowhere.
         as_json: print the document instead of the table.
         quiet: print the finding only.
 
     Raises:
-        InputError: options that cannot be used; nothing has been written.
+        InputError: options that cannot be used; nothing has been computed. Or the files could not be written, after
+            what was found has been printed.
         ConvergenceError: nothing was found (and nothing written), or what was found is not verified (and is written
             and printed as such).
     """
-    check_window(request.s, request.T, request.bounds)  # cheap, so before anything is read
+    question.check()
+    search.check()
     if folder is not None:
         check_folder(folder)
     with stages(4, quiet=quiet) as begin:
         begin("reading the data")
-        data = read_data(request.source)
+        data = read_data(source)
         begin("choosing the points and the start")
-        deletion = choose_points(request.source, data)
-        theta0 = starting_point(request, deletion.problem)
+        from . import _document, _report  # from here on JAX is needed
+        from ._deletion import choose_points, starting_point
+
+        deletion = choose_points(source, data)
+        theta0 = starting_point(question, deletion.problem)
         begin("searching the schedules")
-        window = {"s": request.s, "T": request.T, "bounds": request.bounds}
-        worth = {"budget": request.budget, "price": request.price}
+        window = {"s": question.s, "T": question.T, "bounds": question.bounds}
+        worth = {"budget": question.budget, "price": question.price}
         # What did not succeed is reported as such, with the best that there is.
-        search = {"intervals": request.intervals, "per_point": request.per_point, "time_limit": request.time_limit}
-        options: dict[str, Any] = {**search, "throw": False} if command == "optimise" else {"optimum": False}
-        comparison = compare_schedules(deletion.problem, theta0, **window, **worth, **options)
+        chosen = {"intervals": search.intervals, "per_point": search.per_point, "time_limit": search.time_limit}
+        wanted: dict[str, Any] = {**chosen, "throw": False} if command == "optimise" else {"optimum": False}
+        comparison = control.compare_schedules(deletion.problem, theta0, **window, **worth, **wanted)
         begin("writing")
-        result = to_json({**heading(command, request.source, deletion), **answers(request, comparison)})
-        files = []
-        if folder is not None:
-            texts = {RESULT: result + "\n"}
-            if comparison.optimum is not None:
-                texts[CSV] = schedule_csv(comparison.optimum)
-            axes = schedule(comparison, ax=panels(1 if comparison.optimum is None else 2))
-            files = write_folder(folder, texts, axes, SCHEDULE_FIGURE)
+        document = _document.to_json(
+            {**_document.heading(command, source, deletion), **_document.answers(question, search, comparison)}
+        )
+        texts = {RESULT: document + "\n"}
+        if comparison.optimum is not None and folder is not None:
+            texts[CSV] = _document.schedule_csv(comparison.optimum)
+        written = write_folder(folder, texts, lambda place: _draw(comparison, place))
     if as_json:
-        typer.echo(result)
+        print(document)
     else:
-        show(table(deletion, comparison), finding(comparison), files, quiet=quiet)
+        show(_report.table(deletion, comparison), _report.finding(comparison), written.files, quiet=quiet)
+    if written.trouble is not None:
+        raise written.trouble
     optimum = comparison.optimum
-    if optimum is not None and optimum.scope is Scope.NONE:
+    if optimum is not None and optimum.scope is control.Scope.NONE:
         why = f": {optimum.trouble}" if optimum.trouble else ", and is reported as such."
-        raise ConvergenceError(f"the schedule found is not verified as optimal{why}", comparison)
+        raise _core.ConvergenceError(f"the schedule found is not verified as optimal{why}", comparison)
+
+
+def _draw(comparison: "Comparison", place: Path) -> None:
+    axes = plots.schedule(comparison, ax=plots.panels(1 if comparison.optimum is None else 2))
+    plots.save(axes, *(place / name for name in SCHEDULE_FIGURE))

@@ -1,16 +1,19 @@
 """Files: all of a result, or none of it."""
 
+import contextlib
 import json
 import secrets
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from .._core import InputError
-from ..plots import save
-from ._document import PROGRAM
+
+PROGRAM = "epsflow"
+FORMAT = 1
+"""Version of the JSON documents; raised when a key changes its meaning or goes."""
 
 RESULT, CSV = "result.json", "schedule.csv"
 SCHEDULE_FIGURE, ENDPOINTS_FIGURE = ("schedule.pdf", "schedule.png"), ("endpoints.pdf", "endpoints.png")
@@ -39,14 +42,16 @@ def require_writable(folder: Path, option: str) -> None:
     Raises:
         InputError: with the file or folder that stands in the way.
     """
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{option} {folder} is a file; name a folder.")
-    existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
     try:
-        with tempfile.TemporaryDirectory(dir=existing):  # permissions alone do not say it for every file system
-            pass
+        taken = folder.exists() and not folder.is_dir()
+        existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+        if not taken:
+            with tempfile.TemporaryDirectory(dir=existing):  # permissions alone do not say it for every file system
+                pass
     except OSError as error:
-        raise InputError(f"{option} {folder}: {existing} cannot be written to ({error.strerror}).") from error
+        raise InputError(f"{option} {folder} cannot be written to ({_reason(error)}).") from error
+    if taken:
+        raise InputError(f"{option} {folder} is a file; name a folder.")
 
 
 def _is_ours(result: Path) -> bool:
@@ -57,38 +62,85 @@ def _is_ours(result: Path) -> bool:
     return isinstance(content, dict) and content.get("program") == PROGRAM
 
 
-def write_folder(folder: Path, texts: Mapping[str, str], axes: Sequence[Any], figures: Sequence[str]) -> list[Path]:
-    """Make every file in a hidden folder beside the final one, then move them there.
+class Written(NamedTuple):
+    """What came of writing.
+
+    Attributes:
+        files: the files, all of them or none.
+        trouble: why there are none, to be raised when the answer has been printed; or None.
+    """
+
+    files: list[Path]
+    trouble: InputError | None
+
+
+def write_folder(folder: Path | None, texts: Mapping[str, str], draw: Callable[[Path], None]) -> Written:
+    """Make every file beside its place, then move them there.
 
     A folder that did not exist appears at once, complete. In one that did, each file is replaced whole, and our files
     of an earlier run that this one does not make are removed.
 
-    Args:
-        folder: checked before by `check_folder`.
-        texts: contents of text files, by name.
-        axes: the figure's Axes, as `epsflow.plots` returns them.
-        figures: names of the figure's files.
+    If the file system refuses, nothing of the new result is in the folder, and the text files are kept in the system's
+    folder for temporary files instead.
 
-    Raises:
-        InputError: if the file system refuses, in its own words; nothing of the new result is then left.
+    Args:
+        folder: checked before by `check_folder`; None for no files.
+        texts: contents of text files, by name.
+        draw: writes the figures into the folder that it is given.
     """
-    temporary = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}")
+    if folder is None:
+        return Written([], None)
     try:
-        temporary.mkdir(parents=True)
-        for name, text in texts.items():
-            (temporary / name).write_text(text, encoding="utf-8")
-        save(axes, *(temporary / name for name in figures))
-        made = [name for name in NAMES if (temporary / name).exists()]
-        if folder.exists():
-            for name in NAMES:
-                if name in made:
-                    (temporary / name).replace(folder / name)
-                else:
-                    (folder / name).unlink(missing_ok=True)
-        else:
-            temporary.rename(folder)
+        with _staged(folder) as staged:
+            for name, text in texts.items():
+                (staged / name).write_text(text, encoding="utf-8")
+            draw(staged)
+            return Written(_move(staged, folder), None)
     except OSError as error:
-        raise InputError(f"cannot write to {folder}: {error.strerror}.") from error
+        return Written([], InputError(f"cannot write to {folder}: {_reason(error)}. {_rescue(texts)}"))
+
+
+@contextlib.contextmanager
+def _staged(folder: Path) -> Iterator[Path]:
+    """A hidden folder on the same file system: in the folder if that exists (its parent may be closed), else beside."""
+    target = folder.absolute()
+    home = target if target.exists() else target.parent
+    missing = [parent for parent in (home, *home.parents) if not parent.exists()]
+    staged = home / f".{PROGRAM}-{secrets.token_hex(4)}"
+    try:
+        staged.mkdir(parents=True)
+        yield staged
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(staged, ignore_errors=True)
+        if not target.exists():
+            for parent in missing:
+                with contextlib.suppress(OSError):
+                    parent.rmdir()
+
+
+def _move(staged: Path, folder: Path) -> list[Path]:
+    made = [name for name in NAMES if (staged / name).exists()]
+    if not folder.exists():
+        staged.rename(folder.absolute())
+        return [folder / name for name in made]
+    for name in NAMES:
+        if name in made:
+            (staged / name).replace(folder / name)
+        else:
+            (folder / name).unlink(missing_ok=True)
     return [folder / name for name in made]
+
+
+def _rescue(texts: Mapping[str, str]) -> str:
+    """Keep the text files somewhere, and say where."""
+    try:
+        kept = Path(tempfile.mkdtemp(prefix=f"{PROGRAM}-"))
+        for name, text in texts.items():
+            (kept / name).write_text(text, encoding="utf-8")
+    except OSError as error:
+        return f"Nothing could be kept elsewhere either ({_reason(error)}); --json prints the whole result."
+    return f"Kept in {kept}: {', '.join(texts)}."
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or str(error)

@@ -2,11 +2,9 @@
 
 import math
 
-from rich import box
-from rich.table import Table
-
 from ..control import Arc, Comparison, FamilyResult, ScheduleSolution, Scope, Status
-from ._inputs import Deletion
+from ._console import Column, Row, Table
+from ._deletion import Deletion
 
 NO_GAIN = 1e-9
 """A relative gain below this is rounding."""
@@ -15,32 +13,22 @@ NAMED_ARCS = 4
 """So many arcs are described one by one in the sentence; of more, only their number is given."""
 
 
-def new_table(title: str) -> Table:
-    """An empty table in the house style."""
-    return Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold", pad_edge=False)
-
-
 def table(deletion: Deletion, comparison: Comparison) -> Table:
     """Family, parameter, 𝓔, what is spent where that matters, ratio to the baseline 1_[0,s], status."""
-    drawn = new_table(deletion.title)
-    drawn.add_column("family", no_wrap=True)
-    drawn.add_column("parameter", overflow="fold")
-    drawn.add_column("cost 𝓔", justify="right", no_wrap=True)
-    if comparison.task.priced:
-        drawn.add_column("∫|ε| dt", justify="right", no_wrap=True)
-    drawn.add_column("ratio", justify="right", no_wrap=True)
-    drawn.add_column("status", overflow="fold")
+    priced = comparison.task.priced
+    effort = [Column("∫|ε| dt", number=True)] if priced else []
+    columns = Column("family"), Column("parameter"), Column("cost 𝓔", number=True), *effort
+    drawn = Table(deletion.title, [*columns, Column("ratio", number=True), Column("status")])
     for row in comparison.rows():
-        best = row["family"] == "optimum"
-        drawn.add_row(
+        cells = (
             row["family"],
             ", ".join(f"{name} = {value:.6g}" for name, value in row["parameters"].items()),
             f"{row['cost']:.6e}",
-            *([f"{row['effort']:.6g}"] if comparison.task.priced else []),
+            *([f"{row['effort']:.6g}"] if priced else []),
             f"{row['ratio']:.4g}",
             row["status"],
-            style="bold" if best else None,
         )
+        drawn.rows.append(Row(cells, style="bold" if row["family"] == "optimum" else ""))
     return drawn
 
 

@@ -1,30 +1,20 @@
 """`epsflow study`: run a study, look at it, take it elsewhere."""
 
+import contextlib
 import json
 import math
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress as Bar, TextColumn
-from rich.table import Table
 
-from .._core import InputError
-from ..studies import (
-    READY,
-    Progress,
-    Specification,
-    Store,
-    Study,
-    Table as Found,
-    open_store,
-    read_specification,
-    ready_made,
-)
-from ._console import show
-from ._report import new_table
+from .. import _core, studies
+from ._console import INTERRUPTED, NOT_CONVERGED, Column, Row, Table, draw, printable, show
+
+if TYPE_CHECKING:
+    from ..studies import Progress, Specification, Store, Study, Table as Found
 
 study = typer.Typer(
     no_args_is_help=False,
@@ -59,32 +49,32 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing el
 def list_studies(as_json: AsJson = False) -> None:
     """Names and questions."""
     if as_json:
-        typer.echo(json.dumps({name: question for name, (question, _) in READY.items()}, indent=2, ensure_ascii=False))
+        _print_json({name: question for name, (question, _) in studies.READY.items()})
         return
-    table = Table("study", "question", "rows")
-    for name, (question, _) in READY.items():
-        table.add_row(name, question, f"{len(Study(name).plan()):,}")
-    Console(highlight=False).print(table)
+    table = Table("Studies that ship with epsflow", [Column("study"), Column("question"), Column("rows", number=True)])
+    for name, (question, _) in studies.READY.items():
+        table.rows.append(Row((name, question, f"{len(studies.Study(name).plan()):,}")))
+    draw(table)
 
 
 @study.command("show", help="What a study asks, or how far a store is and what it found.")
 def show_study(what: What, as_json: AsJson = False) -> None:
     """A specification, or a store's state."""
-    if Path(what).suffix == ".toml" or what in READY:
-        typer.echo(json.dumps(json.loads(_specification(what).to_json()), indent=2, ensure_ascii=False))
+    if Path(what).suffix == ".toml" or what in studies.READY:
+        _print_json(json.loads(_specification(what).to_json()))
         return
-    opened = Study.open(what)
+    opened = studies.Study.open(what)
     status = opened.status()
     if as_json:
         content = {"specification": json.loads(opened.specification.to_json()), "rows": status}
         if status["done"]:
             content["answer"] = list(opened.summary().answer)
         if status["failed"]:
-            with open_store(opened.store) as store:
+            with studies.open_store(opened.store) as store:
                 content["failures"] = [vars(failure) for failure in store.failures()]
-        typer.echo(json.dumps(content, indent=2, ensure_ascii=False))
+        _print_json(content)
         return
-    with open_store(opened.store) as store:
+    with studies.open_store(opened.store) as store:
         _print_state(opened, status, store)
     if status["done"]:
         _print_summary(opened)
@@ -107,7 +97,7 @@ def run(
     quiet: Quiet = False,
 ) -> int:
     """Rows into a store."""
-    found = Study(_specification(what), store=_default_store(what, store))
+    found = studies.Study(_specification(what), store=_default_store(what, store))
     return _run(found, runner, workers, one_by_one, retry_failed, limit, quiet, force_new)
 
 
@@ -122,7 +112,7 @@ def resume(
     quiet: Quiet = False,
 ) -> int:
     """The rest of the rows."""
-    return _run(Study.open(store), runner, workers, one_by_one, retry_failed, limit, quiet, False)
+    return _run(studies.Study.open(store), runner, workers, one_by_one, retry_failed, limit, quiet, False)
 
 
 @study.command(help="Write a store's table as .csv, .parquet or .nc (netCDF), by the files' endings.")
@@ -132,8 +122,8 @@ def export(
     overwrite: Overwrite = False,
 ) -> None:
     """Tables."""
-    for path in Study.open(store).export(*files, overwrite=overwrite):
-        typer.echo(f"Written: {path}")
+    for path in studies.Study.open(store).export(*files, overwrite=overwrite):
+        print(f"Written: {printable(str(path))}")
 
 
 @study.command(help="Write a page of HTML that needs nothing else, and its figures as PDF and PNG.")
@@ -146,16 +136,16 @@ def report(
 ) -> None:
     """The page."""
     folder = store.with_name(f"{store.stem}-report") if out is None else out
-    for path in Study.open(store).report(folder, overwrite=overwrite):
-        typer.echo(f"Written: {path}")
+    for path in studies.Study.open(store).report(folder, overwrite=overwrite):
+        print(f"Written: {printable(str(path))}")
 
 
-def _specification(what: str) -> Specification:
+def _specification(what: str) -> "Specification":
     if Path(what).suffix == ".toml":
-        return read_specification(what)
-    if what in READY:
-        return ready_made(what)
-    raise InputError(f"{what!r} is neither a TOML file nor one of the studies {', '.join(READY)}.")
+        return studies.read_specification(what)
+    if what in studies.READY:
+        return studies.ready_made(what)
+    raise _core.InputError(f"{what!r} is neither a TOML file nor one of the studies {', '.join(studies.READY)}.")
 
 
 def _default_store(what: str, store: Path | None) -> Path:
@@ -165,7 +155,7 @@ def _default_store(what: str, store: Path | None) -> Path:
 
 
 def _run(
-    found: Study,
+    found: "Study",
     runner: str,
     workers: int | None,
     one_by_one: bool,
@@ -175,57 +165,69 @@ def _run(
     force_new: bool,
 ) -> int:
     """Run with a progress bar; the state at the end in one line."""
-    console = Console(stderr=True)
-    columns = BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}")
-    shown = not quiet and console.is_terminal
     method: Literal["stack", "one by one"] = "one by one" if one_by_one else "stack"
     try:
-        with Bar(*columns, console=console, disable=not shown, transient=True) as bar:
-            task = bar.add_task("starting", total=None)
+        with _rows(quiet=quiet) as progress:
             options = {"runner": runner, "workers": workers, "retry_failed": retry_failed, "limit": limit}
-            state = found.run(**options, method=method, force_new=force_new, progress=_shower(bar, task))
+            state = found.run(**options, method=method, force_new=force_new, progress=progress)
     except KeyboardInterrupt:
         status = found.status()
-        typer.echo(
+        print(
             f"epsflow: stopped. {status['done'] + status['failed']} of {status['total']} rows are kept in "
             f"{found.store}; the same command goes on from there.",
-            err=True,
+            file=sys.stderr,
         )
-        return 130
+        return INTERRUPTED
     speed = f", {state.throughput:.1f} per second" if state.done + state.failed else ""
-    typer.echo(
+    print(
         f"{state.done} rows done and {state.failed} failed in {state.seconds:.1f} s{speed}; {state.kept} were there, "
         f"{state.left} are left. {found.store}"
     )
     failed = found.status()["failed"]
     if failed:
-        typer.echo(
+        print(
             f"epsflow: {failed} rows have failed; epsflow study show {found.store} says why, --retry-failed tries them "
             "again.",
-            err=True,
+            file=sys.stderr,
         )
-    return 1 if failed else 0
+    return NOT_CONVERGED if failed else 0
 
 
-def _shower(bar: Bar, task: object) -> Callable[[Progress], None]:
-    def update(state: Progress) -> None:
-        left = state.seconds_left
-        rest = "–" if math.isinf(left) else f"{int(left) // 60}:{int(left) % 60:02d} left"
-        words = f"{state.throughput:.1f} rows/s, {rest}" + (f", {state.failed} failed" if state.failed else "")
-        bar.update(task, total=state.total, completed=state.total - state.left, description=words)  # pyright: ignore[reportArgumentType]
+@contextlib.contextmanager
+def _rows(*, quiet: bool) -> "Iterator[Callable[[Progress], None] | None]":
+    """A bar of rows on stderr, where stderr is a terminal; what is yielded draws a state."""
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress as Bar, TextColumn
 
-    return update
+    columns = BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}", markup=False)
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("starting", total=None)
+
+        def update(state: "Progress") -> None:
+            left = state.seconds_left
+            rest = "–" if math.isinf(left) else f"{int(left) // 60}:{int(left) % 60:02d} left"
+            words = f"{state.throughput:.1f} rows/s, {rest}" + (f", {state.failed} failed" if state.failed else "")
+            bar.update(task, total=state.total, completed=state.total - state.left, description=words)
+
+        yield update
 
 
-def _print_state(opened: Study, status: dict[str, int], store: Store) -> None:
-    typer.echo(
+def _print_json(content: Any) -> None:
+    print(json.dumps(content, indent=2, ensure_ascii=False))
+
+
+def _print_state(opened: "Study", status: dict[str, int], store: "Store") -> None:
+    print(
         f"{opened.specification.name}: {status['done']} of {status['total']} rows done, {status['failed']} failed, "
         f"{status['pending']} pending; {store.seconds():.1f} s of computing. Specification "
         f"{opened.specification.digest[:12]}."
     )
 
 
-def _print_summary(opened: Study) -> None:
+def _print_summary(opened: "Study") -> None:
     summary = opened.summary()
     *first, last = map(_drawn, summary.tables)
     for table in first:
@@ -233,10 +235,6 @@ def _print_summary(opened: Study) -> None:
     show(last, "\n".join(summary.answer), [], quiet=False)
 
 
-def _drawn(found: Found) -> Table:
-    drawn = new_table(found.title)
-    for number, name in enumerate(found.columns):
-        drawn.add_column(name, justify="left" if number == 0 else "right", overflow="fold")
-    for row in found.words():
-        drawn.add_row(*row)
-    return drawn
+def _drawn(found: "Found") -> Table:
+    columns = [Column(name, number=number > 0) for number, name in enumerate(found.columns)]
+    return Table(found.title, columns, [Row(row) for row in found.words()])

@@ -1,49 +1,30 @@
-"""The work of `verify`: the claims of the notes, checked, printed and written."""
+"""`epsflow verify`: the claims of the notes, checked, printed and written."""
 
-from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import typer
-from rich.table import Table
+from .. import _core, claims
+from . import _options as options
+from ._console import INTERRUPTED, NOT_CONVERGED, Column, Row, Table, show, stages
+from ._output import FORMAT, PROGRAM, require_writable
 
-from .._core import InputError
-from ..claims import Kind, Ledger, choose, verify, write_report
-from ._console import show, stages
-from ._document import FORMAT, PROGRAM, to_json
-from ._output import require_writable
-from ._report import new_table
+if TYPE_CHECKING:
+    from ..claims import Ledger
 
-PAGE, TITLE = "ledger.html", "<title>epsflow: the claims ledger</title>"
-STYLES = {Kind.HOLDS: "green", Kind.CONDITIONAL: "cyan", Kind.REFUTED: "magenta", Kind.INCONCLUSIVE: "bold red"}
-SURPRISE = 1
-INTERRUPTED = 130
+STYLES = {"HOLDS": "green", "CONDITIONAL": "cyan", "REFUTED": "magenta", "INCONCLUSIVE": "bold red"}
+"""By the names of `claims.Kind`."""
 
 
-@dataclass(frozen=True)
-class Request:
-    """The options of `verify`, as they were given.
-
-    Attributes:
-        only: ids of claims; empty for all.
-        section: part of a heading of the notes.
-        thorough, seed: as in `epsflow.verify`.
-        report: folder of the report.
-    """
-
-    only: tuple[str, ...]
-    section: str | None
-    thorough: bool
-    seed: int
-    report: Path | None
-
-
-def run(request: Request, *, as_json: bool, quiet: bool) -> int:
-    """Check, write, print.
-
-    Args:
-        request: the options.
-        as_json: print the document instead of the table.
-        quiet: print the finding only.
+def verify(
+    only: options.Only = None,
+    section: options.Section = None,
+    thorough: options.Thorough = False,
+    seed: options.InstanceSeed = 0,
+    report: options.ReportFolder = None,
+    as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
+) -> int:
+    """The ledger; files only where asked.
 
     Returns:
         The exit status: 0; 1 if a verdict differs from the expected one; 130 if the run was interrupted.
@@ -51,62 +32,58 @@ def run(request: Request, *, as_json: bool, quiet: bool) -> int:
     Raises:
         InputError: unknown ids, or a folder that cannot be written to; nothing has been computed.
     """
-    only = request.only or None
-    count = len(choose(only, request.section))
-    if request.report is not None:
-        _check_report(request.report)
+    if report is not None:
+        _check_report(report)
+    count = len(claims.choose(only or None, section))
     files: list[Path] = []
     with stages(count + 1, quiet=quiet) as begin:
-        ledger = verify(
-            only,
-            section=request.section,
-            thorough=request.thorough,
-            seed=request.seed,
+        ledger = claims.verify(
+            only or None,
+            section=section,
+            thorough=thorough,
+            seed=seed,
             progress=lambda claim, index, total: begin(f"{index + 1}/{total} {claim.id}"),
         )
-        if request.report is not None:
+        if report is not None:
             begin("writing the report")
-            files = list(write_report(ledger, request.report))
+            files = list(claims.write_report(ledger, report))
     if as_json:
-        typer.echo(to_json(_document(ledger)))
+        from ._document import to_json
+
+        print(to_json(_document(ledger)))
     else:
         show(_table(ledger), ledger.summary(), files, quiet=quiet)
     if ledger.interrupted:
         return INTERRUPTED
-    return SURPRISE if ledger.surprises else 0
+    return NOT_CONVERGED if ledger.surprises else 0
 
 
 def _check_report(folder: Path) -> None:
     require_writable(folder, "--report")
-    page = folder / PAGE
-    if page.exists() and TITLE not in page.read_text(encoding="utf-8", errors="replace"):
-        raise InputError(
-            f"--report {folder} already has a file {PAGE} that epsflow did not write; name another folder."
+    foreign = claims.foreign_page(folder)
+    if foreign is not None:
+        raise _core.InputError(
+            f"--report {folder} already has a file {foreign.name} that epsflow did not write; name another folder."
         )
 
 
-def _table(ledger: Ledger) -> Table:
-    drawn = new_table("The claims ledger")
-    drawn.add_column("claim", no_wrap=True)
-    drawn.add_column("verdict", no_wrap=True)
-    for name in ("residual", "allowed", "instances", "seconds"):
-        drawn.add_column(name, justify="right", no_wrap=True)
+def _table(ledger: "Ledger") -> Table:
+    numbers = (Column(name, number=True) for name in ("residual", "allowed", "instances", "seconds"))
+    drawn = Table("The claims ledger", [Column("claim"), Column("verdict"), *numbers])
     heading = None
     for verdict in ledger.verdicts:
         if verdict.claim.section != heading:
             heading = verdict.claim.section
-            drawn.add_section()
-            drawn.add_row(heading, style="bold")
+            drawn.rows.append(Row((heading,), style="bold", section=True))
         expected = "" if verdict.as_expected else f" (expected: {verdict.claim.expected.value})"
-        told = f"{verdict.kind.value}{expected}"
         written = verdict.evidence.written
-        numbers = ("–", "–") if written is None else (f"{written.residual:.2g}", f"{written.tolerance:.2g}")
-        cells = *numbers, str(verdict.instances), f"{verdict.seconds:.1f}"
-        drawn.add_row(f"  {verdict.claim.id}", f"[{STYLES[verdict.kind]}]{told}[/]", *cells)
+        measured = ("–", "–") if written is None else (f"{written.residual:.2g}", f"{written.tolerance:.2g}")
+        cells = f"  {verdict.claim.id}", f"{verdict.kind.value}{expected}", *measured, str(verdict.instances)
+        drawn.rows.append(Row((*cells, f"{verdict.seconds:.1f}"), marks={1: STYLES[verdict.kind.name]}))
     return drawn
 
 
-def _document(ledger: Ledger) -> dict[str, object]:
+def _document(ledger: "Ledger") -> dict[str, object]:
     return {
         "program": PROGRAM,
         "format": FORMAT,
