@@ -4,30 +4,31 @@ import numpy as np
 
 from epsflow.control import ControlTask
 from epsflow.control._task import linear_of
-from epsflow.control.bounds import _branching, _dual
+from epsflow.control.bounds import _ascent, _branching, _dual
+from epsflow.control.bounds._paths import Paths
 from epsflow.control.polish import _linear, _optimum, _reach
 from epsflow.control.terms._levels import arcs_of
 
 
 def certify_signs(task: ControlTask):
-    return _dual.certify_signs(linear_of(task))
+    return _dual.certify_signs(Paths([linear_of(task)]))
 
 
 def dual_bound(task: ControlTask, miss):
     """D(Lz) for z = `miss`, in the coordinates of θ."""
     linear = linear_of(task)
     signs = _dual.settled_signs(linear, "the dual bound")
-    return _dual.evaluate_dual(linear, image(linear, miss), signs)
+    return _dual.evaluate_dual(Paths([linear]), image(linear, miss), signs)
 
 
 def maximise_dual(task: ControlTask, miss):
     linear = linear_of(task)
-    return _dual.maximise_control(linear, image(linear, miss), certify_signs(task).signs)
+    return _ascent.maximise_dual(Paths([linear]), image(linear, miss), certify_signs(task).signs)
 
 
 def mixed_bound(task: ControlTask, cost: float, miss, **limits):
     linear = linear_of(task)
-    return _branching.branch(linear, cost, image(linear, miss), **limits)
+    return _branching.branch(Paths([linear]), certify_signs(task), cost, image(linear, miss), **limits)
 
 
 def polish(task: ControlTask, schedule, **limits):

@@ -7,16 +7,16 @@ import reference
 from control_tools import certify_signs, dual_bound, linear_optimum, mixed_bound, polish
 from epsflow.control import linear_batch, make_task
 from epsflow.control._task import linear_of
-from epsflow.control.bounds import _branching
+from epsflow.control.bounds import _ascent
 from epsflow.control.bounds._dual import evaluate_dual
-from epsflow.control.bounds._relaxed import Paths, Request, window
+from epsflow.control.bounds._paths import Paths, Request, stretch
 from epsflow.control.bounds._sets import Reach
 from epsflow.problem import Dataset, linear_regression, load_dataset
 from epsflow.schedules import Constant, PiecewiseConstant
 
 
 def one_sign(start, end, sign):
-    return window(start, end, [0.0 if sign > 0 else -np.inf], [np.inf if sign > 0 else 0.0])
+    return stretch(start, end, [0.0 if sign > 0 else -np.inf], [np.inf if sign > 0 else 0.0])
 
 
 def random_task(seed, bounds=(0.0, 1.0)):
@@ -90,7 +90,7 @@ def test_least_value_holds_for_every_control_that_respects_the_windows(bounds, r
     slack = 1.5 * abs(float(linear.residual(linear.start)[0]))
     # Not the same on both sides, so that the hull of the bow tie is not symmetric.
     low, high = (-1.5 * slack, 0.9 * slack) if sign > 0 else (-0.9 * slack, 1.5 * slack)
-    windows = [one_sign(task.s, until, sign), window(until, until + 0.1, [low], [high])]
+    windows = [one_sign(task.s, until, sign), stretch(until, until + 0.1, [low], [high])]
     functional = rng.standard_normal(2)
     (found,) = Paths([linear])([Request(0, functional[None] @ linear.basis, windows)])
     bound = float(found.least[0])
@@ -159,7 +159,7 @@ def test_paths_do_not_depend_on_what_is_followed_with_them(rng):
     controls = [linear_of(task) for task in tasks]
     requests = []
     for k, sign in ((0, 1), (1, -1), (0, -1)):
-        windows = [one_sign(0.2, 0.9, sign), window(0.9, 1.3, [-0.4], [1.1]), one_sign(1.3, 2.0, -sign)]
+        windows = [one_sign(0.2, 0.9, sign), stretch(0.9, 1.3, [-0.4], [1.1]), one_sign(1.3, 2.0, -sign)]
         requests.append(Request(k, rng.standard_normal((3, 2)), windows[: len(requests) + 1], forward=True))
     together = Paths(controls)(requests)
     for request, found in zip(requests, together, strict=True):
@@ -194,8 +194,9 @@ def test_one_sign_throughout_is_the_dual_of_any_size(d, rng):
     requests = [Request(0, other[None], parts), Request(0, mu[None], whole, forward=True)]
     plain, found = Paths([linear])(requests)
     for answer, end in ((plain, other), (found, mu)):
-        assert answer.least[0] - 0.5 * end @ end == pytest.approx(evaluate_dual(linear, end, np.array([sign])).value)
-    expected = evaluate_dual(linear, mu, np.array([sign])).gradient @ linear.basis
+        dual = evaluate_dual(Paths([linear]), end, np.array([sign]))
+        assert answer.least[0] - 0.5 * end @ end == pytest.approx(dual.value)
+    expected = evaluate_dual(Paths([linear]), mu, np.array([sign])).gradient @ linear.basis
     np.testing.assert_allclose(found.deltas[0] - mu, expected, atol=1e-10)
 
 
@@ -203,12 +204,12 @@ def test_a_search_that_sees_no_curvature_ends(monkeypatch):
     """Near μ = 0 the term −½‖μ‖² of D is below rounding, and ∇D does not change from step to step."""
     slope = np.array([-0.084, -0.039])
 
-    def straight(reach, mu, windows):
+    def straight(reach, mu, stretches):
         yield from ()
         return float(slope @ mu), slope
 
-    monkeypatch.setattr(_branching, "_dual", straight)
+    monkeypatch.setattr(_ascent, "dual", straight)
     reach = Reach.of(0, linear_of(random_task(MIXED[0])))
     with pytest.raises(StopIteration) as ended:
-        next(_branching._maximise(reach, np.array([8.9e-21, -4.4e-21]), (), lambda value, lack: False))
+        next(_ascent.maximise(reach, np.array([8.9e-21, -4.4e-21]), (), lambda value, lack: False))
     assert ended.value.value[0] == pytest.approx(slope @ [8.9e-21, -4.4e-21], rel=1e-15)

@@ -7,8 +7,8 @@ from scipy.linalg import expm
 
 import epsflow as ef
 from epsflow.control import LinearBatch, best_linear_decays, best_steps, certified_optima, linear_batch, rewound
+from epsflow.control.linear._exponentials import Table, resolving_grids, sign_changes
 from epsflow.control.stacks._families import decay_ends
-from epsflow.control.stacks._optimum import first_zero
 from epsflow.studies import Specification, Study
 from epsflow.studies._compute import run_rows, run_stack, statistics
 from epsflow.studies._plan import plan
@@ -199,24 +199,29 @@ def test_rewind_rows_one_by_one(rewinds: Study):
             assert together.arrays[name] == pytest.approx(alone.arrays[name], rel=1e-11)
 
 
+def first_changes(coefficients, rates):
+    table = Table.of(rates, resolving_grids(rates, np.full(3, 5.0), 97))
+    return sign_changes(table, coefficients[:, None, :], np.ones((3, 1), dtype=int), first=True)
+
+
 def test_the_first_zero_of_sums_of_exponentials():
     """e^{−t} − e^{−2}: at 2. 2e^{−2t} − e^{−t}: at ln 2. One that stays positive: never."""
     coefficients = np.array([[1.0, -np.exp(-2.0)], [-1.0, 2.0], [1.0, 0.5]])
     rates = np.array([[1.0, 0.0], [1.0, 2.0], [1.0, 0.0]])
-    zeros, clear = first_zero(coefficients, rates, np.ones(3), np.full(3, 5.0))
-    assert zeros == pytest.approx([2.0, np.log(2.0), 5.0], rel=1e-14)
-    assert clear.all()
+    found = first_changes(coefficients, rates)
+    assert found.first[:, 0] == pytest.approx([2.0, np.log(2.0), np.inf], rel=1e-14)
+    assert found.clear.all()
 
 
 def test_a_dip_between_two_points_of_the_grid():
     """(e^{−t} − ½)² + c: above zero, through it at e^{−t} = ½ + √−c, and down to it, which rounding cannot tell."""
     coefficients = np.array([[1.0, -1.0, 0.25 + 1e-9], [1.0, -1.0, 0.25 - 1e-9], [1.0, -1.0, 0.25]])
     rates = np.broadcast_to([2.0, 1.0, 0.0], (3, 3))
-    zeros, clear = first_zero(coefficients, rates, np.ones(3), np.full(3, 5.0))
-    assert clear.tolist() == [True, True, False]
-    assert zeros[0] == 5.0
+    found = first_changes(coefficients, rates)
+    assert found.clear[:, 0].tolist() == [True, True, False]
+    assert np.isinf(found.first[0, 0])
     # Where the slope is 3e-5, the rounding of three terms of size 1 moves a zero by 1e-11.
-    assert zeros[1] == pytest.approx(-np.log(0.5 + np.sqrt(1e-9)), abs=1e-10)
+    assert found.first[1, 0] == pytest.approx(-np.log(0.5 + np.sqrt(1e-9)), abs=1e-10)
 
 
 def test_bad_stacks_are_refused():

@@ -9,8 +9,10 @@ from ..schedules import AbstractPiecewiseConstant, AbstractSchedule, check_admis
 from ._pontryagin import extremal_of
 from ._solution import ScheduleSolution
 from ._task import ControlTask, effort_of, linear_of, make_task, simulate
+from .bounds._ascent import maximise_dual
 from .bounds._branching import branch
-from .bounds._dual import certify_signs, evaluate_dual, maximise_control
+from .bounds._dual import certify_signs, evaluate_dual
+from .bounds._paths import Paths
 from .linear._path import LinearPath
 from .polish._optimum import nodes_of_branching
 from .terms._cost import AbstractCost
@@ -150,12 +152,13 @@ def _lower_bound(task: ControlTask, miss: np.ndarray, max_nodes: int) -> float:
         return 0.0
     linear = linear_of(task)
     delta = miss @ linear.basis
-    cost, mu, signs = linear.form.value(delta), linear.form.image(delta), certify_signs(linear)
+    paths, cost, mu = Paths([linear]), linear.form.value(delta), linear.form.image(delta)
+    signs = certify_signs(paths)
     if not signs.settled:
-        return branch(linear, cost, mu, max_nodes=max_nodes).value
-    dual = evaluate_dual(linear, mu, signs.signs)
+        return branch(paths, signs, cost, mu, max_nodes=max_nodes).value
+    dual = evaluate_dual(paths, mu, signs.signs)
     if cost - dual.value > SETTLED_GAP * cost:
-        dual = maximise_control(linear, mu, signs.signs)
+        dual = maximise_dual(paths, mu, signs.signs)
     return max(0.0, dual.value - dual.rounding)
 
 

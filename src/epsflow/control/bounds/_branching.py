@@ -3,7 +3,7 @@
 Branch and bound on when each e_j changes its sign, and how often. A node says, for each point, in which windows the
 first few changes lie, and either that no other follows or that anything may. Between the windows the sign is known; in
 them e vanishes somewhere, so that |e| ≤ η; where anything may happen, e keeps within bounds that hold for all controls
-of the node. `_relaxed` turns that into a lower bound in continuous time. See `docs/theory-control.md`.
+of the node. `_paths` turns that into a lower bound in continuous time. See `docs/theory-control.md`.
 
 The nodes of all problems that are asked for are examined side by side; what is proved for one does not depend on the
 others.
@@ -11,23 +11,21 @@ others.
 
 import heapq
 import itertools
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
 
-from ..linear._task import LinearTask
 from ..terms._deadline import UNLIMITED, Deadline
-from ._dual import certify_signs
-from ._relaxed import Paths, Request, Window, looseness, window
+from ._ascent import maximise
+from ._dual import SignCertificate
+from ._paths import Paths, looseness
 from ._sets import Node, Pattern, Reach
 from ._together import Search, run, together
 
 GAP, NODES = 1e-6, 400
 """Relative gap and nodes at which branching ends."""
 
-FIRST_WINDOWS, PARTS, AT_ONCE, MAX_ITERATIONS = 4, 4, 8, 60
+FIRST_WINDOWS, PARTS, AT_ONCE = 4, 4, 8
 HOPELESS = 0.1
 """What the maximum of a dual may still gain, as a fraction of what it lacks, at which it is not sought further."""
 
@@ -48,7 +46,8 @@ class MixedBound:
 
 
 def branch(
-    task: LinearTask,
+    paths: Paths,
+    signs: SignCertificate,
     cost: float,
     mu: np.ndarray,
     *,
@@ -59,39 +58,32 @@ def branch(
     """Prove that no schedule costs less than (1 − tolerance)·cost, or as much of it as the nodes allow.
 
     Args:
-        task: the problem, whatever its residuals do. Each point may have a weight of its own; the bound then holds
+        paths: of the problem, whatever its residuals do. Each point may have a weight of its own; the bound then holds
             for a shared one, too.
+        signs: up to when its residuals keep their signs.
         cost: of the best schedule known; only what could be cheaper is examined.
         mu: Lδ(T) of that schedule, shape (k,).
         tolerance: relative gap at which to stop.
         max_nodes: the budget; what is proved when it is spent remains a bound, the same on every machine.
         deadline: when to stop all the same.
     """
-    return run(branching(Reach.of(0, task), cost, mu, tolerance, max_nodes, deadline), Paths([task]))
-
-
-def maximising(reach: Reach, mu: np.ndarray, tolerance: float) -> Search[Float[np.ndarray, " k"]]:
-    """Where D(μ) is largest, if the residuals keep their signs; from the given μ.
-
-    It is approached until ½‖∇D‖² ≤ tolerance · D. That is at once the gap to the cost of the schedule that attains the
-    linear part: at L δ(T) = μ + ∇D.
-    """
-    task = reach.task
-    low, high = np.where(reach.signs > 0, 0.0, -np.inf), np.where(reach.signs > 0, np.inf, 0.0)
-    whole = [window(task.s, task.T, low.tolist(), high.tolist())]
-    _, mu = yield from _maximise(reach, mu, whole, lambda value, lack: lack <= tolerance * value)
-    return mu
+    return run(branching(Reach.of(0, paths.tasks[0]), signs, cost, mu, tolerance, max_nodes, deadline), paths)
 
 
 def branching(
-    reach: Reach, cost: float, mu: np.ndarray, tolerance: float, max_nodes: int, deadline: Deadline = UNLIMITED
+    reach: Reach,
+    signs: SignCertificate,
+    cost: float,
+    mu: np.ndarray,
+    tolerance: float,
+    max_nodes: int,
+    deadline: Deadline = UNLIMITED,
 ) -> Search[MixedBound]:
     """`branch` as one of several searches: best-first, several nodes at a time."""
     if not np.isfinite(reach.speeds).all():  # ε < 0 for so long that no bound on the flow can be computed
         return MixedBound(0.0, False, 0)
     goal = (1.0 - tolerance) * cost
     task, order, nodes = reach.task, itertools.count(), 0
-    signs = certify_signs(task)
     first = Pattern((), task.T if signs.settled else signs.until)
     todo: list[tuple[float, Node]] = [(0.0, Node((first,) * task.points, mu))]
     queue: list[tuple[float, int, Node]] = []
@@ -119,50 +111,10 @@ def _bound(reach: Reach, node: Node, goal: float) -> Search[tuple[float, Node | 
     known = yield from reach.assume(node)
     if known is None:
         return np.inf, None
-    value, mu = yield from _maximise(
-        reach, known.mu, known.windows, lambda value, lack: value >= goal or lack <= HOPELESS * (goal - value)
+    value, mu = yield from maximise(
+        reach, known.mu, known.stretches, lambda value, lack: value >= goal or lack <= HOPELESS * (goal - value)
     )
     return max(value, 0.0), known._replace(mu=mu)
-
-
-def _maximise(
-    reach: Reach, mu: np.ndarray, windows: Sequence[Window], enough: Callable[[float, float], bool]
-) -> Search[tuple[float, Float[np.ndarray, " k"]]]:
-    """max D(μ), by BFGS with a shortened step, until D and what it lacks at most are `enough`.
-
-    Each step of each search waits for the others', which SciPy's minimisers cannot. D is concave with a curvature of at
-    least 1 in every direction: it cannot exceed D(μ) + ½‖∇D(μ)‖².
-    """
-    value, gradient = yield from _dual(reach, mu, windows)
-    inverse = np.eye(len(mu))
-    for _ in range(MAX_ITERATIONS):
-        if enough(value, 0.5 * float(gradient @ gradient)):
-            break
-        step, size = inverse @ gradient, 1.0
-        rise = float(gradient @ step)
-        while True:
-            then, slope = yield from _dual(reach, mu + size * step, windows)
-            if then >= value + 1e-4 * size * rise or size < 1e-6:
-                break
-            # Where the slope along the step vanishes, if it falls evenly.
-            size *= min(0.7, max(0.1, rise / max(rise - float(slope @ step), 1e-300)))
-        moved, bent = size * step, gradient - slope
-        along = float(moved @ bent)
-        if then <= value or along <= 0.0:  # a step so short that ∇D no longer tells its curvature
-            break
-        image = inverse @ bent
-        inverse += np.outer(moved, moved) * ((along + float(bent @ image)) / along**2)
-        inverse -= (np.outer(image, moved) + np.outer(moved, image)) / along
-        mu, value, gradient = mu + moved, then, slope
-    return value, mu
-
-
-def _dual(reach: Reach, mu: np.ndarray, windows: Sequence[Window]) -> Search[tuple[float, Float[np.ndarray, " k"]]]:
-    """D(μ) less its rounding, and its gradient."""
-    form, pi = reach.task.form, reach.task.form.pull(mu)
-    (answer,) = yield [Request(reach.problem, pi[None], windows, forward=True)]
-    value = float(answer.least[0]) - 0.5 * float(mu @ mu) - reach.rounding * float(np.linalg.norm(pi))
-    return value, form.image(answer.deltas[0]) - mu
 
 
 def _split(reach: Reach, node: Node) -> list[Node]:
@@ -172,7 +124,7 @@ def _split(reach: Reach, node: Node) -> list[Node]:
     for j, pattern in enumerate(node.patterns):
         spans = [*pattern.changes, (pattern.open_from, task.T)]
         for k, (left, right) in enumerate(spans):
-            inside = (each for each in node.windows if left <= each.start and each.end <= right)
+            inside = (each for each in node.stretches if left <= each.start and each.end <= right)
             loss = sum((each.end - each.start) * looseness(each, j) for each in inside) * float(sizes[j])
             if loss > worst and right - left > 1e-12 * task.length:
                 worst, where = loss, (j, k)

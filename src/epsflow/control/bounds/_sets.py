@@ -1,6 +1,6 @@
 """Sets of controls, by when the residuals change their signs, and what holds for all controls of a set.
 
-Every question to a set is a lower bound on a linear functional (`_relaxed`); the methods here are searches
+Every question to a set is a lower bound on a linear functional (`_paths`); the methods here are searches
 (`_together`) that ask such questions.
 """
 
@@ -14,7 +14,7 @@ from jaxtyping import Float
 from ..linear._exponentials import ExponentialSum, resolving_grid
 from ..linear._pencil import coordinates
 from ..linear._task import LinearTask
-from ._relaxed import Request, Window, window
+from ._paths import Request, Stretch, stretch
 from ._together import Search
 
 TAIL_WINDOWS, MAX_STEPS = 4, 150
@@ -42,12 +42,12 @@ class Node(NamedTuple):
     Attributes:
         patterns: one for each point.
         mu: the best μ known for it.
-        windows: what is known about the residuals.
+        stretches: what is known about the residuals.
     """
 
     patterns: tuple[Pattern, ...]
     mu: Float[np.ndarray, " k"]
-    windows: tuple[Window, ...] = ()
+    stretches: tuple[Stretch, ...] = ()
 
 
 class Reach(NamedTuple):
@@ -91,32 +91,33 @@ class Reach(NamedTuple):
         rounding = len(task.rates) * np.finfo(np.float64).eps * (1.0 + rate * task.T) * float(radius)
         return Reach(problem, task, signs, residuals, speeds, rounding)
 
-    def least(self, functionals: np.ndarray, windows: Sequence[Window]) -> Search[Float[np.ndarray, " k"]]:
-        """Lower bounds on cᵀδ at the end of the windows, over all controls that respect them, for each row c."""
-        (answer,) = yield [Request(self.problem, functionals, windows)]
+    def least(self, functionals: np.ndarray, stretches: Sequence[Stretch]) -> Search[Float[np.ndarray, " k"]]:
+        """Lower bounds on cᵀδ at the end of the stretches, over all controls that respect them, for each row c."""
+        (answer,) = yield [Request(self.problem, functionals, stretches)]
         return answer.least - self.rounding * np.linalg.norm(functionals, axis=1)
 
     # -- what is assumed ------------------------------------------------------------------------------------------
 
     def assume(self, node: Node) -> Search[Node | None]:
-        """The node with its windows up to T; None where no control agrees with it.
+        """The node with its stretches up to T; None where no control agrees with it.
 
         For one point: where e cannot change back, nothing is open.
         """
         T = self.task.T
         closed = node._replace(patterns=tuple(pattern._replace(open_from=T) for pattern in node.patterns))
         single = self.task.points == 1
-        windows = yield from self._windows(closed if single else node, ())
-        if windows is None:
+        stretches = yield from self._stretches(closed if single else node, ())
+        if stretches is None:
             return None
-        opened = node.patterns[0].open_from < T
-        if single and opened and not (node.patterns[0].changes and (yield from self._stays(node.patterns[0], windows))):
-            known = tuple(each for each in windows if each.end <= node.patterns[0].open_from)
-            windows = yield from self._windows(node, known)
-            return None if windows is None else node._replace(windows=windows)
-        return (closed if single else node)._replace(windows=windows)
+        if single and node.patterns[0].open_from < T:
+            changes = node.patterns[0].changes
+            if not (changes and (yield from self._stays(node.patterns[0], stretches))):
+                known = tuple(each for each in stretches if each.end <= node.patterns[0].open_from)
+                stretches = yield from self._stretches(node, known)
+                return None if stretches is None else node._replace(stretches=stretches)
+        return (closed if single else node)._replace(stretches=stretches)
 
-    def _windows(self, node: Node, known: tuple[Window, ...]) -> Search[tuple[Window, ...] | None]:
+    def _stretches(self, node: Node, known: tuple[Stretch, ...]) -> Search[tuple[Stretch, ...] | None]:
         """Bounds on all residuals; None where no control agrees with the node."""
         found, slack = list(known), {}
         for start, stop in itertools.pairwise(self._edges(node)):
@@ -128,7 +129,7 @@ class Reach(NamedTuple):
                 if low > high:
                     return None
                 spans.append((low, high))
-            found.append(window(start, stop, *zip(*spans, strict=True)))
+            found.append(stretch(start, stop, *zip(*spans, strict=True)))
         return tuple(found)
 
     def _edges(self, node: Node) -> list[float]:
@@ -141,7 +142,7 @@ class Reach(NamedTuple):
         return sorted(edge for edge in edges if s <= edge <= T)
 
     def _span(
-        self, j: int, pattern: Pattern, start: float, stop: float, before: list[Window], slack: dict[object, float]
+        self, j: int, pattern: Pattern, start: float, stop: float, before: list[Stretch], slack: dict[object, float]
     ) -> Search[tuple[float, float]]:
         """Bounds on e_j between two neighbouring edges; (1, −1) where there are none."""
         sign = int(self.signs[j])
@@ -171,8 +172,8 @@ class Reach(NamedTuple):
         bend = float(np.abs(task.rates * x) @ self.speeds)
         return steepest + length * bend + most * float(across @ self.residuals)
 
-    def _slack(self, j: int, sign: int, length: float, before: Sequence[Window]) -> Search[float]:
-        """η: e_j vanishes within `length` after the windows, so |e_j| ≤ η there; negative where it cannot vanish."""
+    def _slack(self, j: int, sign: int, length: float, before: Sequence[Stretch]) -> Search[float]:
+        """η: e_j vanishes within `length` after the stretches, so |e_j| ≤ η there; negative where it cannot vanish."""
         if length == 0.0:
             return 0.0
         task, x = self.task, self.task.rows[j]
@@ -184,8 +185,8 @@ class Reach(NamedTuple):
             return -1.0
         return min(move, float(self.residuals[j]))
 
-    def _loose(self, j: int, length: float, before: Sequence[Window]) -> Search[tuple[float, float]]:
-        """Bounds on e_j within `length` after the windows, whatever the controls do."""
+    def _loose(self, j: int, length: float, before: Sequence[Stretch]) -> Search[tuple[float, float]]:
+        """Bounds on e_j within `length` after the stretches, whatever the controls do."""
         task, most, x = self.task, float(self.residuals[j]), self.task.rows[j]
         pull, r = task.rates * x, float(task.residuals[j])
         bounds = yield from self.least(np.stack([pull, -pull, x, -x]), before)
@@ -198,8 +199,8 @@ class Reach(NamedTuple):
 
     # -- can a residual come back? --------------------------------------------------------------------------------
 
-    def _stays(self, pattern: Pattern, windows: tuple[Window, ...]) -> Search[bool]:
-        """Can e not change its sign again? Not where de/dt has one sign whenever e = 0, from the last window on.
+    def _stays(self, pattern: Pattern, stretches: tuple[Stretch, ...]) -> Search[bool]:
+        """Can e not change its sign again? Not where de/dt has one sign when e = 0, from the last change's window on.
 
         At e = 0, −σ de/dt = σxᵀΛδ − σxᵀf whatever u is, σ being the sign before the last change. Adding −νσe, which
         vanishes there, is free. Each evaluation holds for as long as the functional cannot have moved to zero; from
@@ -211,7 +212,7 @@ class Reach(NamedTuple):
         while asked:
             if len(spans) + len(asked) > MAX_STEPS:
                 return False
-            steps = yield from self._holds_for(sign, asked, windows)
+            steps = yield from self._holds_for(sign, asked, stretches)
             if steps is None:
                 return False
             spans.update(zip(asked, steps, strict=True))
@@ -223,20 +224,20 @@ class Reach(NamedTuple):
                 return False  # it would take more steps than there are
         return True
 
-    def _holds_for(self, sign: int, times: list[float], windows: tuple[Window, ...]) -> Search[list[float] | None]:
+    def _holds_for(self, sign: int, times: list[float], stretches: tuple[Stretch, ...]) -> Search[list[float] | None]:
         """How long −σ de/dt > 0 at e = 0 holds from each time on; None where it does not, or hardly does."""
 
         def short(steps: np.ndarray) -> np.ndarray:
             return (steps <= SHORTEST * self.task.length) & (np.array(times) + steps < self.task.T)
 
-        steps = yield from self._steps(sign, times, windows, MULTIPLIERS[:1])
+        steps = yield from self._steps(sign, times, stretches, MULTIPLIERS[:1])
         again = np.flatnonzero(short(steps))
         if again.size:
-            steps[again] = yield from self._steps(sign, [times[k] for k in again.tolist()], windows, MULTIPLIERS[1:])
+            steps[again] = yield from self._steps(sign, [times[k] for k in again.tolist()], stretches, MULTIPLIERS[1:])
         return None if short(steps).any() else steps.tolist()
 
     def _steps(
-        self, sign: int, times: list[float], windows: tuple[Window, ...], multiples: Float[np.ndarray, " k"]
+        self, sign: int, times: list[float], stretches: tuple[Stretch, ...], multiples: Float[np.ndarray, " k"]
     ) -> Search[Float[np.ndarray, " times"]]:
         """How long −σ de/dt > 0 at e = 0 holds from each time on, by the best ν; 0 where it does not.
 
@@ -249,7 +250,7 @@ class Reach(NamedTuple):
         sizes = np.maximum(np.linalg.norm(c, axis=1), 1e-300)
         c, offsets = c / sizes[:, None], sign * (nu * r - float(x @ task.drift)) / sizes
         functionals = np.concatenate([x[None], -x[None], c, -rates * c])
-        answers = yield [Request(self.problem, functionals, _until(windows, t)) for t in times]
+        answers = yield [Request(self.problem, functionals, _until(stretches, t)) for t in times]
         found = np.array([answer.least for answer in answers])
         found = found - self.rounding * np.linalg.norm(functionals, axis=1)
         below, above, margins, pulled = np.split(found, [1, 2, 2 + len(nu)], axis=1)
@@ -263,9 +264,9 @@ class Reach(NamedTuple):
         return np.where(still & (margins > 0.0), np.inf, 2.0 * margins / np.where(still, 1.0, slowest)).max(axis=1)
 
 
-def _until(windows: tuple[Window, ...], time: float) -> list[Window]:
-    """The windows up to a time."""
-    return [each if each.end <= time else each._replace(end=time) for each in windows if each.start < time]
+def _until(stretches: tuple[Stretch, ...], time: float) -> list[Stretch]:
+    """The stretches up to a time."""
+    return [each if each.end <= time else each._replace(end=time) for each in stretches if each.start < time]
 
 
 def _variation(task: LinearTask) -> float:

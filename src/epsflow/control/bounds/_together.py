@@ -6,7 +6,7 @@ A search is a generator: it yields a list of requests, is sent the list of their
 from collections.abc import Callable, Generator, Sequence
 from typing import TypeVar
 
-from ._relaxed import Answer, Request
+from ._paths import Answer, Request
 
 Result = TypeVar("Result")
 Search = Generator[list[Request], list[Answer], Result]

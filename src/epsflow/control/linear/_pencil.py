@@ -68,15 +68,23 @@ class Pencil:
 
     def spectrum(self, level: float | np.ndarray) -> Spectrum:
         """H_u at one weight for all deleted points, or one each; computed once per weight."""
-        weights = np.asarray(level, dtype=np.float64) + 0.0  # −0 is 0
-        key = weights.tobytes() * (len(self.residuals) if weights.ndim == 0 else 1)
+        key = self._key(level)
         if key not in self._spectra:
             self._spectra[key] = self._diagonalise(np.frombuffer(key))
         return self._spectra[key]
 
+    def knowing(self, level: float, spectrum: Spectrum) -> "Pencil":
+        """The same pencil with a spectrum that was computed elsewhere."""
+        self._spectra[self._key(level)] = spectrum
+        return self
+
     def residual(self, delta: Float[np.ndarray, "*k d"]) -> Float[np.ndarray, "*k m"]:
         """e_j = x_jᵀδ − r_j."""
         return delta @ self.rows.T - self.residuals
+
+    def _key(self, level: float | np.ndarray) -> bytes:
+        weights = np.asarray(level, dtype=np.float64) + 0.0  # −0 is 0
+        return weights.tobytes() * (len(self.residuals) if weights.ndim == 0 else 1)
 
     def _diagonalise(self, weights: Float[np.ndarray, " m"]) -> Spectrum:
         drift = self.drift + (weights * self.residuals) @ self.rows

@@ -9,6 +9,7 @@ import numpy as np
 from ...schedules import AbstractPiecewiseConstant
 from ..bounds._branching import NODES, MixedBound, branch
 from ..bounds._dual import DualBound, SignCertificate, certify_signs, evaluate_dual
+from ..bounds._paths import Paths
 from ..linear._path import linear_extremal
 from ..linear._pencil import advance
 from ..linear._task import LinearTask
@@ -77,14 +78,15 @@ def linear_optimum(
         deadline: when to stop; the first start is polished in any case.
     """
     one_weight = shared or task.points == 1
-    signs = certify_signs(task)
+    paths = Paths([task])
+    signs = certify_signs(paths)
     switches = _best_switches(task, one_weight, priced=task.price > 0.0 or budget < np.inf)
-    best, bound = _search(task, [*switches, *starts], signs, budget, deadline)
+    best, bound = _search(paths, [*switches, *starts], signs, budget, deadline)
     found = best.extremal
     if bound is None and found.cost > found.cost_error:
         nodes = nodes_of_branching(task.price, spent(best.schedule, task), budget)
         mu = task.form.image(best.miss)
-        bound = branch(task, found.cost, mu, max_nodes=nodes, deadline=deadline)
+        bound = branch(paths, signs, found.cost, mu, max_nodes=nodes, deadline=deadline)
     lower = 0.0 if bound is None else bound.value - (bound.rounding if isinstance(bound, DualBound) else 0.0)
     schedule, arrival = best.schedule, None
     if lower <= max(found.cost_error, EXACT_FRACTION * task.form.value(task.start)) and not deadline.passed:
@@ -108,7 +110,7 @@ def spent(schedule: AbstractPiecewiseConstant, task: LinearTask) -> float:
 
 
 def _search(
-    task: LinearTask,
+    paths: Paths,
     starts: Sequence[tuple[np.ndarray, np.ndarray]],
     signs: SignCertificate,
     budget: float,
@@ -118,12 +120,12 @@ def _search(
 
     The first start that its bound proves the best ends the search.
     """
-    runs = []
+    task, runs = paths.tasks[0], []
     for start in starts:
         if runs and deadline.passed:
             break
         run = _descend(task, *start, budget)
-        bound = evaluate_dual(task, task.form.image(run.miss), signs.signs) if signs.settled else None
+        bound = evaluate_dual(paths, task.form.image(run.miss), signs.signs) if signs.settled else None
         runs.append((run, bound))
         free = task.price == 0.0 and budget == np.inf
         if bound is not None and free and run.cost - bound.value + bound.rounding <= PROVED * run.cost:

@@ -13,9 +13,9 @@ import numpy as np
 
 from ..._core import InputError
 from ...schedules import AbstractPiecewiseConstant, PiecewiseConstant, Step
-from ..bounds._dual import MAX_ARCS, SweepArc, certify_signs, evaluate_dual, sweep
-from ..linear._exponentials import ExponentialSum, bracketed_zero, resolving_grid
-from ..linear._pencil import decay_integral
+from ..bounds._dual import certify_signs, evaluate_dual, least_along
+from ..bounds._paths import MAX_ARCS, Paths, Request, one_sign
+from ..linear._exponentials import ExponentialSum, resolving_grid
 from ..linear._task import LinearTask
 from ..terms._cost import Distance
 from ._linear import polish_control
@@ -57,20 +57,21 @@ def reach(task: LinearTask) -> ExactUnlearning:
     """`exact_unlearning_time` in the eigenbasis, up to task.T."""
     require_rest(task)
     task = replace(task, form=Distance().form(task.rates, task.basis), price=0.0)
-    signs = certify_signs(task)
+    paths = Paths([task])
+    signs = certify_signs(paths)
     if not task.start.any():
         return ExactUnlearning(task.s, task.s, True, Step(task.s), 0.0, "θ(s) is the target")
     shared, elapsed, p = task.points == 1, 0.0, task.start
     rounding = ROUNDING * (np.linalg.norm(task.origin) + np.linalg.norm(task.target))
     for _ in range(EATON_STEPS):
         later = max(
-            _first_zero(task, p, signs.signs, elapsed),
+            _first_zero(paths, p, signs.signs, elapsed),
             elapsed + _forward_zero(task, p, float(p @ p), signs.signs),
         )
         if later >= task.length:
             return _out_of_reach(task, later, signs.settled)
         window = task.until(task.s + later)
-        support = evaluate_dual(window, p, signs.signs)
+        support = evaluate_dual(Paths([window]), p, signs.signs)
         best = polish_control(window, support.knots, support.levels[:, 0] if shared else support.levels)
         p = best.miss
         if later - elapsed <= ARRIVAL * later or np.linalg.norm(p) <= rounding:
@@ -107,7 +108,7 @@ def _finish(task: LinearTask, window: LinearTask, structure: Structure, not_befo
     scale = np.linalg.norm(task.origin) + np.linalg.norm(task.target)
     if best_distance > ROUNDING * scale or not levels[-1].any():
         return None
-    signs = certify_signs(window)
+    signs = certify_signs(Paths([window]))
     least = min(task.s + not_before, float(window.T), signs.until)
     reason = f"reached at {window.T:.12g} with {len(knots) - 1} arcs"
     return ExactUnlearning(
@@ -167,25 +168,8 @@ def _forward_zero(task: LinearTask, p: np.ndarray, value: float, signs: np.ndarr
     return elapsed
 
 
-def _first_zero(task: LinearTask, direction: np.ndarray, signs: np.ndarray, after: float) -> float:
+def _first_zero(paths: Paths, direction: np.ndarray, signs: np.ndarray, after: float) -> float:
     """The first elapsed time > `after` at which h_t(π) ≤ 0; the length of the window if there is none."""
-    for arc in sweep(task, direction, signs):
-        if arc.start + arc.duration <= after:
-            continue
-        spectrum, start = arc.spectrum, arc.spectrum.to_basis(task.start)
-
-        def value(t: float, arc: SweepArc = arc, start: np.ndarray = start) -> float:
-            rates, drift = arc.spectrum.rates, arc.spectrum.drift
-            moved = np.exp(-rates * t) * start + decay_integral(rates, np.array(t)) * drift
-            return float(moved @ arc.costate) + arc.collected
-
-        slope = ExponentialSum(arc.costate * (spectrum.drift - spectrum.rates * start), spectrum.rates)
-        grid = resolving_grid(spectrum.rates, arc.duration)
-        ts = np.union1d(grid, slope.sign_changes(grid))
-        ts = np.concatenate([[max(after - arc.start, 0.0)], ts[ts > after - arc.start]])
-        values = np.array([value(t) for t in ts])
-        below = np.flatnonzero(values <= 0.0)
-        if below.size:
-            k = int(below[0])
-            return arc.start + (float(ts[0]) if k == 0 else bracketed_zero(value, ts[k - 1], ts[k]))
-    return task.length
+    task = paths.tasks[0]
+    (path,) = paths.trace(Request(0, direction[None], [one_sign(task, signs)]))
+    return min(least_along(task, path, after=after)[0], task.length)

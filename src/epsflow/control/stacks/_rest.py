@@ -12,9 +12,10 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from ..bounds._branching import GAP, MixedBound, branching, maximising
+from ..bounds._ascent import maximising
+from ..bounds._branching import GAP, MixedBound, branching
 from ..bounds._dual import certify_signs, evaluate_dual
-from ..bounds._relaxed import Paths
+from ..bounds._paths import Paths
 from ..bounds._sets import Reach
 from ..bounds._together import Search, run, together
 from ..linear._path import linear_extremal
@@ -198,16 +199,19 @@ def _search(
     mixed = [k for k, case in cases.items() if not settled[k] and nodes > 0 and case.cost > case.error]
     ascents = together([maximising(reaches[k], cases[k].end, DUAL_GAP) for k in one_sign])
     # By nodes, never by the clock: a slower machine must prove the same.
-    branches = together([branching(reaches[k], cases[k].cost, cases[k].end, GAP, nodes) for k in mixed])
+    paths, places = Paths([case.task for case in cases.values()]), dict(zip(cases, range(len(cases)), strict=True))
+    branches = together(
+        [branching(reaches[k], certify_signs(paths, places[k]), cases[k].cost, cases[k].end, GAP, nodes) for k in mixed]
+    )
     both: list[Search[list]] = [ascents, branches]
-    tops, bounds = run(together(both), Paths([case.task for case in cases.values()]))
+    tops, bounds = run(together(both), paths)
     return dict(zip(one_sign, tops, strict=True)), dict(zip(mixed, bounds, strict=True))
 
 
 def _attained(case: Case, mu: np.ndarray) -> Answer | None:
     """Where e keeps its sign, the schedule that attains the dual maximum is the optimum; None if it is not clear."""
     task = case.task
-    bound = evaluate_dual(task, mu, np.where(task.residual(task.start) < 0.0, -1, 1))
+    bound = evaluate_dual(Paths([task]), mu, np.where(task.residual(task.start) < 0.0, -1, 1))
     end = mu + bound.gradient @ task.basis
     cost, lower = 0.5 * float(end @ end), bound.value - bound.rounding
     resolved = np.diff(bound.knots).min() > SHORT * task.length
@@ -294,11 +298,12 @@ def _lower_bounds(cases: dict[int, Case], nodes: int) -> dict[int, float]:
     """D(π) where the sign is settled, what branching proves where it is not; for one point."""
     bounds: dict[int, float] = {}
     for k, case in cases.items():
-        signs = None if case.task.points > 1 else certify_signs(case.task)
+        paths = Paths([case.task])
+        signs = None if case.task.points > 1 else certify_signs(paths)
         if case.bound is not None or signs is None:
             bounds[k] = case.bound or 0.0
         elif signs.settled:
-            bound = evaluate_dual(case.task, case.end, signs.signs)
+            bound = evaluate_dual(paths, case.end, signs.signs)
             bounds[k] = bound.value - bound.rounding
     mixed = {k: case for k, case in cases.items() if k not in bounds}
     _, found = _search(mixed, np.zeros(max(cases, default=0) + 1, dtype=bool), nodes)

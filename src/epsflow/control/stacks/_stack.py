@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from ..._core import InputError
-from ..linear._pencil import Pencil
+from ..linear._pencil import Pencil, Spectrum
 from ..linear._task import LinearTask
 from ..terms._cost import Distance
 from ..terms._window import Window
@@ -62,8 +62,11 @@ class LinearBatch:
 
     def task(self, k: int) -> LinearTask:
         """One of the problems, for the routes that take them one by one."""
+        pencil = Pencil(self.rates[k], self.rows[k], self.residuals[k], np.zeros_like(self.rates[k]))
+        vectors = self.high_vectors[k]
+        known = Spectrum(self.high_rates[k], vectors, self.rows[k] @ vectors, self.high_drift[k])
         return LinearTask(
-            pencil=Pencil(self.rates[k], self.rows[k], self.residuals[k], np.zeros_like(self.rates[k])),
+            pencil=pencil.knowing(1.0, known),
             start=self.start[k],
             window=Window(float(self.s[k]), float(self.T[k]), 0.0, 1.0),
             form=Distance().form(self.rates[k], self.basis[k]),

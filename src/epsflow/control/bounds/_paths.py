@@ -1,4 +1,4 @@
-"""Lower bounds over all controls under which the residuals keep within given bounds, window by window.
+"""Lower bounds over all controls under which the residuals keep within given bounds, stretch by stretch of time.
 
 Where lo ≤ e_j ≤ hi, the force w_j = u_j e_j, a ≤ u_j ≤ b, lies in the convex hull of a bow tie. From above, it is met
 by w ≤ αe + κ with α = a + φ(b − a) for every φ in [0, 1] and
@@ -23,20 +23,17 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from ..._core import InputError
-from ..linear._exponentials import NOISE, resolving_grid
+from ..linear._exponentials import Table, resolving_grid, sign_changes
 from ..linear._pencil import SECULAR, Spectrum, decay_integral
 from ..linear._task import LinearTask
-from ._dual import MAX_ARCS
 
-EIGHTHS, HALVINGS = 8, 80
-ENOUGH = 1e-9
-"""Relative step at which a zero is known: Newton's next would be its square, and bounds are of second order in it."""
-
+MAX_ARCS = 2_000
+EIGHTHS = 8
 AT_ONCE = 4_000_000
 """Numbers in the largest array of a pass: paths beyond that wait for the next one."""
 
 
-class Window(NamedTuple):
+class Stretch(NamedTuple):
     """What is assumed about the residuals between two times.
 
     Attributes:
@@ -55,18 +52,18 @@ class Window(NamedTuple):
 
 
 class Request(NamedTuple):
-    """Backward paths of one problem, through the same windows.
+    """Backward paths of one problem, through the same stretches of time.
 
     Attributes:
         problem: its number among those that are followed together.
-        ends: p at the end of the windows, one path each, shape (k, d).
-        windows: in the order of time, from s on.
+        ends: p at the end, one path each, shape (k, d).
+        stretches: in the order of time, from s on.
         forward: whether the δ are wanted, too.
     """
 
     problem: int
     ends: Float[np.ndarray, "k d"]
-    windows: Sequence[Window]
+    stretches: Sequence[Stretch]
     forward: bool = False
 
 
@@ -74,7 +71,7 @@ class Answer(NamedTuple):
     """What the paths give.
 
     Attributes:
-        least: lower bounds on pᵀδ at the end of the windows, over all controls that respect them; shape (k,).
+        least: lower bounds on pᵀδ at the end, over all controls that respect them; shape (k,).
         deltas: where asked for, the δ there that attains them in the relaxation, the gradient of each; shape (k, d).
     """
 
@@ -82,14 +79,75 @@ class Answer(NamedTuple):
     deltas: Float[np.ndarray, "k d"]
 
 
-def window(start: float, end: float, low: Sequence[float], high: Sequence[float]) -> Window:
-    """A window with the best hull of each bow tie."""
+class PathArc(NamedTuple):
+    """One arc of a backward path, in time elapsed since its start.
+
+    Attributes:
+        start, duration: elapsed time from the path's beginning, and the arc's own length.
+        level: α, shape (m,).
+        spectrum: H_α.
+        costate: Vᵀp where the arc begins, shape (d,).
+        collected: ∫ (pᵀf + Σ α_j r_j x_jᵀp − κ_j|x_jᵀp|) over the arcs before.
+    """
+
+    start: float
+    duration: float
+    level: Float[np.ndarray, " m"]
+    spectrum: Spectrum
+    costate: Float[np.ndarray, " d"]
+    collected: float
+
+
+class Trace(NamedTuple):
+    """One path in full.
+
+    Attributes:
+        least: the lower bound on pᵀδ at the end.
+        delta: the δ there that attains it in the relaxation, shape (d,).
+        largest: of |δ_k| along it.
+        arcs: of the path, in its own order: backward in time.
+    """
+
+    least: float
+    delta: Float[np.ndarray, " d"]
+    largest: float
+    arcs: tuple[PathArc, ...]
+
+
+class _Leg(NamedTuple):
+    """One arc of each of several paths: `PathArc` with a first axis, for the paths `members`.
+
+    `decay` and `gathered` carry Vᵀδ through it, which is decay·Vᵀδ + gathered at its end.
+    """
+
+    members: Int[np.ndarray, " k"]
+    key: Int[np.ndarray, " k"]
+    start: Float[np.ndarray, " k"]
+    duration: Float[np.ndarray, " k"]
+    costate: Float[np.ndarray, "k d"]
+    collected: Float[np.ndarray, " k"]
+    decay: Float[np.ndarray, "k d"]
+    gathered: Float[np.ndarray, "k d"]
+
+    def take(self, which: Bool[np.ndarray, " k"]) -> "_Leg":
+        return self if which.all() else _Leg(*(part[which] for part in self))
+
+
+def one_sign(task: LinearTask, signs: Int[np.ndarray, " m"]) -> Stretch:
+    """The whole window with one sign for each residual."""
+    hulls = tuple(EIGHTHS if sign > 0 else 0 for sign in signs.tolist())
+    low, high = (tuple(np.where(signs > 0, *pair).tolist()) for pair in ((0.0, -np.inf), (np.inf, 0.0)))
+    return Stretch(task.s, task.T, low, high, hulls, (0.0,) * len(hulls))
+
+
+def stretch(start: float, end: float, low: Sequence[float], high: Sequence[float]) -> Stretch:
+    """A stretch of time with the best hull of each bow tie."""
     hulls = [_hull(below, above) for below, above in zip(low, high, strict=True)]
     eighths, losses = tuple(hull[0] for hull in hulls), tuple(hull[1] for hull in hulls)
-    return Window(start, end, tuple(low), tuple(high), eighths, losses)
+    return Stretch(start, end, tuple(low), tuple(high), eighths, losses)
 
 
-def looseness(given: Window, j: int) -> float:
+def looseness(given: Stretch, j: int) -> float:
     """κ_j/(b − a) at the best φ: hi|lo|/(hi + |lo|), and 0 where e_j has one sign."""
     low, high = given.low[j], given.high[j]
     return -low * high / (high - low) if low < 0.0 < high else 0.0
@@ -124,34 +182,50 @@ class Paths:
         owners = np.repeat([request.problem for request in requests], counts)
         ends = np.concatenate([request.ends for request in requests])
         given = [np.repeat(part, counts, axis=0) for part in self._packed(requests)]
+        forward = np.repeat([request.forward for request in requests], counts)
         each = self.rows.shape[2] * max(self._spectra.grids.shape[1], self.rows.shape[2])
         share = max(1, AT_ONCE // each)
-        parts = [
-            self._follow(owners[k : k + share], ends[k : k + share], *(part[k : k + share] for part in given))
-            for k in range(0, len(ends), share)
-        ]
+        parts = []
+        for k in range(0, len(ends), share):
+            here = slice(k, k + share)
+            least, legs = self._backward(owners[here], ends[here], *(part[here] for part in given), forward[here])
+            parts.append((least, self._forward(owners[here], legs)[0]))
         least, deltas = (np.concatenate(column) for column in zip(*parts, strict=True))
         edges = np.cumsum(counts)[:-1]
         return [Answer(*pair) for pair in zip(np.split(least, edges), np.split(deltas, edges), strict=True)]
 
+    def trace(self, request: Request) -> tuple[Trace, ...]:
+        """Each of its paths in full.
+
+        Raises:
+            InputError: a path with too many arcs.
+        """
+        count = len(request.ends)
+        owners, given = np.full(count, request.problem), (np.repeat(p, count, axis=0) for p in self._packed([request]))
+        least, legs = self._backward(owners, request.ends, *given, np.full(count, True))
+        deltas, largest = self._forward(owners, legs)
+        arcs: list[list[PathArc]] = [[] for _ in range(count)]
+        for leg in legs:
+            for member, key, start, duration, costate, collected in zip(*leg[:6], strict=True):
+                level, spectrum = self._spectra.at(int(key))
+                arcs[member].append(PathArc(float(start), float(duration), level, spectrum, costate, float(collected)))
+        return tuple(Trace(float(least[k]), deltas[k], float(largest[k]), tuple(row)) for k, row in enumerate(arcs))
+
     def _packed(self, requests: Sequence[Request]) -> tuple[np.ndarray, ...]:
-        """Lengths, 8φ, κ of all windows, shapes (n, w), (n, w, m), (n, w, m), how many, and `forward`, shape (n,)."""
-        most, points = max(1, *(len(request.windows) for request in requests)), self.rows.shape[1]
-        counts = np.array([len(request.windows) for request in requests])
-        lengths = np.zeros((len(requests), most))
-        eighths, losses = (
-            np.zeros((len(requests), most, points), dtype=np.int64),
-            np.zeros((len(requests), most, points)),
-        )
+        """Lengths, 8φ, κ of all stretches, shapes (n, w), (n, w, m), (n, w, m), and how many there are, shape (n,)."""
+        most, points = max(1, *(len(request.stretches) for request in requests), 1), self.rows.shape[1]
+        counts = np.array([len(request.stretches) for request in requests])
+        lengths, losses = np.zeros((len(requests), most)), np.zeros((len(requests), most, points))
+        eighths = np.zeros((len(requests), most, points), dtype=np.int64)
         for k, request in enumerate(requests):
-            if request.windows:
-                starts, ends, _, _, phi, kappa = zip(*request.windows, strict=True)
+            if request.stretches:
+                starts, ends, _, _, phi, kappa = zip(*request.stretches, strict=True)
                 lengths[k, : counts[k]] = np.subtract(ends, starts)
                 eighths[k, : counts[k]], losses[k, : counts[k]] = phi, kappa
-        owners, forward = [request.problem for request in requests], np.array([one.forward for one in requests])
-        return lengths, eighths, losses * self.spans[owners][:, None, None], counts, forward
+        owners = [request.problem for request in requests]
+        return lengths, eighths, losses * self.spans[owners][:, None, None], counts
 
-    def _follow(
+    def _backward(
         self,
         owners: Int[np.ndarray, " n"],
         ends: Float[np.ndarray, "n d"],
@@ -159,41 +233,58 @@ class Paths:
         eighths: Int[np.ndarray, "n w m"],
         losses: Float[np.ndarray, "n w m"],
         counts: Int[np.ndarray, " n"],
-        forward: Bool[np.ndarray, " n"],
-    ) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, "n d"]]:
-        """Backward through all windows, cut where some x_jᵀp changes its sign; forward again for the δ."""
-        spectra, p, total = self._spectra, ends.copy(), np.zeros(len(ends))
+        kept: Bool[np.ndarray, " n"],
+    ) -> tuple[Float[np.ndarray, " n"], list[_Leg]]:
+        """Backward through all stretches, cut where some x_jᵀp changes its sign; with the arcs of the `kept` paths."""
+        spectra, p, total, elapsed = self._spectra, ends.copy(), np.zeros(len(ends)), np.zeros(len(ends))
         sides = np.where((self.rows[owners] @ p[:, :, None])[:, :, 0] < 0.0, -1, 1)
-        at, left, legs = counts - 1, lengths[np.arange(len(ends)), counts - 1], []
+        at, rest, legs, passed = counts - 1, lengths[np.arange(len(ends)), counts - 1], [], 0
         active = np.flatnonzero(counts > 0)
         while active.size:
-            if len(legs) > MAX_ARCS:
-                raise InputError(f"xᵀp changed its sign {MAX_ARCS} times; is the problem scaled sensibly?")
             share, side = eighths[active, at[active]], sides[active]
             key = spectra.find(owners[active], np.where(side > 0, share, EIGHTHS - share))
             rates, rows = spectra.rates[key], spectra.rows[key]
             costate = spectra.to_basis(key, p[active])
-            duration, crossing = _first_crossing(spectra, key, rows * costate[:, None, :], side, left[active])
+            table = Table(rates, spectra.grids[key], spectra.decays[key], rest[active])
+            zeros = sign_changes(table, rows * costate[:, None, :], side, first=True).first
+            crossing = zeros.argmin(axis=1)
+            zero = zeros[np.arange(len(zeros)), crossing]
+            duration = np.minimum(zero, rest[active])
             decay, integral = np.exp(-rates * duration[:, None]), decay_integral(rates, duration[:, None])
             force = spectra.drift[key] - ((losses[active, at[active]] * side)[:, :, None] * rows).sum(axis=1)
             gathered = integral * force
+            leg = _Leg(active, key, elapsed[active], duration, costate, total[active], decay, gathered)
+            if kept[active].any():
+                legs.append(leg.take(kept[active]))
             total[active] += (costate * gathered).sum(axis=1)
             p[active] = spectra.from_basis(key, decay * costate)
-            both = forward[active]
-            legs.append((active[both], key[both], decay[both], gathered[both]))
-            left[active] -= duration
-            crossed = (crossing >= 0) & (left[active] > 0.0)
+            elapsed[active] += duration
+            crossed = zero < rest[active]
+            rest[active] -= duration
+            crossed &= rest[active] > 0.0
             sides[active[crossed], crossing[crossed]] *= -1
             done = active[~crossed]
             at[done] -= 1
-            left[done] = lengths[done, at[done]]
-            active = active[at[active] >= 0]
+            rest[done] = lengths[done, at[done]]
+            active, passed = active[at[active] >= 0], passed + 1
+            if passed > MAX_ARCS:
+                raise InputError(
+                    f"xᵀp changed its sign {MAX_ARCS} times in one window; no bound can be computed. "
+                    "Is the problem scaled so that eigenvalues × time is moderate?"
+                )
+        return total + (p * self.starts[owners]).sum(axis=1), legs
+
+    def _forward(
+        self, owners: Int[np.ndarray, " n"], legs: list[_Leg]
+    ) -> tuple[Float[np.ndarray, "n d"], Float[np.ndarray, " n"]]:
+        """δ after the legs, and the largest |δ_k| at their ends."""
         deltas = self.starts[owners]
-        total += (p * deltas).sum(axis=1)
-        for members, key, decay, gathered in reversed(legs) if forward.any() else ():
-            moved = decay * spectra.to_basis(key, deltas[members]) + gathered
-            deltas[members] = spectra.from_basis(key, moved)
-        return total, deltas
+        largest = np.abs(deltas).max(axis=1)
+        for leg in reversed(legs):
+            moved = leg.decay * self._spectra.to_basis(leg.key, deltas[leg.members]) + leg.gathered
+            deltas[leg.members] = self._spectra.from_basis(leg.key, moved)
+            largest[leg.members] = np.maximum(largest[leg.members], np.abs(deltas[leg.members]).max(axis=1))
+        return deltas, largest
 
 
 class _Spectra:
@@ -206,7 +297,7 @@ class _Spectra:
     """
 
     def __init__(self, tasks: Sequence[LinearTask]):
-        self._controls = tasks
+        self._tasks = tasks
         self._numbers: dict[tuple[int, ...], int] = {}
         self._found: list[Spectrum] = []
         self._grids: list[np.ndarray] = []
@@ -223,7 +314,7 @@ class _Spectra:
         numbers = np.array([self._numbers.setdefault(pair, len(self._numbers)) for pair in pairs])
         new = list(self._numbers)[len(self._found) :]
         for problem, *phi in new:
-            task = self._controls[problem]
+            task = self._tasks[problem]
             low, high = task.bounds
             spectrum = task.spectrum(low + np.array(phi) / EIGHTHS * (high - low))
             self._found.append(spectrum)
@@ -231,6 +322,11 @@ class _Spectra:
         if new:
             self._stack()
         return numbers
+
+    def at(self, key: int) -> tuple[Float[np.ndarray, " m"], Spectrum]:
+        """α of a row of the stacks, and H_α."""
+        problem, *phi = list(self._numbers)[key]
+        return _level(self._tasks[problem], phi), self._found[key]
 
     def _stack(self) -> None:
         found, d = self._found, self.rates.shape[1]
@@ -266,77 +362,7 @@ class _Spectra:
         return products
 
 
-def _first_crossing(
-    spectra: _Spectra,
-    key: Int[np.ndarray, " n"],
-    coefficients: Float[np.ndarray, "n m d"],
-    sides: Int[np.ndarray, "n m"],
-    left: Float[np.ndarray, " n"],
-) -> tuple[Float[np.ndarray, " n"], Int[np.ndarray, " n"]]:
-    """When the first Σ_i c_i e^{−μ_i t} leaves its side, and which j; (left, −1) if none does.
-
-    As `ExponentialSum.sign_changes`: a change between two points of the grid is bracketed, and so is an extremum
-    between two points that reaches across zero. What is below the rounding of its own terms has no sign.
-    """
-    rates, grid, m = spectra.rates[key], spectra.grids[key], sides.shape[1]
-    parts = np.concatenate([coefficients, -rates[:, None, :] * coefficients, np.abs(coefficients)], axis=1)
-    table = parts @ spectra.decays[key]
-    last = (parts * np.exp(-rates * left[:, None])[:, None, :]).sum(axis=2)
-    # From the end of the window on, the end itself.
-    table = np.where((grid < left[:, None])[:, None, :], table, last[:, :, None])
-    times, side = np.minimum(grid, left[:, None]), sides[:, :, None]
-    values, slopes, noise = side * table[:, :m], side * table[:, m : 2 * m], NOISE * table[:, 2 * m :]
-    crossed = values < -noise
-    crossed[:, :, 0] = False  # it may begin at a zero, on the side that is given
-    cells = np.arange(1, grid.shape[1])
-    first = np.where(crossed.any(axis=2), crossed.argmax(axis=2), grid.shape[1])
-    zeros = np.full(sides.shape, np.inf)
-
-    def refine(which: np.ndarray, j: np.ndarray, begin: np.ndarray, end: np.ndarray) -> None:
-        """From the last of several to the first, so that this one stays."""
-        c = coefficients[which, j]
-        zeros[which, j] = _zero(c, rates[which], sides[which, j], begin, end)
-
-    which, j = np.nonzero(first < grid.shape[1])
-    cell = first[which, j]
-    refine(which, j, times[which, cell - 1], times[which, cell])
-    dips = (slopes[:, :, :-1] < 0.0) & (slopes[:, :, 1:] > 0.0) & (cells < first[:, :, None])
-    # Where the two tangents meet well above zero, so does the curve over them.
-    run = np.diff(times)[:, None, :]
-    fall, rise = np.minimum(slopes[:, :, :-1], 0.0) * run, np.maximum(slopes[:, :, 1:], 0.0) * run
-    lower = np.minimum(values[:, :, :-1] + fall, values[:, :, 1:] - rise)
-    which, j, cell = (part[::-1] for part in np.nonzero(dips & (lower < 0.0)))
-    if which.size:
-        begin, end, c = times[which, cell], times[which, cell + 1], coefficients[which, j]
-        turn = _zero(rates[which] * c, rates[which], sides[which, j], begin, end)
-        reached = np.exp(-rates[which] * turn[:, None]) * c
-        through = sides[which, j] * reached.sum(axis=1) < -NOISE * np.abs(reached).sum(axis=1)
-        refine(which[through], j[through], begin[through], turn[through])
-    crossing = zeros.argmin(axis=1)
-    duration = zeros[np.arange(len(zeros)), crossing]
-    found = duration < left
-    return np.where(found, duration, left), np.where(found, crossing, -1)
-
-
-def _zero(
-    coefficients: Float[np.ndarray, "n d"],
-    rates: Float[np.ndarray, "n d"],
-    side: Int[np.ndarray, " n"],
-    left: Float[np.ndarray, " n"],
-    right: Float[np.ndarray, " n"],
-) -> Float[np.ndarray, " n"]:
-    """Where Σ c_i e^{−μ_i t} leaves its side between two times: Newton's method, kept in the bracket by halving."""
-    low, high, t = left, right, 0.5 * (left + right)
-    moving = np.full(len(t), True)
-    for _ in range(HALVINGS):
-        if not moving.any():
-            break
-        terms = np.exp(-rates * t[:, None]) * coefficients
-        value = side * terms.sum(axis=1)
-        slope = -side * (rates * terms).sum(axis=1)
-        low, high = np.where(value > 0.0, t, low), np.where(value > 0.0, high, t)
-        newton = t - value / np.where(slope == 0.0, np.nan, slope)
-        then = np.where((low <= newton) & (newton <= high), newton, 0.5 * (low + high))
-        # What has converged stays, however long the others take.
-        t, moving = np.where(moving, then, t), moving & (np.abs(then - t) > ENOUGH * t)
-    return t
+def _level(task: LinearTask, eighths: Sequence[int]) -> Float[np.ndarray, " m"]:
+    """α = a + φ(b − a); the bounds themselves without rounding."""
+    (low, high), share = task.bounds, np.array(eighths) / EIGHTHS
+    return np.where(share == 1.0, high, low + share * (high - low))
