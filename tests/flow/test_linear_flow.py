@@ -324,7 +324,23 @@ def test_flows_that_are_none(problem, schedule, options, message):
 
 
 def test_an_exact_flow_too_large_for_memory_is_refused():
-    many = PiecewiseConstant(np.arange(3001.0), np.ones(3000))
+    many = PiecewiseConstant(np.arange(3001.0), np.linspace(0.0, 1.0, 3000))
     wide = linear_regression(Dataset(np.ones((2, 300)), np.ones(2)), 0)
-    with pytest.raises(InputError, match=r'3002 eigenbases of size 300², 2\.2 GB; use method="diffrax"'):
+    with pytest.raises(InputError, match=r'3000 eigenbases of size 300², 2\.2 GB; use method="diffrax"'):
         gradient_flow(wide, many, np.zeros(300), ts=TS)
+
+
+def test_arcs_of_one_level_share_an_eigenbasis(pair):
+    """Thousands of arcs between two levels: the same path as with one arc fewer, and two bases in memory."""
+    problem, _ = pair
+    knots = np.linspace(0.5, 2.0, 3001)
+    path = gradient_flow(problem, PiecewiseConstant(knots, np.arange(3000) % 2 * 1.0), THETA0, ts=TS)
+    assert path.interpolant.bases.values.shape == (2, 3)
+    half = gradient_flow(problem, Constant(0.5), path.thetas[2], ts=TS[2:6], t0=0.5)
+    # Averaging: switching every h = 5e-4 differs from the mean weight by h·‖H‖·‖∇ℓ‖ at most.
+    np.testing.assert_allclose(path.thetas[2:6], half.thetas, rtol=0, atol=5e-4 * 20 * 3)
+
+
+def test_weights_must_be_one_or_one_for_each_point():
+    with pytest.raises(InputError, match="the schedule has 3 weights, but 2 points are deleted"):
+        gradient_flow(LINEAR, Constant([0.1, 0.2, 0.3]), THETA0, ts=TS)

@@ -1,4 +1,4 @@
-from ._arrays import AnyArray as AnyArray, namespace as namespace
+from ._arrays import Array as Array, namespace as namespace
 from ._checks import (
     as_float64 as as_float64,
     as_index_array as as_index_array,

@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
 
 if TYPE_CHECKING:
-    AnyArray = np.ndarray | Array
+    Array = np.ndarray | jax.Array
 else:  # NumPy's scalars act as arrays of no dimension, which its stubs do not say
-    AnyArray = np.ndarray | np.floating | Array
+    Array = np.ndarray | np.floating | jax.Array
 """An array of either world; arithmetic with arrays of no dimension returns scalars in NumPy."""
 
 

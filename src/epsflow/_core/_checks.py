@@ -1,9 +1,8 @@
 """Checks made where a value enters the library. Each refuses with one message; none changes a value in silence."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
 
 from ._errors import InputError
 
@@ -57,8 +56,8 @@ def as_scalar(value: object, name: str) -> float:
     return float(array)
 
 
-def as_vector(value: object, name: str, size: int) -> Float[Array, " size"]:
-    """A finite float64 vector of the given length.
+def as_vector(value: object, name: str, size: int) -> Float[np.ndarray, " size"]:
+    """A finite float64 vector of the given length; a copy.
 
     Raises:
         InputError: wrong length, narrow dtype, or NaN/inf (the first such entry is named).
@@ -71,18 +70,18 @@ def as_vector(value: object, name: str, size: int) -> Float[Array, " size"]:
     bad = np.flatnonzero(~np.isfinite(array))
     if bad.size:
         raise InputError(f"{name}[{bad[0]}] is {array[bad[0]]}; every entry must be finite.")
-    return jnp.asarray(array)
+    return array.copy()
 
 
-def as_matrix(value: object, name: str, columns: int) -> Float[Array, "rows columns"]:
-    """A finite float64 matrix with the given number of columns, or an `InputError` that names it."""
+def as_matrix(value: object, name: str, columns: int) -> Float[np.ndarray, "rows columns"]:
+    """A copy: a finite float64 matrix with the given number of columns, or an `InputError` that names it."""
     array = as_float64(value, name)
     if array.ndim != 2 or array.shape[1] != columns:
         raise InputError(f"{name} has shape {array.shape}; a matrix with {columns} columns is needed.")
     bad = np.argwhere(~np.isfinite(array))
     if bad.size:
         raise InputError(f"{name}{bad[0].tolist()} is {array[tuple(bad[0])]}; every entry must be finite.")
-    return jnp.asarray(array)
+    return array.copy()
 
 
 def as_index_array(value: object, name: str, n: int) -> Int[np.ndarray, " m"]:

@@ -1,8 +1,13 @@
-"""Symmetric eigendecompositions with a stated rank, and the one scalar function that linear flows need."""
+"""Symmetric eigendecompositions with a stated rank, and the one scalar function that linear flows need.
+
+Both answer in NumPy (LAPACK) for numbers and in JAX for tracers.
+"""
 
 import equinox as eqx
-import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+import numpy as np
+from jaxtyping import Bool, Float
+
+from ._arrays import Array, namespace
 
 
 class Eigen(eqx.Module):
@@ -13,11 +18,11 @@ class Eigen(eqx.Module):
         vectors: Q, orthonormal columns, shape (d, d).
     """
 
-    values: Float[Array, " d"]
-    vectors: Float[Array, "d d"]
+    values: Float[Array, "*stack d"]
+    vectors: Float[Array, "*stack d d"]
 
     @property
-    def kernel(self) -> Bool[Array, " d"]:
+    def kernel(self) -> Bool[Array, "*stack d"]:
         """Which eigen-directions belong to ker H, shape (d,)."""
         return self.values == 0.0
 
@@ -31,26 +36,32 @@ class Eigen(eqx.Module):
 
     def pinv(self, vector: Float[Array, " d"]) -> Float[Array, " d"]:
         """H†v: the least-norm solution on ran H."""
-        inverse = jnp.where(self.kernel, 0.0, 1.0 / jnp.where(self.kernel, 1.0, self.values))
+        xp = namespace(self.values, vector)
+        inverse = xp.where(self.kernel, 0.0, 1.0 / xp.where(self.kernel, 1.0, self.values))
         return self.from_basis(inverse * self.to_basis(vector))
 
     def kernel_projection(self, vector: Float[Array, " d"]) -> Float[Array, " d"]:
         """(I − H†H)v: the part that a flow with Hessian H never moves."""
-        return self.from_basis(jnp.where(self.kernel, self.to_basis(vector), 0.0))
+        coordinates = self.to_basis(vector)
+        return self.from_basis(namespace(coordinates).where(self.kernel, coordinates, 0.0))
 
 
-def eigen(matrix: Float[Array, "d d"]) -> Eigen:
-    """Eigendecomposition of a symmetric matrix; |λ| ≤ d·u·max|λ| counts as zero.
+def eigen(matrix: Float[Array, "*stack d d"]) -> Eigen:
+    """Eigendecomposition of a symmetric matrix, or of each in a stack; |λ| ≤ d·u·max|λ| counts as zero.
 
     The threshold (u = 2.2e-16) is the backward error of a symmetric eigensolver, as in `numpy.linalg.matrix_rank`:
     an eigenvalue below it carries no digit.
     """
-    values, vectors = jnp.linalg.eigh(matrix)
-    rounding = matrix.shape[0] * jnp.finfo(values.dtype).eps * jnp.max(jnp.abs(values))
-    return Eigen(jnp.where(jnp.abs(values) <= rounding, 0.0, values), vectors)
+    xp = namespace(matrix)
+    values, vectors = xp.linalg.eigh(matrix)
+    sizes = xp.abs(values)
+    rounding = matrix.shape[-1] * np.finfo(values.dtype).eps * sizes.max(axis=-1, keepdims=True)
+    return Eigen(xp.where(sizes <= rounding, 0.0, values), vectors)
 
 
 def decay_integral(rate: Float[Array, "*#shape"], t: Float[Array, "*#shape"]) -> Float[Array, "*shape"]:
     """∫₀ᵗ e^{−rate·τ} dτ = (1 − e^{−rate·t})/rate, and t where rate = 0. Broadcasts; any sign of the rate."""
-    safe = jnp.where(rate == 0.0, 1.0, rate)
-    return jnp.where(rate == 0.0, t, -jnp.expm1(-safe * t) / safe)
+    xp = namespace(rate, t)
+    still = abs(rate) < 1e-200  # the quotient of numbers near 1e-308 has no digits, and XLA takes them for zero
+    safe = xp.where(still, 1.0, rate)
+    return xp.where(still, t, -xp.expm1(-safe * t) / safe)

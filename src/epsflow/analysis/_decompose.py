@@ -7,9 +7,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Float, Int, Key
 
-from .._core import RESULTS, ConvergenceError, InputError, as_matrix, message
+from .._core import RESULTS, Array, ConvergenceError, InputError, as_matrix, message
 from ..problem import EmpiricalRisk, Problem
 from ._deletions import deletion_sets
 from ._pbrf import check_objective, linear_response, preconditioner

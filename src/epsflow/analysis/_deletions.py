@@ -7,9 +7,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
 
-from .._core import InputError, as_index_array
+from .._core import Array, InputError, as_index_array
 from ..problem import EmpiricalRisk, Problem
 from .curvature._curvature import Curvature
 

@@ -7,9 +7,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Bool, Float
 
-from .._core import RESULTS, ConvergenceError, InputError, message
+from .._core import RESULTS, Array, ConvergenceError, InputError, message
 from ..flow import trained_optimum
 from ..problem import Problem, Quadratic
 from ..schedules import Constant

@@ -7,9 +7,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
-from .._core import RESULTS, InputError
+from .._core import RESULTS, Array, InputError
 from ..flow import trained_optimum
 from ..problem import Problem
 from ._deletions import as_deletions, deletion_gradients, deletion_products, second_order_rhs

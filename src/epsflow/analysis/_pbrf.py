@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import lineax as lx
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
 
-from .._core import RESULTS, SUCCESS, ConvergenceError, InputError, as_scalar, eigen, message
+from .._core import RESULTS, SUCCESS, Array, ConvergenceError, InputError, as_scalar, eigen, message
 from ..problem import EmpiricalRisk, Problem, Quadratic
 from ._deletions import deletion_sets
 from .curvature._curvature import Curvature, curvature_at, require_dense

@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 from scipy.integrate import solve_ivp
 
+from .._core import Array
 from ..analysis import Losses
 from ..flow import equilibrium
 from ..problem import Dataset, FunctionModel, Problem, SquaredLoss, linear_regression

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import jax
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
-from .._core import InputError
+from .._core import Array, InputError
 from ..analysis import leverage
 from ..flow import equilibrium
 from ..problem import Dataset, Problem, linear_regression

@@ -5,9 +5,9 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
-from .._core import ConvergenceError
+from .._core import Array, ConvergenceError
 from ..analysis import gradient_descent, self_influence, train
 from ..problem import (
     MLP,

@@ -10,11 +10,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
-from .._core import InputError
-from ..flow import exact_flow
+from .._core import Array, InputError
 from ..flow._diffrax import choose_solver, solve_diffrax
+from ..flow._exact_traced import exact_flow
 from ..flow._series import solve_series
 from ..problem import AbstractRisk, Problem, Quadratic
 from ..schedules import (

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
+from .._core import Array
 from ..flow._diffrax import largest_curvature
 from ..problem import AbstractRisk, Quadratic
 from ..schedules import AbstractPiecewiseConstant, AbstractSchedule, PiecewiseConstant, Step

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
+from .._core import Array
 from ..schedules import AbstractSchedule
 from ._task import ControlTask
 from .terms._extremal import Extremal

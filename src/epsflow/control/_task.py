@@ -6,9 +6,9 @@ from typing import NamedTuple
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
-from .._core import InputError, as_scalar
+from .._core import Array, InputError, as_scalar
 from ..flow import equilibrium, gradient_flow
 from ..problem import Problem, Quadratic
 from ..problem._problem import DENSE_LIMIT

@@ -5,9 +5,10 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 from scipy.optimize import minimize
 
+from .._core import Array
 from ..problem import AbstractRisk
 
 POLISHING = 256

@@ -6,8 +6,9 @@ import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
+from .._core import Array
 from ..problem import AbstractRisk
 from ..schedules import AbstractSchedule
 
@@ -27,7 +28,7 @@ def solve_diffrax(
     schedule: AbstractSchedule,
     theta0: Float[Array, " d"],
     ts: Float[Array, " k"],
-    t0: Array,
+    t0: Array | float,
     tolerances: tuple[Array, Array],
     solver: diffrax.AbstractSolver,
     max_steps: int,

@@ -1,9 +1,9 @@
 """Where the flow ends: θ(∞, ε)."""
 
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
-from .._core import ConvergenceError, succeeded
+from .._core import Array, ConvergenceError, succeeded
 from ..problem import Problem, Weights
 from ._stationary import Equilibrium, require_start, shortfall, stationary_point
 

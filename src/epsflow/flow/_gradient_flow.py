@@ -5,26 +5,26 @@ from typing import Any
 import diffrax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
-from .._core import RESULTS, SUCCESS, ConvergenceError, InputError, as_scalar, message
+from .._core import RESULTS, SUCCESS, Array, ConvergenceError, InputError, as_scalar, message, succeeded
 from ..problem import Problem, Quadratic
 from ..schedules import AbstractAnalytic, AbstractPiecewiseConstant, AbstractSchedule
 from ._diffrax import choose_solver, solve_diffrax
-from ._exact import solve_exact
+from ._exact import distinct_levels, exact_flow
 from ._series import solve_series
 from ._trajectory import Trajectory
 
 EXACT_LIMIT = 250_000_000
-"""Numbers that the exact flow may hold (one d×d eigenbasis per arc): 2 GB."""
+"""Numbers that the exact flow may hold (one d×d eigenbasis per level of ε): 2 GB."""
 
 
 def gradient_flow(
     problem: Problem,
     schedule: AbstractSchedule,
-    theta0: Float[Array, " d"] | np.ndarray,
+    theta0: Float[Array, " d"],
     *,
-    ts: Float[Array, " k"] | np.ndarray,
+    ts: Float[Array, " k"],
     t0: float = 0.0,
     method: str = "auto",
     solver: diffrax.AbstractSolver | None = None,
@@ -62,15 +62,17 @@ def gradient_flow(
     start = problem.parameters(theta0, "theta0")
     times, first = _times(ts, t0)
     _check_method(problem, schedule, method, dense)
-    risk = problem.risk
+    risk, eps = problem.risk, schedule(times)
+    if eps.ndim > 1 and eps.shape[1:] != problem.delete.shape:
+        raise InputError(f"the schedule has {eps.shape[-1]} weights, but {problem.delete.size} points are deleted.")
     if method != "diffrax" and isinstance(risk, Quadratic):
         if isinstance(schedule, AbstractPiecewiseConstant):
-            thetas, eps, error, flow = solve_exact(risk, schedule, start, times, first)
-            stats = {"arcs": len(flow.arc_starts)}
-            return Trajectory(times, thetas, eps, error, SUCCESS, "exact", stats, flow)
+            flow = exact_flow(risk, schedule, start, first)
+            thetas, stats = flow.at(times), {"arcs": len(flow.arc_starts)}
+            return Trajectory(times, thetas, eps, flow.rounding(times, thetas), SUCCESS, "exact", stats, flow)
         if method == "series" and isinstance(schedule, AbstractAnalytic):
             thetas, error, steps = solve_series(risk, schedule, start, times, first)
-            return Trajectory(times, thetas, schedule(times), error, SUCCESS, "series", {"num_steps": steps}, None)
+            return Trajectory(times, thetas, eps, error, SUCCESS, "series", {"num_steps": steps}, None)
     chosen = solver or choose_solver(risk, start, float(times[-1] - first))
     tight, loose = _tolerances(rtol, atol)
     solution = solve_diffrax(risk, schedule, start, times, first, tight, chosen, max_steps, dense)
@@ -81,19 +83,19 @@ def gradient_flow(
     stats = {**solution.stats, "solver": type(chosen).__name__, "rtol": rtol, "atol": atol}
     interpolant = solution.evaluate if dense else None
     result = RESULTS.promote(solution.result)
-    trajectory = Trajectory(times, thetas, schedule(times), error, result, "diffrax", stats, interpolant)
+    trajectory = Trajectory(times, thetas, eps, error, result, "diffrax", stats, interpolant)
     if throw:
         _throw(trajectory)
     return trajectory
 
 
-def _times(ts: Any, t0: float) -> tuple[Array, Array]:
-    times, start = np.asarray(ts, dtype=np.float64), as_scalar(t0, "t0")
+def _times(ts: Any, t0: float) -> tuple[Float[np.ndarray, " k"], Float[np.ndarray, ""]]:
+    times, start = np.array(ts, dtype=np.float64), as_scalar(t0, "t0")
     if times.ndim != 1 or times.size == 0 or not np.isfinite(times).all():
         raise InputError(f"ts must be a non-empty vector of finite times; got shape {times.shape}.")
     if times[0] < start or (np.diff(times) < 0.0).any():
         raise InputError(f"ts must ascend from t0 = {start:g}; it runs from {times[0]:g} to {times[-1]:g}.")
-    return jnp.asarray(times), jnp.asarray(start)
+    return times, np.asarray(start)
 
 
 def _check_method(problem: Problem, schedule: AbstractSchedule, method: str, dense: bool) -> None:
@@ -112,12 +114,12 @@ def _check_method(problem: Problem, schedule: AbstractSchedule, method: str, den
             'method="series" needs a linear, polynomial or exponential decay, and gives θ at `ts` only; use "diffrax".'
         )
     if method != "diffrax" and linear and isinstance(schedule, AbstractPiecewiseConstant):
-        arcs = len(schedule.jump_ts) + 1
-        numbers = arcs * problem.dim**2
+        levels = len(distinct_levels(np.asarray(schedule.levels()))[0])
+        numbers = levels * problem.dim**2 + (len(schedule.jump_ts) + 1) * problem.dim
         if numbers > EXACT_LIMIT:
             raise InputError(
-                f"the exact flow would hold {arcs} eigenbases of size {problem.dim}², "
-                f'{8e-9 * numbers:.1f} GB; use method="diffrax", whose memory does not grow with the arcs.'
+                f"the exact flow would hold {levels} eigenbases of size {problem.dim}², "
+                f'{8e-9 * numbers:.1f} GB; use method="diffrax", whose memory does not grow with them.'
             )
 
 
@@ -130,7 +132,7 @@ def _tolerances(rtol: float, atol: float) -> tuple[tuple[Array, Array], tuple[Ar
 
 
 def _throw(trajectory: Trajectory) -> None:
-    if bool(trajectory.result == RESULTS.successful):
+    if succeeded(trajectory.result):
         return
     raise ConvergenceError(
         f"the flow stopped before t = {float(trajectory.ts[-1]):g}: {message(trajectory.result)} "

@@ -6,8 +6,9 @@ import diffrax
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
+from .._core import Array
 from ..problem import AbstractRisk
 from ..schedules import Constant
 from ._descent import LocalMinimum, polish

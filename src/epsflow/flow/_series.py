@@ -14,8 +14,9 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
+from .._core import Array
 from ..problem import Quadratic
 from ..schedules import AbstractAnalytic
 
@@ -62,7 +63,7 @@ def _series_step(
 
 @eqx.filter_jit
 def solve_series(
-    risk: Quadratic, schedule: AbstractAnalytic, theta0: Array, ts: Float[Array, " k"], t0: Array
+    risk: Quadratic, schedule: AbstractAnalytic, theta0: Array, ts: Float[Array, " k"], t0: Array | float
 ) -> tuple[Float[Array, "k d"], Float[Array, ""], Array]:
     """θ at `ts`, a bound on truncation and rounding, and the number of steps."""
     flow = _diagonal(risk)

@@ -1,4 +1,4 @@
-"""Flows over grids: the homotopy θ(t, ε) and the rewinding surface θ(T, s), each one vmapped solve."""
+"""Flows over grids: the homotopy θ(t, ε) and the rewinding surface θ(T, s), all rows of each side by side."""
 
 from typing import Any, TypeVar
 
@@ -7,13 +7,16 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
-from .._core import RESULTS, SUCCESS, ConvergenceError, InputError, message
+from .._core import RESULTS, SUCCESS, Array, ConvergenceError, InputError, message, pick, stack, succeeded
 from ..problem import AbstractRisk, Problem, Quadratic
-from ..schedules import AbstractSchedule, Constant, Step
+from ..schedules import AbstractPiecewiseConstant, AbstractSchedule, Constant, Members, Step
 from ._diffrax import choose_solver, solve_diffrax
-from ._exact import exact_flow
+from ._exact import distinct_levels, exact_flows
+
+BASES = 50_000_000
+"""Numbers in the eigenbases that are held at once: 400 MB."""
 
 
 class HomotopySurface(eqx.Module):
@@ -62,9 +65,9 @@ Surface = TypeVar("Surface", HomotopySurface, RewindSurface)
 def homotopy(
     problem: Problem,
     *,
-    eps: Float[Array, "e *m"] | np.ndarray,
-    ts: Float[Array, " k"] | np.ndarray,
-    theta0: Float[Array, " d"] | np.ndarray,
+    eps: Float[Array, "e *m"],
+    ts: Float[Array, " k"],
+    theta0: Float[Array, " d"],
     throw: bool = True,
     **options: Any,
 ) -> HomotopySurface:
@@ -86,17 +89,16 @@ def homotopy(
     if weights.ndim == 2 and weights.shape[1] != problem.delete.size:
         raise InputError(f"eps has {weights.shape[1]} columns, but {problem.delete.size} points are deleted.")
     times = _grid(ts, "ts", ascending=True)
-    return _checked(
-        HomotopySurface(times, weights, *_solve(problem, Constant(weights), theta0, times, **options)), throw
-    )
+    rows = _solve(problem, Constant, weights, theta0, times, **options)
+    return _checked(HomotopySurface(times, weights, *rows), throw)
 
 
 def rewind_surface(
     problem: Problem,
     *,
-    s: Float[Array, " q"] | np.ndarray,
-    T: Float[Array, " k"] | np.ndarray | float,
-    theta0: Float[Array, " d"] | np.ndarray,
+    s: Float[Array, " q"],
+    T: Float[Array, " k"] | float,
+    theta0: Float[Array, " d"],
     throw: bool = True,
     **options: Any,
 ) -> RewindSurface:
@@ -117,15 +119,16 @@ def rewind_surface(
     drops, finals = _grid(s, "s"), _grid(np.atleast_1d(T), "T", ascending=True)
     if float(drops.min()) < 0.0:
         raise InputError(f"s contains {float(drops.min()):g}; points cannot be dropped before training starts at 0.")
-    rows = _solve(problem, jax.vmap(Step)(drops), theta0, finals, **options)
+    rows = _solve(problem, Step, drops, theta0, finals, **options)
     return _checked(RewindSurface(drops, finals, *rows), throw)
 
 
 def _solve(
     problem: Problem,
-    schedules: AbstractSchedule,
+    kind: type[AbstractPiecewiseConstant],
+    numbers: Float[np.ndarray, "q *m"],
     theta0: Any,
-    ts: Array,
+    ts: Float[np.ndarray, " k"],
     *,
     solver: diffrax.AbstractSolver | None = None,
     rtol: float = 1e-10,
@@ -135,11 +138,10 @@ def _solve(
     """θ in every row, the error, each row's result, and the method."""
     start = problem.parameters(theta0, "theta0")
     if isinstance(problem.risk, Quadratic):
-        thetas, rounding = _exact_rows(problem.risk, schedules, start, ts)
-        success = jax.tree.map(lambda code: jnp.broadcast_to(code, thetas.shape[:1]), SUCCESS)
-        return thetas, rounding, success, "exact"
+        thetas, rounding = _exact_rows(problem.risk, Members.of([kind(row) for row in numbers]), start, ts)
+        return thetas, rounding, stack([SUCCESS] * len(numbers)), "exact"
     chosen = solver or choose_solver(problem.risk, start, float(ts[-1]))
-    arguments = problem.risk, schedules, start, ts
+    arguments = problem.risk, jax.vmap(kind)(numbers), start, ts
     thetas, results = _diffrax_rows(*arguments, (jnp.asarray(rtol), jnp.asarray(atol)), chosen, max_steps)
     loose, _ = _diffrax_rows(*arguments, (jnp.asarray(10 * rtol), jnp.asarray(10 * atol)), chosen, max_steps)
     return thetas, jnp.max(jnp.abs(thetas - loose)), RESULTS.promote(results), "diffrax"
@@ -147,26 +149,31 @@ def _solve(
 
 def _checked(surface: Surface, throw: bool) -> Surface:
     rows = len(surface.thetas)
-    failed = np.flatnonzero(np.asarray(surface.result != RESULTS.successful))
+    failed = np.flatnonzero(~succeeded(surface.result))
     if throw and failed.size:
-        first = jax.tree.map(lambda codes: codes[failed[0]], surface.result)
         raise ConvergenceError(
-            f"{failed.size} of {rows} flows failed, first row {failed[0]}: {message(first)} "
+            f"{failed.size} of {rows} flows failed, first row {failed[0]}: {message(pick(surface.result, failed[0]))} "
             "throw=False keeps the others.",
             surface,
         )
     return surface
 
 
-@eqx.filter_jit
-def _exact_rows(risk: Quadratic, schedules: Any, theta0: Array, ts: Array) -> tuple[Array, Array]:
-    def row(schedule: Any) -> tuple[Array, Array]:
-        flow = exact_flow(risk, schedule, theta0, jnp.zeros(()))
-        thetas = flow.at(ts)
-        return thetas, flow.rounding(ts, thetas)
-
-    thetas, rounding = jax.vmap(row)(schedules)
-    return thetas, jnp.max(rounding)
+def _exact_rows(
+    risk: Quadratic, schedules: Members, theta0: Float[np.ndarray, " d"], ts: Float[np.ndarray, " k"]
+) -> tuple[Float[np.ndarray, "q k d"], Float[Array, ""]]:
+    jumps, levels = schedules.jump_ts, schedules.levels()
+    rows, arcs = levels.shape[:2]
+    distinct = len(distinct_levels(levels.reshape(rows * arcs, -1))[0])
+    # Rows that share levels share eigenbases; where all of them are too many to hold, a few rows at a time.
+    together = rows if distinct * risk.dim**2 <= BASES else max(1, BASES // (arcs * risk.dim**2))
+    thetas, rounding = np.empty((rows, len(ts), risk.dim)), np.empty(rows)
+    for first in range(0, rows, together):
+        part = slice(first, first + together)
+        flow = exact_flows(risk, jumps[part], levels[part], theta0, 0.0)
+        thetas[part] = flow.at(ts)
+        rounding[part] = flow.rounding(ts, thetas[part])
+    return thetas, rounding.max()
 
 
 @eqx.filter_jit
@@ -180,10 +187,10 @@ def _diffrax_rows(
     return jax.vmap(row)(schedules)
 
 
-def _grid(values: Any, name: str, *, dimensions: tuple[int, ...] = (1,), ascending: bool = False) -> Array:
+def _grid(values: Any, name: str, *, dimensions: tuple[int, ...] = (1,), ascending: bool = False) -> np.ndarray:
     grid = np.asarray(values, dtype=np.float64)
     if grid.ndim not in dimensions or grid.size == 0 or not np.isfinite(grid).all():
         raise InputError(f"{name} must be a non-empty grid of finite numbers; got shape {grid.shape}.")
     if ascending and (grid[0] < 0.0 or (np.diff(grid) < 0.0).any()):
         raise InputError(f"{name} must ascend from a time ≥ 0; it runs from {grid[0]:g} to {grid[-1]:g}.")
-    return jnp.asarray(grid)
+    return grid.copy()

@@ -5,13 +5,15 @@ from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+import numpy as np
+from jaxtyping import Float
 
-from .._core import RESULTS, InputError
+from .._core import RESULTS, Array, InputError
+from ._exact import ExactFlow
 
 
 class Trajectory(eqx.Module):
-    """θ(t) at the requested times.
+    """θ(t) at the requested times; NumPy arrays for linear regression by `exact` or `series`, else JAX's.
 
     Attributes:
         ts: times, shape (k,).
@@ -42,6 +44,8 @@ class Trajectory(eqx.Module):
         """
         if self.interpolant is None:
             raise InputError("this trajectory holds only the times in `ts`; call gradient_flow with dense=True.")
+        if isinstance(self.interpolant, ExactFlow):
+            return self.interpolant(np.asarray(t, dtype=np.float64))
         return jnp.vectorize(self.interpolant, signature="()->(d)")(jnp.asarray(t, dtype=jnp.float64))
 
     @property

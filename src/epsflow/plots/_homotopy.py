@@ -5,13 +5,13 @@ from typing import Any, Literal
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap, LogNorm
 from matplotlib.ticker import LogLocator, MaxNLocator
 from mpl_toolkits.mplot3d.axes3d import Axes3D
 
-from .._core import InputError
+from .._core import Array, InputError
 from ..flow import HomotopySurface, RewindSurface
 from ._paths import distances
 from ._style import BLACK, LOOKS, figure_of, legend_above, panel, show_distance, styled

@@ -7,10 +7,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 from matplotlib.axes import Axes
 
-from .._core import InputError
+from .._core import Array, InputError
 from ..flow import Trajectory, equilibrium
 from ..problem import AbstractRisk, LinearModel, Problem
 from ._paths import Result, check_trajectories, drawn_from, flows, looks

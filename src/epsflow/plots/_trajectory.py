@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 from matplotlib.axes import Axes
 
-from .._core import InputError
+from .._core import Array, InputError
 from ..flow import Trajectory
 from ._paths import Result, check_trajectories, distances, drawn_from, flows, looks
 from ._style import legend_above, mark_times, panel, show_distance, styled

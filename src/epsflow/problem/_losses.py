@@ -7,9 +7,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
-from .._core import InputError, as_scalar
+from .._core import Array, InputError, as_scalar
 
 
 class AbstractLoss(eqx.Module):

@@ -10,9 +10,10 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 from scipy.special import expit
 
+from .._core import Array
 from ._losses import AbstractLoss, LogisticLoss, PseudoHuberLoss, SoftmaxCrossEntropy, SquaredLoss
 
 

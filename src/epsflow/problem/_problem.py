@@ -7,9 +7,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
 
-from .._core import InputError, as_float64, as_index_array, as_vector, require_x64
+from .._core import Array, InputError, as_float64, as_index_array, as_vector, require_x64
 from ._dataset import Dataset
 from ._generalised import GeneralisedLinear
 from ._losses import AbstractLoss, SquaredLoss
@@ -39,7 +39,7 @@ class Problem:
         l2: λ ≥ 0; not scaled by c.
         reduction: "sum" (c = 1) or "mean" (c = 1/n).
         chunk_rows: points whose intermediate values are held in memory at once.
-        risk: R_ε as a pytree of JAX arrays.
+        risk: R_ε as a pytree of arrays, NumPy's for linear regression.
     """
 
     model: AbstractModel
@@ -131,21 +131,22 @@ class Problem:
 
     def value(self, theta: Array, eps: Weights = 1.0) -> Float[Array, ""]:
         """R_ε(θ)."""
-        return _value(self.risk, self.parameters(theta), self.weights(eps))
+        return _ask(self.risk, "value", self.parameters(theta), self.weights(eps))
 
     def gradient(self, theta: Array, eps: Weights = 1.0) -> Float[Array, " d"]:
         """∇R_ε(θ), shape (d,)."""
-        return _gradient(self.risk, self.parameters(theta), self.weights(eps))
+        return _ask(self.risk, "gradient", self.parameters(theta), self.weights(eps))
 
     def hvp(self, theta: Array, vector: Array, eps: Weights = 1.0) -> Float[Array, " d"]:
         """∇²R_ε(θ) v, shape (d,)."""
-        return _hvp(self.risk, self.parameters(theta), as_vector(vector, "vector", self.dim), self.weights(eps))
+        arguments = self.parameters(theta), self.parameters(vector, "vector"), self.weights(eps)
+        return _ask(self.risk, "hvp", *arguments)
 
     def ggn_product(self, theta: Array, vector: Array, eps: Weights = 1.0) -> Float[Array, " d"]:
         """Generalised Gauss–Newton product (c Σ w_i J_iᵀ ∇²_fℓ_i J_i + λI) v, shape (d,)."""
-        arguments = self.parameters(theta), as_vector(vector, "vector", self.dim), self.weights(eps)
+        arguments = self.parameters(theta), self.parameters(vector, "vector"), self.weights(eps)
         # The two matrices coincide for linear regression, whose data may be too long to be in memory.
-        return _hvp(self.risk, *arguments) if isinstance(self.risk, Quadratic) else _ggn(self.risk, *arguments)
+        return _ask(self.risk, "hvp" if isinstance(self.risk, Quadratic) else "ggn_product", *arguments)
 
     def hessian(self, theta: Array, eps: Weights = 1.0) -> Float[Array, "d d"]:
         """∇²R_ε(θ), dense, shape (d, d).
@@ -158,41 +159,44 @@ class Problem:
                 f"a dense Hessian for d = {self.dim} takes {8 * self.dim**2 / 1e9:.1f} GB; use `hvp` or `ggn_product`, "
                 "which need no matrix."
             )
-        return _hessian(self.risk, self.parameters(theta), self.weights(eps))
+        return _ask(self.risk, "hessian", self.parameters(theta), self.weights(eps))
 
     def point_gradients(self, theta: Array, points: object = None) -> Float[Array, "q d"]:
         """c∇ℓ_i(θ) for the named points (default: the deleted ones), shape (q, d); a point may be named twice."""
         theta = self.parameters(theta)
         if points is None:
-            return _deleted_gradients(self.risk, theta)
+            return _ask(self.risk, "deleted_gradients", theta)
         rows = np.asarray(points)
         if rows.ndim != 1 or (rows.size and rows.dtype.kind not in "iu"):
             raise InputError(f"points must be whole numbers in a list; got {points!r}.")
         rows = rows.astype(np.int64)
         if rows.size and not (rows.min() >= 0 and rows.max() < self.data.n):
             raise InputError(f"points must lie between 0 and {self.data.n - 1}; got {rows.min()} to {rows.max()}.")
-        x, y = jnp.asarray(self.data.x[rows]), jnp.asarray(self.data.y[rows])
+        x, y = np.asarray(self.data.x[rows]), np.asarray(self.data.y[rows])
+        if isinstance(self.risk, Quadratic):
+            return self.scale * x * (x @ theta - y)[:, None]
         return self.scale * _loss_gradients(self.model, self.loss, theta, x, y)
 
     def parameters(self, theta: object, name: str = "theta") -> Float[Array, " d"]:
-        """θ as a finite float64 vector of length d, or an `InputError` that names it."""
-        return as_vector(theta, name, self.dim)
+        """θ as a finite float64 vector of length d, NumPy's for linear regression; or an `InputError` that names it."""
+        vector = as_vector(theta, name, self.dim)
+        return vector if isinstance(self.risk, Quadratic) else jnp.asarray(vector)
 
     def weights(self, eps: object, name: str = "eps") -> Float[Array, "*m"]:
-        """ε as one finite float64 number, or as one per deleted point."""
+        """ε as one finite float64 number, or as one per deleted point (NumPy's for linear regression)."""
         array = as_float64(eps, name)
         if (array.ndim and array.shape != self.delete.shape) or not np.isfinite(array).all():
             raise InputError(f"{name} must be one finite number or {self.delete.size} of them; got {eps}.")
-        return jnp.asarray(array)
+        return array.copy() if isinstance(self.risk, Quadratic) else jnp.asarray(array)
 
     def undetermined_direction(self) -> str | None:
         """A direction in parameter space that the retained points leave free, in words; None if H_{-D} has full rank.
 
         Only linear regression can answer this without a parameter; other problems return None.
         """
-        if not isinstance(self.risk, Quadratic) or not bool(jnp.any(self.risk.retained.kernel)):
+        if not isinstance(self.risk, Quadratic) or not self.risk.retained.kernel.any():
             return None
-        direction = np.asarray(self.risk.retained.vectors[:, int(jnp.argmax(self.risk.retained.kernel))])
+        direction = np.asarray(self.risk.retained.vectors[:, self.risk.retained.kernel.argmax()])
         order = np.argsort(-np.abs(direction))[:4]
         terms = [f"{direction[i]:+.3g}·{self.data.features[i]}" for i in order if abs(direction[i]) > 1e-6]
         return " ".join(terms) + (" …" if np.count_nonzero(np.abs(direction) > 1e-6) > len(terms) else "")
@@ -218,23 +222,32 @@ def linear_regression(
 
 def _check_model(model: AbstractModel, loss: AbstractLoss, data: Dataset) -> None:
     """Refuse a model that cannot read the features, or a loss that cannot read the targets."""
-    theta = jax.ShapeDtypeStruct((model.dim,), jnp.float64)
-    point = jax.ShapeDtypeStruct(data.x.shape[1:], jnp.float64)
+    if isinstance(model, LinearModel) and model.features == data.x.shape[1]:  # known without tracing it
+        shape = () if model.outputs is None else (model.outputs,)
+    else:
+        shape = _output_shape(model, data.x.shape[1])
+    loss.check(shape, data.y)
+
+
+def _output_shape(model: AbstractModel, features: int) -> tuple[int, ...]:
+    theta, point = (jax.ShapeDtypeStruct((size,), jnp.float64) for size in (model.dim, features))
     try:
-        output = jax.eval_shape(model, theta, point)
+        return jax.eval_shape(model, theta, point).shape
     except (TypeError, ValueError) as error:
         raise InputError(
-            f"the model cannot read a point with {data.x.shape[1]} features: {str(error).splitlines()[0]}"
+            f"the model cannot read a point with {features} features: {str(error).splitlines()[0]}"
         ) from error
-    loss.check(output.shape, data.y)
 
 
-# Compiled once per shape; the risk is an argument, so another problem of the same shape costs nothing.
-_value = eqx.filter_jit(lambda risk, theta, eps: risk.value(theta, eps))
-_gradient = eqx.filter_jit(lambda risk, theta, eps: risk.gradient(theta, eps))
-_hvp = eqx.filter_jit(lambda risk, theta, vector, eps: risk.hvp(theta, vector, eps))
-_ggn = eqx.filter_jit(lambda risk, theta, vector, eps: risk.ggn_product(theta, vector, eps))
-_hessian = eqx.filter_jit(lambda risk, theta, eps: risk.hessian(theta, eps))
-_deleted_gradients = eqx.filter_jit(lambda risk, theta: risk.deleted_gradients(theta))
+@eqx.filter_jit
+def _compiled(risk: AbstractRisk, method: str, *arguments: Array) -> Array:
+    # The risk is an argument, so another problem of the same shape costs nothing.
+    return getattr(risk, method)(*arguments)
+
+
+def _ask(risk: AbstractRisk, method: str, *arguments: Array) -> Array:
+    """A method of the risk: in NumPy for linear regression, for others compiled once per shape."""
+    return getattr(risk, method)(*arguments) if isinstance(risk, Quadratic) else _compiled(risk, method, *arguments)
+
 
 _loss_gradients = eqx.filter_jit(loss_gradients)

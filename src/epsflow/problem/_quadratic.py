@@ -1,10 +1,9 @@
 """Linear regression as its sufficient statistics: everything the flow needs, whatever n was."""
 
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
 
-from .._core import Eigen, eigen, require_x64
+from .._core import Array, Eigen, eigen, namespace, require_x64
 from ._dataset import CHUNK_ROWS, Dataset, check_finite
 from ._risk import AbstractRisk, Weights
 
@@ -14,6 +13,8 @@ FEW_ROWS = 2
 
 class Quadratic(AbstractRisk):
     """R_ε(θ) = ½θᵀH_εθ − b_εᵀθ + const, with H_ε = H_{-D} + c Σ ε_j x_j x_jᵀ and b_ε = b_{-D} + c Σ ε_j x_j y_j.
+
+    Holds NumPy arrays, and answers in NumPy what is asked with numbers; inside a transformation it answers in JAX.
 
     Attributes:
         h_retained: H_{-D} = c Σ_{i∉D} x_i x_iᵀ + λI, shape (d, d).
@@ -47,10 +48,15 @@ class Quadratic(AbstractRisk):
         weighted = self._weighted_rows(eps)
         return self.h_retained + weighted.T @ self.x_deleted, self.b_retained + weighted.T @ self.y_deleted
 
+    def diagonal(self, eps: Weights) -> tuple[Eigen, Float[Array, " d"]]:
+        """The eigendecomposition of H_ε, and b_ε; where ε is known to be zero, that of H_{-D} is not computed again."""
+        h, b = self.system(eps)
+        return (self.retained if namespace(h, eps) is np and not np.any(eps) else eigen(h)), b
+
     def value(self, theta: Float[Array, " d"], eps: Weights) -> Float[Array, ""]:
         """R_ε(θ)."""
         h, b = self.system(eps)
-        targets = 0.5 * self.scale * jnp.sum(eps * self.y_deleted**2)
+        targets = 0.5 * self.scale * (eps * self.y_deleted**2).sum()
         return 0.5 * theta @ h @ theta - b @ theta + self.constant + targets
 
     def gradient(self, theta: Float[Array, " d"], eps: Weights) -> Float[Array, " d"]:
@@ -71,7 +77,8 @@ class Quadratic(AbstractRisk):
         return self.scale * self.x_deleted * (self.x_deleted @ theta - self.y_deleted)[:, None]
 
     def _weighted_rows(self, eps: Weights) -> Float[Array, "m d"]:
-        return self.scale * jnp.broadcast_to(eps, self.y_deleted.shape)[:, None] * self.x_deleted
+        weights = namespace(eps, self.y_deleted).broadcast_to(eps, self.y_deleted.shape)
+        return self.scale * weights[:, None] * self.x_deleted
 
 
 def gather(data: Dataset, delete: Int[np.ndarray, " m"], l2: float, scale: float) -> Quadratic:
@@ -91,16 +98,16 @@ def gather(data: Dataset, delete: Int[np.ndarray, " m"], l2: float, scale: float
         h += scale * (x.T @ x)
         b += scale * (x.T @ y)
         constant += 0.5 * scale * float(y @ y)
-    h_retained = jnp.asarray(0.5 * (h + h.T))
+    h_retained = 0.5 * (h + h.T)
     few = d >= FEW_ROWS * (data.n - len(delete)) and data.n <= CHUNK_ROWS
     rows = np.sqrt(scale) * np.delete(np.asarray(data.x), delete, axis=0) if few else None
     return Quadratic(
         h_retained=h_retained,
-        b_retained=jnp.asarray(b),
-        constant=jnp.asarray(constant),
-        x_deleted=jnp.asarray(data.x[delete]),
-        y_deleted=jnp.asarray(data.y[delete]),
-        scale=jnp.asarray(scale),
+        b_retained=b,
+        constant=np.asarray(constant),
+        x_deleted=np.asarray(data.x[delete]),
+        y_deleted=np.asarray(data.y[delete]),
+        scale=np.asarray(scale),
         retained=eigen(h_retained) if rows is None else _eigen_of_rows(rows, l2),
     )
 
@@ -117,4 +124,4 @@ def _eigen_of_rows(rows: Float[np.ndarray, "q d"], l2: float) -> Eigen:
     values = np.concatenate([np.full(d - q, l2), sizes[::-1] ** 2 + l2])
     rounding = d * np.finfo(np.float64).eps * values[-1]
     vectors = np.concatenate([basis[:, q:], basis[:, :q]], axis=1)
-    return Eigen(jnp.asarray(np.where(values <= rounding, 0.0, values)), jnp.asarray(vectors))
+    return Eigen(np.where(values <= rounding, 0.0, values), vectors)

@@ -7,13 +7,13 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
 
+from .._core import Array
 from ._losses import AbstractLoss
 from ._models import AbstractModel
 
-Weights = Float[Array, ""] | Float[Array, " m"] | Float[np.ndarray, " m"] | float
+Weights = Float[Array, ""] | Float[Array, " m"] | float
 """ε of the deleted points: one number for all of them, or one each."""
 
 

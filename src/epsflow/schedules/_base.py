@@ -11,7 +11,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Float
 
-from .._core import AnyArray, InputError, namespace, require_x64
+from .._core import Array, InputError, namespace, require_x64
 
 
 class SearchSpace(NamedTuple):
@@ -31,7 +31,7 @@ class SearchSpace(NamedTuple):
     lower: tuple[float, ...]
     upper: tuple[float, ...]
     log: tuple[bool, ...]
-    build: Callable[[Float[AnyArray, "*members parameters"]], "AbstractSchedule"]
+    build: Callable[[Float[Array, "*members parameters"]], "AbstractSchedule"]
 
 
 class AbstractSchedule(eqx.Module):
@@ -50,24 +50,24 @@ class AbstractSchedule(eqx.Module):
 
     @property
     @abc.abstractmethod
-    def start(self) -> Float[AnyArray, "*members"]:
+    def start(self) -> Float[Array, "*members"]:
         """The last time at which ε is still held at 1; −∞ if it never is."""
 
     @property
     @abc.abstractmethod
-    def end(self) -> Float[AnyArray, "*members"]:
+    def end(self) -> Float[Array, "*members"]:
         """The first time from which ε is 0; +∞ if it never is."""
 
     @abc.abstractmethod
-    def inner(self, t: Float[AnyArray, "*shape"]) -> Float[AnyArray, "*values"]:
+    def inner(self, t: Float[Array, "*shape"]) -> Float[Array, "*values"]:
         """ε(t) for start < t < end, of shape (*t.shape,) or (*t.shape, m); any finite value elsewhere."""
 
     @property
     @abc.abstractmethod
-    def jump_ts(self) -> Float[AnyArray, "*members jumps"]:
+    def jump_ts(self) -> Float[Array, "*members jumps"]:
         """Times at which ε or its derivative may jump, ascending. Integrators step onto each of them."""
 
-    def __call__(self, t: Float[AnyArray, "*shape"] | float) -> Float[AnyArray, "*values"]:
+    def __call__(self, t: Float[Array, "*shape"] | float) -> Float[Array, "*values"]:
         """ε at any times: shape (*t.shape,), or (*t.shape, m)."""
         times = namespace(t).asarray(t, dtype=np.float64)
         values = self.inner(times)
@@ -92,7 +92,7 @@ class AbstractPiecewiseConstant(AbstractSchedule):
     """A schedule that is constant between its jumps: the flow of linear regression under it is exact."""
 
     @abc.abstractmethod
-    def levels(self) -> Float[AnyArray, "*shape"]:
+    def levels(self) -> Float[Array, "*shape"]:
         """ε before the first jump, between consecutive jumps, and after the last one: one more row than jumps.
 
         A stack's levels have shape (k, arcs).
@@ -104,8 +104,8 @@ class AbstractAnalytic(AbstractSchedule):
 
     @abc.abstractmethod
     def taylor(
-        self, t: Float[AnyArray, "*shape"], order: int, step: Float[AnyArray, "*shape"] | float = 1.0
-    ) -> Float[AnyArray, "*shape terms"]:
+        self, t: Float[Array, "*shape"], order: int, step: Float[Array, "*shape"] | float = 1.0
+    ) -> Float[Array, "*shape terms"]:
         """Coefficients c_k·step^k of inner(t + h) = Σ_k c_k h^k, k = 0 … order ≥ 1, for start ≤ t < end.
 
         In units of the step, so that c_k of a small radius of convergence does not overflow. t is one time, or one for
@@ -113,7 +113,7 @@ class AbstractAnalytic(AbstractSchedule):
         """
 
     @abc.abstractmethod
-    def taylor_step(self, t: Float[AnyArray, "*shape"]) -> Float[AnyArray, "*#shape"]:
+    def taylor_step(self, t: Float[Array, "*shape"]) -> Float[Array, "*#shape"]:
         """A step h > 0 within which c_k h^k falls below rounding by k = 24; +∞ for a polynomial."""
 
 
@@ -121,7 +121,7 @@ class Stack(np.ndarray):
     """Numbers of k members side by side, shape (k,): the only vector that a field of one number accepts."""
 
 
-def as_float64(value: object) -> Float[AnyArray, "*shape"]:
+def as_float64(value: object) -> Float[Array, "*shape"]:
     """Field converter: numbers as a float64 array, JAX's where one of them is a tracer, else NumPy's."""
     require_x64()
     if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(value)):
@@ -135,7 +135,7 @@ def as_float64(value: object) -> Float[AnyArray, "*shape"]:
     return array.astype(np.float64, copy=False)
 
 
-def as_number(value: object) -> Float[AnyArray, "*members"]:
+def as_number(value: object) -> Float[Array, "*members"]:
     """Field converter: as `as_float64`, for a field that is one number, or one for each member of a stack."""
     number = as_float64(value)
     if number.ndim != 0 and not isinstance(value, Stack):
@@ -146,14 +146,14 @@ def as_number(value: object) -> Float[AnyArray, "*members"]:
     return number
 
 
-def known(*values: AnyArray) -> tuple[np.ndarray, ...] | None:
+def known(*values: Array) -> tuple[np.ndarray, ...] | None:
     """The values, or None inside a transformation, where they are not known (and were checked before)."""
     if any(isinstance(value, Tracer) for value in values):
         return None
     return tuple(np.asarray(value) for value in values)
 
 
-def check_times(name: str, *times: AnyArray) -> None:
+def check_times(name: str, *times: Array) -> None:
     """Refuse known times, each a number or one for each member of a stack, that are not finite or that decrease."""
     values = known(*times)
     if values is not None:

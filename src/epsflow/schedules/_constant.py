@@ -7,7 +7,7 @@ import numpy as np
 from jax.tree_util import Partial
 from jaxtyping import Float
 
-from .._core import AnyArray, InputError, namespace
+from .._core import Array, InputError, namespace
 from ._base import (
     AbstractPiecewiseConstant,
     SearchSpace,
@@ -26,7 +26,7 @@ class Constant(AbstractPiecewiseConstant):
         value: one weight, or one per deleted point (m,).
     """
 
-    value: Float[AnyArray, "*m"] = eqx.field(converter=as_float64)
+    value: Float[Array, "*m"] = eqx.field(converter=as_float64)
 
     def __check_init__(self) -> None:
         values = known(self.value)
@@ -34,25 +34,25 @@ class Constant(AbstractPiecewiseConstant):
             raise InputError(f"Constant: the weight must be finite; got {values[0].tolist()}.")
 
     @property
-    def start(self) -> Float[AnyArray, ""]:
+    def start(self) -> Float[Array, ""]:
         """−∞: never held at 1."""
         return np.asarray(-np.inf)
 
     @property
-    def end(self) -> Float[AnyArray, ""]:
+    def end(self) -> Float[Array, ""]:
         """+∞: never 0 by composition."""
         return np.asarray(np.inf)
 
-    def inner(self, t: Float[AnyArray, "*shape"]) -> Float[AnyArray, "*values"]:
+    def inner(self, t: Float[Array, "*shape"]) -> Float[Array, "*values"]:
         """The value."""
         return namespace(self.value).broadcast_to(self.value, t.shape + self.value.shape)
 
     @property
-    def jump_ts(self) -> Float[AnyArray, " jumps"]:
+    def jump_ts(self) -> Float[Array, " jumps"]:
         """None."""
         return np.zeros(0)
 
-    def levels(self) -> Float[AnyArray, "arcs *m"]:
+    def levels(self) -> Float[Array, "arcs *m"]:
         """The value, once."""
         return self.value[None]
 
@@ -64,32 +64,32 @@ class Step(AbstractPiecewiseConstant):
         tau: τ.
     """
 
-    tau: Float[AnyArray, "*members"] = eqx.field(converter=as_number)
+    tau: Float[Array, "*members"] = eqx.field(converter=as_number)
     elementwise: ClassVar[bool] = True
 
     def __check_init__(self) -> None:
         check_times("Step", self.tau)
 
     @property
-    def start(self) -> Float[AnyArray, "*members"]:
+    def start(self) -> Float[Array, "*members"]:
         """τ."""
         return self.tau
 
     @property
-    def end(self) -> Float[AnyArray, "*members"]:
+    def end(self) -> Float[Array, "*members"]:
         """τ."""
         return self.tau
 
-    def inner(self, t: Float[AnyArray, "*shape"]) -> Float[AnyArray, "*values"]:
+    def inner(self, t: Float[Array, "*shape"]) -> Float[Array, "*values"]:
         """Nothing lies between start and end."""
         return namespace(t).zeros_like(t)
 
     @property
-    def jump_ts(self) -> Float[AnyArray, "*members jumps"]:
+    def jump_ts(self) -> Float[Array, "*members jumps"]:
         """τ."""
         return self.tau[..., None]
 
-    def levels(self) -> Float[AnyArray, "*members arcs"]:
+    def levels(self) -> Float[Array, "*members arcs"]:
         """1, then 0."""
         return np.broadcast_to(np.array([1.0, 0.0]), (*self.tau.shape, 2))
 
@@ -99,7 +99,7 @@ class Step(AbstractPiecewiseConstant):
         return SearchSpace(("τ",), (s,), (T,), (False,), Partial(cls._member))
 
     @classmethod
-    def _member(cls, parameters: AnyArray) -> "Step":
+    def _member(cls, parameters: Array) -> "Step":
         return cls(parameters[..., 0])
 
 
@@ -111,8 +111,8 @@ class PiecewiseConstant(AbstractPiecewiseConstant):
         values: shape (K,), or (K, m) with one weight per deleted point.
     """
 
-    knots: Float[AnyArray, " knots"] = eqx.field(converter=as_float64)
-    values: Float[AnyArray, "arcs *m"] = eqx.field(converter=as_float64)
+    knots: Float[Array, " knots"] = eqx.field(converter=as_float64)
+    values: Float[Array, "arcs *m"] = eqx.field(converter=as_float64)
 
     def __check_init__(self) -> None:
         if self.knots.ndim != 1 or self.values.ndim not in (1, 2) or len(self.knots) != len(self.values) + 1:
@@ -127,27 +127,27 @@ class PiecewiseConstant(AbstractPiecewiseConstant):
             raise InputError("PiecewiseConstant: every value must be finite.")
 
     @property
-    def start(self) -> Float[AnyArray, ""]:
+    def start(self) -> Float[Array, ""]:
         """The first knot."""
         return self.knots[0]
 
     @property
-    def end(self) -> Float[AnyArray, ""]:
+    def end(self) -> Float[Array, ""]:
         """The last knot."""
         return self.knots[-1]
 
-    def inner(self, t: Float[AnyArray, "*shape"]) -> Float[AnyArray, "*values"]:
+    def inner(self, t: Float[Array, "*shape"]) -> Float[Array, "*values"]:
         """The value of the interval that t lies in; at a knot, that of the interval it closes."""
         xp = namespace(self.knots, self.values, t)
         interval = xp.searchsorted(self.knots, t, side="left") - 1
         return xp.asarray(self.values)[xp.clip(interval, 0, len(self.values) - 1)]
 
     @property
-    def jump_ts(self) -> Float[AnyArray, " jumps"]:
+    def jump_ts(self) -> Float[Array, " jumps"]:
         """The knots."""
         return self.knots
 
-    def levels(self) -> Float[AnyArray, "arcs *m"]:
+    def levels(self) -> Float[Array, "arcs *m"]:
         """1, the values, 0."""
         outside = np.ones((1, *self.values.shape[1:]))
         return namespace(self.values).concatenate([outside, self.values, 0.0 * outside])
@@ -164,12 +164,12 @@ class BangBang(AbstractPiecewiseConstant):
         low, high: the two levels, 0 and 1 unless given.
     """
 
-    s: Float[AnyArray, ""] = eqx.field(converter=as_number)
-    switch_ts: Float[AnyArray, " k"] = eqx.field(converter=as_float64)
-    T: Float[AnyArray, ""] = eqx.field(converter=as_number)
+    s: Float[Array, ""] = eqx.field(converter=as_number)
+    switch_ts: Float[Array, " k"] = eqx.field(converter=as_float64)
+    T: Float[Array, ""] = eqx.field(converter=as_number)
     first: str = eqx.field(static=True, default="high")
-    low: Float[AnyArray, ""] = eqx.field(converter=as_number, default=0.0)
-    high: Float[AnyArray, ""] = eqx.field(converter=as_number, default=1.0)
+    low: Float[Array, ""] = eqx.field(converter=as_number, default=0.0)
+    high: Float[Array, ""] = eqx.field(converter=as_number, default=1.0)
 
     def __check_init__(self) -> None:
         if self.switch_ts.ndim != 1:
@@ -184,34 +184,34 @@ class BangBang(AbstractPiecewiseConstant):
             raise InputError(f"BangBang: low = {bounds[0]:g} must lie below high = {bounds[1]:g}, both finite.")
 
     @property
-    def start(self) -> Float[AnyArray, ""]:
+    def start(self) -> Float[Array, ""]:
         """s."""
         return self.s
 
     @property
-    def end(self) -> Float[AnyArray, ""]:
+    def end(self) -> Float[Array, ""]:
         """T."""
         return self.T
 
     @property
-    def arc_values(self) -> Float[AnyArray, " arcs"]:
+    def arc_values(self) -> Float[Array, " arcs"]:
         """The level of each arc between s and T."""
         is_high = (np.arange(len(self.switch_ts) + 1) % 2 == 0) == (self.first == "high")
         return namespace(self.high, self.low).where(is_high, self.high, self.low)
 
-    def inner(self, t: Float[AnyArray, "*shape"]) -> Float[AnyArray, "*values"]:
+    def inner(self, t: Float[Array, "*shape"]) -> Float[Array, "*values"]:
         """The level of the arc that t lies in."""
         xp = namespace(self.switch_ts, t)
         arc = xp.searchsorted(self.switch_ts, t, side="left")
         return namespace(arc, self.low, self.high).asarray(self.arc_values)[arc]
 
     @property
-    def jump_ts(self) -> Float[AnyArray, " jumps"]:
+    def jump_ts(self) -> Float[Array, " jumps"]:
         """s, the switches, T."""
         times = self.s[None], self.switch_ts, self.T[None]
         return namespace(*times).concatenate(times)
 
-    def levels(self) -> Float[AnyArray, "arcs *m"]:
+    def levels(self) -> Float[Array, "arcs *m"]:
         """1, the arcs' levels, 0."""
         inside = self.arc_values
         return namespace(inside).concatenate([np.ones(1), inside, np.zeros(1)])

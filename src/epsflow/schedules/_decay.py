@@ -7,7 +7,7 @@ import numpy as np
 from jax.tree_util import Partial
 from jaxtyping import Float
 
-from .._core import AnyArray, InputError, namespace
+from .._core import Array, InputError, namespace
 from ._base import AbstractAnalytic, SearchSpace, as_float64, as_number, check_times, known
 
 
@@ -19,40 +19,40 @@ class LinearDecay(AbstractAnalytic):
         t1: t₁ of the notes, s ≤ t₁ ≤ T.
     """
 
-    s: Float[AnyArray, "*members"] = eqx.field(converter=as_number)
-    t1: Float[AnyArray, "*members"] = eqx.field(converter=as_number)
+    s: Float[Array, "*members"] = eqx.field(converter=as_number)
+    t1: Float[Array, "*members"] = eqx.field(converter=as_number)
     elementwise: ClassVar[bool] = True
 
     def __check_init__(self) -> None:
         check_times("LinearDecay", self.s, self.t1)
 
     @property
-    def start(self) -> Float[AnyArray, "*members"]:
+    def start(self) -> Float[Array, "*members"]:
         """s."""
         return self.s
 
     @property
-    def end(self) -> Float[AnyArray, "*members"]:
+    def end(self) -> Float[Array, "*members"]:
         """t₁."""
         return self.t1
 
-    def inner(self, t: Float[AnyArray, "*shape"]) -> Float[AnyArray, "*values"]:
+    def inner(self, t: Float[Array, "*shape"]) -> Float[Array, "*values"]:
         """The line."""
         return (self.t1 - t) / _width(self.s, self.t1)
 
     @property
-    def jump_ts(self) -> Float[AnyArray, "*members jumps"]:
+    def jump_ts(self) -> Float[Array, "*members jumps"]:
         """The two kinks."""
         return _last_axis(self.s, self.t1)
 
     def taylor(
-        self, t: Float[AnyArray, "*shape"], order: int, step: Float[AnyArray, "*shape"] | float = 1.0
-    ) -> Float[AnyArray, "*shape terms"]:
+        self, t: Float[Array, "*shape"], order: int, step: Float[Array, "*shape"] | float = 1.0
+    ) -> Float[Array, "*shape terms"]:
         """Value and slope·step, then zeros."""
         line = _last_axis(self.inner(t), -step / _width(self.s, self.t1))
         return namespace(line).concatenate([line, np.zeros((*line.shape[:-1], order - 1))], axis=-1)
 
-    def taylor_step(self, t: Float[AnyArray, "*shape"]) -> Float[AnyArray, "*#shape"]:
+    def taylor_step(self, t: Float[Array, "*shape"]) -> Float[Array, "*#shape"]:
         """+∞."""
         return np.asarray(np.inf)
 
@@ -62,7 +62,7 @@ class LinearDecay(AbstractAnalytic):
         return SearchSpace(("t₁",), (s,), (T,), (False,), Partial(cls._member, as_float64(s)))
 
     @classmethod
-    def _member(cls, s: AnyArray, parameters: AnyArray) -> "LinearDecay":
+    def _member(cls, s: Array, parameters: Array) -> "LinearDecay":
         return cls(s, parameters[..., 0])
 
 
@@ -75,9 +75,9 @@ class PolynomialDecay(AbstractAnalytic):
         power: > 0.
     """
 
-    s: Float[AnyArray, "*members"] = eqx.field(converter=as_number)
-    t1: Float[AnyArray, "*members"] = eqx.field(converter=as_number)
-    power: Float[AnyArray, "*members"] = eqx.field(converter=as_number, default=2.0)
+    s: Float[Array, "*members"] = eqx.field(converter=as_number)
+    t1: Float[Array, "*members"] = eqx.field(converter=as_number)
+    power: Float[Array, "*members"] = eqx.field(converter=as_number, default=2.0)
     elementwise: ClassVar[bool] = True
 
     def __check_init__(self) -> None:
@@ -85,33 +85,33 @@ class PolynomialDecay(AbstractAnalytic):
         _check_positive("PolynomialDecay", "power", self.power)
 
     @property
-    def start(self) -> Float[AnyArray, "*members"]:
+    def start(self) -> Float[Array, "*members"]:
         """s."""
         return self.s
 
     @property
-    def end(self) -> Float[AnyArray, "*members"]:
+    def end(self) -> Float[Array, "*members"]:
         """t₁."""
         return self.t1
 
-    def inner(self, t: Float[AnyArray, "*shape"]) -> Float[AnyArray, "*values"]:
+    def inner(self, t: Float[Array, "*shape"]) -> Float[Array, "*values"]:
         """The power of the line, clipped to [0, 1] first so that it is defined everywhere."""
         line = (self.t1 - t) / _width(self.s, self.t1)
         return namespace(line).clip(line, 0.0, 1.0) ** self.power
 
     @property
-    def jump_ts(self) -> Float[AnyArray, "*members jumps"]:
+    def jump_ts(self) -> Float[Array, "*members jumps"]:
         """The two ends."""
         return _last_axis(self.s, self.t1)
 
     def taylor(
-        self, t: Float[AnyArray, "*shape"], order: int, step: Float[AnyArray, "*shape"] | float = 1.0
-    ) -> Float[AnyArray, "*shape terms"]:
+        self, t: Float[Array, "*shape"], order: int, step: Float[Array, "*shape"] | float = 1.0
+    ) -> Float[Array, "*shape terms"]:
         """Binomial series: c_{k+1} = −c_k (power − k) / ((k+1)(t₁ − t)), times stepᵏ."""
         k = np.arange(order)
         return _series(self.inner(t), (k - self.power[..., None]) / (k + 1) * (step / (self.t1 - t))[..., None])
 
-    def taylor_step(self, t: Float[AnyArray, "*shape"]) -> Float[AnyArray, "*#shape"]:
+    def taylor_step(self, t: Float[Array, "*shape"]) -> Float[Array, "*#shape"]:
         """A quarter of the distance to t₁, where a fractional power is not analytic: 4⁻²⁴ = 4e-15."""
         return (self.t1 - t) / 4.0
 
@@ -121,7 +121,7 @@ class PolynomialDecay(AbstractAnalytic):
         return SearchSpace(("t₁", "power"), (s, 0.125), (T, 8.0), (False, True), Partial(cls._member, as_float64(s)))
 
     @classmethod
-    def _member(cls, s: AnyArray, parameters: AnyArray) -> "PolynomialDecay":
+    def _member(cls, s: Array, parameters: Array) -> "PolynomialDecay":
         return cls(s, parameters[..., 0], parameters[..., 1])
 
 
@@ -134,9 +134,9 @@ class ExponentialDecay(AbstractAnalytic):
         T: when the rest is dropped.
     """
 
-    s: Float[AnyArray, "*members"] = eqx.field(converter=as_number)
-    rate: Float[AnyArray, "*members"] = eqx.field(converter=as_number)
-    T: Float[AnyArray, "*members"] = eqx.field(converter=as_number)
+    s: Float[Array, "*members"] = eqx.field(converter=as_number)
+    rate: Float[Array, "*members"] = eqx.field(converter=as_number)
+    T: Float[Array, "*members"] = eqx.field(converter=as_number)
     elementwise: ClassVar[bool] = True
 
     def __check_init__(self) -> None:
@@ -144,32 +144,32 @@ class ExponentialDecay(AbstractAnalytic):
         _check_positive("ExponentialDecay", "rate", self.rate)
 
     @property
-    def start(self) -> Float[AnyArray, "*members"]:
+    def start(self) -> Float[Array, "*members"]:
         """s."""
         return self.s
 
     @property
-    def end(self) -> Float[AnyArray, "*members"]:
+    def end(self) -> Float[Array, "*members"]:
         """T."""
         return self.T
 
-    def inner(self, t: Float[AnyArray, "*shape"]) -> Float[AnyArray, "*values"]:
+    def inner(self, t: Float[Array, "*shape"]) -> Float[Array, "*values"]:
         """The exponential; 1 before s, so that it never overflows."""
         xp = namespace(self.s, self.rate, t)
         return xp.exp(-self.rate * xp.maximum(t - self.s, 0.0))
 
     @property
-    def jump_ts(self) -> Float[AnyArray, "*members jumps"]:
+    def jump_ts(self) -> Float[Array, "*members jumps"]:
         """The kink and the cut."""
         return _last_axis(self.s, self.T)
 
     def taylor(
-        self, t: Float[AnyArray, "*shape"], order: int, step: Float[AnyArray, "*shape"] | float = 1.0
-    ) -> Float[AnyArray, "*shape terms"]:
+        self, t: Float[Array, "*shape"], order: int, step: Float[Array, "*shape"] | float = 1.0
+    ) -> Float[Array, "*shape terms"]:
         """c_{k+1} = −c_k rate/(k+1), times stepᵏ."""
         return _series(self.inner(t), (-self.rate * step)[..., None] / np.arange(1, order + 1))
 
-    def taylor_step(self, t: Float[AnyArray, "*shape"]) -> Float[AnyArray, "*#shape"]:
+    def taylor_step(self, t: Float[Array, "*shape"]) -> Float[Array, "*#shape"]:
         """2/rate: 2²⁴/24! = 3e-17."""
         return 2.0 / self.rate
 
@@ -180,30 +180,28 @@ class ExponentialDecay(AbstractAnalytic):
         return SearchSpace(("rate",), *bounds, (True,), Partial(cls._member, as_float64(s), as_float64(T)))
 
     @classmethod
-    def _member(cls, s: AnyArray, T: AnyArray, parameters: AnyArray) -> "ExponentialDecay":
+    def _member(cls, s: Array, T: Array, parameters: Array) -> "ExponentialDecay":
         return cls(s, parameters[..., 0], T)
 
 
-def _width(start: AnyArray, end: AnyArray) -> AnyArray:
+def _width(start: Array, end: Array) -> Array:
     # Where end = start nothing lies in between; the divisor only has to be harmless.
     return namespace(start, end).where(end > start, end - start, 1.0)
 
 
-def _last_axis(first: AnyArray, second: AnyArray) -> Float[AnyArray, "*shape 2"]:
+def _last_axis(first: Array, second: Array) -> Float[Array, "*shape 2"]:
     xp = namespace(first, second)
     return xp.stack(xp.broadcast_arrays(first, second), axis=-1)
 
 
-def _series(
-    value: Float[AnyArray, "*shape"], ratios: Float[AnyArray, "*#shape order"]
-) -> Float[AnyArray, "*shape terms"]:
+def _series(value: Float[Array, "*shape"], ratios: Float[Array, "*#shape order"]) -> Float[Array, "*shape terms"]:
     """Terms of a power series from its value and the ratio of each term to the one before."""
     xp = namespace(value, ratios)
     ones = np.ones((*ratios.shape[:-1], 1))
     return value[..., None] * xp.concatenate([ones, xp.cumprod(ratios, axis=-1)], axis=-1)
 
 
-def _check_positive(name: str, what: str, value: AnyArray) -> None:
+def _check_positive(name: str, what: str, value: Array) -> None:
     values = known(value)
     if values is None:
         return

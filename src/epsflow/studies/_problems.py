@@ -6,9 +6,9 @@ from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
 
-from .._core import InputError
+from .._core import Array, InputError
 from ..analysis import leverage
 from ..flow import equilibrium
 from ..problem import Dataset, LinearModel, LogisticLoss, Problem, linear_regression, load_dataset, read_csv

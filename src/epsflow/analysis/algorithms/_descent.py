@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import lineax as lx
 import numpy as np
 import optimistix as optx
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Float, Int, Key
 
-from ..._core import RESULTS, SUCCESS, ConvergenceError, InputError, as_scalar, message
+from ..._core import RESULTS, SUCCESS, Array, ConvergenceError, InputError, as_scalar, message
 from ...problem import AbstractRisk, EmpiricalRisk, Problem
 from ...schedules import AbstractSchedule, Constant
 from ..curvature._curvature import curvature_at

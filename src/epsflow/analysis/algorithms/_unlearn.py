@@ -7,9 +7,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key
+from jaxtyping import Float, Key
 
-from ..._core import RESULTS, ConvergenceError, InputError, as_scalar
+from ..._core import RESULTS, Array, ConvergenceError, InputError, as_scalar
 from ...flow import gradient_flow, rewind_surface
 from ...problem import Problem
 from ...schedules import AbstractSchedule, Constant

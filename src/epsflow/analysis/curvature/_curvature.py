@@ -8,9 +8,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import lineax as lx
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
 
-from ..._core import InputError, as_scalar
+from ..._core import Array, InputError, as_scalar
 from ...problem import AbstractRisk, EmpiricalRisk, Problem, Quadratic
 from ._labels import label_factor, output_factor
 

@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import lineax as lx
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
 
-from ..._core import RESULTS, InputError
+from ..._core import RESULTS, Array, InputError
 from ._curvature import Curvature, require_dense
 
 _SOLVED = 1e-6

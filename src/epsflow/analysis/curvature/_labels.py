@@ -5,9 +5,9 @@ from functools import singledispatch
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key
+from jaxtyping import Float, Key
 
-from ..._core import InputError
+from ..._core import Array, InputError
 from ...problem import AbstractLoss, LogisticLoss, PseudoHuberLoss, SoftmaxCrossEntropy, SquaredLoss
 
 _CANONICAL = (SquaredLoss, LogisticLoss, SoftmaxCrossEntropy)

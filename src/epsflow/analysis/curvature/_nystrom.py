@@ -3,9 +3,9 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Float, Key
 
-from ..._core import RESULTS, InputError
+from ..._core import RESULTS, Array, InputError
 from ._curvature import Curvature
 from ._exact_solvers import AbstractCurvatureSolver, CurvatureSolve, judge, relative_residuals
 

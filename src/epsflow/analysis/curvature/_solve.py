@@ -3,9 +3,9 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
-from ..._core import RESULTS, ConvergenceError, InputError, message
+from ..._core import RESULTS, Array, ConvergenceError, InputError, message
 from ._curvature import DENSE_LIMIT, Curvature
 from ._ekfac import EKFAC as EKFAC
 from ._exact_solvers import (

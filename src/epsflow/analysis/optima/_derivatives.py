@@ -7,8 +7,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
+from ..._core import Array
 from ...flow import statistics
 from ...problem import AbstractRisk, LinearModel, Problem, Quadratic
 

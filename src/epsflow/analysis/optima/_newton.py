@@ -7,9 +7,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
 
-from ..._core import InputError, Shown, as_scalar
+from ..._core import Array, InputError, Shown, as_scalar
 from ...flow import trained_optimum, undetermined
 from ...problem import DENSE_LIMIT, EmpiricalRisk, LinearModel, Problem
 from .._deletions import Points, deletion_sets, require_deletion

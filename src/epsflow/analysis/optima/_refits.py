@@ -4,9 +4,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
 
-from ..._core import RESULTS, decide
+from ..._core import RESULTS, Array, decide
 from ...flow import LocalMinimum, descend, hessian_of
 from ...problem import EmpiricalRisk, Problem
 from ._leave_outs import CONTRACTION, SECANT_STEPS, LeaveOuts

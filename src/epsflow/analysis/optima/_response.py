@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
-from ..._core import RESULTS, ConvergenceError, InputError, Shown, Tabular, decide, message
+from ..._core import RESULTS, Array, ConvergenceError, InputError, Shown, Tabular, decide, message
 from ...flow import trained_optimum
 from ...problem import DENSE_LIMIT, Problem
 from .._deletions import require_deletion

@@ -3,9 +3,9 @@
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
-from ..._core import ConvergenceError, InputError, succeeded
+from ..._core import Array, ConvergenceError, InputError, succeeded
 from ...flow import METHODS, Equilibrium, Method, require_start, shortfall, stationary_point, undetermined
 from ...problem import Problem, Quadratic
 from .._deletions import require_deletion

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
 
-from ..._core import RESULTS, ConvergenceError, Tabular, decide, message, pick, succeeded
+from ..._core import RESULTS, Array, ConvergenceError, Tabular, decide, message, pick, succeeded
 from ...flow import statistics, trained_optimum
 from ...problem import Problem, Quadratic
 from .._deletions import Points, deletion_sets

@@ -17,8 +17,9 @@ training risk, so the PBRF holds its Bregman divergence too, which is (λ/2)‖�
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
 
+from ..._core import Array
 from ...problem import EmpiricalRisk
 from ..curvature._curvature import Curvature
 

@@ -10,9 +10,9 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Bool, Float, Int
 
-from ..._core import RESULTS, SUCCESS
+from ..._core import RESULTS, SUCCESS, Array
 from ._tilted import GaussNewton, TiltedRisk
 
 

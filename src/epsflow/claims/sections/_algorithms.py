@@ -2,8 +2,8 @@
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
 
+from ..._core import Array
 from ...analysis import descend_to_delete, gradient_descent, retrain, rewind_to_delete
 from ...flow import equilibrium
 from ...problem import Dataset, FunctionModel, Problem, SquaredLoss

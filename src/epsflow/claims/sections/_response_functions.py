@@ -5,8 +5,9 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
+from ..._core import Array
 from ...analysis import (
     PBRF,
     Cholesky,

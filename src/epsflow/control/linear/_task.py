@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.sparse
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
+from ..._core import Array
 from ...problem import Quadratic
 from ..terms._cost import AbstractCost, Distance, EndForm
 from ..terms._window import Window

@@ -4,8 +4,9 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
+from ..._core import Array
 from ..systems._rollout import roll_out, sweep
 from ..systems._system import AbstractSystem
 from ..terms._arcs import Arcs, Pieces

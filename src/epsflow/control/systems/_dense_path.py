@@ -8,9 +8,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
-from ..._core import RESULTS, ConvergenceError, message
+from ..._core import RESULTS, Array, ConvergenceError, message
 from ...flow._diffrax import choose_solver, largest_curvature, solve_diffrax
 from ...problem import AbstractRisk
 from ...schedules import AbstractSchedule

@@ -4,9 +4,10 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 from scipy.optimize import LinearConstraint, linprog, minimize
 
+from ..._core import Array
 from ..terms._deadline import Deadline
 from ..terms._runs import Candidate
 from ..terms._window import Effort, MeshWindow

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 from scipy.interpolate import Akima1DInterpolator
 
+from ..._core import Array
 from ...schedules import AbstractPiecewiseConstant, AbstractSchedule
 from ..terms._arcs import Arcs, Pieces
 from ..terms._extremal import AbstractPath, Extremal, Point, Signals, conditions

@@ -7,8 +7,9 @@ are others.
 import abc
 
 import equinox as eqx
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
+from ..._core import Array
 from ...problem import AbstractRisk
 from ..terms._cost import AbstractCost, Distance
 

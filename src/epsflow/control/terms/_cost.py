@@ -13,9 +13,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
-from ..._core import InputError, as_float64
+from ..._core import Array, InputError, as_float64
 from ...problem import AbstractRisk, EmpiricalRisk, Problem, Quadratic
 
 

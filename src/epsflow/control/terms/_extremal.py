@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import ArrayLike, Float
 
+from ..._core import Array
 from ._levels import best_level, graded_grid, levels_of, thresholds
 
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(8)

@@ -2,9 +2,9 @@
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
-from ..._core import ConvergenceError
+from ..._core import Array, ConvergenceError
 from ...control import exact_unlearning_time
 from ...flow import equilibrium, gradient_flow
 from ...problem import Problem

@@ -4,9 +4,10 @@ from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 from pydantic import Field
 
+from ..._core import Array
 from ...analysis import influence, newton_step, pbrf, retrain
 from ...flow import equilibrium
 from ...problem import Problem

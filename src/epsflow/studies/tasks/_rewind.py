@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
-from ..._core import InputError
+from ..._core import Array, InputError
 from ...analysis import descend_to_delete, rewind_to_delete
 from ...control import LinearBatch, rewound as rewound_stack
 from ...flow import equilibrium, gradient_flow

@@ -6,11 +6,11 @@ from typing import Annotated, Any, ClassVar
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Bool, Float
 from pydantic import Field
 
 from ... import schedules
-from ..._core import InputError
+from ..._core import Array, InputError
 from ...control import (
     LinearBatch,
     ScheduleSolution,

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Generic, Literal, TypeVar
 
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
+from ..._core import Array
 from ...control import LinearBatch
 from ...problem import Problem
 from .._rows import Row, Value
