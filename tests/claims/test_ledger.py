@@ -38,9 +38,24 @@ def test_verdicts_in_the_order_of_the_claims(run, good, bad):
     assert begun == [("one-is-one", 0, 2), ("one-is-two", 1, 2)]
     assert ledger["one-is-two"].kind is Kind.REFUTED
     assert [verdict.claim.id for verdict in ledger.surprises] == ["one-is-two"]
-    assert ledger.summary() == "2 claims of the notes: 1 hold, 1 refuted. Not as expected: one-is-two."
+    assert ledger.sentence() == "2 claims of the notes: 1 hold, 1 refuted. Not as expected: one-is-two."
     with pytest.raises(KeyError, match="no verdict on 'else'"):
         ledger["else"]
+
+
+def test_results_show_themselves(run, good, bad):
+    ledger = run(good, bad)
+    assert repr(ledger) == "Ledger(claims=2, holds=1, refuted=1, not as expected=one-is-two)"
+    printed = str(ledger.summary())
+    assert printed.startswith("The claims ledger\n")
+    assert "one-is-two  refuted        False         1    1e-10          3" in printed
+    assert "<td>one-is-two</td>" in ledger._repr_html_()
+    assert ledger.to_pandas()["residual"].tolist() == [1e-12, 1.0]
+    verdict = ledger["one-is-two"]
+    assert repr(verdict) == "Verdict(claim=one-is-two, verdict=refuted, residual=1, allowed=1e-10, instances=3)"
+    assert "corrected      1e-13    1e-10          3   nowhere" in str(verdict.summary())
+    assert repr(verdict.claim) == "Claim(id=one-is-two, source=A section, Lemma 7, expected=holds)"
+    assert "x_j = e^{−1}" in str(verdict.claim.summary())
 
 
 def test_rows_are_plain(run, bad):
@@ -57,7 +72,7 @@ def test_an_interruption_keeps_what_was_finished(run, good, bad):
     assert [verdict.claim.id for verdict in ledger.verdicts] == ["one-is-one"]
     assert ledger.interrupted
     assert ledger.unfinished == ("stop", "one-is-two")
-    assert "Interrupted: 2 claims were not checked, from stop on." in ledger.summary()
+    assert "Interrupted: 2 claims were not checked, from stop on." in ledger.sentence()
 
 
 def test_a_check_that_breaks_off_is_inconclusive_and_the_others_go_on(run, good):

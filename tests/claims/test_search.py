@@ -31,6 +31,9 @@ def test_search_that_finds_nothing_says_so(rng):
     assert found.violating == 0
     assert "0 of 5 random problems violate it" in found.words()
     assert "no rounded counterexample" in found.words()
+    line = "Search(tried=5, violating=0, largest=0, refined=0, violation=0, evaluations="
+    assert repr(found).startswith(line)
+    assert "counterexample" not in found.summary().facts
 
 
 def test_later_steps_win_with_one_parameter(rng):

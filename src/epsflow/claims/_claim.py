@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from .._core import Shown
 from ._trial import Trial
 
 
@@ -108,9 +109,18 @@ class Evidence:
     counterexample: dict[str, Any] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
 
+    def parts(self) -> list[tuple[str, Measurement]]:
+        """The measurements there are, with what they are of."""
+        named = (
+            ("as written", self.written),
+            ("under its condition", self.condition),
+            ("corrected", self.corrected),
+        )
+        return [(name, part) for name, part in named if part is not None]
 
-@dataclass(frozen=True, kw_only=True)
-class Claim:
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Claim(Shown):
     """A statement of the notes.
 
     Attributes:
@@ -132,6 +142,16 @@ class Claim:
     corrected: str
     expected: Kind
     check: Callable[[Trial], Evidence]
+
+    def _title(self) -> str:
+        return f"{self.id}: {self.statement}"
+
+    def _facts(self) -> dict[str, object]:
+        return {"id": self.id, "source": f"{self.section}, {self.source}", "expected": self.expected}
+
+    def _rows(self) -> list[dict[str, Any]]:
+        said = {"as written": self.as_written, "corrected": self.corrected}
+        return [{"": name, "formula": formula} for name, formula in said.items() if formula]
 
 
 def claim(
@@ -158,8 +178,8 @@ def claim(
     return decorate
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Verdict:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Verdict(Shown):
     """The outcome of one check, with its evidence.
 
     Attributes:
@@ -178,7 +198,26 @@ class Verdict:
     seed: int
     thorough: bool
     seconds: float
-    versions: dict[str, str] = field(repr=False)
+    versions: dict[str, str]
+
+    def _title(self) -> str:
+        return f"{self.claim.id}: {self.claim.statement}"
+
+    def _facts(self) -> dict[str, object]:
+        measured = {"residual": self.residual, "allowed": self.tolerance, "instances": self.instances}
+        return {"claim": self.claim.id, "verdict": self.kind, **measured}
+
+    def _rows(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "measured": name,
+                "residual": part.residual,
+                "allowed": part.tolerance,
+                "instances": part.instances,
+                "worst at": part.where,
+            }
+            for name, part in self.evidence.parts()
+        ]
 
     @property
     def as_expected(self) -> bool:
@@ -188,8 +227,7 @@ class Verdict:
     @property
     def instances(self) -> int:
         """The largest number of instances in one of its measurements."""
-        parts = (self.evidence.written, self.evidence.condition, self.evidence.corrected)
-        return max((part.instances for part in parts if part is not None), default=0)
+        return max((part.instances for _, part in self.evidence.parts()), default=0)
 
     @property
     def residual(self) -> float:

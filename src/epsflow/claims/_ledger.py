@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .._core import EpsflowError, InputError, provenance, require_x64
+from .._core import EpsflowError, InputError, Tabular, provenance, require_x64
 from ._claim import Claim, Evidence, Kind, Measurement, Verdict, decide
 from ._registry import choose
 from ._trial import Trial
@@ -18,9 +18,9 @@ Progress = Callable[[Claim, int, int], None]
 """Called before each check with the claim, its number from 0, and how many there are."""
 
 
-@dataclass(frozen=True, eq=False)
-class Ledger:
-    """Verdicts on claims, in the order of the notes.
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Ledger(Tabular):
+    """Verdicts on claims, in the order of the notes. `summary()` and `to_pandas()` have one row per claim.
 
     Attributes:
         verdicts: one per claim that was finished.
@@ -58,7 +58,7 @@ class Ledger:
                 return verdict
         raise KeyError(f"no verdict on {name!r} in this ledger")
 
-    def summary(self) -> str:
+    def sentence(self) -> str:
         """One sentence: how many verdicts of each kind, and whether any is a surprise."""
         counted = Counter(verdict.kind for verdict in self.verdicts)
         kinds = ", ".join(f"{counted[kind]} {_WORDS[kind]}" for kind in Kind if counted[kind])
@@ -69,6 +69,30 @@ class Ledger:
         if self.interrupted:
             said += f" Interrupted: {len(self.unfinished)} claims were not checked, from {self.unfinished[0]} on."
         return said
+
+    def _title(self) -> str:
+        return "The claims ledger"
+
+    def _facts(self) -> dict[str, object]:
+        counted = Counter(verdict.kind for verdict in self.verdicts)
+        kinds: dict[str, object] = {kind.value: counted[kind] for kind in Kind if counted[kind]}
+        surprises = ", ".join(verdict.claim.id for verdict in self.surprises)
+        left = {"not checked": len(self.unfinished)} if self.unfinished else {}
+        return {"claims": len(self.verdicts), **kinds, "not as expected": surprises or "none", **left}
+
+    def _rows(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "claim": verdict.claim.id,
+                "verdict": verdict.kind.value,
+                "as expected": verdict.as_expected,
+                "residual": verdict.residual,
+                "allowed": verdict.tolerance,
+                "instances": verdict.instances,
+                "seconds": verdict.seconds,
+            }
+            for verdict in self.verdicts
+        ]
 
     def rows(self) -> list[dict[str, Any]]:
         """One dictionary of plain numbers and words per verdict, for tables and JSON."""
@@ -83,15 +107,7 @@ class Ledger:
                 "verdict": verdict.kind.value,
                 "expected": verdict.claim.expected.value,
                 "instances": verdict.instances,
-                "measured": {
-                    name: _measured(part)
-                    for name, part in (
-                        ("as written", verdict.evidence.written),
-                        ("under its condition", verdict.evidence.condition),
-                        ("corrected", verdict.evidence.corrected),
-                    )
-                    if part is not None
-                },
+                "measured": {name: _measured(part) for name, part in verdict.evidence.parts()},
                 "counterexample": plain(verdict.evidence.counterexample),
                 "remarks": list(verdict.evidence.remarks),
                 "seed": verdict.seed,
@@ -149,7 +165,7 @@ def verify(
                 progress(claim, index, len(claims))
             verdicts.append(_check(claim, Trial(claim.id, seed, thorough), versions))
     unfinished = tuple(claim.id for claim in claims[len(verdicts) :])
-    return Ledger(tuple(verdicts), unfinished, seed, thorough, versions)
+    return Ledger(verdicts=tuple(verdicts), unfinished=unfinished, seed=seed, thorough=thorough, versions=versions)
 
 
 def _check(claim: Claim, trial: Trial, versions: dict[str, str]) -> Verdict:

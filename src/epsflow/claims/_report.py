@@ -11,7 +11,7 @@ from typing import Any
 
 from .. import plots
 from .._core import InputError
-from ._claim import Kind, Measurement, Verdict
+from ._claim import Kind, Verdict
 from ._figures import FIGURES
 from ._ledger import Ledger, plain
 
@@ -94,16 +94,6 @@ def number(value: float) -> str:
     return "–" if math.isnan(value) else f"{value:.3g}"
 
 
-def _parts(verdict: Verdict) -> list[tuple[str, Measurement]]:
-    evidence = verdict.evidence
-    named = (
-        ("as written", evidence.written),
-        ("under its condition", evidence.condition),
-        ("corrected", evidence.corrected),
-    )
-    return [(name, part) for name, part in named if part is not None]
-
-
 def _sections(ledger: Ledger) -> Iterator[tuple[str, list[Verdict]]]:
     for heading, group in groupby(ledger.verdicts, key=lambda verdict: verdict.claim.section):
         yield heading, list(group)
@@ -121,7 +111,7 @@ def _about(ledger: Ledger) -> str:
 def _page(ledger: Ledger, drawn: dict[str, str]) -> str:
     say = html.escape
     body = [
-        f"<h1>The claims ledger</h1><p>{say(ledger.summary())}</p>",
+        f"<h1>The claims ledger</h1><p>{say(ledger.sentence())}</p>",
         f"<p>{say(INTRODUCTION)}</p><p><small>{say(_about(ledger))}</small></p>",
     ]
     for heading, verdicts in _sections(ledger):
@@ -168,7 +158,7 @@ def _article(verdict: Verdict, svg: str | None) -> str:
         f'<tr><td>{name}</td><td class="number">{number(part.residual)}</td>'
         f'<td class="number">{number(part.tolerance)}</td><td class="number">{part.instances}</td>'
         f"<td>{say(part.where)}</td><td>{say(part.reason)}</td></tr>"
-        for name, part in _parts(verdict)
+        for name, part in verdict.evidence.parts()
     )
     if rows:
         head = "<tr><th></th><th>residual</th><th>allowed</th><th>instances</th><th>worst at</th><th>what</th></tr>"
@@ -205,7 +195,7 @@ def _plain_text(value: Any) -> str:
 
 
 def _markdown(ledger: Ledger, drawn: dict[str, str]) -> str:
-    lines = ["# The claims ledger", "", ledger.summary(), "", INTRODUCTION, "", _about(ledger), ""]
+    lines = ["# The claims ledger", "", ledger.sentence(), "", INTRODUCTION, "", _about(ledger), ""]
     for heading, verdicts in _sections(ledger):
         lines += [f"## {heading}", "", "| id | statement | verdict | residual | time |", "|---|---|---|---|---|"]
         lines += [
@@ -232,7 +222,7 @@ def _entry(verdict: Verdict, figure: bool) -> list[str]:
     lines += ["As written:", "", f"    {claim.as_written}", ""]
     if claim.corrected:
         lines += ["What is right:", "", f"    {claim.corrected}", ""]
-    for name, part in _parts(verdict):
+    for name, part in verdict.evidence.parts():
         measured = f"residual {number(part.residual)}, allowed {number(part.tolerance)}, {part.instances} instances"
         lines.append(f"- {name}: {measured}, worst at {part.where}. ({part.reason})")
     lines += [f"- {remark}" for remark in verdict.evidence.remarks]

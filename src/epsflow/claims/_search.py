@@ -7,13 +7,14 @@ is the same as targets y − Xθ0.
 import itertools
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 from scipy.optimize import minimize
 
+from .._core import Shown
 from ..problem import Dataset, Problem, linear_regression
 
 
@@ -43,8 +44,8 @@ Violation = Callable[[Candidate], float]
 """By how much a candidate violates a claim, relative; not above 0 where it does not. """
 
 
-@dataclass(frozen=True)
-class Search:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Search(Shown):
     """How a search went.
 
     Attributes:
@@ -65,7 +66,18 @@ class Search:
     found: Candidate | None
     violation: float
     evaluations: int
-    candidates: tuple[Candidate, ...] = field(repr=False)
+    candidates: tuple[Candidate, ...]
+
+    def _title(self) -> str:
+        return "A search for counterexamples"
+
+    def _facts(self) -> dict[str, object]:
+        sizes = {"tried": self.tried, "violating": self.violating, "largest": self.largest, "refined": self.refined}
+        return {**sizes, "violation": self.violation, "evaluations": self.evaluations}
+
+    def _rows(self) -> list[dict[str, object]]:
+        plain = {} if self.found is None else self.found.plain()
+        return [{"counterexample": name, "": str(value)} for name, value in plain.items()]
 
     def words(self) -> str:
         """One sentence."""
@@ -137,7 +149,16 @@ def search(
     best = unpack(refined.x) if -refined.fun > largest else start
     peak = max(-float(refined.fun), largest)
     found, value = _round(best, min(KEPT, 0.5 * peak), measured) if peak > CLEAR else (None, 0.0)
-    return Search(tries, len(violating), max(largest, 0.0), max(peak, 0.0), found, value, counter[0], violating)
+    return Search(
+        tried=tries,
+        violating=len(violating),
+        largest=max(largest, 0.0),
+        refined=max(peak, 0.0),
+        found=found,
+        violation=value,
+        evaluations=counter[0],
+        candidates=violating,
+    )
 
 
 def _round(best: Candidate, enough: float, measured: Violation) -> tuple[Candidate | None, float]:

@@ -52,7 +52,7 @@ def verify(
 
         print(to_json(_document(ledger)))
     else:
-        show(_table(ledger), ledger.summary(), files, quiet=quiet)
+        show(_table(ledger), ledger.sentence(), files, quiet=quiet)
     if ledger.interrupted:
         return INTERRUPTED
     return NOT_CONVERGED if ledger.surprises else 0
@@ -88,7 +88,7 @@ def _document(ledger: "Ledger") -> dict[str, object]:
         "program": PROGRAM,
         "format": FORMAT,
         "command": "verify",
-        "finding": ledger.summary(),
+        "finding": ledger.sentence(),
         "seed": ledger.seed,
         "thorough": ledger.thorough,
         "unfinished": list(ledger.unfinished),
