@@ -52,7 +52,7 @@ def own_loss(problem: Problem) -> Losses:
 def hessian(problem: Problem, eps: float, theta: np.ndarray | None = None) -> Float[np.ndarray, "d d"]:
     """∇²R_ε(θ); for linear regression θ does not matter."""
     at = np.zeros(problem.dim) if theta is None else theta
-    return np.asarray(problem.hessian(jnp.asarray(at), eps))
+    return np.asarray(problem.hessian(at, eps))
 
 
 def rounding(problem: Problem, theta: np.ndarray | None = None) -> float:
@@ -69,11 +69,12 @@ def relative(found: object, expected: object) -> float:
 
 def slope(problem: Problem, eps: float, step: float = 1e-3) -> tuple[Float[Array, " d"], float]:
     """dθ/dε by Richardson's extrapolation of central differences of optima, and a relative error bound."""
-    ends = [equilibrium(problem, eps=eps + k * step, tol=1e-13).theta for k in (-1.0, -0.5, 0.5, 1.0)]
+    points = [eps + k * step for k in (-1.0, -0.5, 0.5, 1.0)]
+    ends = [np.asarray(equilibrium(problem, eps=point, tol=1e-13).theta) for point in points]
     wide, narrow = (ends[3] - ends[0]) / (2.0 * step), (ends[2] - ends[1]) / step
-    size = float(jnp.linalg.norm(narrow))
-    noise = float(jnp.linalg.norm(ends[0])) * (rounding(problem, np.asarray(ends[0])) + 1e-13) / step
-    return (4.0 * narrow - wide) / 3.0, (float(jnp.linalg.norm(narrow - wide)) + noise) / size
+    size = float(np.linalg.norm(narrow))
+    noise = float(np.linalg.norm(ends[0])) * (rounding(problem, ends[0]) + 1e-13) / step
+    return (4.0 * narrow - wide) / 3.0, (float(np.linalg.norm(narrow - wide)) + noise) / size
 
 
 class System(NamedTuple):
@@ -104,7 +105,7 @@ class System(NamedTuple):
 def system_of(problem: Problem) -> System:
     """The matrices of linear regression with one deleted point, read off its Hessian, gradient and data."""
     zero, root, j = np.zeros(problem.dim), np.sqrt(problem.scale), problem.delete[0]
-    h, b = hessian(problem, 0.0), -np.asarray(problem.gradient(jnp.asarray(zero), 0.0))
+    h, b = hessian(problem, 0.0), -np.asarray(problem.gradient(zero, 0.0))
     target = np.linalg.pinv(h, hermitian=True) @ b
     return System(h, b, root * problem.data.x[j], float(root * problem.data.y[j]), target)
 

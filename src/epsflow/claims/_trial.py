@@ -139,7 +139,7 @@ class Trial:
         eps = 1.0 if trained_with else 0.0
         for _ in range(40):
             problem = Problem(model, SquaredLoss(), Dataset(x, outputs - scale * direction), [j])
-            if np.linalg.eigvalsh(problem.hessian(jnp.asarray(theta), eps))[0] > 1e-4:
+            if np.linalg.eigvalsh(problem.hessian(theta, eps))[0] > 1e-4:
                 return Case(f"network with one neuron on 20 points, number {number}, point {j}", problem, theta)
             scale *= 0.5
         raise ConvergenceError(f"no residuals make {model} strictly convex at the parameters drawn; try another seed.")

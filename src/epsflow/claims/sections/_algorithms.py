@@ -39,11 +39,11 @@ def d2d_convex_only(trial: Trial) -> Evidence:
         trained = equilibrium(problem).theta
         target = retrain(problem).theta
         least = float(np.linalg.eigvalsh(hessian(problem, 0.0))[0])
-        distance = float(jnp.linalg.norm(trained - target))
+        distance = float(np.linalg.norm(trained - target))
         for time in (0.5, 5.0):
             found = descend_to_delete(problem, trained, time=time)
             bound = float(np.exp(-least * time)) * distance
-            noise = 10.0 * rounding(problem) * float(jnp.linalg.norm(target))
+            noise = 10.0 * rounding(problem) * float(np.linalg.norm(target))
             samples.append(Sample(float(found.distance[0]), bound + noise, f"{name}: D2D for t = {time:g}"))
     problem, start = double_well()
     step, length, early = 0.01, 1000, 990

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
 from ...control import Scope, best_in_family, certify, optimal_schedule
@@ -115,7 +114,7 @@ def linear_gain(candidate: Candidate) -> float:
     """1 − 𝓔(best linear decay)/𝓔(best step); 0 where the step reaches the target."""
     problem, zero = candidate.problem, np.zeros(candidate.x.shape[1])
     step = best_in_family(problem, Step, zero, s=0.0, T=candidate.T)
-    if step.cost <= 1e-10 * float(jnp.sum(equilibrium(problem, eps=0.0).theta ** 2)):
+    if step.cost <= 1e-10 * float(np.sum(equilibrium(problem, eps=0.0).theta ** 2)):
         return 0.0
     return 1.0 - best_in_family(problem, LinearDecay, zero, s=0.0, T=candidate.T).cost / step.cost
 
@@ -193,7 +192,7 @@ def _one_parameter(rng: np.random.Generator, count: int) -> list[Sample]:
             best_in_family(problem, family, zero, s=0.0, T=candidate.T).cost for family in (Step, LinearDecay)
         )
         # Where the target is reached both costs are squares of the scans' resolution.
-        floor = 1e-12 * float(jnp.sum(equilibrium(problem, eps=0.0).theta ** 2))
+        floor = 1e-12 * float(np.sum(equilibrium(problem, eps=0.0).theta ** 2))
         samples.append(Sample(max(0.0, step - floor - linear) / (step + floor), 1e-9, f"one parameter, number {i}"))
     return samples
 

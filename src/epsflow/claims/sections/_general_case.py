@@ -1,6 +1,5 @@
 """Claims of the paragraph "General case": the greedy rule, 1_[0,s], and the shape of the optimum."""
 
-import jax.numpy as jnp
 import numpy as np
 
 from ...control import Scope, Status, best_in_family, certify, exact_unlearning_time, optimal_schedule
@@ -18,7 +17,7 @@ SECTION = "Epsilon dynamic: general case"
 def speed(problem: Problem, theta: np.ndarray, eps: float, target: np.ndarray) -> float:
     """(0.15): the speed of θ towards the target under ε."""
     way = target - theta
-    return float(-np.asarray(problem.gradient(jnp.asarray(theta), eps)) @ way / np.linalg.norm(way))
+    return float(-np.asarray(problem.gradient(theta, eps)) @ way / np.linalg.norm(way))
 
 
 @claim(
@@ -102,7 +101,7 @@ def later_step_gain(candidate: Candidate) -> float:
     problem, zero = candidate.problem, np.zeros(candidate.x.shape[1])
     baseline = system_of(problem)
     end = gradient_flow(problem, Step(0.0), zero, ts=np.array([candidate.T])).end
-    cost = 0.5 * float(jnp.sum((end - baseline.target) ** 2))
+    cost = 0.5 * float(np.sum((end - baseline.target) ** 2))
     if cost <= 1e-12 * float(baseline.target @ baseline.target):
         return 0.0
     return 1.0 - best_in_family(problem, Step, zero, s=0.0, T=candidate.T).cost / cost
@@ -126,7 +125,7 @@ def zero_is_best(trial: Trial) -> Evidence:
     for name, problem, start in trial.regressions(quick=4):
         system = system_of(problem)
         slow, fast = (speed(problem, start, eps, system.target) for eps in (0.0, 1.0))
-        size = float(np.linalg.norm(problem.gradient(jnp.asarray(start), 1.0)))
+        size = float(np.linalg.norm(problem.gradient(start, 1.0)))
         written.append(Sample(max(0.0, fast - slow) / size, 10 * UNIT, name))
         rule = float(system.x @ (start - system.target)) * float(system.x @ start - system.y)
         gain = (fast - slow) * float(np.linalg.norm(system.target - start))

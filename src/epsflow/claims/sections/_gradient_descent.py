@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
 from ...analysis import ResponsePath, response_path, retrain
@@ -39,9 +38,9 @@ def flow_regularity(trial: Trial) -> Evidence:
         # If θ is C² in ε, the quotients differ in proportion to the step; at a kink they would differ by as much.
         samples.append(Sample(abs(far / near - 2.0), 20.0 * step + 8.0 * error / step / near, f"{name}: in ε"))
         h, (before, middle, after) = ts[2] - ts[1], thetas[0, 1:4]
-        velocity = -problem.gradient(jnp.asarray(middle), 0.5)
-        acceleration = -problem.hvp(jnp.asarray(middle), velocity, 0.5)
-        size = float(jnp.linalg.norm(acceleration))
+        velocity = -problem.gradient(middle, 0.5)
+        acceleration = -problem.hvp(middle, velocity, 0.5)
+        size = float(np.linalg.norm(acceleration))
         difference = (after - 2.0 * middle + before) / h**2
         samples.append(
             Sample(relative(difference, acceleration), 2.0 * step + 4.0 * error / h**2 / size, f"{name}: in t")
@@ -75,7 +74,7 @@ def flow_limit(trial: Trial) -> Evidence:
             end = gradient_flow(problem, Constant(eps), start, ts=np.array([40.0 / least]))
             goal = equilibrium(problem, eps=eps).theta
             # e^{−40} of the way is left, and the rounding of a long exact flow.
-            bound = np.exp(-40.0) * relative(start, goal) + float(end.error) / float(jnp.linalg.norm(goal))
+            bound = np.exp(-40.0) * relative(start, goal) + float(end.error) / float(np.linalg.norm(goal))
             condition.append(Sample(relative(end.end, goal), bound + rounding(problem), f"{name}, ε = {eps:g}"))
     for name, problem, start in trial.deficient():
         values = np.linalg.eigvalsh(hessian(problem, 0.3))
@@ -205,7 +204,7 @@ def rewind_limit(trial: Trial) -> Evidence:
         for s in (0.0, 1.0):
             path = gradient_flow(problem, Step(s), start, ts=np.array([s + 40.0 / least]))
             goal = retrain(problem).theta
-            bound = np.exp(-40.0) * relative(start, goal) + float(path.error) / float(jnp.linalg.norm(goal))
+            bound = np.exp(-40.0) * relative(start, goal) + float(path.error) / float(np.linalg.norm(goal))
             condition.append(Sample(relative(path.end, goal), bound + rounding(problem), f"{name}, s = {s:g}"))
     identity = linear_regression(Dataset(np.eye(10), np.ones(10)), [9])
     kept = {}

@@ -1,6 +1,5 @@
 """Claims of the section "Influence functions". Its ε_A, the weight taken away from a point, is (1 − ε)/n."""
 
-import jax.numpy as jnp
 import numpy as np
 
 from ...analysis import influence, newton_step, retrain, self_influence
@@ -29,8 +28,8 @@ def if_closed_form(trial: Trial) -> Evidence:
     for name, problem, _ in [*trial.regressions(reduction="mean"), *trial.logistic(reduction="mean", l2=0.02)]:
         n = problem.data.n
         derivative, error = slope(problem, 0.0)
-        written.append(Sample(relative(n * influence(problem).change, -n * derivative), error, name))
-        at_removal = n * influence(problem, at="removed").change
+        written.append(Sample(relative(n * np.asarray(influence(problem).change), -n * derivative), error, name))
+        at_removal = n * np.asarray(influence(problem, at="removed").change)
         corrected.append(Sample(relative(at_removal, -n * derivative), error, name))
     two = two_points("mean")
     example = {
@@ -98,14 +97,14 @@ def if_is_newton(trial: Trial) -> Evidence:
     """The influence function beside one Newton step on the leave-out risk, and beside retraining."""
     written, corrected = [], []
     for name, problem, _ in trial.regressions():
-        step, change = newton_step(problem).change, influence(problem).change
-        retrained = retrain(problem).theta
+        step, change = (np.asarray(found(problem).change) for found in (newton_step, influence))
+        retrained = np.asarray(retrain(problem).theta)
         row = np.sqrt(problem.scale) * problem.data.x[problem.delete[0]]
         kept = 1.0 - float(row @ np.linalg.solve(hessian(problem, 1.0), row))
         # θ(0) − θ(1) loses digits where the point hardly matters.
-        bound = rounding(problem) * (1.0 + float(jnp.linalg.norm(retrained) / jnp.linalg.norm(step)))
+        bound = rounding(problem) * (1.0 + float(np.linalg.norm(retrained) / np.linalg.norm(step)))
         written.append(Sample(relative(change, step), bound, name))
-        moved = retrained - equilibrium(problem).theta
+        moved = retrained - np.asarray(equilibrium(problem).theta)
         corrected.append(Sample(relative(step, moved), bound, f"{name}: Newton = retraining"))
         corrected.append(Sample(relative(change, kept * step), bound, f"{name}: influence = (1 − P_jj)·Newton"))
     two = two_points()

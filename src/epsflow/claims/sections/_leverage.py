@@ -1,6 +1,5 @@
 """Claims of the section "Influence functions vs leverage", least squares included."""
 
-import jax.numpy as jnp
 import numpy as np
 
 from ...analysis import influence, leverage, pbrf, retrain, self_influence
@@ -81,11 +80,11 @@ def gauss_newton_footnote(trial: Trial) -> Evidence:
     for i in range(trial.count(2, 20)):
         for scale, samples in ((0.3, written), (0.0, condition)):
             name, problem, theta = trial.network(scale=scale, number=i)
-            at = jnp.asarray(theta)
-            ggn = jnp.stack([problem.ggn_product(at, row) for row in jnp.eye(problem.dim)])
+            at = theta
+            ggn = np.stack([problem.ggn_product(at, row) for row in np.eye(problem.dim)])
             samples.append(Sample(relative(ggn, hessian(problem, 1.0, theta)), problem.dim * UNIT, name))
     problem, theta = parabola()
-    ggn = float(problem.ggn_product(jnp.asarray(theta), jnp.ones(1))[0])
+    ggn = float(problem.ggn_product(theta, np.ones(1))[0])
     example = {**PARABOLA, "JᵀJ": ggn, "Hessian": float(hessian(problem, 1.0, theta)[0, 0])}
     reason = "‖H − JᵀJ‖/‖H‖ at a stationary point; bound: d·u"
     return Evidence(written=worst(written, reason), condition=worst(condition, reason), counterexample=example)
@@ -104,9 +103,9 @@ def leverage_loo(trial: Trial) -> Evidence:
     samples = []
     for name, problem, _ in trial.regressions(quick=3):
         found, j = leverage(problem), int(problem.delete[0])
-        expected = jnp.asarray(found.theta) - retrain(problem).theta
+        expected = np.asarray(found.theta) - np.asarray(retrain(problem).theta)
         bound = rounding(problem) * float(np.linalg.norm(found.theta))
-        samples.append(Sample(float(jnp.linalg.norm(-found.change[j] - expected)), bound, name))
+        samples.append(Sample(float(np.linalg.norm(-found.change[j] - expected)), bound, name))
     return Evidence(written=worst(samples, "in units of θ; bound: d·u·κ(H_0)·‖θ̂‖"))
 
 

@@ -1,6 +1,5 @@
 """Claims of the section "Reformulation of influence functions", in the second convention (ε = 1: trained with)."""
 
-import jax.numpy as jnp
 import numpy as np
 
 from ...analysis import influence, newton_step, response_jacobian, response_path
@@ -47,7 +46,7 @@ def q_derivatives(trial: Trial) -> Evidence:
     for name, problem, _ in [*trial.regressions(), *trial.logistic()]:
         loss, c = own_loss(problem), problem.scale
         grid = (-step, -step / 2.0, 0.0, step / 2.0, step)
-        thetas = [equilibrium(problem, eps=eps, tol=1e-13).theta for eps in grid]
+        thetas = [np.asarray(equilibrium(problem, eps=eps, tol=1e-13).theta) for eps in grid]
         risks = np.array([float(problem.value(theta, eps)) for theta, eps in zip(thetas, grid, strict=True)])
         losses = np.array([float(loss(theta)[0]) for theta in thetas])
         gradient = loss.jacobian(thetas[2])[0]
@@ -118,11 +117,11 @@ def jacobian_column(trial: Trial) -> Evidence:
         several = Problem(problem.model, problem.loss, problem.data, [0, 1, 2], 0.5, problem.reduction)
         found = response_jacobian(several).jacobian
         for column, axis in enumerate(np.eye(3)):
-            ends = [equilibrium(several, eps=1.0 + k * step * axis).theta for k in (-1.0, -0.5, 0.5, 1.0)]
+            ends = [np.asarray(equilibrium(several, eps=1.0 + k * step * axis).theta) for k in (-1.0, -0.5, 0.5, 1.0)]
             wide, narrow = (ends[3] - ends[0]) / (2.0 * step), (ends[2] - ends[1]) / step
-            size = float(jnp.linalg.norm(narrow))
-            noise = float(jnp.linalg.norm(ends[0])) * rounding(several) / step
-            error = (float(jnp.linalg.norm(narrow - wide)) + noise) / size
+            size = float(np.linalg.norm(narrow))
+            noise = float(np.linalg.norm(ends[0])) * rounding(several) / step
+            error = (float(np.linalg.norm(narrow - wide)) + noise) / size
             slope_alone = (4.0 * narrow - wide) / 3.0
             samples.append(Sample(relative(found[:, column], slope_alone), error, f"{name}, point {column}"))
         together = influence(several).theta_dot

@@ -57,7 +57,7 @@ class CauchyLoss(AbstractLoss):
     convex: ClassVar[bool] = False
 
     def __call__(self, output: Float[Array, "*k"], target: Float[Array, "*t"]) -> Float[Array, ""]:
-        return jnp.sum(jnp.log1p((output - target) ** 2))
+        return np.sum(jnp.log1p((output - target) ** 2))
 
 
 @claim(
@@ -73,10 +73,11 @@ def response_taylor(trial: Trial) -> Evidence:
     samples = []
     for name, problem, _ in [*trial.regressions(), *trial.logistic()]:
         path = response_path(problem)
-        remainder = path.thetas[-1] - path.thetas[0] - influence(problem).change
+        thetas = np.asarray(path.thetas)
+        remainder = thetas[-1] - thetas[0] - np.asarray(influence(problem).change)
         size = float(path.bound)
-        noise = float(jnp.linalg.norm(path.thetas[0])) * (rounding(problem, np.asarray(path.thetas[0])) + 1e-10)
-        samples.append(Sample(float(jnp.linalg.norm(remainder)), 0.5 * size * (1.0 + 1e-6) + noise, name))
+        noise = float(np.linalg.norm(thetas[0])) * (rounding(problem, thetas[0]) + 1e-10)
+        samples.append(Sample(float(np.linalg.norm(remainder)), 0.5 * size * (1.0 + 1e-6) + noise, name))
     rng = trial.rng()
     x, y = rng.standard_normal((10, 2)), rng.standard_normal(10)
     sizes = np.array([641, 1281])
@@ -84,8 +85,8 @@ def response_taylor(trial: Trial) -> Evidence:
     for n in sizes:
         tiled = Dataset(np.vstack([[1.0, 1.0], np.tile(x, (n // 10, 1))]), np.append(3.0, np.tile(y, n // 10)))
         problem = linear_regression(tiled, [0], reduction="mean")
-        change = retrain(problem).theta - equilibrium(problem).theta
-        errors.append(float(jnp.linalg.norm(change - influence(problem).change)))
+        change = np.asarray(retrain(problem).theta) - np.asarray(equilibrium(problem).theta)
+        errors.append(float(np.linalg.norm(change - np.asarray(influence(problem).change))))
     order = float(np.log(errors[0] / errors[1]) / np.log(sizes[1] / sizes[0]))
     samples.append(Sample(abs(order - 2.0), 10.0 / sizes[0], f"order of the error in 1/n: {order:.4f}"))
     reason = "remainder against ½ max‖θ̈(ε)‖ (Taylor); for the order, the next term is O(1/n)"
@@ -94,8 +95,8 @@ def response_taylor(trial: Trial) -> Evidence:
 
 def _curvatures(problem: Problem, theta: np.ndarray, damping: float) -> tuple[float, float]:
     """Least eigenvalues of the Hessian and of the damped Gauss–Newton matrix."""
-    at = jnp.asarray(theta)
-    rows = np.stack([np.asarray(problem.ggn_product(at, row)) for row in jnp.eye(problem.dim)])
+    at = theta
+    rows = np.stack([np.asarray(problem.ggn_product(at, row)) for row in np.eye(problem.dim)])
     damped = 0.5 * (rows + rows.T) + damping * np.eye(problem.dim)
     return float(np.linalg.eigvalsh(hessian(problem, 1.0, theta))[0]), float(np.linalg.eigvalsh(damped)[0])
 
@@ -177,7 +178,7 @@ def damped_linearisation(trial: Trial) -> Evidence:
         path = response_path(_proximal(problem, theta, damping), np.zeros(problem.dim), eps=grid)
         half, full = (path.thetas[1] - path.thetas[0]) * 2.0 / step, (path.thetas[2] - path.thetas[0]) / step
         change = 2.0 * half - full
-        error = float(jnp.linalg.norm(half - full) / jnp.linalg.norm(change))
+        error = float(np.linalg.norm(half - full) / np.linalg.norm(change))
         ggn, full_hessian = _damped_influences(problem, theta, damping)
         written.append(Sample(relative(ggn, change), error, name))
         corrected.append(Sample(relative(full_hessian, change), error, name))
@@ -261,13 +262,13 @@ def pbrf_linearisation(trial: Trial) -> Evidence:
         problem = Problem(model, SquaredLoss(), Dataset(x, y), [j])
         change = influence(problem, theta=theta, curvature="ggn", damping=damping).change
         half, full = (_partial_response(problem, theta, damping, w).change / w for w in (step / 2.0, step))
-        error = float(jnp.linalg.norm(half - full) / jnp.linalg.norm(change))
+        error = float(np.linalg.norm(half - full) / np.linalg.norm(change))
         samples.append(Sample(relative(2.0 * half - full, change), error, f"network at a random θ_s, number {i}"))
     for name, problem, theta in trial.regressions(quick=1):
         response = pbrf(problem, theta, damping=damping)
         formula = influence(problem, theta=theta, curvature="ggn", damping=damping).change
         # θ_s + change − θ_s loses digits of the change.
-        lost = UNIT * float(np.linalg.norm(theta) / jnp.linalg.norm(formula))
+        lost = UNIT * float(np.linalg.norm(theta) / np.linalg.norm(formula))
         samples.append(Sample(relative(response.linearised - theta, formula), rounding(problem) + lost, name))
     reason = "relative; bound: distance of one-sided differences with steps h and h/2 (networks), d·u·κ (regressions)"
     return Evidence(written=worst(samples, reason))

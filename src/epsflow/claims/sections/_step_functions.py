@@ -1,6 +1,5 @@
 """Claims of the paragraph "Step functions": when should 1_[0,τ] drop the point?"""
 
-import jax.numpy as jnp
 import numpy as np
 
 from ...control import best_in_family, certify, extremal
@@ -70,8 +69,8 @@ def lemma_0_0_2(trial: Trial) -> Evidence:
         steps = tau + h * length * np.array([-1.0, -0.5, 0.5, 1.0])
         costs = step_costs(problem, start, steps, length, goal)
         wide, narrow = (costs[3] - costs[0]) / (2.0 * h * length), (costs[2] - costs[1]) / (h * length)
-        window = {"s": 0.1 * tau, "T": length, "bounds": (0.0, 1.0), "target": jnp.asarray(goal)}
-        found = float(extremal(problem, Step(tau), jnp.asarray(start), **window).switching(tau))
+        window = {"s": 0.1 * tau, "T": length, "bounds": (0.0, 1.0), "target": goal}
+        found = float(extremal(problem, Step(tau), start, **window).switching(tau))
         error = abs(narrow - wide) + 8.0 * rounding(problem) * costs.max() / (h * length)
         corrected.append(Sample(abs(found - (4.0 * narrow - wide) / 3.0), float(error), f"{name}: −(pᵀx)(xᵀθ − y)"))
     example = _lemma_example()
