@@ -1,6 +1,7 @@
 """What every test stands on: float64, no display, checked shapes, fixed seeds."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
@@ -31,6 +32,20 @@ def rng() -> np.random.Generator:
 @pytest.fixture
 def key() -> jax.Array:
     return jax.random.key(0)
+
+
+@pytest.fixture
+def compiled() -> Iterator[list[str]]:
+    """The list of what XLA compiles while the test runs."""
+    events: list[str] = []
+
+    def listen(event: str, duration: float, **_: object) -> None:
+        if event == "/jax/core/compile/backend_compile_duration":
+            events.append(f"{duration:.3f} s")
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    yield events
+    jax.monitoring.unregister_event_duration_listener(listen)
 
 
 @pytest.fixture(scope="session")

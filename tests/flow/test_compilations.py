@@ -1,6 +1,6 @@
 """A second call with other numbers of the same shapes compiles nothing."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -21,20 +21,6 @@ from epsflow.schedules import (
 
 DELETE = (1, 4)
 TS = np.array([0.0, 0.3, 0.5, 1.0, 1.7, 2.0, 3.0])
-
-
-@pytest.fixture
-def compiled() -> Iterator[list[str]]:
-    """The list of what XLA compiles while the test runs."""
-    events: list[str] = []
-
-    def listen(event: str, duration: float, **_: object) -> None:
-        if event == "/jax/core/compile/backend_compile_duration":
-            events.append(f"{duration:.3f} s")
-
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    yield events
-    jax.monitoring.unregister_event_duration_listener(listen)
 
 
 def linear(seed: int) -> Problem:

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
@@ -130,7 +129,7 @@ def _trained(
         return training.end, float(training.error)
     theta_s = linear.theta(linear.start)
     size = float(max(np.abs(theta_s).max(), np.abs(np.asarray(theta0)).max()))
-    return jnp.asarray(theta_s), _rounding(linear, s, size)
+    return theta_s, _rounding(linear, s, size)
 
 
 def _rounding(linear: LinearTask, time: float, size: float) -> float:
@@ -158,7 +157,6 @@ def _leave_out_optimum(problem: Problem, theta0: Array, cost: AbstractCost) -> A
     return jnp.asarray(equilibrium(problem, eps=0.0, theta0=theta0).theta)
 
 
-@eqx.filter_jit
 def _nearest_optimum(risk: Quadratic, theta0: Float[Array, " d"]) -> Float[Array, " d"]:
     """Of all minima of R_0 the one nearest to θ0."""
     return risk.retained.pinv(risk.b_retained) + risk.retained.kernel_projection(theta0)
@@ -235,7 +233,7 @@ def _propagate(task: ControlTask, schedule: AbstractPiecewiseConstant) -> tuple[
     for level, duration in zip(levels, np.diff(knots), strict=True):
         delta = advance(linear.spectrum(level), delta, np.array([duration]))[0]
         largest = max(largest, float(np.abs(delta).max()))
-    return jnp.asarray(linear.theta(delta)), _rounding(linear, task.T - task.s, largest) + task.theta_s_error
+    return linear.theta(delta), _rounding(linear, task.T - task.s, largest) + task.theta_s_error
 
 
 def effort_of(task: ControlTask, schedule: AbstractSchedule) -> float:

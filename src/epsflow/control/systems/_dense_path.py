@@ -72,7 +72,7 @@ def general_extremal(
     theta, rough_theta = _end(forward), _end(rough)
     window = jnp.asarray(s), jnp.asarray(T)
     value, slope = cost_and_gradient(cost, risk, theta, target)
-    backward = _solve_costate(risk, schedule, forward, slope, window, tight, solver, steps)
+    backward = _solve_costate(risk, schedule, forward, jnp.asarray(slope), window, tight, solver, steps)
     _throw(backward, "the costate backward", steps)
     path = DiffraxPath(risk, schedule, forward, backward, (s, T))
     jumps = np.asarray(schedule.jump_ts)

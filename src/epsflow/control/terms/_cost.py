@@ -75,7 +75,7 @@ class Distance(AbstractCost):
 
     def value(self, risk: AbstractRisk, theta: Float[Array, " d"], target: Float[Array, " d"]) -> Float[Array, ""]:
         """½‖θ − target‖²."""
-        return 0.5 * jnp.sum((theta - target) ** 2)
+        return 0.5 * ((theta - target) ** 2).sum()
 
     def form(self, rates: Float[np.ndarray, " k"], basis: Float[np.ndarray, "d k"]) -> EndForm:
         """L = I."""
@@ -89,7 +89,7 @@ class QuadraticForm(AbstractCost):
         factor: L with W = LᵀL, shape (k, d).
     """
 
-    factor: Float[Array, "k d"]
+    factor: Float[np.ndarray, "k d"]
 
     def __init__(self, matrix: object | None = None, *, factor: object | None = None):
         """From W, shape (d, d), or from a factor L of it, shape (k, d).
@@ -103,17 +103,17 @@ class QuadraticForm(AbstractCost):
         given = as_float64(matrix if factor is None else factor, name)
         if given.ndim != 2 or not np.isfinite(given).all():
             raise InputError(f"{name} has shape {given.shape}; a matrix of finite numbers is needed.")
-        self.factor = jnp.asarray(_square_root(given) if factor is None else given)
-        if not bool(jnp.any(self.factor != 0.0)):
+        self.factor = _square_root(given) if factor is None else given
+        if not self.factor.any():
             raise InputError(f"{name} is zero: every schedule would cost the same.")
 
     def value(self, risk: AbstractRisk, theta: Float[Array, " d"], target: Float[Array, " d"]) -> Float[Array, ""]:
         """½‖L(θ − target)‖²."""
-        return 0.5 * jnp.sum((self.factor @ (theta - target)) ** 2)
+        return 0.5 * ((self.factor @ (theta - target)) ** 2).sum()
 
     def form(self, rates: Float[np.ndarray, " k"], basis: Float[np.ndarray, "d k"]) -> EndForm:
         """L in the eigenbasis."""
-        return _short(np.asarray(self.factor) @ basis)
+        return _short(self.factor @ basis)
 
     def check(self, problem: Problem, target: Float[Array, " d"] | None) -> None:
         """See `AbstractCost`."""
@@ -129,7 +129,7 @@ class PredictionGap(AbstractCost):
         x: the points, shape (q, p): test points, or the deleted ones.
     """
 
-    x: Float[Array, "q p"]
+    x: Float[np.ndarray, "q p"]
 
     def __init__(self, x: object):
         """From features, shape (q, p).
@@ -140,19 +140,19 @@ class PredictionGap(AbstractCost):
         given = as_float64(x, "x")
         if given.ndim != 2 or not given.size or not np.isfinite(given).all():
             raise InputError(f"PredictionGap: x has shape {given.shape}; a finite matrix (points, features) is needed.")
-        self.x = jnp.asarray(given)
+        self.x = given
 
     def value(self, risk: AbstractRisk, theta: Float[Array, " d"], target: Float[Array, " d"]) -> Float[Array, ""]:
         """½·mean ‖f(θ; x_i) − f(target; x_i)‖²."""
         if isinstance(risk, Quadratic):
-            return 0.5 * jnp.sum((self.x @ (theta - target)) ** 2) / len(self.x)
+            return 0.5 * ((self.x @ (theta - target)) ** 2).sum() / len(self.x)
         assert isinstance(risk, EmpiricalRisk)  # the only other risk there is; this tells the type checker
         predict = jax.vmap(risk.model, (None, 0))
         return 0.5 * jnp.sum((predict(theta, self.x) - predict(target, self.x)) ** 2) / len(self.x)
 
     def form(self, rates: Float[np.ndarray, " k"], basis: Float[np.ndarray, "d k"]) -> EndForm:
         """L = X/√q in the eigenbasis."""
-        return _short(np.asarray(self.x) @ basis / np.sqrt(len(self.x)))
+        return _short(self.x @ basis / np.sqrt(len(self.x)))
 
     def check(self, problem: Problem, target: Float[Array, " d"] | None) -> None:
         """See `AbstractCost`."""
@@ -211,9 +211,32 @@ def _short(factor: Float[np.ndarray, "k d"]) -> EndForm:
     return EndForm(np.asarray(np.linalg.qr(factor, mode="r")) if len(factor) > factor.shape[1] else factor)
 
 
-@eqx.filter_jit
+class Slope(NamedTuple):
+    """A cost of θ, and its gradient there: the costate at T.
+
+    Attributes:
+        value: the cost.
+        gradient: ∇cost, shape (d,).
+    """
+
+    value: float
+    gradient: Float[np.ndarray, " d"]
+
+
 def cost_and_gradient(
     cost: AbstractCost, risk: AbstractRisk, theta: Float[Array, " d"], target: Float[Array, " d"]
+) -> Slope:
+    """The cost of θ and its gradient; for linear regression in NumPy, where it is ½‖Lδ‖²."""
+    if isinstance(risk, Quadratic):
+        at, goal, q = np.asarray(theta), np.asarray(target), np.asarray(risk.retained.vectors)
+        form = cost.form(np.asarray(risk.retained.values), q)
+        return Slope(float(cost.value(risk, at, goal)), q @ form.gradient((at - goal) @ q))
+    value, gradient = _traced(cost, risk, theta, target)
+    return Slope(float(value), np.asarray(gradient))
+
+
+@eqx.filter_jit
+def _traced(
+    cost: AbstractCost, risk: AbstractRisk, theta: Float[Array, " d"], target: Float[Array, " d"]
 ) -> tuple[Float[Array, ""], Float[Array, " d"]]:
-    """The cost of θ, and its gradient there: the costate at T."""
     return jax.value_and_grad(lambda at: cost.value(risk, at, target))(theta)

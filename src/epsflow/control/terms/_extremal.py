@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import ArrayLike, Float
 
@@ -106,7 +105,7 @@ class Extremal:
         return self._shaped(t, self.path.signals(_flat(t)).hamiltonian)
 
     def _shaped(self, t: ArrayLike, values: np.ndarray | Array) -> Array:
-        return jnp.reshape(jnp.asarray(values), np.shape(t) + values.shape[1:])
+        return np.reshape(values, np.shape(t) + values.shape[1:])
 
 
 def conditions(
