@@ -14,9 +14,7 @@ from jaxtyping import Float
 
 from .._core import Array, InputError
 from ..flow._diffrax import choose_solver, solve_diffrax
-from ..flow._exact_traced import exact_flow
-from ..flow._series import solve_series
-from ..problem import AbstractRisk, Problem, Quadratic
+from ..problem import AbstractRisk, Problem
 from ..schedules import (
     AbstractAnalytic,
     AbstractPiecewiseConstant,
@@ -26,11 +24,14 @@ from ..schedules import (
     PolynomialDecay,
     SearchSpace,
     Step,
+    build_members,
     check_admissible,
 )
 from ._task import ControlTask, effort_of, make_task, simulate
+from .linear._families import least_member
+from .linear._task import LinearTask
 from .terms._cost import AbstractCost
-from .terms._levels import PANELS
+from .terms._levels import efforts
 
 FAMILIES: tuple[type[AbstractSchedule], ...] = (Step, LinearDecay, PolynomialDecay, ExponentialDecay)
 """The families of the notes, which `compare_schedules` searches unless told otherwise."""
@@ -82,7 +83,10 @@ def best_in_family(
     """The least cost in one family: a scan of its whole range, then scans of ever smaller boxes around the best point.
 
     The scan is global on its grid; a minimum narrower than a grid cell can be missed. Refinement stops when the box has
-    shrunk to 1e-7 of the range, where the cost no longer changes by a relative 1e-12.
+    shrunk to 1e-7 of the range, where the cost no longer changes by a relative 1e-12. For linear regression the scans
+    read a polynomial through θ(T) of some hundred members (`linear._families`), and nothing is compiled; members that
+    are neither smooth nor constant between their jumps (`AbstractAnalytic`, `AbstractPiecewiseConstant`), and other
+    models, are integrated by diffrax one by one.
 
     Args:
         problem: what is trained, and which points are deleted.
@@ -94,7 +98,8 @@ def best_in_family(
         cost: of θ(T); default: the distance 𝓔.
         budget, price: for ∫|ε| dt over (s, T), as in `optimal_schedule`; the least cost + ρ∫|ε| dt among the
             members within the budget.
-        grid: points per number; default 201 for one number, 21 for two.
+        grid: points per number of the first scan; default 201 for one number and, for linear regression, 65 for two
+            (21 for other models).
 
     Raises:
         InputError: a family without a search space, or whose members are outside E_s.
@@ -113,6 +118,8 @@ def search_family(task: ControlTask, family: type[AbstractSchedule], grid: int |
     per_axis = grid or SCAN_POINTS.get(len(space.names), 9)
     if per_axis < 5:
         raise InputError(f"grid is {per_axis}; at least 5 per number are needed to bracket a minimum.")
+    if task.linear is not None and isinstance(corner, AbstractAnalytic | AbstractPiecewiseConstant):
+        return _search_linear(task, task.linear, family, grid)
     solver = choose_solver(task.problem.risk, task.theta_s, task.T - task.s)
     unit, evaluations = np.linspace(0.0, 1.0, per_axis), 0
     low, high, best, best_cost = lower, upper, 0.5 * (lower + upper), np.inf
@@ -129,41 +136,55 @@ def search_family(task: ControlTask, family: type[AbstractSchedule], grid: int |
         # Two cells to each side: a valley that runs across the axes may leave the nearest cell.
         reach = 2.0 * (high - low) / (per_axis - 1)
         low, high = np.maximum(lower, best - reach), np.minimum(upper, best + reach)
-    numbers = _from_scale(space, best)
-    schedule = space.build(jnp.asarray(numbers))
-    cost, error = simulate(task, schedule) if best_cost < np.inf else (np.inf, 0.0)
-    status = _where(space, best, lower, upper) if best_cost < np.inf else "no member within the budget"
-    parameters = dict(zip(space.names, map(float, numbers), strict=True))
-    spent = effort_of(task, schedule)
-    return FamilyResult(family.__name__, schedule, parameters, cost, error, status, evaluations, spent)
+    at_bound = _at_bound(space, best, lower, upper)
+    return _found(task, family, _from_scale(space, best), float(best_cost), at_bound, evaluations)
+
+
+def _search_linear(
+    task: ControlTask, linear: LinearTask, family: type[AbstractSchedule], grid: int | None
+) -> FamilyResult:
+    """`search_family` for linear regression: no compilation, and hundreds of members together."""
+    best = least_member(linear, family.search_space(task.s, task.T), task.budget, grid)
+    return _found(task, family, best.numbers, best.cost, best.at_bound, best.evaluations)
+
+
+def _found(
+    task: ControlTask,
+    family: type[AbstractSchedule],
+    numbers: Float[np.ndarray, " p"],
+    least: float,
+    at_bound: tuple[str, ...],
+    evaluations: int,
+) -> FamilyResult:
+    """The member that a search has found, simulated again; `least` is infinite where there is none."""
+    space = family.search_space(task.s, task.T)
+    schedule = space.build(numbers)
+    cost, error = simulate(task, schedule) if least < np.inf else (np.inf, 0.0)
+    inside = f"at the bound of {', '.join(at_bound)}" if at_bound else "inside its range"
+    return FamilyResult(
+        family=family.__name__,
+        schedule=schedule,
+        parameters=dict(zip(space.names, map(float, numbers), strict=True)),
+        cost=cost,
+        cost_error=error,
+        status=inside if least < np.inf else "no member within the budget",
+        evaluations=evaluations,
+        effort=effort_of(task, schedule),
+    )
 
 
 def _costs(
     task: ControlTask, space: SearchSpace, grid: Float[np.ndarray, "k p"], solver: diffrax.AbstractSolver
-) -> Float[Array, " k"]:
-    numbers = jnp.asarray(_from_scale(space, grid))
+) -> Float[np.ndarray, " k"]:
+    numbers = _from_scale(space, grid)
     window = jnp.asarray([task.s, task.T])
-    arguments = numbers, task.theta_s, window, task.target, task.cost, solver
-    costs = _family_costs(task.problem.risk, space.build, *arguments)
+    arguments = jnp.asarray(numbers), task.theta_s, window, task.target, task.cost, solver
+    costs = np.asarray(_family_costs(task.problem.risk, space.build, *arguments))
     if not task.priced:
         return costs
-    spent = _family_efforts(space.build, numbers, window)
+    spent = efforts(build_members(space, numbers), task.s, task.T)
     # Members that spend the budget to rounding are within it.
-    return jnp.where(spent <= task.budget * (1.0 + 1e-10), costs + task.price * spent, jnp.inf)
-
-
-@eqx.filter_jit
-def _family_efforts(build: Any, numbers: Array, window: Array) -> Float[Array, " k"]:
-    """`effort_of`, for a whole grid: the midpoint rule between jumps, exact for what is constant there."""
-    s, T = window
-
-    def effort(parameters: Array) -> Array:
-        schedule = build(parameters)
-        edges = jnp.sort(jnp.concatenate([jnp.linspace(s, T, PANELS + 1), jnp.clip(schedule.jump_ts, s, T)]))
-        values = jax.vmap(schedule)(0.5 * (edges[1:] + edges[:-1]))
-        return jnp.diff(edges) @ jnp.abs(values)
-
-    return jax.vmap(effort)(numbers)
+    return np.where(spent <= task.budget * (1.0 + 1e-10), costs + task.price * spent, np.inf)
 
 
 @eqx.filter_jit
@@ -181,16 +202,9 @@ def _family_costs(
     s, T = window
 
     def cost_of(parameters: Array) -> Array:
-        schedule = build(parameters)
-        if isinstance(risk, Quadratic) and isinstance(schedule, AbstractPiecewiseConstant):
-            end = exact_flow(risk, schedule, theta_s, s)(T)
-        elif isinstance(risk, Quadratic) and isinstance(schedule, AbstractAnalytic):
-            end = solve_series(risk, schedule, theta_s, T[None], s)[0][-1]
-        else:
-            tolerances = jnp.asarray(1e-8), jnp.asarray(1e-10)
-            end = solve_diffrax(risk, schedule, theta_s, T[None], s, tolerances, solver, 100_000, False).ys
-            end = jnp.asarray(end)[-1]
-        value = cost.value(risk, end, target)
+        tolerances = jnp.asarray(1e-8), jnp.asarray(1e-10)
+        ends = solve_diffrax(risk, build(parameters), theta_s, T[None], s, tolerances, solver, 100_000, False).ys
+        value = cost.value(risk, jnp.asarray(ends)[-1], target)
         return jnp.where(jnp.isfinite(value), value, jnp.inf)
 
     return jax.vmap(cost_of)(numbers)
@@ -204,12 +218,10 @@ def _from_scale(space: SearchSpace, scaled: np.ndarray) -> np.ndarray:
     return np.where(space.log, np.exp(np.where(space.log, scaled, 0.0)), scaled)
 
 
-def _where(space: SearchSpace, best: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> str:
+def _at_bound(space: SearchSpace, best: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> tuple[str, ...]:
     near = 1e-7 * (upper - lower)
-    at_bound = [
-        name for name, on in zip(space.names, (best <= lower + near) | (best >= upper - near), strict=True) if on
-    ]
-    return f"at the bound of {', '.join(at_bound)}" if at_bound else "inside its range"
+    on = (best <= lower + near) | (best >= upper - near)
+    return tuple(name for name, at in zip(space.names, on, strict=True) if at)
 
 
 def baseline(task: ControlTask) -> FamilyResult:

@@ -16,13 +16,15 @@ from ..schedules import (
     AbstractPiecewiseConstant,
     AbstractSchedule,
     Constant,
+    Members,
     check_effort,
     check_window,
 )
+from .linear._decays import member_ends
 from .linear._pencil import SECULAR, advance
 from .linear._task import LinearTask, linear_task
 from .terms._cost import AbstractCost, Distance, cost_and_gradient
-from .terms._levels import arcs_of, effort_between, in_numbers
+from .terms._levels import arcs_of, efforts
 from .terms._window import Window
 
 
@@ -208,6 +210,8 @@ def simulate(task: ControlTask, schedule: AbstractSchedule) -> Simulation:
     how the schedule was found. From 64 parameters on it is propagated by rank-one updates of one eigendecomposition
     instead; the flow room would make one per level.
     """
+    if task.linear is not None and isinstance(schedule, AbstractAnalytic):
+        return _decayed(task, task.linear, schedule)
     problem, linear, ts = task.problem, task.linear is not None, np.array([task.T])
     if linear and isinstance(schedule, AbstractPiecewiseConstant):
         if problem.dim < SECULAR:
@@ -216,13 +220,21 @@ def simulate(task: ControlTask, schedule: AbstractSchedule) -> Simulation:
         else:
             end, error = _propagate(task, schedule)
     else:
-        way = "series" if linear and isinstance(schedule, AbstractAnalytic) else "auto"
-        path = gradient_flow(problem, schedule, task.theta_s, t0=task.s, ts=ts, method=way)
+        path = gradient_flow(problem, schedule, task.theta_s, t0=task.s, ts=ts)
         end, error = path.end, float(path.error) + task.theta_s_error
     cost, slope = cost_and_gradient(task.cost, problem.risk, end, task.target)
     curvature = 1.0 if task.linear is None else task.linear.form.norm**2
     bound = float(np.linalg.norm(slope)) * error * problem.dim**0.5 + 0.5 * curvature * error**2 * problem.dim
     return Simulation(float(cost), bound)
+
+
+def _decayed(task: ControlTask, linear: LinearTask, schedule: AbstractAnalytic) -> Simulation:
+    """The cost of a decay, by panels in the eigenbasis; its error bounds those of the flow, of θ(s) and of H_{-D}."""
+    ends = member_ends(linear, Members.of([schedule]))
+    delta, size = ends.states[0], float(ends.sizes[0])
+    error = float(ends.errors[0]) + _rounding(linear, task.T - task.s, size) + task.theta_s_error * len(delta) ** 0.5
+    slope, curvature = float(np.linalg.norm(linear.form.gradient(delta))), linear.form.norm**2
+    return Simulation(linear.form.value(delta), slope * error + 0.5 * curvature * error**2)
 
 
 def _propagate(task: ControlTask, schedule: AbstractPiecewiseConstant) -> tuple[Array, float]:
@@ -238,4 +250,4 @@ def _propagate(task: ControlTask, schedule: AbstractPiecewiseConstant) -> tuple[
 
 def effort_of(task: ControlTask, schedule: AbstractSchedule) -> float:
     """∫|ε| dt over (s, T), summed over the components of ε; exact for piecewise-constant schedules."""
-    return effort_between(*in_numbers(schedule, task.s, task.T))
+    return float(efforts(Members.of([schedule]), task.s, task.T)[0])

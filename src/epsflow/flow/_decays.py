@@ -46,10 +46,10 @@ SCAN = Precision(order=6, growth=6.0, depth=3.0, singular=1e-4, smooth=1e-5, tol
 
 HALVINGS = 40
 """Most times that panels are halved because of ε itself."""
-NOISE = 100.0
+NOISE = 8.0
 """Roundings of the largest force that a panel's defect may consist of."""
 PANELS = 200
-"""Panels between two jumps from which none is halved any more: where points are very stiff, rounding keeps the bound up."""
+"""Panels between two jumps from which none is halved any more: rounding may keep the bound of stiff points up."""
 
 
 class Flow(NamedTuple):
@@ -92,9 +92,15 @@ class Stretch(NamedTuple):
         return self.weights(self.begin[..., None] + self.length[..., None] * fractions)
 
     @property
-    def strength(self) -> float:
-        """The largest Σ‖x_j‖²·length."""
-        return float((np.square(self.system.rows).sum(axis=(-1, -2)) * self.length).max())
+    def strength(self) -> Float[np.ndarray, "*lead"]:
+        """Σ‖x_j‖²·length."""
+        return np.asarray(np.square(self.system.rows).sum(axis=(-1, -2)) * self.length)
+
+    @property
+    def blur(self) -> Float[np.ndarray, "*lead"]:
+        """What the rounding of times makes of ε, which may fall from 1 to 0 on the stretch."""
+        length = np.maximum(self.length, np.finfo(np.float64).tiny)
+        return np.asarray(64.0 * np.finfo(np.float64).eps * (np.abs(self.begin) + length) / length)
 
 
 def integrate(
@@ -163,7 +169,7 @@ def _advance(stretch: Stretch, flow: Flow, ts: Float[np.ndarray, " n"], precisio
 def _mesh(stretch: Stretch, level: float, falls: bool, precision: Precision) -> Float[np.ndarray, " n"]:
     """Edges in fractions of a stretch, for a weight of size `level` that falls towards its end, or does not."""
     rates = stretch.system.rates.max(axis=-1) * stretch.length
-    rate = float(rates.max()) + level * stretch.strength
+    rate = float(rates.max()) + level * float(stretch.strength.max())
     edges = _behind(rate, precision)
     if not falls and not _unresolved(stretch, edges[-2:], level, precision)[0]:
         return edges
@@ -172,7 +178,7 @@ def _mesh(stretch: Stretch, level: float, falls: bool, precision: Precision) -> 
     right = _before(precision) if singular else 1.0 - 0.5 * edges[-2::-1]
     for _ in range(HALVINGS):
         wide = _unresolved(stretch, left, level, precision)
-        if not wide.any():
+        if not wide.any() or len(left) > PANELS:
             break
         left = _halved(left, wide)
     return np.concatenate([left, right])
@@ -184,9 +190,11 @@ def _unresolved(
     """Where ε is no polynomial of degree q − 1, to the tolerance, and it matters."""
     given, widths = rule(precision.order), np.diff(edges)
     values = stretch.eps((edges[:-1, None] + widths[:, None] * given.nodes).ravel())
-    values = np.moveaxis(values, -1, -2).reshape(-1, len(widths), precision.order)
-    tails = np.abs(values @ given.transform[:, -2:]).max(axis=(0, 2), initial=0.0)
-    return (tails > precision.smooth * level) & (widths * stretch.strength * tails > precision.smooth)
+    values = np.moveaxis(values, -1, -2).reshape(*stretch.length.shape, -1, len(widths), precision.order)
+    tails = np.abs(values @ given.transform[:, -2:]).max(axis=(-1, -3))
+    strengths = stretch.strength[..., None] * widths
+    found = (tails > level * (precision.smooth + stretch.blur[..., None])) & (strengths * tails > precision.smooth)
+    return found.reshape(-1, len(widths)).any(axis=0)
 
 
 class _Marched(NamedTuple):

@@ -28,9 +28,9 @@ class EndForm(NamedTuple):
 
     factor: Float[np.ndarray, "*k d"]
 
-    def image(self, delta: Float[np.ndarray, " d"]) -> Float[np.ndarray, " k"]:
-        """Lδ."""
-        return self.factor * delta if self.factor.ndim == 1 else self.factor @ delta
+    def image(self, delta: Float[np.ndarray, "*b d"]) -> Float[np.ndarray, "*b k"]:
+        """Lδ, of one δ or of each row."""
+        return self.factor * delta if self.factor.ndim == 1 else delta @ self.factor.T
 
     def pull(self, mu: Float[np.ndarray, " k"]) -> Float[np.ndarray, " d"]:
         """Lᵀμ."""

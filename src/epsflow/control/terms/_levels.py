@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Float
 
-from ...schedules import AbstractPiecewiseConstant, AbstractSchedule
+from ...schedules import AbstractPiecewiseConstant, AbstractSchedule, Members
 
 
 def levels_of(bounds: tuple[float, float], price: float) -> tuple[float, ...]:
@@ -49,7 +49,7 @@ def graded_grid(length: float, rate: float) -> Float[np.ndarray, " n"]:
 
 
 PANELS = 2_000
-"""For ∫|ε| dt of smooth schedules by the midpoint rule: an error of 1e-7 of the window."""
+"""Intervals at whose middle a smooth schedule is read."""
 
 
 def effort_between(knots: Float[np.ndarray, " knots"], levels: Float[np.ndarray, "arcs *m"]) -> float:
@@ -66,3 +66,32 @@ def in_numbers(
     jumps = np.clip(np.asarray(schedule.jump_ts), s, T)
     knots = np.unique(np.concatenate([np.linspace(s, T, PANELS + 1), jumps]))
     return knots, np.asarray(schedule(0.5 * (knots[:-1] + knots[1:])))
+
+
+GAUSS, UNIFORM, HALVINGS = 8, 64, 40
+"""For ∫|ε| dt between two jumps: nodes per panel, panels of one length, and how often the outermost are halved."""
+
+
+def efforts(members: Members, s: float, T: float) -> Float[np.ndarray, " k"]:
+    """∫|ε| dt over (s, T) of each member, summed over the components of ε.
+
+    Exact where ε is constant between its jumps. Else Gauss's rule, on panels that shrink towards the jumps: to rounding
+    for fractional powers; where ε changes its sign, to 1e-5 of the window.
+    """
+    outer = np.full((members.size, 1), s), np.full((members.size, 1), T)
+    knots = np.concatenate([outer[0], np.clip(members.jump_ts, s, T), outer[1]], axis=1)
+    if members.piecewise_constant:
+        levels = np.abs(members.levels()).reshape(members.size, knots.shape[1] - 1, -1)
+        return (np.diff(knots, axis=1) * levels.sum(axis=-1)).sum(axis=1)
+    nodes, weights = np.polynomial.legendre.leggauss(GAUSS)
+    first = 2.0 ** -np.arange(HALVINGS, 0.0, -1.0) / UNIFORM
+    edges = np.concatenate([[0.0], first, np.linspace(0.0, 1.0, UNIFORM + 1)[1:-1], 1.0 - first[::-1], [1.0]])
+    half = 0.5 * np.diff(edges)[:, None]
+    fractions, weights = (edges[:-1, None] + half * (1.0 + nodes)).ravel(), (half * weights).ravel()
+    total = np.zeros(members.size)
+    for left, right in zip(knots[:, :-1].T, knots[:, 1:].T, strict=True):
+        if (right > left).any():
+            length = (right - left)[:, None]
+            values = np.abs(members(left[:, None] + length * fractions)).reshape(members.size, len(fractions), -1)
+            total += length[:, 0] * (weights @ values.sum(axis=-1).T)
+    return total
