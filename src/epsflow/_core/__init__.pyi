@@ -20,3 +20,4 @@ from ._results import (
     stack as stack,
     succeeded as succeeded,
 )
+from ._text import printable as printable

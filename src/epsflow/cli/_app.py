@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from .. import _core
-from ._console import BAD_INPUT, INTERRUPTED, NOT_CONVERGED, printable
+from ._console import BAD_INPUT, INTERRUPTED, NOT_CONVERGED
 from ._influence import influence
 from ._optimise import compare, optimise
 from ._options import spread
@@ -119,7 +119,7 @@ def _work_in_double_precision() -> None:
 
 
 def _refuse(reason: str, status: int) -> int:
-    print(f"epsflow: error: {printable(' '.join(reason.split()))}", file=sys.stderr)
+    print(f"epsflow: error: {_core.printable(' '.join(reason.split()))}", file=sys.stderr)
     return status
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .._core import printable
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
@@ -16,6 +18,12 @@ NOT_CONVERGED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 PIPED_WIDTH = 132
 """Columns of a table that is not printed on a terminal, so that its lines are the same everywhere."""
 
+NARROWEST = 8
+"""To so many columns a column of words may be narrowed in a table."""
+
+GAP = 3
+"""Columns between two columns of a table."""
+
 
 @dataclass(frozen=True)
 class Column:
@@ -23,7 +31,7 @@ class Column:
 
     Attributes:
         name: its heading.
-        number: whether it is aligned to the right, and the last to be narrowed where a terminal is too narrow.
+        number: whether it is aligned to the right, and never broken to make room.
     """
 
     name: str
@@ -60,25 +68,37 @@ class Table:
     columns: Sequence[Column]
     rows: list[Row] = field(default_factory=list)
 
-    def drawn(self) -> "RenderableType":
-        """As rich draws it."""
+    def widths(self) -> list[int]:
+        """The longest word of each column: a number is one word, which nobody wants to see broken."""
+        cells = (
+            [column.name, *(row.cells[k] for row in self.rows if k < len(row.cells))]
+            for k, column in enumerate(self.columns)
+        )
+        return [max((len(word) for cell in column for word in cell.split()), default=1) for column in cells]
+
+    def drawn(self, width: int) -> "RenderableType":
+        """As rich draws it on so many columns: as a table, or one line per cell where a table would be too narrow."""
+        from rich.console import Group
+        from rich.text import Text
+
+        title = Text(printable(self.title, lines=True), style="bold")
+        widths = self.widths()
+        least = (
+            own if column.number else min(own, NARROWEST) for own, column in zip(widths, self.columns, strict=True)
+        )
+        fits = sum(least) + GAP * len(widths) <= width
+        return Group(title, self._as_table(widths) if fits else self._as_lines())
+
+    def _as_table(self, widths: Sequence[int]) -> "RenderableType":
         from rich import box
         from rich.table import Table as Drawn
         from rich.text import Text
 
-        drawn = Drawn(box=box.SIMPLE_HEAD, title_justify="left", title_style="bold", pad_edge=False)
-        drawn.title = Text(printable(self.title, lines=True))
-        for number, column in enumerate(self.columns):
-            cells = [row.cells[number] for row in self.rows if number < len(row.cells)]
-            drawn.add_column(
-                column.name,
-                justify="right" if column.number else "left",
-                overflow="fold",
-                # A number is one word: it is broken only where the terminal is narrower than the numbers.
-                min_width=max((len(word) for cell in cells for word in cell.split()), default=0)
-                if column.number
-                else None,
-            )
+        drawn = Drawn(box=box.SIMPLE_HEAD, pad_edge=False)
+        for column, own in zip(self.columns, widths, strict=True):
+            # What has a width of its own is not narrowed to make room.
+            place = {"justify": "right", "width": own} if column.number else {"justify": "left"}
+            drawn.add_column(column.name, overflow="fold", **place)
         for row in self.rows:
             if row.section:
                 drawn.add_section()
@@ -86,19 +106,15 @@ class Table:
             drawn.add_row(*cells, style=row.style or None)
         return drawn
 
+    def _as_lines(self) -> "RenderableType":
+        from rich.text import Text
 
-def printable(text: str, *, lines: bool = False) -> str:
-    r"""The text with its control characters spelled out (\x1b, \n), so that a name cannot move the cursor.
-
-    Args:
-        text: anything; names come from files.
-        lines: keep line breaks.
-    """
-    kept = "\n" if lines else ""
-    return "".join(
-        letter if letter.isprintable() or letter in kept else ascii(letter)[1:-1]  # the escape that Python writes
-        for letter in text
-    )
+        lines = Text(overflow="fold")
+        for row in self.rows:
+            for number, (column, cell) in enumerate(zip(self.columns, row.cells, strict=False)):
+                name = "\n" if number == 0 else f"  {column.name}: "
+                lines.append(f"{name}{printable(cell)}\n", style=row.marks.get(number, row.style))
+        return lines
 
 
 @contextlib.contextmanager
@@ -142,4 +158,4 @@ def draw(table: Table) -> None:
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = PIPED_WIDTH
-    console.print(table.drawn())
+    console.print(table.drawn(console.width))

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from .._core import Array, InputError
+from .._core import Array, InputError, printable
 from ..analysis import leverage
 from ..flow import equilibrium
 from ..problem import Dataset, Problem, linear_regression
@@ -29,7 +29,7 @@ class Deletion:
     def title(self) -> str:
         """Data set and points, as the heading of a table."""
         data, points = self.problem.data, ", ".join(map(str, self.problem.delete))
-        return f"{data.name} ({data.n}×{data.x.shape[1]}), deleting {points} ({self.chosen_by})"
+        return f"{printable(data.name)} ({data.n}×{data.x.shape[1]}), deleting {points} ({self.chosen_by})"
 
 
 def choose_points(source: Source, data: Dataset) -> Deletion:

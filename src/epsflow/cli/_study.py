@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from .. import _core, studies
-from ._console import INTERRUPTED, NOT_CONVERGED, Column, Row, Table, draw, printable, show
+from ._console import INTERRUPTED, NOT_CONVERGED, Column, Row, Table, draw, show
 
 if TYPE_CHECKING:
     from ..studies import Progress, Specification, Store, Study, Table as Found
@@ -123,7 +123,7 @@ def export(
 ) -> None:
     """Tables."""
     for path in studies.Study.open(store).export(*files, overwrite=overwrite):
-        print(f"Written: {printable(str(path))}")
+        print(f"Written: {_core.printable(str(path))}")
 
 
 @study.command(help="Write a page of HTML that needs nothing else, and its figures as PDF and PNG.")
@@ -137,7 +137,7 @@ def report(
     """The page."""
     folder = store.with_name(f"{store.stem}-report") if out is None else out
     for path in studies.Study.open(store).report(folder, overwrite=overwrite):
-        print(f"Written: {printable(str(path))}")
+        print(f"Written: {_core.printable(str(path))}")
 
 
 def _specification(what: str) -> "Specification":

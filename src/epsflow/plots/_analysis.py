@@ -10,7 +10,7 @@ from matplotlib.patches import Patch
 
 from .._core import InputError
 from ..analysis import Decomposition, Endpoints
-from ._style import BLACK, BLUE, GREEN, GREY, ORANGE, SKY, VERMILLION, panel, styled
+from ._style import BLACK, BLUE, GREEN, GREY, ORANGE, SKY, VERMILLION, panel, styled, verbatim
 
 GAP_LOOKS = ((BLUE, "////"), (SKY, "...."), (GREEN, "\\\\\\\\"), (ORANGE, ""), (VERMILLION, "xxxx"))
 """Colour and hatch of each gap, in their order; the hatch tells them apart in black-and-white print."""
@@ -42,7 +42,7 @@ def decomposition(
     Raises:
         InputError: nothing to draw, or an unknown space or kind.
     """
-    results = dict(result) if isinstance(result, Mapping) else {result.name: result}
+    results = dict(result) if isinstance(result, Mapping) else {verbatim(result.name): result}
     if not results:
         raise InputError("there is no decomposition to draw.")
     if space not in UNITS:
@@ -152,7 +152,7 @@ def endpoints(result: Endpoints, *, ax: Axes | None = None) -> Axes:
         drawn.set_ylim(-0.6, len(errors) - 0.4)
         retrained = "\\theta_{\\mathrm{retrained}}"
         drawn.set_xlabel(f"distance to retraining  $\\|\\theta-{retrained}\\|\\,/\\,\\|{retrained}-\\theta_s\\|$")
-        drawn.set_title(result.title, loc="left", pad=16.0)
+        drawn.set_title(verbatim(result.title), loc="left", pad=16.0)
     return drawn
 
 

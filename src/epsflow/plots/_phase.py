@@ -14,7 +14,7 @@ from .._core import Array, InputError
 from ..flow import Trajectory, equilibrium
 from ..problem import AbstractRisk, LinearModel, Problem
 from ._paths import Result, check_trajectories, drawn_from, flows, looks
-from ._style import BLACK, BLUE, ORANGE, Look, handle, legend_above, panel, styled
+from ._style import BLACK, BLUE, ORANGE, Look, handle, legend_above, panel, styled, verbatim
 
 POINTS = 400
 ARROWS = 13
@@ -104,7 +104,7 @@ def _plane_axes(problem: Problem, plane: Plane | None, at: np.ndarray) -> tuple[
 
 def _parameter_label(problem: Problem, index: int) -> str:
     named = isinstance(problem.model, LinearModel) and problem.model.outputs is None
-    meaning = f"coefficient of {problem.data.features[index]}, " if named else ""
+    meaning = f"coefficient of {verbatim(problem.data.features[index])}, " if named else ""
     return f"$\\theta_{{{index}}}$  ({meaning}units of $\\theta$)"
 
 

@@ -8,7 +8,7 @@ from matplotlib.tri import Triangulation
 from .._core import InputError
 from ..control import ExactStarts
 from ..problem import LinearModel, Problem
-from ._style import BLACK, GREY, ORANGE, VERMILLION, figure_of, legend_above, panel, styled
+from ._style import BLACK, GREY, ORANGE, VERMILLION, figure_of, legend_above, panel, styled, verbatim
 
 
 def exact_starts(
@@ -49,8 +49,8 @@ def exact_starts(
             own = np.asarray(problem.parameters(theta0, "theta0"))
             drawn.plot(*own[:, None], linestyle="none", label=r"your start", zorder=4.0, **mark)
         names = problem.data.features if isinstance(problem.model, LinearModel) else ("0", "1")
-        drawn.set_xlabel(rf"$\theta_0$  (coefficient of {names[0]})")
-        drawn.set_ylabel(rf"$\theta_1$  (coefficient of {names[1]})")
+        drawn.set_xlabel(rf"$\theta_0$  (coefficient of {verbatim(names[0])})")
+        drawn.set_ylabel(rf"$\theta_1$  (coefficient of {verbatim(names[1])})")
         legend_above(drawn, columns=2)
     return drawn
 

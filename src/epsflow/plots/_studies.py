@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from .._core import InputError
-from ._style import BLACK, GREY, LOOKS, OPTIMUM, WIDTH, Look, stack, styled
+from ._style import BLACK, GREY, LOOKS, OPTIMUM, WIDTH, Look, stack, styled, verbatim
 
 TAILS = 0.01
 """Share of the values on either side that may lie outside the axis: one ratio of 1e6 would hide the rest."""
@@ -42,7 +42,7 @@ def distributions(values: Mapping[str, Float[np.ndarray, " _"]], label: str, *, 
                 np.clip(outer, low, high),
                 np.concatenate([[0.0], shares, [1.0]]),
                 where="post",
-                label=name,
+                label=verbatim(name),
                 **look.line(),
             )
         ax.axvline(1.0, color=GREY, linewidth=0.8)
@@ -77,7 +77,7 @@ def intervals(values: Mapping[str, Sequence[float]], label: str, *, log: bool = 
             if np.isfinite(low):
                 ax.plot([low, high], [place, place], color=color, linewidth=1.5)
             ax.plot([estimate], [place], marker="D" if name == "all" else "o", markersize=4.5, color=color)
-        ax.set_yticks(range(len(drawn)), list(drawn))
+        ax.set_yticks(range(len(drawn)), [verbatim(name) for name in drawn])
         ax.set(xlabel=label, ylim=(len(drawn) - 0.4, -0.6))
         if log:
             ax.set_xscale("log")
@@ -111,7 +111,7 @@ def bands(
         ax = _axes(ax, 3.8)
         for k, (name, (low, middle, high)) in enumerate(values.items()):
             look = _look(k)
-            ax.plot(x, middle, label=name, **look.line())
+            ax.plot(x, middle, label=verbatim(name), **look.line())
             ax.fill_between(x, low, high, color=look.color, alpha=0.12, linewidth=0.0)
         ax.set(xlabel=xlabel, ylabel=ylabel, yscale="log")
         _legend(ax, len(values))

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 
-from .._core import InputError
+from .._core import InputError, printable
 
 # Okabe & Ito, "Color Universal Design" (2008): told apart by every common kind of colour vision.
 BLACK, GREY = "#000000", "#7F7F7F"
@@ -165,6 +165,11 @@ def number(value: float, digits: int = 4) -> str:
     mantissa, _, exponent = f"{value:.{digits - 1}e}".partition("e")
     power = int(exponent)
     return f"{value:.{digits}g}" if -3 < power < 4 else f"{mantissa}\\times 10^{{{power}}}"
+
+
+def verbatim(name: str) -> str:
+    """A name from a file as the text of a figure: on one line, and no mathtext whatever it holds."""
+    return printable(name).replace("$", r"\$")
 
 
 def handle(look: Look, label: str) -> Line2D:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 FORMATS = (".csv", ".parquet", ".nc")
 
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""How a text begins that spreadsheets compute."""
+
 
 def to_pandas(store: Store) -> "pandas.DataFrame":
     """One row per run; its place in the plan is the index.
@@ -83,7 +86,7 @@ def write_table(store: Store, path: Path) -> Path:
         if path.suffix == ".nc":
             to_xarray(store).to_netcdf(temporary, engine="scipy")
         elif path.suffix == ".csv":
-            to_pandas(store).to_csv(temporary)
+            _without_formulas(to_pandas(store)).to_csv(temporary)
         else:
             _library("pyarrow")
             to_pandas(store).to_parquet(temporary)
@@ -93,6 +96,15 @@ def write_table(store: Store, path: Path) -> Path:
     finally:
         temporary.unlink(missing_ok=True)
     return path
+
+
+def _without_formulas(table: "pandas.DataFrame") -> "pandas.DataFrame":
+    """Texts that a spreadsheet would compute (=…, +…, -…, @…) behind an apostrophe, which marks a text there."""
+
+    def plain(value: Any) -> Any:
+        return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+
+    return table.map(plain).rename(columns=plain)
 
 
 def _library(name: str) -> Any:
