@@ -1,6 +1,5 @@
 """Checks made where a value enters the library. Each refuses with one message; none changes a value in silence."""
 
-import jax
 import numpy as np
 from jaxtyping import Float, Int
 
@@ -13,6 +12,8 @@ def require_x64() -> None:
     Raises:
         InputError: if JAX's 64-bit mode is off. The library never sets this global flag itself.
     """
+    import jax  # which takes longer to load than the checks of this file, and most need none of it
+
     if not jax.config.read("jax_enable_x64"):
         raise InputError(
             "JAX is in 32-bit mode, where a stiff flow loses every digit of a leave-one-out difference. "
