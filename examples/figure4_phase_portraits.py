@@ -42,8 +42,7 @@ for name, (title, angle, choose) in panels.items():
     print(f"({name}) {title}")
     paths = {}
     for label, schedule in schedules.items():
-        method = "series" if isinstance(schedule, ef.LinearDecay) else "auto"
-        path = ef.gradient_flow(problem, schedule, start, ts=T * np.linspace(0.0, 1.0, 400) ** 2, method=method)
+        path = ef.gradient_flow(problem, schedule, start, ts=T * np.linspace(0.0, 1.0, 400) ** 2)
         cost = 0.5 * float(np.sum((np.asarray(path.end) - target) ** 2))
         paths[f"{label}, $\\mathcal{{E}}$ = {cost:.4g}"] = path
         print(f"    {label:20} 𝓔 = {cost:.4g}")

@@ -61,7 +61,7 @@ def flow(make, schedule: str, method: str):
 
 CALLS = {
     **{f"exact, {name}": flow(linear, name, "exact") for name in ("constant", "step", "piecewise", "bang-bang")},
-    **{f"series, {name}": flow(linear, name, "series") for name in ("linear", "polynomial", "exponential")},
+    **{f"collocation, {name}": flow(linear, name, "collocation") for name in ("linear", "polynomial", "exponential")},
     **{f"diffrax, {name}": flow(linear, name, "diffrax") for name in ("step", "linear")},
     "diffrax, logistic": flow(logistic, "step", "auto"),
     "equilibrium": lambda seed: equilibrium(linear(seed), eps=0.3 * seed, theta0=start(seed)),

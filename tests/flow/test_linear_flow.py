@@ -1,4 +1,4 @@
-"""Linear regression: the exact flow and the series against expm, solve_ivp and closed forms."""
+"""Linear regression: the exact flow and collocation against expm, solve_ivp and closed forms."""
 
 import math
 
@@ -147,11 +147,11 @@ def test_cost_of_a_step_for_orthonormal_points(tau):
 @pytest.mark.parametrize(
     ("schedule", "integral", "method"),
     [
-        (LinearDecay(0.5, 2.0), 0.5 + 1.5 / 2.0, "series"),
-        (PolynomialDecay(0.5, 2.0, 0.5), 0.5 + 1.5 / 1.5, "series"),
-        (PolynomialDecay(0.5, 2.0, 8.0), 0.5 + 1.5 / 9.0, "series"),
-        (ExponentialDecay(0.5, 2.0, 2.0), 0.5 + (1.0 - math.exp(-3.0)) / 2.0, "series"),
-        (ExponentialDecay(0.5, 50.0, 2.0), 0.5 + (1.0 - math.exp(-75.0)) / 50.0, "series"),
+        (LinearDecay(0.5, 2.0), 0.5 + 1.5 / 2.0, "collocation"),
+        (PolynomialDecay(0.5, 2.0, 0.5), 0.5 + 1.5 / 1.5, "collocation"),
+        (PolynomialDecay(0.5, 2.0, 8.0), 0.5 + 1.5 / 9.0, "collocation"),
+        (ExponentialDecay(0.5, 2.0, 2.0), 0.5 + (1.0 - math.exp(-3.0)) / 2.0, "collocation"),
+        (ExponentialDecay(0.5, 50.0, 2.0), 0.5 + (1.0 - math.exp(-75.0)) / 50.0, "collocation"),
         (LinearDecay(0.5, 2.0), 0.5 + 1.5 / 2.0, "diffrax"),
         (PolynomialDecay(0.5, 2.0, 0.5), 0.5 + 1.5 / 1.5, "diffrax"),
     ],
@@ -161,14 +161,14 @@ def test_decays_for_orthonormal_points(schedule, integral, method):
     y = np.array([1.0, -2.0, 0.5])
     path = gradient_flow(orthonormal(y), schedule, THETA0, ts=TS, method=method)
     expected = y + (THETA0 - y) * np.exp(-np.array([3.0, 3.0, integral]))
-    # Series: a few dozen steps of rounding. Diffrax: local tolerance 1e-10, summed over the steps.
-    np.testing.assert_allclose(path.end, expected, rtol=0, atol={"series": 1e-14, "diffrax": 1e-9}[method])
+    # Collocation: a few dozen panels of rounding. Diffrax: local tolerance 1e-10, summed over the steps.
+    np.testing.assert_allclose(path.end, expected, rtol=0, atol={"collocation": 1e-14, "diffrax": 1e-9}[method])
 
 
 # --- smooth decays ---
 
 
-@pytest.mark.parametrize("method", ["series", "diffrax"])
+@pytest.mark.parametrize("method", ["collocation", "diffrax"])
 def test_linear_decay_is_the_autonomous_system(pair, method):
     """the derivation, section 3: (θ, r) with r = t, integrated by solve_ivp at rtol 1e-12."""
     problem, system = pair
@@ -180,7 +180,7 @@ def test_linear_decay_is_the_autonomous_system(pair, method):
     assert path.method == method
     assert TS[4] == t1
     # The reference's own error is near 1e-12 per unit; diffrax adds its tolerance of 1e-10 over the steps.
-    atol = {"series": 1e-11, "diffrax": 1e-9}[method]
+    atol = {"collocation": 1e-11, "diffrax": 1e-9}[method]
     np.testing.assert_allclose(path.thetas[jnp.array([4, 6])], expected, rtol=0, atol=atol)
 
 
@@ -189,7 +189,7 @@ def test_linear_decay_is_the_autonomous_system(pair, method):
     [PolynomialDecay(0.5, 2.0, 0.5), PolynomialDecay(0.5, 2.0, 2.5), ExponentialDecay(0.5, 1.5, 2.0)],
     ids=["square root", "fractional power", "exponential"],
 )
-def test_series_is_solve_ivp(pair, schedule):
+def test_collocation_is_solve_ivp(pair, schedule):
     problem, system = pair
 
     def eps(t):
@@ -200,7 +200,7 @@ def test_series_is_solve_ivp(pair, schedule):
         return ((2.0 - t) / 1.5) ** float(schedule.power)
 
     expected = ref.ivp_flow(ref.linear_gradient(system), eps, THETA0, np.asarray(TS), jumps=[0.5, 2.0])
-    path = gradient_flow(problem, schedule, THETA0, ts=TS, method="series")
+    path = gradient_flow(problem, schedule, THETA0, ts=TS, method="collocation")
     np.testing.assert_allclose(path.thetas, expected, rtol=0, atol=2e-11)  # solve_ivp at rtol 1e-12 over some 50 steps
 
 
@@ -212,19 +212,19 @@ def test_short_and_late_decays(s, t1, power):
     """A power's series has no radius at t₁; the steps towards it must end where t itself is no longer resolved."""
     y = np.array([1.0, -2.0, 0.5])
     ts = always(60.0).at[0].set(t1)
-    path = gradient_flow(orthonormal(y), PolynomialDecay(s, t1, power), THETA0, ts=ts, method="series")
+    path = gradient_flow(orthonormal(y), PolynomialDecay(s, t1, power), THETA0, ts=ts, method="collocation")
     expected = y[2] + (THETA0[2] - y[2]) * math.exp(-(s + (t1 - s) / (power + 1.0)))
     np.testing.assert_allclose(path.thetas[:, 2], expected, rtol=1e-13)  # a few hundred steps, 60·u of t
     assert float(path.error) < 1e-12
 
 
-def test_series_before_inside_and_after(pair):
+def test_collocation_before_inside_and_after(pair):
     """Starting anywhere gives the rest of the same path."""
     problem, _ = pair
     schedule = ExponentialDecay(0.5, 1.5, 2.0)
-    whole = gradient_flow(problem, schedule, THETA0, ts=TS, method="series")
+    whole = gradient_flow(problem, schedule, THETA0, ts=TS, method="collocation")
     for k in range(1, 6):
-        rest = gradient_flow(problem, schedule, whole.thetas[k], ts=always(3.0), t0=float(TS[k]), method="series")
+        rest = gradient_flow(problem, schedule, whole.thetas[k], ts=always(3.0), t0=float(TS[k]), method="collocation")
         np.testing.assert_allclose(rest.end, whole.end, rtol=0, atol=1e-13)  # rounding of some hundred steps
 
 
@@ -236,7 +236,7 @@ def largest_error(path: Trajectory, expected: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("size", [1.0, 1e4, 1e8])
-@pytest.mark.parametrize("method", ["exact", "series"])
+@pytest.mark.parametrize("method", ["exact", "collocation"])
 def test_error_bound_from_a_large_start(size, method):
     """A start far away leaves its rounding in the directions that forget slowly.
 
@@ -308,12 +308,11 @@ class Own(AbstractSchedule):
         (LINEAR, Step(1.0), {"ts": [1.0, 0.5]}, "ts must ascend from t0 = 0; it runs from 1 to 0.5"),
         (LINEAR, Step(1.0), {"t0": 1.0}, "ts must ascend from t0 = 1; it runs from 0 to 2"),
         (LINEAR, Step(1.0), {"t0": np.inf}, "t0 is inf"),
-        (LINEAR, Step(1.0), {"method": "euler"}, "unknown method 'euler': choose auto, exact, series or diffrax"),
+        (LINEAR, Step(1.0), {"method": "euler"}, "unknown method 'euler': choose auto, exact, collocation or diffrax"),
         (LINEAR, Own(), {"method": "exact"}, 'method="exact" needs a piecewise-constant schedule, not Own'),
-        (LINEAR, Own(), {"method": "series"}, 'method="series" needs a linear, polynomial or exponential decay'),
-        (LINEAR, LinearDecay(0.5, 1.0), {"method": "series", "dense": True}, "gives θ at `ts` only"),
+        (LINEAR, LinearDecay(0.5, 1.0), {"method": "collocation", "dense": True}, "gives θ at `ts` only"),
         (LOGISTIC, Step(1.0), {"method": "exact"}, 'method="exact" is for linear regression'),
-        (LOGISTIC, LinearDecay(0.5, 1.0), {"method": "series"}, 'method="series" is for linear regression'),
+        (LOGISTIC, LinearDecay(0.5, 1.0), {"method": "collocation"}, 'method="collocation" is for linear regression'),
         (LINEAR, Own(), {"rtol": 0.0}, "rtol is 0.0; a tolerance lies between 0 and 1"),
         (LINEAR, Own(), {"atol": -1.0}, "atol is -1.0; a tolerance lies between 0 and 1"),
     ],
@@ -344,3 +343,27 @@ def test_arcs_of_one_level_share_an_eigenbasis(pair):
 def test_weights_must_be_one_or_one_for_each_point():
     with pytest.raises(InputError, match="the schedule has 3 weights, but 2 points are deleted"):
         gradient_flow(LINEAR, Constant([0.1, 0.2, 0.3]), THETA0, ts=TS)
+
+
+# --- what "auto" chooses ---
+
+
+@pytest.mark.parametrize(("schedule", "method"), [(Step(1.0), "exact"), (LinearDecay(0.5, 2.0), "collocation")])
+def test_linear_regression_needs_no_integrator(schedule, method):
+    assert gradient_flow(LINEAR, schedule, THETA0, ts=TS).method == method
+    assert gradient_flow(LOGISTIC, schedule, THETA0, ts=TS).method == "diffrax"
+
+
+def test_a_schedule_of_no_known_kind_is_followed_too():
+    """It only says where it jumps: from 1 to cos 1, and from cos 2 to 0."""
+    path = gradient_flow(LINEAR, Own(), THETA0, ts=TS)
+    other = gradient_flow(LINEAR, Own(), THETA0, ts=TS, method="diffrax")
+    assert path.method == "collocation"
+    np.testing.assert_allclose(path.thetas, other.thetas, rtol=0, atol=1e-8)  # diffrax: 1e-10 a step
+
+
+def test_collocation_of_constants_is_the_exact_flow(pair):
+    for schedule in (PiecewiseConstant([0.5, 1.2, 2.0], [[0.4, 1.0], [0.9, -0.2]]), Constant(0.3)):
+        exact, other = (gradient_flow(pair[0], schedule, THETA0, ts=TS, method=way) for way in ("exact", "collocation"))
+        assert largest_error(other, np.asarray(exact.thetas)) <= float(exact.error) + float(other.error)
+        np.testing.assert_allclose(other.thetas, exact.thetas, rtol=0, atol=2e-13)  # as expm above

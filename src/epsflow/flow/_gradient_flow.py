@@ -9,10 +9,10 @@ from jaxtyping import Float
 
 from .._core import RESULTS, SUCCESS, Array, ConvergenceError, InputError, as_scalar, message, succeeded
 from ..problem import Problem, Quadratic
-from ..schedules import AbstractAnalytic, AbstractPiecewiseConstant, AbstractSchedule
+from ..schedules import AbstractPiecewiseConstant, AbstractSchedule
+from ._collocation import solve_collocation
 from ._diffrax import choose_solver, solve_diffrax
 from ._exact import distinct_levels, exact_flow
-from ._series import solve_series
 from ._trajectory import Trajectory
 
 EXACT_LIMIT = 250_000_000
@@ -43,8 +43,8 @@ def gradient_flow(
         theta0: start, shape (d,).
         ts: ascending times ≥ t0 at which θ is wanted, shape (k,).
         t0: initial time.
-        method: "exact" (linear regression, piecewise-constant ε), "series" (linear regression, analytic ε), "diffrax"
-            (anything), or "auto": exact where it applies, else diffrax.
+        method: "exact" (linear regression, piecewise-constant ε), "collocation" (linear regression, ε smooth between
+            jumps), "diffrax" (anything), or "auto": the first that applies; diffrax with `solver` or `dense`.
         solver: a diffrax solver. Default: Dopri8, or Kvaerno5 where λ_max(∇²R)·(t1 − t0) exceeds 3e4 (stiff).
         rtol, atol: diffrax's local tolerances.
         dense: keep an interpolant, so that the trajectory can be called at any time.
@@ -62,19 +62,20 @@ def gradient_flow(
     start = problem.parameters(theta0, "theta0")
     times, first = _times(ts, t0)
     _check_method(problem, schedule, method, dense)
+    _check_tolerances(rtol, atol)
     risk, eps = problem.risk, schedule(times)
     if eps.ndim > 1 and eps.shape[1:] != problem.delete.shape:
         raise InputError(f"the schedule has {eps.shape[-1]} weights, but {problem.delete.size} points are deleted.")
     if method != "diffrax" and isinstance(risk, Quadratic):
-        if isinstance(schedule, AbstractPiecewiseConstant):
+        if isinstance(schedule, AbstractPiecewiseConstant) and method != "collocation":
             flow = exact_flow(risk, schedule, start, first)
             thetas, stats = flow.at(times), {"arcs": len(flow.arc_starts)}
             return Trajectory(times, thetas, eps, flow.rounding(times, thetas), SUCCESS, "exact", stats, flow)
-        if method == "series" and isinstance(schedule, AbstractAnalytic):
-            thetas, error, steps = solve_series(risk, schedule, start, times, first)
-            return Trajectory(times, thetas, eps, error, SUCCESS, "series", {"num_steps": steps}, None)
+        if method == "collocation" or not (dense or solver):
+            thetas, error, panels = solve_collocation(risk, schedule, start, times, first)
+            return Trajectory(times, thetas, eps, np.asarray(error), SUCCESS, "collocation", {"panels": panels}, None)
     chosen = solver or choose_solver(risk, start, float(times[-1] - first))
-    tight, loose = _tolerances(rtol, atol)
+    tight, loose = (np.asarray(rtol), np.asarray(atol)), (np.asarray(10.0 * rtol), np.asarray(10.0 * atol))
     solution = solve_diffrax(risk, schedule, start, times, first, tight, chosen, max_steps, dense)
     thetas, error = jnp.asarray(solution.ys), jnp.asarray(jnp.nan)
     if estimate_error:
@@ -100,20 +101,17 @@ def _times(ts: Any, t0: float) -> tuple[Float[np.ndarray, " k"], Float[np.ndarra
 
 def _check_method(problem: Problem, schedule: AbstractSchedule, method: str, dense: bool) -> None:
     linear, exact = isinstance(problem.risk, Quadratic), isinstance(schedule, AbstractPiecewiseConstant)
-    if method not in ("auto", "exact", "series", "diffrax"):
-        raise InputError(f"unknown method {method!r}: choose auto, exact, series or diffrax.")
-    if method in ("exact", "series") and not linear:
+    if method not in ("auto", "exact", "collocation", "diffrax"):
+        raise InputError(f"unknown method {method!r}: choose auto, exact, collocation or diffrax.")
+    if method in ("exact", "collocation") and not linear:
         raise InputError(f'method="{method}" is for linear regression; use method="diffrax" for this model or loss.')
     if method == "exact" and not exact:
         raise InputError(
-            f'method="exact" needs a piecewise-constant schedule, not {type(schedule).__name__}; use "diffrax", or '
-            '"series" for a decay.'
+            f'method="exact" needs a piecewise-constant schedule, not {type(schedule).__name__}; use "collocation".'
         )
-    if method == "series" and (dense or not isinstance(schedule, AbstractAnalytic)):
-        raise InputError(
-            'method="series" needs a linear, polynomial or exponential decay, and gives θ at `ts` only; use "diffrax".'
-        )
-    if method != "diffrax" and linear and isinstance(schedule, AbstractPiecewiseConstant):
+    if method == "collocation" and dense:
+        raise InputError('method="collocation" gives θ at `ts` only; use "diffrax" for an interpolant.')
+    if method in ("auto", "exact") and linear and exact:
         levels = len(distinct_levels(np.asarray(schedule.levels()))[0])
         numbers = levels * problem.dim**2 + (len(schedule.jump_ts) + 1) * problem.dim
         if numbers > EXACT_LIMIT:
@@ -123,12 +121,10 @@ def _check_method(problem: Problem, schedule: AbstractSchedule, method: str, den
             )
 
 
-def _tolerances(rtol: float, atol: float) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
-    """The tolerances asked for, and ten times looser ones."""
+def _check_tolerances(rtol: float, atol: float) -> None:
     for name, value in (("rtol", rtol), ("atol", atol)):
         if not 0.0 < value < 1.0:
             raise InputError(f"{name} is {value}; a tolerance lies between 0 and 1, for instance 1e-10.")
-    return (jnp.asarray(rtol), jnp.asarray(atol)), (jnp.asarray(10.0 * rtol), jnp.asarray(10.0 * atol))
 
 
 def _throw(trajectory: Trajectory) -> None:

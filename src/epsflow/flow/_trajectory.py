@@ -13,16 +13,17 @@ from ._exact import ExactFlow
 
 
 class Trajectory(eqx.Module):
-    """θ(t) at the requested times; NumPy arrays for linear regression by `exact` or `series`, else JAX's.
+    """θ(t) at the requested times; NumPy arrays for linear regression by `exact` or `collocation`, else JAX's.
 
     Attributes:
         ts: times, shape (k,).
         thetas: θ(t), shape (k, d).
         eps: ε(t), shape (k,) or (k, m).
-        error: estimate of the largest ‖·‖∞ error in `thetas`, in units of θ: a rounding bound for `exact` and `series`,
-            the change under a ten times looser tolerance for `diffrax`; NaN where none was asked for.
+        error: estimate of the largest ‖·‖∞ error in `thetas`, in units of θ: a rounding bound for `exact`, a
+            bound on truncation and rounding for `collocation`, the change under a ten times looser tolerance for
+            `diffrax`; NaN where none was asked for.
         result: how the integration ended.
-        method: "exact", "series" or "diffrax".
+        method: "exact", "collocation" or "diffrax".
         stats: the integrator's own figures (steps, solver, tolerances).
         interpolant: θ at any time, if the flow was asked for `dense=True`, or is exact.
     """

@@ -9,8 +9,7 @@ from jaxtyping import Float
 from .._core import InputError
 from ..control import Comparison, ScheduleSolution
 from ..flow import Trajectory, gradient_flow
-from ..problem import Quadratic
-from ..schedules import AbstractAnalytic, AbstractSchedule
+from ..schedules import AbstractSchedule
 from ._style import BASELINE, LOOKS, OPTIMUM, Look, number
 
 Result = Comparison | ScheduleSolution
@@ -73,15 +72,11 @@ def _jumps(schedule: AbstractSchedule, start: float, end: float) -> np.ndarray:
 def flows(result: Result, points: int) -> dict[str, Trajectory]:
     """The flow from 0 to T under every schedule of a result, at times that crowd towards 0, where θ moves fastest."""
     task = result.task
-    linear = isinstance(task.problem.risk, Quadratic)
     paths = {}
     for entry in entries(result):
-        method = "series" if linear and isinstance(entry.schedule, AbstractAnalytic) else "auto"
         jumps = _jumps(entry.schedule, 0.0, task.T)
         ts = np.sort(np.concatenate([task.T * np.linspace(0.0, 1.0, max(points - jumps.size, 2)) ** 2, jumps]))
-        paths[entry.name] = gradient_flow(
-            task.problem, entry.schedule, task.theta0, ts=ts, method=method, estimate_error=False
-        )
+        paths[entry.name] = gradient_flow(task.problem, entry.schedule, task.theta0, ts=ts, estimate_error=False)
     return paths
 
 

@@ -16,8 +16,7 @@ EXPONENTIALS = "relative; bound: the flow's rounding d·u·(1 + λ_max t), and d
 
 def end(problem: Problem, schedule: AbstractSchedule, start: np.ndarray, T: float) -> tuple[np.ndarray, float]:
     """θ(T), to rounding, and the bound on its relative error."""
-    decay = isinstance(schedule, LinearDecay)
-    path = gradient_flow(problem, schedule, start, ts=np.array([T]), method="series" if decay else "auto")
+    path = gradient_flow(problem, schedule, start, ts=np.array([T]))
     theta = np.asarray(path.end)
     return theta, float(path.error) * np.sqrt(problem.dim) / float(np.linalg.norm(theta))
 
