@@ -52,9 +52,9 @@ class Norm(AbstractStackedTask[NormSpecification]):
             if row.place == 0:
                 answers.append(None)
                 continue
-            high = batch.high_vectors[k]
+            high = batch.high.vectors[k]
             modes = high.T @ batch.start[k]
-            rates, drift = batch.high_rates[k], batch.high_drift[k]
+            rates, drift = batch.high.rates[k], batch.high.drift[k]
             decay = np.exp(-rates * (batch.T[k] - batch.s[k]))
             ends = decay * modes + (1.0 - decay) / rates * drift
             answers.append(self._answer(specification, batch.target[k] + batch.basis[k] @ (high @ ends)))

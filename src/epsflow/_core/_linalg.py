@@ -62,6 +62,8 @@ def eigen(matrix: Float[Array, "*stack d d"]) -> Eigen:
 def decay_integral(rate: Float[Array, "*#shape"], t: Float[Array, "*#shape"]) -> Float[Array, "*shape"]:
     """∫₀ᵗ e^{−rate·τ} dτ = (1 − e^{−rate·t})/rate, and t where rate = 0. Broadcasts; any sign of the rate."""
     xp = namespace(rate, t)
+    if xp is np and np.all(np.abs(rate) >= 1e-200):
+        return -np.expm1(-rate * t) / rate
     still = abs(rate) < 1e-200  # the quotient of numbers near 1e-308 has no digits, and XLA takes them for zero
     safe = xp.where(still, 1.0, rate)
     return xp.where(still, t, -xp.expm1(-safe * t) / safe)

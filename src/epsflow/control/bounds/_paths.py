@@ -22,9 +22,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from ..._core import InputError
+from ..._core import InputError, decay_integral
 from ..linear._exponentials import Table, resolving_grid, sign_changes
-from ..linear._pencil import SECULAR, Spectrum, decay_integral
+from ..linear._pencil import SECULAR, Spectrum
 from ..linear._task import LinearTask
 
 MAX_ARCS = 2_000

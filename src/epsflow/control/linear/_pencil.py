@@ -15,35 +15,48 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from ...flow import propagate
 from ._secular import update
 
-Vector = Float[np.ndarray, " d"]
 SECULAR = 64
 """Parameters from which H_u is diagonalised by rank-one updates of H_{-D}: below, LAPACK's own call is as fast."""
 
 
 class Spectrum(NamedTuple):
-    """H_u for one constant weight.
+    """H_u for one constant weight, or for each of a stack of problems.
 
     Attributes:
-        rates: μ, shape (d,); below rounding they are exactly zero.
-        vectors: V, shape (d, d), from the eigenbasis of H_{-D} to that of H_u; None where they are the same (u = 0).
-        rows: x_jᵀV, shape (m, d).
-        drift: Vᵀ(f + Σ u_j x_j r_j), shape (d,).
+        rates: μ, shape (*b, d); below rounding they are exactly zero.
+        vectors: V, shape (*b, d, d), from the eigenbasis of H_{-D} to that of H_u; None where they are one (u = 0).
+        rows: x_jᵀV, shape (*b, m, d).
+        drift: Vᵀ(f + Σ u_j x_j r_j), shape (*b, d).
     """
 
-    rates: Float[np.ndarray, " d"]
-    vectors: Float[np.ndarray, "d d"] | None
-    rows: Float[np.ndarray, "m d"]
-    drift: Float[np.ndarray, " d"]
+    rates: Float[np.ndarray, "*b d"]
+    vectors: Float[np.ndarray, "*b d d"] | None
+    rows: Float[np.ndarray, "*b m d"]
+    drift: Float[np.ndarray, "*b d"]
 
-    def to_basis(self, vector: Float[np.ndarray, "*k d"]) -> Float[np.ndarray, "*k d"]:
-        """Vᵀv, for each row v."""
-        return vector if self.vectors is None else vector @ self.vectors
+    def to_basis(self, vector: Float[np.ndarray, "*shape d"]) -> Float[np.ndarray, "*shape d"]:
+        """Vᵀv: of one v, or of several, of shape (*b, k, d)."""
+        return vector if self.vectors is None else _turned(vector, self.vectors)
 
-    def from_basis(self, coordinates: Float[np.ndarray, "*k d"]) -> Float[np.ndarray, "*k d"]:
-        """Vz."""
-        return coordinates if self.vectors is None else coordinates @ self.vectors.T
+    def from_basis(self, coordinates: Float[np.ndarray, "*shape d"]) -> Float[np.ndarray, "*shape d"]:
+        """Vz, likewise."""
+        return coordinates if self.vectors is None else _turned(coordinates, np.swapaxes(self.vectors, -1, -2))
+
+    def take(self, which: np.ndarray) -> "Spectrum":
+        """Those of some problems of a stack."""
+        return Spectrum(*(None if part is None else part[which] for part in self))
+
+
+def _turned(
+    rows: Float[np.ndarray, "*shape d"], matrices: Float[np.ndarray, "*b d d"]
+) -> Float[np.ndarray, "*shape d"]:
+    """Row vectors times matrices. Of a stack each is a product of its own, so that none depends on its company."""
+    if matrices.ndim > 2 and rows.ndim < matrices.ndim:
+        return (rows[..., None, :] @ matrices)[..., 0, :]
+    return rows @ matrices
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,27 +122,32 @@ class Pencil:
         return rates, vectors
 
 
-def decay_integral(rates: np.ndarray, elapsed: np.ndarray) -> np.ndarray:
-    """∫₀ᵗ e^{−μτ}dτ for all rates (last axis) and times (first axis); t where μ = 0."""
-    safe = np.where(rates == 0.0, 1.0, rates)
-    return np.where(rates == 0.0, elapsed, -np.expm1(-safe * elapsed) / safe)
-
-
 def advance(
-    spectrum: Spectrum, delta: Float[np.ndarray, "*k d"], elapsed: Float[np.ndarray, " k"]
-) -> Float[np.ndarray, "k d"]:
-    """δ after each elapsed time, from one δ at 0, or from one for each."""
+    spectrum: Spectrum, delta: Float[np.ndarray, "*shape d"], elapsed: Float[np.ndarray, "*times"] | float
+) -> Float[np.ndarray, "*times d"]:
+    """δ after some time: one for each problem, or several, from one δ or from as many; see `coordinates`."""
     return spectrum.from_basis(coordinates(spectrum, spectrum.to_basis(delta), elapsed))
 
 
 def coordinates(
-    spectrum: Spectrum, start: Float[np.ndarray, "*k d"], elapsed: Float[np.ndarray, " k"]
-) -> Float[np.ndarray, "k d"]:
-    """Vᵀδ after each elapsed time, from Vᵀδ at 0."""
-    column = elapsed[:, None]
-    return np.exp(-spectrum.rates * column) * start + decay_integral(spectrum.rates, column) * spectrum.drift
+    spectrum: Spectrum, start: Float[np.ndarray, "*shape d"], elapsed: Float[np.ndarray, "*times"] | float
+) -> Float[np.ndarray, "*times d"]:
+    """Vᵀδ after some time, from Vᵀδ at 0.
+
+    Args:
+        spectrum: of one problem (b = ()), or of a stack of them.
+        start: Vᵀδ, shape (*b, d); or (*b, k, d), one for each of k times.
+        elapsed: the time, shape b; or k times, shape (*b, k).
+    """
+    rates, drift, times = spectrum.rates, spectrum.drift, np.asarray(elapsed)[..., None]
+    if times.ndim > rates.ndim:
+        start = start[..., None, :] if start.ndim == rates.ndim else start
+        rates, drift = rates[..., None, :], drift[..., None, :]
+    return propagate(rates, drift, start, times)
 
 
-def retreat(spectrum: Spectrum, costate: Vector, elapsed: float) -> Vector:
+def retreat(
+    spectrum: Spectrum, costate: Float[np.ndarray, "*b d"], elapsed: Float[np.ndarray, "*b"] | float
+) -> Float[np.ndarray, "*b d"]:
     """p(t − elapsed) from p(t): e^{−H_u elapsed} p, which decays where H_u is positive."""
-    return spectrum.from_basis(np.exp(-spectrum.rates * elapsed) * spectrum.to_basis(costate))
+    return spectrum.from_basis(np.exp(-spectrum.rates * np.asarray(elapsed)[..., None]) * spectrum.to_basis(costate))

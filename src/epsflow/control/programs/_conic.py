@@ -12,12 +12,14 @@ shares no step with the polish but the eigenbasis (no costate, no structure, no 
 for: each is the other's test. Solvers were chosen by `benchmarks/bench_conic.py`.
 """
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from ..linear._pencil import decay_integral
+from ..._core import decay_integral
+from ..linear._pencil import coordinates
 from ..linear._task import LinearTask
 from ..terms._runs import Candidate
 from ._casadi import ca
@@ -76,10 +78,7 @@ def condense(task: LinearTask, signs: np.ndarray, intervals: int) -> Condensed:
     (low, high), rates, rows = task.bounds, task.rates, task.rows
     h, m = task.length / intervals, task.points
     elapsed = h * np.arange(intervals + 1)
-
-    def free(t: Float[np.ndarray, " k"]) -> Float[np.ndarray, "k d"]:
-        return np.exp(-rates * t[:, None]) * task.start + decay_integral(rates, t[:, None]) * task.drift
-
+    free = partial(coordinates, task.spectrum(0.0), task.start)
     # A unit of w_j on an interval moves δ, a time τ after its end, by −e^{−Λτ}φ(h)x_j.
     pulse = decay_integral(rates, np.array(h)) * rows
     gains = -np.exp(-rates * (task.length - elapsed[1:])[:, None, None]) * pulse

@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Float
 
-from ..linear._pencil import decay_integral
+from ..._core import decay_integral
 from ..linear._task import LinearTask
 from ..terms._window import Effort
 from ._casadi import ca

@@ -14,7 +14,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
-from ._stack import LinearBatch, Many, coordinates, cost_of_ends, high_arc, low_arc, rounding, to_basis
+from ..linear._pencil import Spectrum, advance
+from ._stack import LinearBatch, Many, cost_of_ends, rounding
 
 SCAN, REFINE = 201, 17
 """Points of the first scan (that of `best_in_family`), and of each scan of a smaller box."""
@@ -47,9 +48,10 @@ class BatchBest(NamedTuple):
 
 def single_switch_ends(batch: LinearBatch, elapsed: Many, late: Bool[np.ndarray, " b"]) -> Float[np.ndarray, "b d"]:
     """δ(T) under 1 then 0, or (`late`) 0 then 1, with the switch `elapsed` after s."""
-    middle = np.where(late[:, None], low_arc(batch, batch.start, elapsed), high_arc(batch, batch.start, elapsed))
     rest = batch.length - elapsed
-    return np.where(late[:, None], high_arc(batch, middle, rest), low_arc(batch, middle, rest))
+    down = advance(batch.low, advance(batch.high, batch.start, elapsed), rest)
+    up = advance(batch.high, advance(batch.low, batch.start, elapsed), rest)
+    return np.where(late[:, None], up, down)
 
 
 def baseline_costs(batch: LinearBatch) -> Many:
@@ -66,38 +68,28 @@ def rewound(
         batch: the problems; their s does not matter.
         depths: K, between 0 and the least T.
     """
-    start, trained = to_basis(batch.high_vectors, batch.origin), batch.T[:, None] * np.ones_like(depths)
-    rest = np.exp(-batch.rates[:, None, :] * depths[:, None])
-    turned = batch.high_vectors.transpose(0, 2, 1)
-    checkpoints = coordinates(batch.high_rates, batch.high_drift, start, trained - depths) @ turned
-    ends = coordinates(batch.high_rates, batch.high_drift, start, trained) @ turned
-    return np.linalg.norm(rest * checkpoints, axis=2), np.linalg.norm(rest * ends, axis=2)
+    trained = batch.T[:, None] * np.ones_like(depths)
+    starts = (advance(batch.high, batch.origin, times) for times in (trained - depths, trained))
+    rest = np.broadcast_to(depths, trained.shape)
+    checkpoints, ends = (np.linalg.norm(advance(batch.low, start, rest), axis=2) for start in starts)
+    return checkpoints, ends
 
 
 def best_steps(batch: LinearBatch) -> BatchBest:
     """The best 1_[0,τ], s ≤ τ ≤ T."""
-    start = to_basis(batch.high_vectors, batch.start)
-
-    def ends(fractions: np.ndarray) -> np.ndarray:
-        elapsed = fractions * batch.length[:, None]
-        middle = coordinates(batch.high_rates, batch.high_drift, start, elapsed)
-        rest = batch.length[:, None] - elapsed
-        return np.exp(-batch.rates[:, None, :] * rest[:, :, None]) * (middle @ batch.high_vectors.transpose(0, 2, 1))
-
-    return _found(batch, ends, 2)
+    return _best_switches(batch, batch.high, batch.low)
 
 
 def best_late_steps(batch: LinearBatch) -> BatchBest:
     """The best schedule that is 0 from s to τ and 1 from τ to T."""
+    return _best_switches(batch, batch.low, batch.high)
+
+
+def _best_switches(batch: LinearBatch, first: Spectrum, second: Spectrum) -> BatchBest:
+    length = batch.length[:, None]
 
     def ends(fractions: np.ndarray) -> np.ndarray:
-        elapsed = fractions * batch.length[:, None]
-        middle = np.exp(-batch.rates[:, None, :] * elapsed[:, :, None]) * batch.start[:, None, :]
-        rest = (batch.length[:, None] - elapsed)[:, :, None]
-        turned = middle @ batch.high_vectors
-        shift = (batch.high_drift / batch.high_rates)[:, None, :]
-        z = shift + np.exp(-batch.high_rates[:, None, :] * rest) * (turned - shift)
-        return z @ batch.high_vectors.transpose(0, 2, 1)
+        return advance(second, advance(first, batch.start, fractions * length), (1.0 - fractions) * length)
 
     return _found(batch, ends, 2)
 

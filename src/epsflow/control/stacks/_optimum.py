@@ -102,7 +102,7 @@ def _certify(
         bounds[members] = least - 0.5 * square[members]
     sizes = np.maximum(np.linalg.norm(batch.start, axis=1), np.linalg.norm(ends, axis=1))
     eps = ends.shape[1] * np.finfo(np.float64).eps
-    bounds -= eps * (1.0 + batch.high_rates[:, -1] * batch.T) * np.sqrt(square) * sizes
+    bounds -= eps * (1.0 + batch.high.rates[:, -1] * batch.T) * np.sqrt(square) * sizes
     initial = 0.5 * np.square(batch.start).sum(axis=1)
     proved = settled & (bounds > 0.0) & (costs > EXACT_FRACTION * initial)
     return proved & (costs - bounds <= GLOBAL_GAP * costs), bounds, settled
@@ -110,13 +110,12 @@ def _certify(
 
 def _residual_signs(batch: LinearBatch) -> tuple[Int[np.ndarray, " b"], Bool[np.ndarray, " b"]]:
     """The sign of e(s), and whether e keeps it under ε ≡ 1, hence under every schedule."""
-    start = (batch.start[:, None, :] @ batch.high_vectors)[:, 0]
-    row = (batch.rows[:, 0][:, None, :] @ batch.high_vectors)[:, 0]
-    shift = batch.high_drift / batch.high_rates
+    high = batch.high
+    start, row, shift = high.to_basis(batch.start), high.rows[:, 0], high.drift / high.rates
     # e(t) = Σ x_i (z_i − f_i/μ_i) e^{−μ_i t} + (Σ x_i f_i/μ_i − r): one more exponential, of rate 0.
     constant = (row * shift).sum(axis=1) - batch.residuals[:, 0]
     coefficients = np.column_stack([row * (start - shift), constant])
-    rates = np.column_stack([batch.high_rates, np.zeros(len(constant))])
+    rates = np.column_stack([high.rates, np.zeros(len(constant))])
     signs = np.where(coefficients.sum(axis=1) < 0.0, -1, 1)
     table = Table.of(rates, resolving_grids(rates, batch.length, GRID))
     changes = sign_changes(table, coefficients[:, None, :], signs[:, None], first=True)

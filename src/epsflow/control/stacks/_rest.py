@@ -19,12 +19,13 @@ from ..bounds._paths import Paths
 from ..bounds._sets import Reach
 from ..bounds._together import Search, run, together
 from ..linear._path import linear_extremal
+from ..linear._pencil import advance, retreat
 from ..linear._task import LinearTask
 from ..polish._linear import Polished, polish_control
 from ..polish._reach import reach
 from ..terms._kinds import EXACT_FRACTION, GLOBAL_GAP, VERIFIED_GAP, Scope, Status, is_exact
 from ..terms._levels import arcs_of
-from ._stack import LinearBatch, Many, cost_of_ends, high_arc, low_arc, rounding
+from ._stack import LinearBatch, Many, cost_of_ends, rounding
 
 EXTREMAL = 1e-7
 """PMP gap, in units of the cost, below which a candidate is worth proving: much less could not be gained."""
@@ -159,24 +160,24 @@ def _arrive(batch: LinearBatch, members: Int[np.ndarray, " k"]) -> dict[int, Ans
     unit, length = np.linspace(0.0, 1.0, GRID), some.length
     best, least = np.zeros((2, len(members))), np.full(len(members), np.inf)
     for a in unit:
-        middle = low_arc(some, some.start, a * length)
+        middle = advance(some.low, some.start, a * length)
         for b in unit[unit <= 1.0 - a]:
-            costs = cost_of_ends(high_arc(some, middle, b * length))
+            costs = cost_of_ends(advance(some.high, middle, b * length))
             best = np.where(costs < least, np.array([[a], [b]]) * length, best)
             least = np.minimum(costs, least)
     for _ in range(NEWTON_STEPS):
-        middle = low_arc(some, some.start, best[0])
-        end = high_arc(some, middle, best[1])
+        middle = advance(some.low, some.start, best[0])
+        end = advance(some.high, middle, best[1])
         # ∂δ/∂a is carried along the second arc, without its drift.
-        still = high_arc(some, np.zeros_like(end), best[1])
-        carried = high_arc(some, -some.rates * middle, best[1]) - still
+        carried = retreat(some.high, -some.rates * middle, best[1])
         residual = ((some.rows[:, 0] * end).sum(axis=1) - some.residuals[:, 0])[:, None]
         jacobian = np.stack([carried, -some.rates * end - residual * some.rows[:, 0]], axis=2)
         best = best - (np.linalg.pinv(jacobian, rcond=1e-13) @ end[:, :, None])[:, :, 0].T
         best = np.clip(best, -length, 2.0 * length)
     inside = (best >= 0.0).all(axis=0) & (best.sum(axis=0) <= length)
     best = np.maximum(best, 0.0)
-    ends = low_arc(some, high_arc(some, low_arc(some, some.start, best[0]), best[1]), length - best.sum(axis=0))
+    middle = advance(some.high, advance(some.low, some.start, best[0]), best[1])
+    ends = advance(some.low, middle, length - best.sum(axis=0))
     costs, errors = cost_of_ends(ends), rounding(some, ends, 3)
     exact = inside & (costs <= EXACT_FRACTION * cost_of_ends(some.start))
     switches = (best[0] > 0.0).astype(np.int64) + (best.sum(axis=0) < length)
@@ -235,11 +236,10 @@ def _wrong(batch: LinearBatch, found: Candidates, asked: Int[np.ndarray, " k"]) 
     rest, row, total = batch.length - first, batch.rows[:, 0], np.zeros(len(asked))
 
     def after(delta: np.ndarray, elapsed: Many, high: np.ndarray) -> np.ndarray:
-        return np.where(high, high_arc(batch, delta, elapsed), low_arc(batch, delta, elapsed))
+        return np.where(high, advance(batch.high, delta, elapsed), advance(batch.low, delta, elapsed))
 
     def before(p: np.ndarray, elapsed: Many, high: np.ndarray) -> np.ndarray:
-        still = high_arc(batch, np.zeros_like(p), elapsed)
-        return np.where(high, high_arc(batch, p, elapsed) - still, low_arc(batch, p, elapsed))
+        return np.where(high, retreat(batch.high, p, elapsed), retreat(batch.low, p, elapsed))
 
     p = found.ends[asked]
     switch = before(p, rest, late)

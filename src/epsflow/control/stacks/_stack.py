@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from ..._core import InputError
-from ..linear._pencil import Pencil, Spectrum
+from ..linear._pencil import Pencil, Spectrum, advance
 from ..linear._task import LinearTask
 from ..terms._cost import Distance
 from ..terms._window import Window
@@ -19,11 +19,8 @@ class LinearBatch:
     """b control problems of linear regression with bounds [0, 1], each in the eigenbasis of its own H_{-D}.
 
     Attributes:
-        rates: Λ, shape (b, d).
-        rows: √c Qᵀx_j, shape (b, m, d).
-        residuals: r_j = √c(y_j − x_jᵀθ*_{-D}), shape (b, m).
-        high_rates, high_vectors: H_1 = V diag(μ) Vᵀ there, shapes (b, d) and (b, d, d).
-        high_drift: VᵀΣ x_j r_j, shape (b, d).
+        low, high: H_0 = Λ and H_1 there, with √c Qᵀx_j and √c(y_j − x_jᵀθ*_{-D}) for x_j and r_j.
+        residuals: r_j, shape (b, m).
         origin, start: δ(0) and δ(s), shape (b, d).
         s, T: the windows, shape (b,).
         basis: Q, shape (b, d, d).
@@ -32,12 +29,9 @@ class LinearBatch:
             nothing.
     """
 
-    rates: Float[np.ndarray, "b d"]
-    rows: Float[np.ndarray, "b m d"]
+    low: Spectrum
+    high: Spectrum
     residuals: Float[np.ndarray, "b m"]
-    high_rates: Float[np.ndarray, "b d"]
-    high_vectors: Float[np.ndarray, "b d d"]
-    high_drift: Float[np.ndarray, "b d"]
     origin: Float[np.ndarray, "b d"]
     start: Float[np.ndarray, "b d"]
     s: Many
@@ -45,6 +39,16 @@ class LinearBatch:
     basis: Float[np.ndarray, "b d d"]
     target: Float[np.ndarray, "b d"]
     determined: Bool[np.ndarray, " b"]
+
+    @property
+    def rates(self) -> Float[np.ndarray, "b d"]:
+        """Λ."""
+        return self.low.rates
+
+    @property
+    def rows(self) -> Float[np.ndarray, "b m d"]:
+        """x_j."""
+        return self.low.rows
 
     @property
     def length(self) -> Many:
@@ -58,15 +62,15 @@ class LinearBatch:
 
     def take(self, which: np.ndarray) -> "LinearBatch":
         """Some of the problems, by index or mask."""
-        return LinearBatch(**{name: value[which] for name, value in vars(self).items()})
+        parts = {name: value for name, value in vars(self).items() if name not in ("low", "high")}
+        some = {name: value[which] for name, value in parts.items()}
+        return LinearBatch(low=self.low.take(which), high=self.high.take(which), **some)
 
     def task(self, k: int) -> LinearTask:
         """One of the problems, for the routes that take them one by one."""
         pencil = Pencil(self.rates[k], self.rows[k], self.residuals[k], np.zeros_like(self.rates[k]))
-        vectors = self.high_vectors[k]
-        known = Spectrum(self.high_rates[k], vectors, self.rows[k] @ vectors, self.high_drift[k])
         return LinearTask(
-            pencil=pencil.knowing(1.0, known),
+            pencil=pencil.knowing(1.0, self.high.take(np.asarray(k))),
             start=self.start[k],
             window=Window(float(self.s[k]), float(self.T[k]), 0.0, 1.0),
             form=Distance().form(self.rates[k], self.basis[k]),
@@ -112,47 +116,26 @@ def linear_batch(
     high = turned.transpose(0, 2, 1) @ turned
     high[:, np.arange(d), np.arange(d)] += safe
     high_rates, vectors = np.linalg.eigh(high)
-    drift = to_basis(vectors, (residuals[:, None, :] @ turned)[:, 0])
+    still = Spectrum(safe, None, turned, np.zeros_like(safe))
+    steady = Spectrum(high_rates, vectors, turned @ vectors, ((residuals[:, None, :] @ turned) @ vectors)[:, 0])
     origin = to_basis(basis, theta0) - goal
-    moved = coordinates(high_rates, drift, to_basis(vectors, origin), s[:, None])[:, 0]
-    start, target = from_basis(vectors, moved), from_basis(basis, goal)
     return LinearBatch(
-        safe, turned, residuals, high_rates, vectors, drift, origin, start, s, T, basis, target, determined
+        low=still,
+        high=steady,
+        residuals=residuals,
+        origin=origin,
+        start=advance(steady, origin, s),
+        s=s,
+        T=T,
+        basis=basis,
+        target=(basis @ goal[:, :, None])[:, :, 0],
+        determined=determined,
     )
 
 
 def to_basis(vectors: np.ndarray, x: np.ndarray) -> np.ndarray:
     """Vᵀx for every problem."""
     return (x[:, None, :] @ vectors)[:, 0]
-
-
-def from_basis(vectors: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """Vx for every problem."""
-    return (vectors @ x[:, :, None])[:, :, 0]
-
-
-def coordinates(
-    rates: Float[np.ndarray, "b d"],
-    drift: Float[np.ndarray, "b d"],
-    start: Float[np.ndarray, "b d"],
-    elapsed: Float[np.ndarray, "b k"],
-) -> Float[np.ndarray, "b k d"]:
-    """z(t) = e^{−μt}z + ∫₀ᵗ e^{−μτ}dτ · drift after k times, for rates μ > 0."""
-    decay = np.expm1(-rates[:, None, :] * elapsed[:, :, None])
-    return start[:, None, :] + decay * (start - drift / rates)[:, None, :]
-
-
-def low_arc(batch: LinearBatch, delta: Float[np.ndarray, "b d"], elapsed: Many) -> Float[np.ndarray, "b d"]:
-    """δ (or p, backward) after a time with ε = 0."""
-    return np.exp(-batch.rates * elapsed[:, None]) * delta
-
-
-def high_arc(batch: LinearBatch, delta: Float[np.ndarray, "b d"], elapsed: Many) -> Float[np.ndarray, "b d"]:
-    """δ after a time with ε = 1."""
-    start = to_basis(batch.high_vectors, delta)
-    return from_basis(
-        batch.high_vectors, coordinates(batch.high_rates, batch.high_drift, start, elapsed[:, None])[:, 0]
-    )
 
 
 def cost_of_ends(ends: Float[np.ndarray, "*k d"]) -> Float[np.ndarray, "*k"]:
@@ -162,6 +145,6 @@ def cost_of_ends(ends: Float[np.ndarray, "*k d"]) -> Float[np.ndarray, "*k"]:
 def rounding(batch: LinearBatch, ends: Float[np.ndarray, "b d"], arcs: int) -> Many:
     """Rounding of the largest δ in every arc, and of the rates over T; ½‖δ‖² then errs by ‖δ‖ times that."""
     size = np.linalg.norm(batch.origin, axis=1) + np.linalg.norm(batch.target, axis=1)
-    growth = arcs + ends.shape[1] * (1.0 + batch.high_rates[:, -1] * batch.T)
+    growth = arcs + ends.shape[1] * (1.0 + batch.high.rates[:, -1] * batch.T)
     error = np.finfo(np.float64).eps * growth * size
     return np.linalg.norm(ends, axis=1) * error + 0.5 * error**2
