@@ -39,7 +39,7 @@ from .problem import (
     load_dataset as load_dataset, read_csv as read_csv,
 )
 from .schedules import (
-    AbstractAnalytic as AbstractAnalytic, AbstractPiecewiseConstant as AbstractPiecewiseConstant,
+    AbstractPiecewiseConstant as AbstractPiecewiseConstant,
     AbstractSchedule as AbstractSchedule, BangBang as BangBang, Constant as Constant,
     ExponentialDecay as ExponentialDecay, LinearDecay as LinearDecay, PiecewiseConstant as PiecewiseConstant,
     PolynomialDecay as PolynomialDecay, SearchSpace as SearchSpace, Step as Step, check_admissible as check_admissible,

@@ -7,7 +7,6 @@ from jax.tree_util import Partial
 
 import epsflow as ef
 import reference
-from epsflow.schedules import AbstractAnalytic
 
 
 def random_problem(seed):
@@ -72,7 +71,7 @@ def test_wider_families_contain_narrower_ones(row_one, zero):
     assert all(row["ratio"] == pytest.approx(row["cost"] / table.baseline.cost) for row in rows)
 
 
-class HalfLife(AbstractAnalytic):
+class HalfLife(ef.AbstractSchedule):
     """A family of one's own: 2^{−(t−s)/h}, cut at T."""
 
     inside: ef.ExponentialDecay
@@ -91,12 +90,6 @@ class HalfLife(AbstractAnalytic):
 
     def inner(self, t):
         return self.inside.inner(t)
-
-    def taylor(self, t, order, step=1.0):
-        return self.inside.taylor(t, order, step)
-
-    def taylor_step(self, t):
-        return self.inside.taylor_step(t)
 
     @classmethod
     def search_space(cls, s, T):

@@ -89,7 +89,7 @@ def test_linear_regression_compiles_nothing(task):
     assert compiled == []
 
 
-class Ramp(ef.schedules.AbstractAnalytic):
+class Ramp(ef.AbstractSchedule):
     """A family of three numbers: ε falls from `high` to `low` on a line, until t₁."""
 
     s: np.ndarray
@@ -113,12 +113,6 @@ class Ramp(ef.schedules.AbstractAnalytic):
     def inner(self, t):
         line = (self.t1 - t) / np.where(self.t1 > self.s, self.t1 - self.s, 1.0)
         return self.low + (self.high - self.low) * line
-
-    def taylor(self, t, order, step=1.0):
-        raise NotImplementedError
-
-    def taylor_step(self, t):
-        raise NotImplementedError
 
     @classmethod
     def search_space(cls, s, T):

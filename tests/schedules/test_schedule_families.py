@@ -8,14 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, strategies as st
 from jax.tree_util import Partial
-from scipy.special import binom
 
 from epsflow._core import InputError
 from epsflow.schedules import (
-    AbstractAnalytic,
     AbstractPiecewiseConstant,
+    AbstractSchedule,
     BangBang,
     Constant,
     ExponentialDecay,
@@ -43,7 +41,6 @@ EXAMPLES = {
     "exponential": ExponentialDecay(S, 0.7, T),
 }
 PIECEWISE = [name for name, schedule in EXAMPLES.items() if isinstance(schedule, AbstractPiecewiseConstant)]
-ANALYTIC = [name for name, schedule in EXAMPLES.items() if isinstance(schedule, AbstractAnalytic)]
 FINITE = [name for name in EXAMPLES if not name.startswith("constant")]
 
 GRID = np.linspace(0.0, 7.0, 57).reshape(3, 19)  # holds S, 3, 3.5 and T exactly
@@ -71,7 +68,7 @@ def test_values_at_an_array_of_times_are_the_values_at_each(schedule):
 @each(EXAMPLES)
 def test_numbers_are_answered_in_numpy_and_traced_ones_in_jax(schedule):
     parts = [schedule(GRID), schedule(3.2), schedule.start, schedule.end, schedule.jump_ts, schedule.inner(GRID)]
-    parts += [schedule.levels()] if isinstance(schedule, AbstractPiecewiseConstant) else [schedule.taylor(GRID[0], 3)]
+    parts += [schedule.levels()] if isinstance(schedule, AbstractPiecewiseConstant) else []
     assert not any(isinstance(part, jax.Array) for part in (*parts, *jax.tree.leaves(schedule)))
     traced = schedule(jnp.asarray(GRID))
     assert isinstance(traced, jax.Array)
@@ -185,7 +182,7 @@ def test_closed_values():
 # --- many members at once ---
 
 
-class Halving(AbstractAnalytic):
+class Halving(AbstractSchedule):
     """A user's family, written for one member: ε = 2^{−(t − s)/half} until T."""
 
     inside: ExponentialDecay
@@ -204,12 +201,6 @@ class Halving(AbstractAnalytic):
 
     def inner(self, t):
         return self.inside.inner(t)
-
-    def taylor(self, t, order, step=1.0):
-        return self.inside.taylor(t, order, step)
-
-    def taylor_step(self, t):
-        return self.inside.taylor_step(t)
 
     @classmethod
     def search_space(cls, s, T):
@@ -241,53 +232,12 @@ def test_a_stack_says_what_its_members_say(family, rng):
         np.testing.assert_array_equal(members(many), [one(at) for one, at in zip(singles, many, strict=True)])
         if members.piecewise_constant:
             np.testing.assert_array_equal(members.levels(), [one.levels() for one in singles])
-        if members.analytic:
-            t = members.start + 0.3 * (members.end - members.start)
-            h = members.taylor_step(t).clip(max=1.0)
-            series = [one.taylor(at, 6, step) for one, at, step in zip(singles, t, h, strict=True)]
-            np.testing.assert_array_equal(members.taylor(t, 6, h), series)
     assert eqx.tree_equal(stack.member(2), alone[2])
 
 
 def test_a_stack_that_is_not_its_members_is_refused():
     with pytest.raises(InputError, match=r"FirstRow is declared elementwise, but .* `numbers\[..., 0\]`"):
         build_members(FirstRow.search_space(S, T), np.array([[1.0], [2.0]]))
-
-
-# --- Taylor series ---
-
-
-@pytest.mark.parametrize("power", [0.5, 2.0, 3.0, 7.3])
-def test_taylor_of_a_power(power):
-    t, order = 2.75, 8
-    k = np.arange(order + 1)
-    expected = binom(power, k) * (-1.0) ** k * (T - t) ** (power - k) / (T - S) ** power
-    computed = PolynomialDecay(S, T, power).taylor(jnp.asarray(t), order)
-    np.testing.assert_allclose(computed, expected, rtol=1e-13, atol=1e-16)  # a product of 8 ratios
-
-
-def test_taylor_of_a_line():
-    np.testing.assert_allclose(LinearDecay(S, T).taylor(jnp.asarray(3.0), 4), [2 / 3, -1 / 3, 0, 0, 0], rtol=1e-15)
-    assert float(LinearDecay(S, T).taylor_step(jnp.asarray(3.0))) == math.inf
-
-
-def test_taylor_of_an_exponential():
-    k = range(9)
-    expected = [math.exp(-0.7) * (-0.7) ** i / math.factorial(i) for i in k]
-    np.testing.assert_allclose(ExponentialDecay(S, 0.7, T).taylor(jnp.asarray(3.0), 8), expected, rtol=1e-14)
-
-
-@pytest.mark.parametrize("name", ANALYTIC)
-@given(where=st.floats(0.0, 0.99), fraction=st.floats(0.0, 1.0))
-def test_the_series_reaches_a_whole_step(name, where, fraction):
-    """Order 24 within `taylor_step` gives ε to rounding: the promise on which the series flow stands."""
-    schedule = EXAMPLES[name]
-    t = S + where * (T - S)
-    h = fraction * min(float(schedule.taylor_step(jnp.asarray(t))), T - t)
-    coefficients = schedule.taylor(jnp.asarray(t), 24)
-    series = np.polynomial.polynomial.polyval(h, np.asarray(coefficients))
-    # e² = 7.4 is the largest sum of absolute terms (the exponential): ten roundings of that.
-    assert series == pytest.approx(float(schedule.inner(jnp.asarray(t + h))), abs=2e-14)
 
 
 # --- refusals ---

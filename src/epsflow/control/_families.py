@@ -16,8 +16,6 @@ from .._core import Array, InputError
 from ..flow._diffrax import choose_solver, solve_diffrax
 from ..problem import AbstractRisk, Problem
 from ..schedules import (
-    AbstractAnalytic,
-    AbstractPiecewiseConstant,
     AbstractSchedule,
     ExponentialDecay,
     LinearDecay,
@@ -84,9 +82,8 @@ def best_in_family(
 
     The scan is global on its grid; a minimum narrower than a grid cell can be missed. Refinement stops when the box has
     shrunk to 1e-7 of the range, where the cost no longer changes by a relative 1e-12. For linear regression the scans
-    read a polynomial through θ(T) of some hundred members (`linear._families`), and nothing is compiled; members that
-    are neither smooth nor constant between their jumps (`AbstractAnalytic`, `AbstractPiecewiseConstant`), and other
-    models, are integrated by diffrax one by one.
+    read a polynomial through θ(T) of some hundred members (`linear._families`), and nothing is compiled; other models
+    are integrated by diffrax.
 
     Args:
         problem: what is trained, and which points are deleted.
@@ -118,7 +115,7 @@ def search_family(task: ControlTask, family: type[AbstractSchedule], grid: int |
     per_axis = grid or SCAN_POINTS.get(len(space.names), 9)
     if per_axis < 5:
         raise InputError(f"grid is {per_axis}; at least 5 per number are needed to bracket a minimum.")
-    if task.linear is not None and isinstance(corner, AbstractAnalytic | AbstractPiecewiseConstant):
+    if task.linear is not None:
         return _search_linear(task, task.linear, family, grid)
     solver = choose_solver(task.problem.risk, task.theta_s, task.T - task.s)
     unit, evaluations = np.linspace(0.0, 1.0, per_axis), 0

@@ -12,7 +12,6 @@ from ..flow import equilibrium, gradient_flow
 from ..problem import Problem, Quadratic
 from ..problem._problem import DENSE_LIMIT
 from ..schedules import (
-    AbstractAnalytic,
     AbstractPiecewiseConstant,
     AbstractSchedule,
     Constant,
@@ -202,7 +201,7 @@ class Simulation(NamedTuple):
 
 
 def simulate(task: ControlTask, schedule: AbstractSchedule) -> Simulation:
-    """The cost of a schedule: to rounding for linear regression, by diffrax otherwise.
+    """The cost of a schedule: near rounding for linear regression, by diffrax otherwise.
 
     An error e in every coordinate of θ(T) changes the cost by at most ‖∇cost‖e√d, and ½‖W‖e²d for linear regression
     (where it is quadratic). The error in θ(s) is added to e as it stands: a convex risk contracts it, another one might
@@ -210,10 +209,10 @@ def simulate(task: ControlTask, schedule: AbstractSchedule) -> Simulation:
     how the schedule was found. From 64 parameters on it is propagated by rank-one updates of one eigendecomposition
     instead; the flow room would make one per level.
     """
-    if task.linear is not None and isinstance(schedule, AbstractAnalytic):
+    problem, ts = task.problem, np.array([task.T])
+    if task.linear is not None and not isinstance(schedule, AbstractPiecewiseConstant):
         return _decayed(task, task.linear, schedule)
-    problem, linear, ts = task.problem, task.linear is not None, np.array([task.T])
-    if linear and isinstance(schedule, AbstractPiecewiseConstant):
+    if task.linear is not None and isinstance(schedule, AbstractPiecewiseConstant):
         if problem.dim < SECULAR:
             path = gradient_flow(problem, schedule, task.theta0, ts=ts)
             end, error = path.end, float(path.error)
@@ -228,11 +227,13 @@ def simulate(task: ControlTask, schedule: AbstractSchedule) -> Simulation:
     return Simulation(float(cost), bound)
 
 
-def _decayed(task: ControlTask, linear: LinearTask, schedule: AbstractAnalytic) -> Simulation:
+def _decayed(task: ControlTask, linear: LinearTask, schedule: AbstractSchedule) -> Simulation:
     """The cost of a decay, by panels in the eigenbasis; its error bounds those of the flow, of θ(s) and of H_{-D}."""
     ends = member_ends(linear, Members.of([schedule]))
     delta, size = ends.states[0], float(ends.sizes[0])
-    error = float(ends.errors[0]) + _rounding(linear, task.T - task.s, size) + task.theta_s_error * len(delta) ** 0.5
+    error = (
+        float(ends.errors[0]) + _rounding(linear, task.T - task.s, size) + task.theta_s_error * task.problem.dim**0.5
+    )
     slope, curvature = float(np.linalg.norm(linear.form.gradient(delta))), linear.form.norm**2
     return Simulation(linear.form.value(delta), slope * error + 0.5 * curvature * error**2)
 

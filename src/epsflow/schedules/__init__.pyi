@@ -1,6 +1,5 @@
 from ._admissible import check_admissible as check_admissible
 from ._base import (
-    AbstractAnalytic as AbstractAnalytic,
     AbstractPiecewiseConstant as AbstractPiecewiseConstant,
     AbstractSchedule as AbstractSchedule,
     SearchSpace as SearchSpace,

@@ -65,7 +65,11 @@ class AbstractSchedule(eqx.Module):
     @property
     @abc.abstractmethod
     def jump_ts(self) -> Float[Array, "*members jumps"]:
-        """Times at which ε or its derivative may jump, ascending. Integrators step onto each of them."""
+        """Times at which ε or its derivative may jump, ascending. Integrators step onto each of them.
+
+        Between them ε is taken to be smooth, but for a power at the later one. What is not declared costs time, and
+        shows in the error that a flow reports.
+        """
 
     def __call__(self, t: Float[Array, "*shape"] | float) -> Float[Array, "*values"]:
         """ε at any times: shape (*t.shape,), or (*t.shape, m)."""
@@ -97,24 +101,6 @@ class AbstractPiecewiseConstant(AbstractSchedule):
 
         A stack's levels have shape (k, arcs).
         """
-
-
-class AbstractAnalytic(AbstractSchedule):
-    """A schedule with a known Taylor series between `start` and `end`: linear regression then has a series solution."""
-
-    @abc.abstractmethod
-    def taylor(
-        self, t: Float[Array, "*shape"], order: int, step: Float[Array, "*shape"] | float = 1.0
-    ) -> Float[Array, "*shape terms"]:
-        """Coefficients c_k·step^k of inner(t + h) = Σ_k c_k h^k, k = 0 … order ≥ 1, for start ≤ t < end.
-
-        In units of the step, so that c_k of a small radius of convergence does not overflow. t is one time, or one for
-        each member of a stack.
-        """
-
-    @abc.abstractmethod
-    def taylor_step(self, t: Float[Array, "*shape"]) -> Float[Array, "*#shape"]:
-        """A step h > 0 within which c_k h^k falls below rounding by k = 24; +∞ for a polynomial."""
 
 
 class Stack(np.ndarray):

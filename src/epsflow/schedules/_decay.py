@@ -8,10 +8,10 @@ from jax.tree_util import Partial
 from jaxtyping import Float
 
 from .._core import Array, InputError, namespace
-from ._base import AbstractAnalytic, SearchSpace, as_float64, as_number, check_times, known
+from ._base import AbstractSchedule, SearchSpace, as_float64, as_number, check_times, known
 
 
-class LinearDecay(AbstractAnalytic):
+class LinearDecay(AbstractSchedule):
     """ε falls on a straight line from 1 at s to 0 at t₁: ε = (t₁ − t)/(t₁ − s). With t₁ = s it is the step at s.
 
     Attributes:
@@ -45,17 +45,6 @@ class LinearDecay(AbstractAnalytic):
         """The two kinks."""
         return _last_axis(self.s, self.t1)
 
-    def taylor(
-        self, t: Float[Array, "*shape"], order: int, step: Float[Array, "*shape"] | float = 1.0
-    ) -> Float[Array, "*shape terms"]:
-        """Value and slope·step, then zeros."""
-        line = _last_axis(self.inner(t), -step / _width(self.s, self.t1))
-        return namespace(line).concatenate([line, np.zeros((*line.shape[:-1], order - 1))], axis=-1)
-
-    def taylor_step(self, t: Float[Array, "*shape"]) -> Float[Array, "*#shape"]:
-        """+∞."""
-        return np.asarray(np.inf)
-
     @classmethod
     def search_space(cls, s: float, T: float) -> SearchSpace:
         """t₁ ∈ [s, T]."""
@@ -66,7 +55,7 @@ class LinearDecay(AbstractAnalytic):
         return cls(s, parameters[..., 0])
 
 
-class PolynomialDecay(AbstractAnalytic):
+class PolynomialDecay(AbstractSchedule):
     """ε = ((t₁ − t)/(t₁ − s))^power: convex for power > 1, concave below.
 
     Attributes:
@@ -104,17 +93,6 @@ class PolynomialDecay(AbstractAnalytic):
         """The two ends."""
         return _last_axis(self.s, self.t1)
 
-    def taylor(
-        self, t: Float[Array, "*shape"], order: int, step: Float[Array, "*shape"] | float = 1.0
-    ) -> Float[Array, "*shape terms"]:
-        """Binomial series: c_{k+1} = −c_k (power − k) / ((k+1)(t₁ − t)), times stepᵏ."""
-        k = np.arange(order)
-        return _series(self.inner(t), (k - self.power[..., None]) / (k + 1) * (step / (self.t1 - t))[..., None])
-
-    def taylor_step(self, t: Float[Array, "*shape"]) -> Float[Array, "*#shape"]:
-        """A quarter of the distance to t₁, where a fractional power is not analytic: 4⁻²⁴ = 4e-15."""
-        return (self.t1 - t) / 4.0
-
     @classmethod
     def search_space(cls, s: float, T: float) -> SearchSpace:
         """t₁ ∈ [s, T], power ∈ [1/8, 8]."""
@@ -125,7 +103,7 @@ class PolynomialDecay(AbstractAnalytic):
         return cls(s, parameters[..., 0], parameters[..., 1])
 
 
-class ExponentialDecay(AbstractAnalytic):
+class ExponentialDecay(AbstractSchedule):
     """ε = e^{−rate (t − s)}, cut to 0 at T.
 
     Attributes:
@@ -163,16 +141,6 @@ class ExponentialDecay(AbstractAnalytic):
         """The kink and the cut."""
         return _last_axis(self.s, self.T)
 
-    def taylor(
-        self, t: Float[Array, "*shape"], order: int, step: Float[Array, "*shape"] | float = 1.0
-    ) -> Float[Array, "*shape terms"]:
-        """c_{k+1} = −c_k rate/(k+1), times stepᵏ."""
-        return _series(self.inner(t), (-self.rate * step)[..., None] / np.arange(1, order + 1))
-
-    def taylor_step(self, t: Float[Array, "*shape"]) -> Float[Array, "*#shape"]:
-        """2/rate: 2²⁴/24! = 3e-17."""
-        return 2.0 / self.rate
-
     @classmethod
     def search_space(cls, s: float, T: float) -> SearchSpace:
         """rate·(T − s) ∈ [0.01, 1000]: from hardly any decay to practically a step at s."""
@@ -192,13 +160,6 @@ def _width(start: Array, end: Array) -> Array:
 def _last_axis(first: Array, second: Array) -> Float[Array, "*shape 2"]:
     xp = namespace(first, second)
     return xp.stack(xp.broadcast_arrays(first, second), axis=-1)
-
-
-def _series(value: Float[Array, "*shape"], ratios: Float[Array, "*#shape order"]) -> Float[Array, "*shape terms"]:
-    """Terms of a power series from its value and the ratio of each term to the one before."""
-    xp = namespace(value, ratios)
-    ones = np.ones((*ratios.shape[:-1], 1))
-    return value[..., None] * xp.concatenate([ones, xp.cumprod(ratios, axis=-1)], axis=-1)
 
 
 def _check_positive(name: str, what: str, value: Array) -> None:

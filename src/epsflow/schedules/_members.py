@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from .._core import InputError
-from ._base import AbstractAnalytic, AbstractPiecewiseConstant, AbstractSchedule, SearchSpace, Stack
+from ._base import AbstractPiecewiseConstant, AbstractSchedule, SearchSpace, Stack
 
 Each = Float[np.ndarray, " k"]
 """One number for each of the k members."""
@@ -30,11 +30,6 @@ class Members:
     def of(cls, schedules: Sequence[AbstractSchedule]) -> "Members":
         """Schedules of one class, one by one; of different numbers of jumps none can be asked for."""
         return cls(tuple(schedules), len(schedules))
-
-    @property
-    def analytic(self) -> bool:
-        """Whether every member has a Taylor series."""
-        return isinstance(self._first, AbstractAnalytic)
 
     @property
     def piecewise_constant(self) -> bool:
@@ -65,14 +60,6 @@ class Members:
         if isinstance(self.schedules, tuple):
             return self._each(lambda schedule, times: schedule(times), 0, t)
         return np.moveaxis(np.asarray(self.schedules(np.moveaxis(t, 0, -1))), -1, 0)
-
-    def taylor(self, t: Each, order: int, step: Each) -> Float[np.ndarray, "k terms"]:
-        """Coefficients c_i·step^i of ε(t + h) = Σ_i c_i h^i, i = 0 … order, start ≤ t < end; for analytic members."""
-        return self._each(lambda schedule, at, h: schedule.taylor(at, order, h), 1, t, step)
-
-    def taylor_step(self, t: Each) -> Each:
-        """Within which step from t each series of order 24 is exact to rounding, for start ≤ t < end."""
-        return self._each(lambda schedule, at: schedule.taylor_step(at), 0, t)
 
     def take(self, index: Int[np.ndarray, " q"]) -> "Members":
         """Some of the members."""
