@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from .._core import Array, InputError, as_scalar
 from ..flow import equilibrium, gradient_flow
-from ..problem import Problem, Quadratic
+from ..problem import Problem, Quadratic, minimum
 from ..problem._problem import DENSE_LIMIT
 from ..schedules import (
     AbstractPiecewiseConstant,
@@ -147,8 +147,8 @@ def _leave_out_optimum(problem: Problem, theta0: Array, cost: AbstractCost) -> A
             f"({free}) undetermined, so 'the distance to it' has no meaning. Give l2 > 0, or the target that you want, "
             "or a cost that does not see that direction, such as RetainedLoss()."
         )
-    if isinstance(problem.risk, Quadratic):  # its eigendecomposition is there already
-        return _nearest_optimum(problem.risk, theta0)
+    if isinstance(problem.risk, Quadratic):
+        return minimum(problem, np.zeros(()), np.asarray(theta0)).theta
     if problem.dim > DENSE_LIMIT:
         raise InputError(
             f"the leave-out optimum of {problem.dim} parameters is out of reach: certifying it takes a dense Hessian "
@@ -156,11 +156,6 @@ def _leave_out_optimum(problem: Problem, theta0: Array, cost: AbstractCost) -> A
             "gradient_flow(problem, Constant(0.0), theta0, ts=[T]).end."
         )
     return jnp.asarray(equilibrium(problem, eps=0.0, theta0=theta0).theta)
-
-
-def _nearest_optimum(risk: Quadratic, theta0: Float[Array, " d"]) -> Float[Array, " d"]:
-    """Of all minima of R_0 the one nearest to θ0."""
-    return risk.retained.pinv(risk.b_retained) + risk.retained.kernel_projection(theta0)
 
 
 def _sees(cost: AbstractCost, problem: Problem) -> bool:

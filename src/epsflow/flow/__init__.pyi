@@ -8,7 +8,6 @@ from ._descent import (
 from ._equilibrium import equilibrium as equilibrium
 from ._exact import ExactFlow as ExactFlow, exact_flow as exact_flow, propagate as propagate
 from ._gradient_flow import gradient_flow as gradient_flow
-from ._least_squares import statistics as statistics
 from ._newton import ConvexMinimum as ConvexMinimum, minimise as minimise
 from ._stationary import (
     METHODS as METHODS,

@@ -7,8 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from .._core import RESULTS, ConvergenceError, InputError, Shown, decide, message, succeeded
-from ..problem import DENSE_LIMIT, Problem, Quadratic
-from ._least_squares import least_squares, statistics
+from ..problem import DENSE_LIMIT, Problem, Quadratic, minimum
 from ._newton import minimise
 
 Method = Literal["auto", "closed form", "newton", "minimisation", "flow"]
@@ -92,7 +91,7 @@ def stationary_point(
 
 
 def _closed_form(problem: Problem, weights: np.ndarray, start: np.ndarray) -> Equilibrium:
-    end = least_squares(problem, weights, start)
+    end = minimum(problem, weights, start)
     result = decide((not end.definite, RESULTS.not_a_minimum), (not end.arrived, RESULTS.not_stationary))
     return Equilibrium(
         theta=end.theta,
@@ -113,7 +112,7 @@ def _least_of_linear(problem: Problem, weights: np.ndarray, full: bool) -> float
         return 0.0
     if problem.data.n < problem.dim and not (each < 0.0).any():
         return problem.l2  # directions that no row sees have the penalty's curvature, the least there is
-    values = np.linalg.eigvalsh(statistics(problem, each)[0])
+    values = np.linalg.eigvalsh(np.asarray(problem.hessian(np.zeros(problem.dim), each)))
     return 0.0 if abs(values[0]) <= len(values) * UNIT * np.abs(values).max() and not full else float(values[0])
 
 

@@ -1,4 +1,5 @@
 from ._dataset import Dataset as Dataset
+from ._design import Design as Design, WideDesign as WideDesign
 from ._generalised import GeneralisedLinear as GeneralisedLinear, Local as Local
 from ._load import load_dataset as load_dataset, read_csv as read_csv
 from ._losses import (
@@ -8,6 +9,7 @@ from ._losses import (
     SoftmaxCrossEntropy as SoftmaxCrossEntropy,
     SquaredLoss as SquaredLoss,
 )
+from ._minimum import Minimum as Minimum, minimum as minimum, statistics as statistics
 from ._models import (
     MLP as MLP,
     AbstractModel as AbstractModel,

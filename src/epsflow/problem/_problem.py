@@ -11,11 +11,12 @@ from jaxtyping import Float, Int
 
 from .._core import Array, InputError, as_float64, as_index_array, as_vector, require_x64
 from ._dataset import Dataset
+from ._design import Design, WideDesign
 from ._generalised import GeneralisedLinear
 from ._losses import AbstractLoss, SquaredLoss
 from ._models import AbstractModel, LinearModel
 from ._penalty import as_penalty
-from ._quadratic import Quadratic, gather
+from ._quadratic import Gathered, Quadratic, gather
 from ._risk import AbstractRisk, EmpiricalRisk, Weights, loss_gradients
 
 DENSE_LIMIT = 8_000
@@ -40,6 +41,7 @@ class Problem:
         reduction: "sum" (c = 1) or "mean" (c = 1/n).
         chunk_rows: points whose intermediate values are held in memory at once.
         risk: R_ε as a pytree of arrays, NumPy's for linear regression.
+        design: for linear regression the factor of the retained rows, to which its answers are exact; else None.
     """
 
     model: AbstractModel
@@ -50,6 +52,7 @@ class Problem:
     reduction: str
     chunk_rows: int
     risk: AbstractRisk = field(repr=False)
+    design: Design | WideDesign | None = field(repr=False)
 
     def __init__(
         self,
@@ -80,8 +83,9 @@ class Problem:
         for name, value in zip(names, values, strict=True):
             object.__setattr__(self, name, value)
         linear = isinstance(model, LinearModel) and model.outputs is None and isinstance(loss, SquaredLoss)
-        risk = gather(data, points, penalty, self.scale) if linear else self.empirical()
-        object.__setattr__(self, "risk", risk)
+        gathered = gather(data, points, penalty, self.scale) if linear else Gathered(self.empirical(), None)
+        object.__setattr__(self, "risk", gathered.risk)
+        object.__setattr__(self, "design", gathered.design)
 
     @property
     def dim(self) -> int:
@@ -197,9 +201,13 @@ class Problem:
         if not isinstance(self.risk, Quadratic) or not self.risk.retained.kernel.any():
             return None
         direction = np.asarray(self.risk.retained.vectors[:, self.risk.retained.kernel.argmax()])
-        order = np.argsort(-np.abs(direction))[:4]
-        terms = [f"{direction[i]:+.3g}·{self.data.features[i]}" for i in order if abs(direction[i]) > 1e-6]
-        return " ".join(terms) + (" …" if np.count_nonzero(np.abs(direction) > 1e-6) > len(terms) else "")
+        weights = np.abs(direction * self.design.scales) if self.design is not None else np.abs(direction)
+        sizes = np.round(weights / weights.max(), 6)  # so that equals stay in the order of the features
+        counted = np.flatnonzero(sizes > 0.0)
+        order = counted[np.argsort(-sizes[counted], kind="stable")]
+        direction = direction * np.sign(direction[order[0]])
+        terms = [f"{direction[i]:+.3g}·{self.data.features[i]}" for i in order[:4]]
+        return " ".join(terms) + (" …" if len(order) > len(terms) else "")
 
 
 def linear_regression(

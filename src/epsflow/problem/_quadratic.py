@@ -1,14 +1,15 @@
 """Linear regression as its sufficient statistics: everything the flow needs, whatever n was."""
 
+from collections.abc import Iterator
+from typing import NamedTuple
+
 import numpy as np
 from jaxtyping import Float, Int
 
 from .._core import Array, Eigen, eigen, namespace, require_x64
 from ._dataset import CHUNK_ROWS, Dataset, check_finite
+from ._design import UNIT, Design, Rows, WideDesign, factor_rows, spectrum
 from ._risk import AbstractRisk, Weights
-
-FEW_ROWS = 2
-"""Parameters per retained point from which H_{-D} is diagonalised through its rows."""
 
 
 class Quadratic(AbstractRisk):
@@ -49,9 +50,23 @@ class Quadratic(AbstractRisk):
         return self.h_retained + weighted.T @ self.x_deleted, self.b_retained + weighted.T @ self.y_deleted
 
     def diagonal(self, eps: Weights) -> tuple[Eigen, Float[Array, " d"]]:
-        """The eigendecomposition of H_ε, and b_ε; where ε is known to be zero, that of H_{-D} is not computed again."""
+        """The eigendecomposition of H_ε, and b_ε; in NumPy from that of H_{-D}.
+
+        There Λ + c Σ ε_j x_j x_jᵀ = MᵀM with few rows in M, so that small eigenvalues stay exact for ε ≥ 0.
+        """
         h, b = self.system(eps)
-        return (self.retained if namespace(h, eps) is np and not np.any(eps) else eigen(h)), b
+        if namespace(h, eps) is not np or np.min(eps, initial=0.0) < 0.0:
+            return eigen(h), b
+        weights = np.broadcast_to(eps, self.y_deleted.shape)
+        counted = weights > 0.0
+        if not counted.any():
+            return self.retained, b
+        roots = np.sqrt(self.scale * weights[counted])[:, None]
+        rows = self.retained.to_basis(roots * self.x_deleted[counted])
+        values, turn = spectrum(np.vstack([np.diag(np.sqrt(self.retained.values)), rows]))
+        if self.retained.kernel.any():  # what the rows leave free still, they miss by rounding only, squared here
+            values = np.where(values <= (4.0 * self.dim * UNIT) ** 2 * values[-1], 0.0, values)
+        return Eigen(values, self.retained.vectors @ turn), b
 
     def value(self, theta: Float[Array, " d"], eps: Weights) -> Float[Array, ""]:
         """R_ε(θ)."""
@@ -81,47 +96,44 @@ class Quadratic(AbstractRisk):
         return self.scale * weights[:, None] * self.x_deleted
 
 
-def gather(data: Dataset, delete: Int[np.ndarray, " m"], l2: float, scale: float) -> Quadratic:
-    """Sufficient statistics in one pass over chunks of rows; deleted rows are left out of the sums, not subtracted.
+class Gathered(NamedTuple):
+    """What is computed of a problem when it is made.
 
-    Subtracting them afterwards would lose the digits that a dominating outlier has pushed out of the sum.
+    Attributes:
+        risk: R_ε.
+        design: for linear regression the factor of the retained rows, with √c inside; else None.
+    """
+
+    risk: AbstractRisk
+    design: Design | WideDesign | None
+
+
+def gather(data: Dataset, delete: Int[np.ndarray, " m"], l2: float, scale: float) -> Gathered:
+    """One pass over chunks of rows; deleted rows are left out, not subtracted.
+
+    Subtracting them afterwards would lose the digits that a dominating outlier has pushed out of the sums.
     """
     require_x64()
-    d = data.x.shape[1]
-    h, b, constant = l2 * np.eye(d), np.zeros(d), 0.0
-    for start in range(0, data.n, CHUNK_ROWS):
-        x, y = np.asarray(data.x[start : start + CHUNK_ROWS]), np.asarray(data.y[start : start + CHUNK_ROWS])
-        check_finite(x, y, data.name, start)
-        here = delete[(delete >= start) & (delete < start + len(x))] - start
-        if here.size:
-            x, y = np.delete(x, here, axis=0), np.delete(y, here)
-        h += scale * (x.T @ x)
-        b += scale * (x.T @ y)
-        constant += 0.5 * scale * float(y @ y)
-    h_retained = 0.5 * (h + h.T)
-    few = d >= FEW_ROWS * (data.n - len(delete)) and data.n <= CHUNK_ROWS
-    rows = np.sqrt(scale) * np.delete(np.asarray(data.x), delete, axis=0) if few else None
-    return Quadratic(
-        h_retained=h_retained,
-        b_retained=b,
-        constant=np.asarray(constant),
+    squares: list[float] = []
+
+    def retained() -> Iterator[Rows]:
+        for start in range(0, data.n, CHUNK_ROWS):
+            x, y = np.asarray(data.x[start : start + CHUNK_ROWS]), np.asarray(data.y[start : start + CHUNK_ROWS])
+            check_finite(x, y, data.name, start)
+            here = delete[(delete >= start) & (delete < start + len(x))] - start
+            if here.size:
+                x, y = np.delete(x, here, axis=0), np.delete(y, here)
+            squares.append(scale * float(y @ y))
+            yield np.sqrt(scale) * x, np.sqrt(scale) * y
+
+    design = factor_rows(retained(), data.x.shape[1], l2)
+    risk = Quadratic(
+        h_retained=design.hessian(),
+        b_retained=design.moments(),
+        constant=np.asarray(0.5 * sum(squares)),
         x_deleted=np.asarray(data.x[delete]),
         y_deleted=np.asarray(data.y[delete]),
         scale=np.asarray(scale),
-        retained=eigen(h_retained) if rows is None else _eigen_of_rows(rows, l2),
+        retained=design.eigen(),
     )
-
-
-def _eigen_of_rows(rows: Float[np.ndarray, "q d"], l2: float) -> Eigen:
-    """Eigendecomposition of XᵀX + λI from a QR factorisation of Xᵀ, 4qd² operations instead of some 9d³.
-
-    Xᵀ = QR and R = UΣWᵀ give the eigenvectors QU for σ² + λ, and the rest of Q for λ.
-    """
-    q, d = rows.shape
-    basis, triangle = np.linalg.qr(rows.T, mode="complete")
-    turn, sizes, _ = np.linalg.svd(triangle[:q])
-    basis[:, :q] = (basis[:, :q] @ turn)[:, ::-1]
-    values = np.concatenate([np.full(d - q, l2), sizes[::-1] ** 2 + l2])
-    rounding = d * np.finfo(np.float64).eps * values[-1]
-    vectors = np.concatenate([basis[:, q:], basis[:, :q]], axis=1)
-    return Eigen(np.where(values <= rounding, 0.0, values), vectors)
+    return Gathered(risk, design)

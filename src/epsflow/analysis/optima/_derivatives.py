@@ -10,8 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ..._core import Array
-from ...flow import statistics
-from ...problem import AbstractRisk, LinearModel, Problem, Quadratic
+from ...problem import AbstractRisk, LinearModel, Problem, Quadratic, statistics
 
 Vector = Float[np.ndarray, " d"]
 Matrix = Float[np.ndarray, "d d"]

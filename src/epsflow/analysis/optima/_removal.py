@@ -10,8 +10,7 @@ import numpy as np
 import scipy.linalg
 from jaxtyping import Bool, Float, Int
 
-from ...flow import statistics
-from ...problem import GeneralisedLinear, Local, Problem, Quadratic
+from ...problem import GeneralisedLinear, Local, Problem, Quadratic, statistics
 from ._leverage import factorise
 
 UNIT = np.finfo(np.float64).eps

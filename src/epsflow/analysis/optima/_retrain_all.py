@@ -7,8 +7,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from ..._core import RESULTS, Array, ConvergenceError, Tabular, decide, message, pick, succeeded
-from ...flow import statistics, trained_optimum
-from ...problem import Problem, Quadratic
+from ...flow import trained_optimum
+from ...problem import Problem, Quadratic, statistics
 from .._deletions import Points, deletion_sets
 from ._leave_outs import leave_outs
 from ._leverage import factorise, leave_out

@@ -1,0 +1,122 @@
+"""The minimum of linear regression at any weights, from the factor of its design, with an error that holds."""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from .._core import eigen
+from ._design import UNIT, AbstractDesign, Design, factor_rows, refine
+from ._problem import Problem
+from ._quadratic import Quadratic
+
+REFINED = 1_000_000
+"""Numbers in a design up to which its rows are looked at a second time, for the last digits."""
+EXACT = 1e-13
+"""Relative error at which a minimum is refined no further."""
+SHORT = 1e-3
+"""A step left, or an error, of more than this share of θ means that rounding has taken the answer."""
+
+
+class Minimum(NamedTuple):
+    """argmin R_ε.
+
+    Attributes:
+        theta: of all stationary points the one nearest to the given point, shape (d,).
+        error: a first-order bound on the error of each entry, shape (d,).
+        gradient: ∇R_ε there, shape (d,).
+        left: −H⁺∇R_ε, the Newton step that is left, shape (d,).
+        scales: the norm of each column of the weighted design, in whose units sizes are compared, shape (d,).
+        full: whether the rows (and the penalty) determine every direction.
+        definite: whether no direction has negative curvature.
+        condition: of the weighted design, its columns scaled to norm one.
+    """
+
+    theta: Float[np.ndarray, " d"]
+    error: Float[np.ndarray, " d"]
+    gradient: Float[np.ndarray, " d"]
+    left: Float[np.ndarray, " d"]
+    scales: Float[np.ndarray, " d"]
+    full: bool
+    definite: bool
+    condition: float
+
+    @property
+    def arrived(self) -> bool:
+        """Whether what is left, and what is uncertain, is short beside θ."""
+        size = SHORT * np.linalg.norm(self.scales * self.theta)
+        return bool(max(np.linalg.norm(self.scales * part) for part in (self.left, self.error)) <= size)
+
+
+def minimum(problem: Problem, weights: Float[np.ndarray, "*m"], nearest: Float[np.ndarray, " d"]) -> Minimum:
+    """The minimum of R_ε for linear regression; of several, the one nearest to a point.
+
+    Args:
+        problem: linear regression.
+        weights: ε, one number or one per deleted point. With a negative one there need be no minimum, and what is
+            returned is the stationary point.
+        nearest: shape (d,).
+    """
+    assert isinstance(problem.risk, Quadratic)  # the caller's business
+    assert problem.design is not None
+    each = np.broadcast_to(weights, problem.delete.shape)
+    if np.min(each, initial=0.0) < 0.0:
+        return _stationary(problem.risk, each, nearest)
+    counted = problem.delete[each > 0.0]
+    roots = np.sqrt(problem.scale * each[each > 0.0])
+    design: AbstractDesign = problem.design
+    if counted.size:
+        more = roots[:, None] * problem.data.x[counted], roots * problem.data.y[counted]
+        design = factor_rows([design.rows, more], design.dim, design.penalty)
+    theta, full = design.minimum(nearest), design.rank == design.dim
+    error = design.error(theta)
+    inexact = (error > EXACT * np.abs(theta)).any()
+    if isinstance(design, Design) and full and inexact and problem.data.x.size <= REFINED:
+        w = np.full(problem.data.n, problem.scale)
+        w[problem.delete] *= each
+        root, kept = np.sqrt(w[w > 0.0]), w > 0.0
+        x, y = np.asarray(problem.data.x)[kept], np.asarray(problem.data.y)[kept]
+        theta, error = refine(theta, root[:, None] * x, root * y, problem.l2)
+    gradient = design.gradient(theta)
+    return Minimum(
+        theta=theta,
+        error=error,
+        gradient=gradient,
+        left=-design.solve_normal(gradient),
+        scales=design.scales,
+        full=full,
+        definite=True,
+        condition=design.condition,
+    )
+
+
+def statistics(
+    problem: Problem, weights: Float[np.ndarray, " m"]
+) -> tuple[Float[np.ndarray, "d d"], Float[np.ndarray, " d"]]:
+    """(H_ε, b_ε) of linear regression."""
+    assert isinstance(problem.risk, Quadratic)  # the caller's business
+    h, b = problem.risk.system(weights)
+    return np.asarray(h), np.asarray(b)
+
+
+def _stationary(risk: Quadratic, weights: Float[np.ndarray, " m"], nearest: Float[np.ndarray, " d"]) -> Minimum:
+    """Where ∇R_ε vanishes for weights of any sign, by the eigendecomposition of H_ε in scaled coordinates."""
+    h, b = (np.asarray(part) for part in risk.system(weights))
+    scales = np.sqrt(np.diag(np.asarray(risk.h_retained)))
+    scales = np.where(scales > 0.0, scales, 1.0)
+    basis = eigen(h / np.outer(scales, scales))
+    theta = np.asarray(basis.pinv(b / scales)) / scales
+    if basis.kernel.any():
+        theta = theta + np.asarray(eigen(h).kernel_projection(nearest - theta))
+    sizes, gradient = np.abs(basis.values[basis.values != 0.0]), h @ theta - b
+    condition = float(sizes.max() / sizes.min()) if sizes.size else 1.0
+    return Minimum(
+        theta=theta,
+        error=UNIT * risk.dim * condition * np.linalg.norm(scales * theta) / scales,
+        gradient=gradient,
+        left=-np.asarray(basis.pinv(gradient / scales)) / scales,
+        scales=scales,
+        full=not basis.kernel.any(),
+        definite=bool(basis.values[0] >= 0.0),
+        condition=condition,
+    )
