@@ -19,10 +19,10 @@ def solve_collocation(
     """θ at `ts`, a bound on truncation and rounding, and the number of panels."""
     basis, root = risk.retained, np.sqrt(risk.scale)
     system = LinearSystem(
-        rates=basis.values,
+        rates=np.asarray(basis.values),
         rows=root * basis.to_basis(risk.x_deleted),
         residuals=root * risk.y_deleted,
-        drift=basis.to_basis(risk.b_retained),
+        drift=np.asarray(basis.to_basis(risk.b_retained)),
     )
 
     def weights(times: Float[np.ndarray, " n"]) -> Float[np.ndarray, "1 n c"]:
@@ -32,7 +32,7 @@ def solve_collocation(
     jumps = np.asarray(schedule.jump_ts)
     knots = np.unique(np.concatenate([jumps[(jumps > t0) & (jumps < ts[-1])], [t0, ts[-1]]]))
     knots = knots if len(knots) > 1 else np.repeat(knots, 2)
-    flow = integrate(system, basis.to_basis(theta0)[None], knots, weights, ts=ts)
+    flow = integrate(system, np.asarray(basis.to_basis(theta0))[None], knots, weights, ts=ts)
     thetas = (flow.passed[:, None, :] @ basis.vectors.T)[:, 0]
     return thetas, float(flow.worst.max()) + _rounding(risk, schedule, flow, knots), flow.panels
 

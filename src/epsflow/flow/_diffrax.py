@@ -40,8 +40,8 @@ def solve_diffrax(
     # Steps end on `ts`: between steps there is only an interpolant, of lower order than the solver.
     controller = diffrax.ClipStepSizeController(
         diffrax.PIDController(rtol=rtol, atol=atol),
-        step_ts=ts,
-        jump_ts=schedule.jump_ts if schedule.jump_ts.size else None,
+        step_ts=jnp.asarray(ts),
+        jump_ts=jnp.asarray(schedule.jump_ts) if schedule.jump_ts.size else None,
     )
     return diffrax.diffeqsolve(
         diffrax.ODETerm(vector_field),
@@ -51,7 +51,7 @@ def solve_diffrax(
         dt0=None,
         y0=theta0,
         args=(risk, schedule, t0 + 1e-14 * (t1 - t0)),
-        saveat=diffrax.SaveAt(ts=ts, dense=dense),
+        saveat=diffrax.SaveAt(ts=jnp.asarray(ts), dense=dense),
         stepsize_controller=controller,
         max_steps=max_steps,
         throw=False,

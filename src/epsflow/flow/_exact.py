@@ -13,7 +13,7 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Float, Int
 
-from .._core import Eigen, decay_integral
+from .._core import Array, Eigen, decay_integral
 from ..problem import Quadratic
 from ..schedules import AbstractPiecewiseConstant
 
@@ -35,7 +35,7 @@ class ExactFlow(eqx.Module):
     drifts: Float[np.ndarray, "levels d"]
     coordinates: Float[np.ndarray, "*q arcs d"]
 
-    def __call__(self, t: Float[np.ndarray, "*shape"] | float) -> Float[np.ndarray, "*shape d"]:
+    def __call__(self, t: Float[Array, "*shape"] | float) -> Float[np.ndarray, "*shape d"]:
         """θ at any times, under one schedule."""
         times = np.asarray(t, dtype=np.float64)
         return self.at(times.ravel()).reshape(*times.shape, -1)
@@ -63,10 +63,10 @@ class ExactFlow(eqx.Module):
         return d * np.finfo(thetas.dtype).eps * (1.0 + stiffness) * size
 
 
-def propagate(rates: np.ndarray, drift: np.ndarray, start: np.ndarray, elapsed: np.ndarray) -> np.ndarray:
+def propagate(rates: Array, drift: Array, start: Array, elapsed: Array) -> np.ndarray:
     """z(t) of ż = drift − rates·z, elementwise; infinite or NaN where a growing direction overflows."""
     with np.errstate(over="ignore", invalid="ignore"):
-        return np.exp(-rates * elapsed) * start + decay_integral(rates, elapsed) * drift
+        return np.asarray(np.exp(-rates * elapsed) * start + decay_integral(rates, elapsed) * drift)
 
 
 def distinct_levels(levels: Float[np.ndarray, "*shape"]) -> tuple[Float[np.ndarray, "u c"], Int[np.ndarray, " n"]]:
@@ -112,7 +112,7 @@ def exact_flows(
     coordinates, theta = [], np.broadcast_to(theta0, (*shape[:-1], len(theta0)))
     for arc in range(shape[-1]):
         here = level[..., arc]
-        coordinates.append(_turn(bases.vectors, here, theta))
+        coordinates.append(_turn(np.asarray(bases.vectors), here, theta))
         if arc + 1 < shape[-1]:
             duration = (starts[..., arc + 1] - starts[..., arc])[..., None]
             end = propagate(bases.values[here], drifts[here], coordinates[-1], duration)

@@ -68,11 +68,12 @@ def gradient_flow(
         raise InputError(f"the schedule has {eps.shape[-1]} weights, but {problem.delete.size} points are deleted.")
     if method != "diffrax" and isinstance(risk, Quadratic):
         if isinstance(schedule, AbstractPiecewiseConstant) and method != "collocation":
-            flow = exact_flow(risk, schedule, start, first)
+            flow = exact_flow(risk, schedule, np.asarray(start), first)
             thetas, stats = flow.at(times), {"arcs": len(flow.arc_starts)}
-            return Trajectory(times, thetas, eps, flow.rounding(times, thetas), SUCCESS, "exact", stats, flow)
+            error = np.asarray(flow.rounding(times, thetas))
+            return Trajectory(times, thetas, eps, error, SUCCESS, "exact", stats, flow)
         if method == "collocation" or not (dense or solver):
-            thetas, error, panels = solve_collocation(risk, schedule, start, times, first)
+            thetas, error, panels = solve_collocation(risk, schedule, np.asarray(start), times, first)
             return Trajectory(times, thetas, eps, np.asarray(error), SUCCESS, "collocation", {"panels": panels}, None)
     chosen = solver or choose_solver(risk, start, float(times[-1] - first))
     tight, loose = (np.asarray(rtol), np.asarray(atol)), (np.asarray(10.0 * rtol), np.asarray(10.0 * atol))
@@ -100,18 +101,18 @@ def _times(ts: Any, t0: float) -> tuple[Float[np.ndarray, " k"], Float[np.ndarra
 
 
 def _check_method(problem: Problem, schedule: AbstractSchedule, method: str, dense: bool) -> None:
-    linear, exact = isinstance(problem.risk, Quadratic), isinstance(schedule, AbstractPiecewiseConstant)
+    linear = isinstance(problem.risk, Quadratic)
     if method not in ("auto", "exact", "collocation", "diffrax"):
         raise InputError(f"unknown method {method!r}: choose auto, exact, collocation or diffrax.")
     if method in ("exact", "collocation") and not linear:
         raise InputError(f'method="{method}" is for linear regression; use method="diffrax" for this model or loss.')
-    if method == "exact" and not exact:
+    if method == "exact" and not isinstance(schedule, AbstractPiecewiseConstant):
         raise InputError(
             f'method="exact" needs a piecewise-constant schedule, not {type(schedule).__name__}; use "collocation".'
         )
     if method == "collocation" and dense:
         raise InputError('method="collocation" gives θ at `ts` only; use "diffrax" for an interpolant.')
-    if method in ("auto", "exact") and linear and exact:
+    if method in ("auto", "exact") and linear and isinstance(schedule, AbstractPiecewiseConstant):
         levels = len(distinct_levels(np.asarray(schedule.levels()))[0])
         numbers = levels * problem.dim**2 + (len(schedule.jump_ts) + 1) * problem.dim
         if numbers > EXACT_LIMIT:

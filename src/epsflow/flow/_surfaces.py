@@ -1,5 +1,6 @@
 """Flows over grids: the homotopy θ(t, ε) and the rewinding surface θ(T, s), all rows of each side by side."""
 
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import diffrax
@@ -125,7 +126,7 @@ def rewind_surface(
 
 def _solve(
     problem: Problem,
-    kind: type[AbstractPiecewiseConstant],
+    kind: Callable[[Any], AbstractPiecewiseConstant],
     numbers: Float[np.ndarray, "q *m"],
     theta0: Any,
     ts: Float[np.ndarray, " k"],
@@ -138,7 +139,7 @@ def _solve(
     """θ in every row, the error, each row's result, and the method."""
     start = problem.parameters(theta0, "theta0")
     if isinstance(problem.risk, Quadratic):
-        thetas, rounding = _exact_rows(problem.risk, Members.of([kind(row) for row in numbers]), start, ts)
+        thetas, rounding = _exact_rows(problem.risk, Members.of([kind(row) for row in numbers]), np.asarray(start), ts)
         return thetas, rounding, stack([SUCCESS] * len(numbers)), "exact"
     chosen = solver or choose_solver(problem.risk, start, float(ts[-1]))
     arguments = problem.risk, jax.vmap(kind)(numbers), start, ts

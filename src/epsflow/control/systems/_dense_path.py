@@ -119,7 +119,7 @@ def _solve_costate(
     size = jnp.maximum(jnp.linalg.norm(end), jnp.finfo(end.dtype).tiny)
     controller = diffrax.PIDController(rtol=rtol, atol=atol * size)
     if schedule.jump_ts.size:
-        controller = diffrax.ClipStepSizeController(controller, jump_ts=schedule.jump_ts)
+        controller = diffrax.ClipStepSizeController(controller, jump_ts=jnp.asarray(schedule.jump_ts))
     return diffrax.diffeqsolve(
         diffrax.ODETerm(_adjoint),
         solver,
