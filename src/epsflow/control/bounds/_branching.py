@@ -85,7 +85,9 @@ def branching(
     goal = (1.0 - tolerance) * cost
     task, order, nodes = reach.task, itertools.count(), 0
     first = Pattern((), task.T if signs.settled else signs.until)
-    todo: list[tuple[float, Node]] = [(0.0, Node((first,) * task.points, mu))]
+    # What contains everything is hardly ever closed; with one point there is but one way to split it.
+    begin = [first] if signs.settled or task.points > 1 else _next(first, task.T)
+    todo: list[tuple[float, Node]] = [(0.0, Node((pattern,) * task.points, mu)) for pattern in begin]
     queue: list[tuple[float, int, Node]] = []
     floor = np.inf  # the least bound of a node that cannot be split any further
     while True:

@@ -16,6 +16,7 @@ eighths, so that few spectra H_α are ever needed.
 A bound takes many such paths, of many problems: they are followed side by side, each independent of the others.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -23,7 +24,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from ..._core import InputError, decay_integral
-from ..linear._exponentials import Table, resolving_grid, sign_changes
+from ..linear._exponentials import NOISE, Table, resolving_grid, sign_changes
 from ..linear._pencil import SECULAR, Spectrum
 from ..linear._task import LinearTask
 
@@ -158,7 +159,7 @@ def _hull(low: float, high: float) -> tuple[int, float]:
         return EIGHTHS, 0.0
     if high <= 0.0:
         return 0, 0.0
-    phi = min(range(EIGHTHS + 1), key=lambda k: abs(high / (high - low) - k / EIGHTHS))
+    phi = math.ceil(EIGHTHS * high / (high - low) - 0.5)  # the nearest
     return phi, max(high * (1.0 - phi / EIGHTHS), -low * phi / EIGHTHS)
 
 
@@ -169,7 +170,7 @@ class Paths:
         self.tasks = tasks
         self._spectra = _Spectra(tasks)
         self.starts = np.stack([task.start for task in tasks])
-        self.rows = np.stack([task.rows for task in tasks])
+        self.rates, self.rows = (np.stack([getattr(task, name) for task in tasks]) for name in ("rates", "rows"))
         self.spans = np.array([task.bounds[1] - task.bounds[0] for task in tasks])
 
     def __call__(self, requests: Sequence[Request]) -> list[Answer]:
@@ -237,7 +238,7 @@ class Paths:
     ) -> tuple[Float[np.ndarray, " n"], list[_Leg]]:
         """Backward through all stretches, cut where some x_jᵀp changes its sign; with the arcs of the `kept` paths."""
         spectra, p, total, elapsed = self._spectra, ends.copy(), np.zeros(len(ends)), np.zeros(len(ends))
-        sides = np.where((self.rows[owners] @ p[:, :, None])[:, :, 0] < 0.0, -1, 1)
+        sides = self._sides(owners, ends)
         at, rest, legs, passed = counts - 1, lengths[np.arange(len(ends)), counts - 1], [], 0
         active = np.flatnonzero(counts > 0)
         while active.size:
@@ -273,6 +274,15 @@ class Paths:
                     "Is the problem scaled so that eigenvalues × time is moderate?"
                 )
         return total + (p * self.starts[owners]).sum(axis=1), legs
+
+    def _sides(self, owners: Int[np.ndarray, " n"], ends: Float[np.ndarray, "n d"]) -> Int[np.ndarray, "n m"]:
+        """The sign of each x_jᵀp at once before the end: where it is zero there, that of −x_jᵀΛp."""
+        terms = self.rows[owners] * ends[:, None, :]
+        value = terms.sum(axis=2)
+        still = np.abs(value) <= NOISE * np.abs(terms).sum(axis=2)
+        if still.any():
+            value = np.where(still, -(terms * self.rates[owners][:, None, :]).sum(axis=2), value)
+        return np.where(value < 0.0, -1, 1)
 
     def _forward(
         self, owners: Int[np.ndarray, " n"], legs: list[_Leg]

@@ -85,10 +85,11 @@ def sign_changes(
     crossed = signs[:, :, :-1] != signs[:, :, 1:]
     before = np.logical_or.accumulate(crossed, axis=2)
     clear = ~(silent[:, :, 1:] & ~before).any(axis=2)
-    dips = _dips(signs, values, slopes, np.diff(times)) & ~crossed
+    dips = _dips(signs, values, slopes, np.diff(times)) & ~(before if first else crossed)
+    if not crossed.any() and not dips.any():
+        return Changes(np.full((*side.shape, 1), np.inf), clear)
     if first:
         crossed[:, :, 1:] &= ~before[:, :, :-1]
-        dips &= ~before
     which, j, cell = np.nonzero(crossed)
     brackets = [(which, j, times[which, cell], times[which, cell + 1], signs[which, j, cell])]
     which, j, cell = np.nonzero(dips)
