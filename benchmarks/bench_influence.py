@@ -17,9 +17,9 @@ from measure import arguments, best, growth
 from rich.console import Console
 from rich.table import Table
 
+from epsflow.analysis import CG, EKFAC, Nystrom
 from epsflow.analysis._functionals import Losses
 from epsflow.analysis._influence import Influence, influence
-from epsflow.analysis.curvature._solve import CG, EKFAC, Nystrom
 from epsflow.flow import equilibrium
 from epsflow.problem import MLP, Dataset, LinearModel, LogisticLoss, Problem, SquaredLoss, load_dataset
 
@@ -31,7 +31,7 @@ DAMPING = 1.0
 
 def ours(problem: Problem, theta: Any, **options: Any) -> Influence:
     tests = Losses(problem.model, problem.loss, problem.data.x[:TESTS], problem.data.y[:TESTS])
-    return jax.block_until_ready(influence(problem, theta=theta, points="all", functional=tests, **options))
+    return influence(problem, theta, points="all", functional=tests, **options)
 
 
 def numpy_logistic(x: np.ndarray, y: np.ndarray, theta: np.ndarray) -> np.ndarray:
@@ -84,7 +84,7 @@ def peers(console: Console, repeat: int = 30) -> None:
     add(table, "NumPy, the bare formula", reference, reference, 0.0, None)
     for name, options in (("epsflow", {}), ("epsflow, cg", {"solver": CG()})):
         seconds, found = best(lambda options=options: ours(problem, theta, **options), repeat)
-        add(table, name, seconds, reference, distance(found, truth), float(found.residuals.max()))
+        add(table, name, seconds, reference, distance(found, truth), float(found.residual.max()))
     task = data.x, data.y, np.asarray(theta), 0, TESTS, 1.0
     compare(table, torch_peers.LOGISTIC, lambda: torch_peers.Task(*task), reference, truth)
     console.print(table)
@@ -97,7 +97,7 @@ def peers(console: Console, repeat: int = 30) -> None:
     for solver in ("cholesky", CG(), Nystrom(rank=100), EKFAC()):
         options = {"curvature": "ggn", "damping": DAMPING, "solver": solver}
         seconds, found = best(lambda options=options: ours(problem, theta, **options), repeat)
-        add(table, f"epsflow, {found.solver}", seconds, reference, distance(found, truth), float(found.residuals.max()))
+        add(table, f"epsflow, {found.solver}", seconds, reference, distance(found, truth), float(found.residual.max()))
     task = data.x, data.y, np.asarray(theta), 32, TESTS, DAMPING
     compare(table, torch_peers.NETWORK, lambda: torch_peers.Task(*task), reference, truth)
     console.print(table)

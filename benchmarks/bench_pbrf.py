@@ -105,9 +105,7 @@ def peers(console: Console) -> None:
         table.add_row(f"{damping:g}", "20", "NumPy Newton", f"{reference:.3f}", "1", f"{worst:.1e}", "-", str(steps))
         for points, repeat in ((range(20), 3), ("all", 1)):
             seconds, found = best(
-                lambda p=points, d=damping: jax.block_until_ready(
-                    ef.pbrf(problem, theta_s, damping=d, points=p, throw=False)
-                ),
+                lambda p=points, d=damping: ef.pbrf(problem, theta_s, damping=d, points=p, throw=False),
                 repeat,
             )
             count = len(found.theta)
@@ -121,7 +119,7 @@ def peers(console: Console) -> None:
                 f"{seconds / reference * 20 / count:.3f}" + ("" if count == 20 else " per point"),
                 f"{float(found.gradient_norm.max()):.1e}",
                 f"{gap:.1e}",
-                str(int(found.iterations.sum())),
+                str(int(found.steps.sum())),
             )
     console.print(table)
 
@@ -135,7 +133,7 @@ def make(n: int, width: int) -> tuple[Callable[[], Any], int]:
     )
     start = problem.model.init(jax.random.key(0))
     theta_s = ef.gradient_descent(problem, 1.0, start, steps=200, step_size=0.05).end
-    return lambda: jax.block_until_ready(ef.pbrf(problem, theta_s, damping=1e-2, points=range(20))), problem.dim
+    return lambda: ef.pbrf(problem, theta_s, damping=1e-2, points=range(20)), problem.dim
 
 
 def main() -> None:

@@ -102,7 +102,7 @@ def synthetic(n: int, d: int) -> Dataset:
 
 def make(n: int, d: int) -> tuple[Callable[[], Any], int]:
     problem = Problem(LinearModel(d), LogisticLoss(), synthetic(n, d), l2=L2)
-    return lambda: jax.block_until_ready(retrain_all(problem)), d
+    return lambda: retrain_all(problem), d
 
 
 def main() -> None:

@@ -32,7 +32,7 @@ def early_stopped(data: ef.Dataset) -> tuple[ef.Problem, jax.Array]:
 
 
 def show(console: Console, found: ef.Decomposition) -> None:
-    table = Table(title=f"{found.name}, {len(found.deletions)} deletions, damping {float(found.damping):g}")
+    table = Table(title=f"{found.name}, {len(found.points)} deletions, damping {float(found.damping):g}")
     for column in ("gap", "outputs", "losses", "parameters", "own loss (signed)", "converged"):
         table.add_column(column, justify="left" if column == "gap" else "right")
     for row in found.rows():

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 
 from epsflow import _core
-from epsflow.analysis.curvature._curvature import Curvature, curvature_at
+from epsflow.analysis.curvature import Curvature, curvature_at, solve
 from epsflow.analysis.curvature._ekfac import EKFAC, kronecker_layers
-from epsflow.analysis.curvature._solve import solve
 from epsflow.problem import MLP, Dataset, LinearModel, LogisticLoss, Problem, SoftmaxCrossEntropy, SquaredLoss
 
 layers_of = eqx.filter_jit(kronecker_layers)
@@ -92,7 +91,7 @@ def test_ekfac_is_the_diagonal_of_each_block_in_its_kronecker_eigenbasis(name):
         approximate = basis @ np.diag(layer.eigenvalues.ravel()) @ basis.T + 0.1 * np.eye(len(basis))
         answer = np.linalg.solve(approximate, v.reshape(3, -1).T).T
         np.testing.assert_allclose(h.reshape(3, -1), answer, atol=1e-12)  # condition number ≈ 50
-    assert float(found.residuals.max()) > 1e-3  # an approximation, and it says so
+    assert float(found.residual.max()) > 1e-3  # an approximation, and it says so
 
 
 def test_inputs_of_the_second_layer_are_the_activations():
@@ -111,7 +110,7 @@ def test_ekfac_is_exact_for_one_layer_under_the_squared_loss():
     rng = np.random.default_rng(8)
     problem = Problem(MLP((3, 2)), SquaredLoss(), Dataset(rng.normal(size=(9, 3)), rng.normal(size=(9, 2))), l2=0.2)
     curvature = curvature_at(problem, rng.normal(size=8), "ggn")
-    assert float(solve(curvature, jnp.eye(8), "ekfac").residuals.max()) < 1e-13
+    assert float(solve(curvature, jnp.eye(8), "ekfac").residual.max()) < 1e-13
 
 
 def test_chunks_do_not_matter_even_to_the_labels_that_are_drawn():

@@ -31,7 +31,7 @@ def linear(x) -> Problem:
 
 @pytest.fixture(scope="module")
 def table(linear) -> Endpoints:
-    return endpoints(linear, damping=0.0, T=60, K=20)
+    return endpoints(linear, damping=0.0, steps=60, K=20)
 
 
 @pytest.fixture(scope="module")
@@ -63,8 +63,8 @@ def test_influence_falls_short_and_the_second_order_repairs_most_of_it(table):
 
 def test_the_descents_are_those_of_the_unlearning_functions(linear, table):
     theta0, eta = np.zeros(D), float(1.0 / np.linalg.eigvalsh(linear.hessian(jnp.zeros(D)))[-1])
-    rewound = rewind_to_delete(linear, theta0, T=60, K=[20, 60], step_size=eta)
-    descended = descend_to_delete(linear, table.theta_s, steps=[20], step_size=eta)
+    rewound = rewind_to_delete(linear, theta0, steps=60, K=[20, 60], step_size=eta)
+    descended = descend_to_delete(linear, table.theta, steps=[20], step_size=eta)
     by_name = dict(zip(table.methods, table.thetas, strict=True))
     # η is estimated by the power method, here to about 1e-6.
     np.testing.assert_allclose(by_name["R2D, K = 20 of 60"], rewound.thetas[0], atol=1e-5)
@@ -86,7 +86,7 @@ def test_the_functional_is_the_deleted_points_loss(linear, table):
     def loss(theta):
         return 0.5 * ((x @ theta - y) ** 2).sum()
 
-    expected = [loss(theta) - loss(table.theta_s) for theta in np.asarray(table.thetas)]
+    expected = [loss(theta) - loss(table.theta) for theta in np.asarray(table.thetas)]
     np.testing.assert_allclose(table.functional, expected, rtol=1e-12)
     assert row(table, RETRAINING)["functional"] > 0.0, "without a point its own loss grows"
 
@@ -94,7 +94,7 @@ def test_the_functional_is_the_deleted_points_loss(linear, table):
 @pytest.mark.slow  # compiles a second table
 def test_logistic_regression_is_retrained_to_the_same_point_as_retrain(x):
     problem = Problem(LinearModel(D), LogisticLoss(), Dataset(x, x[:, 0] > 0.3), DELETE, l2=0.2)
-    found = endpoints(problem, T=60, K=20)
+    found = endpoints(problem, steps=60, K=20)
     # Both certified to ‖∇‖ ≤ 1e-9, with at least l2 = 0.2 of curvature.
     np.testing.assert_allclose(found.thetas[0], retrain(problem).theta, atol=1e-8)
     # Removing two of thirty points: linear estimates are right to a few per cent.
@@ -106,7 +106,7 @@ def test_a_method_without_an_answer_says_why(linear):
     x = linear.data.x.copy()
     x[:, 2] = x[:, 1]
     singular = linear_regression(Dataset(x, linear.data.y), DELETE)
-    found = endpoints(singular, theta_s=np.zeros(D), damping=0.1, T=20, K=5)
+    found = endpoints(singular, theta=np.zeros(D), damping=0.1, steps=20, K=5)
     for name in ("influence", "second order", "Newton"):
         missing = row(found, name)
         assert not missing["converged"]
@@ -119,7 +119,7 @@ def test_a_method_without_an_answer_says_why(linear):
 @pytest.mark.slow  # compiles a third table
 def test_a_network_where_the_hessian_is_indefinite(network):
     problem, theta = network
-    found = endpoints(problem, theta_s=theta, theta0=theta, damping=0.1, T=20, K=5)
+    found = endpoints(problem, theta=theta, theta0=theta, damping=0.1, steps=20, K=5)
     missing = row(found, "influence")
     assert not missing["converged"]
     assert np.isnan(missing["distance"])
@@ -131,7 +131,7 @@ def test_a_network_where_the_hessian_is_indefinite(network):
     np.testing.assert_allclose(by_name["retraining, cold"], by_name[RETRAINING], atol=1e-7)
     check_the_figure(found)
     with pytest.raises(ConvergenceError, match="retraining, which the others are compared with") as caught:
-        endpoints(problem, theta_s=theta, theta0=theta, damping=0.1, T=20, K=5, max_steps=0)
+        endpoints(problem, theta=theta, theta0=theta, damping=0.1, steps=20, K=5, max_steps=0)
     assert not caught.value.result.converged[0]
 
 
@@ -160,8 +160,8 @@ def test_bad_input(linear, network, x):
     with pytest.raises(InputError, match="pass theta, the trained"):
         endpoints(problem)
     with pytest.raises(InputError, match="pass theta0"):
-        endpoints(problem, theta_s=theta)
-    with pytest.raises(InputError, match="0 ≤ K ≤ T"):
-        endpoints(linear, T=5, K=6)
+        endpoints(problem, theta=theta)
+    with pytest.raises(InputError, match="0 ≤ K ≤ steps"):
+        endpoints(linear, steps=5, K=6)
     with pytest.raises(InputError, match=r"returned shape \(3,\)"):
-        endpoints(linear, damping=0.0, T=60, K=20, functional=lambda t: t)
+        endpoints(linear, damping=0.0, steps=60, K=20, functional=lambda t: t)

@@ -8,7 +8,7 @@ import pytest
 from epsflow import _core
 from epsflow.analysis._functionals import Losses, Predictions
 from epsflow.analysis._influence import influence, self_influence
-from epsflow.analysis.curvature._solve import CG
+from epsflow.analysis.curvature import CG
 from epsflow.problem import (
     MLP,
     Dataset,
@@ -155,10 +155,10 @@ def test_damped_gauss_newton_influence_of_a_network(solver, rng):
     expected = np.linalg.solve(matrix, np.stack([slopes[5] + slopes[6], slopes[9]]).T).T
     gap = np.abs(found.change - expected).max() / np.abs(expected).max()
     if solver == "ekfac":  # the residual says how far it is: error ≤ residual × condition number
-        assert 1e-3 < gap < float(found.residuals.max()) * np.linalg.cond(matrix)
+        assert 1e-3 < gap < float(found.residual.max()) * np.linalg.cond(matrix)
     else:
         assert gap < 1e-7  # the differences' own error: h² and 1e-16/h
-        assert float(found.residuals.max()) < 1e-9
+        assert float(found.residual.max()) < 1e-9
 
 
 # --- against itself ---
@@ -248,7 +248,7 @@ def test_a_second_call_does_not_trace_again():
         ({"points": []}, "points must be 'all'"),
         ({"points": [[1], []]}, r"points\[1\] is empty"),
         ({"points": [[1, 1]]}, "lists point 1 twice"),
-        ({"points": "some"}, "pass 'all'"),
+        ({"points": "some"}, "points must be 'all'"),
         ({"points": [1.5]}, "points must be"),
         ({"damping": -0.1}, "damping is -0.1"),
         ({"theta": np.full(4, np.nan)}, r"theta\[0\] is nan"),
@@ -288,5 +288,5 @@ def test_an_unconverged_solve_is_an_error_unless_asked_for():
     kept = influence(problem, throw=False, **options)
     gradients = problem.point_gradients(jnp.zeros(4), range(30))
     gaps = np.linalg.norm(kept.change @ problem.hessian(jnp.zeros(4)) - gradients, axis=1)
-    np.testing.assert_allclose(kept.residuals, gaps / np.linalg.norm(gradients, axis=1), rtol=1e-9)
-    assert float(kept.residuals.max()) > 1e-3
+    np.testing.assert_allclose(kept.residual, gaps / np.linalg.norm(gradients, axis=1), rtol=1e-9)
+    assert float(kept.residual.max()) > 1e-3

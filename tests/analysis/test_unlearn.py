@@ -75,7 +75,7 @@ def test_gradient_descent_approaches_the_flow_linearly_in_the_step_size(problem,
     for eta in (0.02, 0.01, 0.005):
         steps = np.round(KS / eta).astype(int)
         if algorithm == "R2D":
-            found = rewind_to_delete(problem, theta0, T=round(T / eta), K=steps, step_size=eta)
+            found = rewind_to_delete(problem, theta0, steps=round(T / eta), K=steps, step_size=eta)
             exact = rewound.thetas
         else:
             found = descend_to_delete(problem, theta0, steps=steps[1:], step_size=eta)
@@ -138,7 +138,7 @@ def test_deleted_points_have_no_say_after_deletion(data, problem, theta0, key):
 
 def test_retraining_shares_the_batches_of_rewinding(problem, theta0, key):
     """K = T is retraining exactly, for every seed; costs count passes over the data."""
-    options = {"T": 40, "K": [0, 10, 40], "step_size": 0.2, "batch_size": 5, "seeds": 3, "key": key}
+    options = {"steps": 40, "K": [0, 10, 40], "step_size": 0.2, "batch_size": 5, "seeds": 3, "key": key}
     found = rewind_to_delete(problem, theta0, **options)
     assert found.distance.shape == (3, 3)
     np.testing.assert_array_equal(found.distance[:, -1], 0.0)
@@ -167,13 +167,13 @@ def test_steps_are_taken_back_until_rounding_wins(problem, theta0):
 
 
 def test_rewinding_from_reconstructed_checkpoints(problem, theta0):
-    options = {"T": 200, "K": [0, 10], "step_size": 0.4}
+    options = {"steps": 200, "K": [0, 10], "step_size": 0.4}
     kept = rewind_to_delete(problem, theta0, **options)
     rebuilt = rewind_to_delete(problem, theta0, **options, checkpoints="reconstructed")
     # Ten steps back amplify rounding by 1/(1 − ηλ)^10, below 1e4 here.
     np.testing.assert_allclose(rebuilt.thetas, kept.thetas, atol=1e-11)
     with pytest.raises(ConvergenceError, match=r"are lost .* steps back, of 200 needed") as caught:
-        rewind_to_delete(problem, theta0, T=200, K=200, step_size=0.4, checkpoints="reconstructed")
+        rewind_to_delete(problem, theta0, steps=200, K=200, step_size=0.4, checkpoints="reconstructed")
     assert caught.value.result.breakdown > 0
 
 
@@ -206,15 +206,17 @@ def test_bad_descents(problem, theta0, options, words):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"K": 13.0}, "exceeds T"),
-        ({"K": 0.5, "step_size": 0.1}, "whole numbers"),
-        ({"K": 3.0, "batch_size": 4}, "pass step_size"),
-        ({"K": [3.0, 1.0]}, "ascend"),
+        ({"T": T, "K": 13.0}, "exceeds T"),
+        ({"steps": 12, "K": 0.5, "step_size": 0.1}, "whole numbers"),
+        ({"T": T, "K": 3.0, "batch_size": 4}, "pass steps, not T"),
+        ({"T": T, "K": [3.0, 1.0]}, "ascend"),
+        ({"K": 1.0}, "one of the two"),
+        ({"T": T, "steps": 12, "K": 1.0}, "one of the two"),
     ],
 )
 def test_bad_rewinds(problem, theta0, options, words):
     with pytest.raises(InputError, match=words):
-        rewind_to_delete(problem, theta0, T=T, **options)
+        rewind_to_delete(problem, theta0, **options)
 
 
 def test_nothing_to_delete(data, theta0):

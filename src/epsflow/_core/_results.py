@@ -91,7 +91,10 @@ def decide(*cases: tuple[Any, Any], otherwise: Any = None) -> RESULTS:
         otherwise: the outcome where none holds. Default: successful.
     """
     default = RESULTS.successful if otherwise is None else otherwise
-    conditions = np.broadcast_arrays(*(np.asarray(condition) for condition, _ in cases))
+    conditions = [np.asarray(condition) for condition, _ in cases]
+    if otherwise is None and not any(condition.any() for condition in conditions):
+        return _item(np.zeros(np.broadcast_shapes(*(condition.shape for condition in conditions)), np.int32))
+    conditions = np.broadcast_arrays(*conditions)
     codes = np.select(conditions, [_code(outcome) for _, outcome in cases], _code(default))
     return _item(codes.astype(np.int32))
 

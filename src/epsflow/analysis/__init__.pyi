@@ -19,8 +19,10 @@ from .algorithms._unlearn import (
     descend_to_delete as descend_to_delete,
     rewind_to_delete as rewind_to_delete,
 )
+from .curvature._cg import CG as CG
+from .curvature._cholesky import Cholesky as Cholesky
+from .curvature._dual import Dual as Dual
 from .curvature._ekfac import EKFAC as EKFAC
-from .curvature._exact_solvers import CG as CG, Cholesky as Cholesky, Dual as Dual
 from .curvature._lissa import LiSSA as LiSSA
 from .curvature._nystrom import Nystrom as Nystrom
 from .optima._leverage import Leverage as Leverage, leverage as leverage

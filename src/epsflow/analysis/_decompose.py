@@ -1,22 +1,34 @@
 """`decompose`: what separates retraining without the deleted points from the influence estimate, gap by gap."""
 
-from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Literal
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int, Key
 
-from .._core import RESULTS, Array, ConvergenceError, InputError, as_matrix, message
-from ..problem import EmpiricalRisk, Problem
-from ._deletions import deletion_sets
-from ._pbrf import check_objective, linear_response, preconditioner
-from .curvature._curvature import Curvature, curvature_at
-from .curvature._solve import AbstractCurvatureSolver, solve
-from .optima._tilted import GaussNewton, bregman_response, leave_out, model_outputs
-from .optima._trust_region import Minimum, minimise, pick
+from .._core import (
+    RESULTS,
+    Array,
+    ConvergenceError,
+    InputError,
+    Tabular,
+    as_matrix,
+    decide,
+    message,
+    pick,
+    stack,
+    succeeded,
+)
+from ..problem import AbstractModel, LinearModel, Problem, pointwise
+from ._deletions import Points, deletion_sets
+from ._pbrf import check_objective
+from .curvature import AbstractCurvatureSolver, curvature_at, solve
+from .optima._anchor import SOLVED, Anchor, anchor_at
+from .optima._tilted import bregman_response, leave_out
+from .optima._trust_region import Minimum, minimise
 
 STAGES = ("cold LOO", "warm LOO", "proximal LOO", "PBRF", "linearised PBRF", "approximate iHVP")
 """The six answers, in the order in which they are compared."""
@@ -27,7 +39,8 @@ GAPS = ("warm start", "proximity", "non-convergence", "linearisation", "solver")
 Space = Literal["parameters", "outputs", "losses", "functional"]
 
 
-class Decomposition(eqx.Module):
+@dataclass(frozen=True, eq=False, repr=False)
+class Decomposition(Tabular):
     """Six answers to one question, and the five signed gaps between them, for q deletions.
 
     | stage              | θ                                                                       |
@@ -41,7 +54,7 @@ class Decomposition(eqx.Module):
 
     Attributes:
         thetas: θ of every stage, the first from the first cold start, shape (6, q, d).
-        theta_s: θ_s, shape (d,).
+        theta: θ_s, shape (d,).
         outputs: f(θ; x_i) of every stage at all points, shape (6, q, n, *k).
         losses: ℓ_i(θ), shape (6, q, n).
         functional: φ(θ), shape (6, q): the one given, or the summed loss of the deleted points.
@@ -50,8 +63,8 @@ class Decomposition(eqx.Module):
         certificate: ‖∇‖₂ of the stage's own objective; relative residual of the last two stages. Shape (6, q).
         result: how each stage ended, shape (6, q).
         cold_result: how each cold start ended, shape (s, q).
-        iterations: Newton steps, shape (6, q); 0 for the linear solves.
-        deletions: the points removed, shape (q, m).
+        steps: Newton steps, shape (6, q); 0 for the linear solves.
+        points: the points removed, shape (q, m).
         damping: λ_d.
         solver: the solver of the last stage.
         name: of the data set and the model.
@@ -59,28 +72,28 @@ class Decomposition(eqx.Module):
 
     stage_names: ClassVar[tuple[str, ...]] = STAGES
     gap_names: ClassVar[tuple[str, ...]] = GAPS
-    thetas: Float[Array, "6 q d"]
-    theta_s: Float[Array, " d"]
-    outputs: Float[Array, "6 q n *k"]
-    losses: Float[Array, "6 q n"]
-    functional: Float[Array, "6 q"]
-    cold_thetas: Float[Array, "s q d"]
-    cold_outputs: Float[Array, "s q n *k"]
-    certificate: Float[Array, "6 q"]
+    thetas: Float[np.ndarray, "6 q d"]
+    theta: Float[np.ndarray, " d"]
+    outputs: Float[np.ndarray, "6 q n *k"]
+    losses: Float[np.ndarray, "6 q n"]
+    functional: Float[np.ndarray, "6 q"]
+    cold_thetas: Float[np.ndarray, "s q d"]
+    cold_outputs: Float[np.ndarray, "s q n *k"]
+    certificate: Float[np.ndarray, "6 q"]
     result: RESULTS
     cold_result: RESULTS
-    iterations: Int[Array, "6 q"]
-    deletions: Int[np.ndarray, "q m"]
-    damping: Float[Array, ""]
-    solver: str = eqx.field(static=True)
-    name: str = eqx.field(static=True)
+    steps: Int[np.ndarray, "6 q"]
+    points: Int[np.ndarray, "q m"]
+    damping: float
+    solver: str
+    name: str
 
     @property
     def converged(self) -> np.ndarray:
         """Which stages met their own criterion, shape (6, q)."""
-        return np.asarray(self.result == RESULTS.successful)
+        return succeeded(self.result)
 
-    def stages(self, space: Space = "parameters") -> Array:
+    def stages(self, space: Space = "parameters") -> np.ndarray:
         """The six answers in the space asked for, shape (6, q, …)."""
         values = {
             "parameters": self.thetas,
@@ -92,7 +105,7 @@ class Decomposition(eqx.Module):
             raise InputError(f"unknown space {space!r}: choose one of {', '.join(values)}.")
         return values[space]
 
-    def gaps(self, space: Space = "parameters") -> Array:
+    def gaps(self, space: Space = "parameters") -> np.ndarray:
         """Signed differences of consecutive stages, in the order of `gap_names`, shape (5, q, …)."""
         values = self.stages(space)
         return values[:-1] - values[1:]
@@ -100,26 +113,32 @@ class Decomposition(eqx.Module):
     def closure(self, space: Space = "parameters") -> float:
         """‖Σ gaps − (cold LOO − approximate iHVP)‖/‖gaps‖: how exactly the sum telescopes."""
         values, gaps = self.stages(space), self.gaps(space)
-        size = float(jnp.linalg.norm(gaps))
-        error = float(jnp.linalg.norm(jnp.sum(gaps, axis=0) - (values[0] - values[-1])))
+        size = float(np.linalg.norm(gaps))
+        error = float(np.linalg.norm(gaps.sum(axis=0) - (values[0] - values[-1])))
         return error / size if size > 0.0 else error
 
     def sizes(self, space: Space = "outputs") -> Float[np.ndarray, "5 q"]:
         """Root mean square of every gap over the entries of its space (data points and outputs), shape (5, q)."""
-        gaps = np.asarray(self.gaps(space))
+        gaps = self.gaps(space)
         return np.sqrt(np.mean(gaps.reshape(*gaps.shape[:2], -1) ** 2, axis=-1))
 
     def cold_sizes(self, space: Literal["parameters", "outputs"] = "outputs") -> Float[np.ndarray, "s q"]:
         """The warm-start gap's size from every cold start; its spread is `.std(axis=0, ddof=1)`."""
         cold = self.cold_thetas if space == "parameters" else self.cold_outputs
-        gaps = np.asarray(cold - self.stages(space)[1])
+        gaps = cold - self.stages(space)[1]
         return np.sqrt(np.mean(gaps.reshape(*gaps.shape[:2], -1) ** 2, axis=-1))
+
+    def _facts(self) -> dict[str, object]:
+        return {"data": self.name, "deletions": len(self.points), "damping": self.damping, "solver": self.solver}
+
+    def _rows(self) -> list[dict[str, Any]]:
+        return self.rows()
 
     def rows(self) -> list[dict[str, Any]]:
         """One row per gap, averaged over the deletions: its name, size in every space, sign in φ, and certificates."""
         sizes = {space: self.sizes(space).mean(axis=1) for space in ("parameters", "outputs", "losses")}
         spread = self.cold_sizes().std(axis=0, ddof=1).mean() if len(self.cold_thetas) > 1 else np.nan
-        signed = np.asarray(self.gaps("functional")).mean(axis=1)
+        signed = self.gaps("functional").mean(axis=1)
         both = self.converged[:-1] & self.converged[1:]
         return [
             {
@@ -137,15 +156,15 @@ class Decomposition(eqx.Module):
 
 def decompose(
     problem: Problem,
-    theta_s: Float[Array, " d"] | np.ndarray,
+    theta: Float[Array, " d"],
     *,
     damping: float,
     solver: str | AbstractCurvatureSolver = "lissa",
-    theta0: Float[Array, "*s d"] | np.ndarray | None = None,
+    theta0: Float[Array, "*s d"] | None = None,
     seeds: int = 1,
     key: Key[Array, ""] | None = None,
-    points: Literal["all"] | Sequence[int] | Int[np.ndarray, " q"] | None = None,
-    functional: Callable[[Float[Array, " d"]], Array] | None = None,
+    points: Points = None,
+    functional: Callable[[Float[np.ndarray, " d"]], Any] | None = None,
     tol: float = 1e-9,
     max_steps: int = 1_000,
     throw: bool = True,
@@ -158,14 +177,15 @@ def decompose(
 
     Args:
         problem: what is trained, and which points are deleted.
-        theta_s: the trained parameters, converged or not, shape (d,).
+        theta: θ_s, the trained parameters, converged or not, shape (d,).
         damping: λ_d ≥ 0; λ + λ_d > 0 unless the model is linear.
         solver: of the last stage, as in `influence`: a name, or a solver object with its options.
         theta0: cold starts, shape (d,) or (s, d). Default: `seeds` draws of the model's `init` with `key`; for convex
             risks without a key, zero.
         seeds: number of cold starts drawn.
         key: of those draws.
-        points: None for the problem's deleted points as one group; "all", or points to be removed one at a time.
+        points: None for the problem's deleted points as one group; "all", points to be removed one at a time, or
+            groups of equal size.
         functional: φ(θ), a scalar of θ. Default: the summed loss Σ_j ℓ_j of the deleted points.
         tol: gradient norm, see above.
         max_steps: Newton steps of each minimisation.
@@ -180,41 +200,39 @@ def decompose(
 
     Source: Bae, Ng, Lo, Ghassemi, Grosse, "If influence functions are the answer, then what is the question?", 2022.
     """
-    anchor, sets = problem.parameters(theta_s, "theta_s"), deletion_sets(problem, points)
+    place, sets = np.asarray(problem.parameters(theta)), deletion_sets(problem, points)
     starts = _cold_starts(problem, theta0, seeds, key)
-    curvature, basis = preconditioner(problem, anchor)
-    lam = check_objective(problem, basis, damping)
-    risk = problem.empirical()
-    limits = jnp.asarray(tol), jnp.asarray(max_steps)
-    cold_bases = [preconditioner(problem, start)[1] for start in starts]
-    runs = [_minimise_stages(risk, basis, cold_bases, starts, anchor, jnp.asarray(p), lam, limits) for p in sets]
-    forces = jnp.stack([jnp.sum(problem.point_gradients(anchor, points.tolist()), axis=0) for points in sets])
-    lines, residuals, linear = _linear_responses(curvature, basis, jnp.asarray(problem.l2 + lam), forces)
-    approximate = solve(curvature_at(problem, anchor, "ggn", damping=lam, data=True), forces, solver, throw=False)
-    colds = [[run[0][s] for run in runs] for s in range(len(starts))]
-    minima = [colds[0], *([run[1][k] for run in runs] for k in range(3))]
-    thetas = [anchor + jnp.stack([end.shift for end in stage]) for stage in minima]
-    cold_thetas = anchor + jnp.stack([jnp.stack([end.shift for end in stage]) for stage in colds])
-    thetas = jnp.stack([*thetas, anchor + lines, anchor + approximate.solution])
-    outputs, losses = _evaluate(risk, thetas)
+    anchor = anchor_at(problem, place)
+    lam = check_objective(anchor, damping)
+    colds = [anchor_at(problem, start) for start in starts]
+    runs = [_minimise_stages(anchor, colds, deleted, lam, tol=tol, max_steps=max_steps) for deleted in sets]
+    forces = np.stack([anchor.pull(deleted) for deleted in sets])
+    lines = [anchor.respond(problem.l2 + lam, force) for force in forces]
+    approximate = solve(curvature_at(problem, place, "ggn", damping=lam), forces, solver, throw=False)
+    stages = [[run.cold[0] for run in runs], *([run.warm[k] for run in runs] for k in range(3))]
+    cold_thetas = place + np.stack([[run.cold[s].shift for run in runs] for s in range(len(starts))])
+    exact = place + np.stack([line for line, _ in lines])
+    minima = [place + np.stack([end.shift for end in stage]) for stage in stages]
+    thetas = np.stack([*minima, exact, place + approximate.solution])
+    residuals = np.array([residual for _, residual in lines])
+    outputs, losses = _evaluate(problem, thetas)
+    linear = decide((~(residuals <= SOLVED), RESULTS.singular))
     found = Decomposition(
         thetas=thetas,
-        theta_s=anchor,
+        theta=place,
         outputs=outputs,
         losses=losses,
         functional=_functional(functional, thetas, losses, sets),
         cold_thetas=cold_thetas,
-        cold_outputs=_evaluate(risk, cold_thetas)[0],
-        certificate=jnp.stack(
-            [*(jnp.stack([end.gradient_norm for end in stage]) for stage in minima), residuals, approximate.residuals]
+        cold_outputs=_evaluate(problem, cold_thetas)[0],
+        certificate=np.stack(
+            [*(np.array([end.gradient_norm for end in stage]) for stage in stages), residuals, approximate.residual]
         ),
-        result=_stack([*(_stack([end.result for end in stage]) for stage in minima), linear, approximate.result]),
-        cold_result=_stack([_stack([end.result for end in stage]) for stage in colds]),
-        iterations=jnp.stack(
-            [*(jnp.stack([end.iterations for end in s]) for s in minima), *(2 * [jnp.zeros(len(sets), int)])]
-        ),
-        deletions=sets,
-        damping=jnp.asarray(lam, dtype=jnp.float64),
+        result=stack([*(stack([end.result for end in stage]) for stage in stages), linear, approximate.result]),
+        cold_result=stack([stack([run.cold[s].result for run in runs]) for s in range(len(starts))]),
+        steps=np.array([*([end.steps for end in stage] for stage in stages), *(2 * [[0] * len(sets)])]),
+        points=sets,
+        damping=lam,
         solver=approximate.solver,
         name=f"{problem.data.name}, {type(problem.model).__name__}",
     )
@@ -223,89 +241,85 @@ def decompose(
     return found
 
 
-def _cold_starts(problem: Problem, theta0: Any, seeds: int, key: Any) -> Float[Array, "s d"]:
+def _cold_starts(problem: Problem, theta0: Any, seeds: int, key: Any) -> Float[np.ndarray, "s d"]:
     if theta0 is not None:
-        return as_matrix(np.atleast_2d(np.asarray(theta0)), "theta0", problem.dim)
+        return np.asarray(as_matrix(np.atleast_2d(np.asarray(theta0)), "theta0", problem.dim))
     if key is not None:
         if seeds < 1:
             raise InputError(f"seeds is {seeds}; at least one cold start is needed.")
-        return jnp.stack([problem.model.init(one) for one in jax.random.split(key, seeds)])
+        return np.stack([np.asarray(problem.model.init(one)) for one in jax.random.split(key, seeds)])
     if not problem.convex:
         raise InputError(
             "cold retraining of a non-convex model depends on its start: pass theta0, or key (and seeds) to draw it."
         )
-    return jnp.zeros((1, problem.dim))
+    return np.zeros((1, problem.dim))
+
+
+class _Run(NamedTuple):
+    """Cold retraining from every start; and warm, proximal and Bregman minima from θ_s."""
+
+    cold: list[Minimum]
+    warm: list[Minimum]
 
 
 def _minimise_stages(
-    risk: EmpiricalRisk,
-    basis: GaussNewton,
-    cold_bases: list[GaussNewton],
-    starts: Array,
-    anchor: Array,
-    deleted: Int[Array, " m"],
-    damping: float,
-    limits: tuple[Array, Array],
-) -> tuple[list[Minimum], list[Minimum]]:
-    """Cold retraining from every start; and warm, proximal and Bregman minima from θ_s."""
-    rho, here = risk.l2 + damping, jnp.zeros_like(anchor)
-    retrained = leave_out(risk, anchor, deleted, 0.0)
-    warm = (
+    anchor: Anchor, colds: list[Anchor], deleted: Int[np.ndarray, " m"], damping: float, *, tol: float, max_steps: int
+) -> _Run:
+    rho, here = anchor.problem.l2 + damping, np.zeros_like(anchor.theta)
+    retrained = leave_out(anchor, deleted, 0.0)
+    objectives = (
         retrained,
-        leave_out(risk, anchor, deleted, damping),
-        bregman_response(risk, anchor, deleted, damping, True),
+        leave_out(anchor, deleted, damping),
+        bregman_response(anchor, deleted, damping, delete_bregman=True),
     )
     cold = [
-        minimise_jit(retrained, cold_basis, rho, start - anchor, *limits)
-        for cold_basis, start in zip(cold_bases, starts, strict=True)
+        minimise(retrained, start.basis, rho, start.theta - anchor.theta, tol=tol, max_steps=max_steps)
+        for start in colds
     ]
-    return cold, [minimise_jit(objective, basis, rho, here, *limits) for objective in warm]
+    return _Run(cold, [minimise(one, anchor.basis, rho, here, tol=tol, max_steps=max_steps) for one in objectives])
 
 
-minimise_jit: Callable[..., Minimum] = eqx.filter_jit(minimise)
-
-
-@eqx.filter_jit
-def _linear_responses(
-    curvature: Curvature, basis: GaussNewton, rho: Array, forces: Array
-) -> tuple[Array, Array, RESULTS]:
-    return jax.lax.map(lambda force: linear_response(curvature, basis, rho, force), forces)
-
-
-@eqx.filter_jit
-def _evaluate(risk: EmpiricalRisk, thetas: Float[Array, "a q d"]) -> tuple[Array, Array]:
+def _evaluate(problem: Problem, thetas: Float[np.ndarray, "a q d"]) -> tuple[np.ndarray, np.ndarray]:
     """Outputs and losses at all points, for every θ."""
-
-    def at(theta: Array) -> tuple[Array, Array]:
-        outputs = model_outputs(risk, theta)
-        return outputs, jax.vmap(risk.loss)(outputs, risk.y)
-
-    return jax.vmap(jax.vmap(at))(thetas)
+    x, y = np.asarray(problem.data.x), np.asarray(problem.data.y)
+    outputs = [[outputs_of(problem.model, theta, x) for theta in stage] for stage in thetas]
+    losses = [[pointwise(problem.loss, output, y).values for output in stage] for stage in outputs]
+    return np.array(outputs), np.array(losses)
 
 
-def _functional(functional: Any, thetas: Array, losses: Array, sets: np.ndarray) -> Float[Array, "6 q"]:
+def outputs_of(
+    model: AbstractModel, theta: Float[np.ndarray, " d"], x: Float[np.ndarray, "n p"]
+) -> Float[np.ndarray, "n *k"]:
+    """f(θ; x_i) of every point."""
+    if isinstance(model, LinearModel):
+        return x @ (theta if model.outputs is None else theta.reshape(-1, model.outputs))
+    return np.asarray(_outputs(model, theta, x))
+
+
+@eqx.filter_jit
+def _outputs(model: AbstractModel, theta: Array, x: Array) -> Float[Array, "n *k"]:
+    return jax.vmap(model, in_axes=(None, 0))(theta, x)
+
+
+def _functional(functional: Any, thetas: np.ndarray, losses: np.ndarray, sets: np.ndarray) -> Float[np.ndarray, "6 q"]:
     if functional is None:
-        return jnp.stack([losses[:, q, points].sum(axis=-1) for q, points in enumerate(sets)], axis=1)
-    values = [[functional(theta) for theta in stage] for stage in thetas]
-    if jnp.shape(values[0][0]) != ():
-        raise InputError(f"the functional returned shape {jnp.shape(values[0][0])}; a scalar of θ is needed.")
-    return jnp.asarray(values)
-
-
-def _stack(results: list[RESULTS]) -> RESULTS:
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *results)
+        return np.stack([losses[:, q, points].sum(axis=-1) for q, points in enumerate(sets)], axis=1)
+    values = [[np.asarray(functional(theta)) for theta in stage] for stage in thetas]
+    if values[0][0].shape != ():
+        raise InputError(f"the functional returned shape {values[0][0].shape}; a scalar of θ is needed.")
+    return np.array(values, dtype=np.float64)
 
 
 def _throw(found: Decomposition) -> None:
     failed = np.argwhere(~found.converged[:-1])
-    cold = np.argwhere(np.asarray(found.cold_result != RESULTS.successful))
+    cold = np.argwhere(~succeeded(found.cold_result))
     if not failed.size and not cold.size:
         return
     stage, q = (int(i) for i in failed[0]) if failed.size else (0, int(cold[0][1]))
     result = pick(found.result, (stage, q)) if failed.size else pick(found.cold_result, (int(cold[0][0]), q))
     raise ConvergenceError(
         f"{len(failed)} of {5 * found.converged.shape[1]} stages and {len(cold)} cold starts failed; the first: "
-        f"{STAGES[stage]} without points {found.deletions[q].tolist()}, {message(result)} (certificate "
+        f"{STAGES[stage]} without points {found.points[q].tolist()}, {message(result)} (certificate "
         f"{float(found.certificate[stage, q]):.2e}). A larger l2 makes retraining better conditioned; throw=False "
         "keeps what was reached, flagged.",
         found,

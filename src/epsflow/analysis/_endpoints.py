@@ -1,38 +1,39 @@
 """`endpoints`: every answer to one deletion side by side, with its distance to retraining and what it cost."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
-import equinox as eqx
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float
 
-from .._core import RESULTS, Array, ConvergenceError, InputError, message
+from .._core import Array, ConvergenceError, InputError, Tabular, message, succeeded
 from ..flow import trained_optimum
-from ..problem import Problem, Quadratic
-from ..schedules import Constant
-from ._decompose import minimise_jit
+from ..problem import Problem, Quadratic, pointwise
+from ._decompose import outputs_of
 from ._deletions import require_deletion
 from ._influence import influence
-from ._pbrf import pbrf, preconditioner
-from .algorithms._descent import as_step_size, as_steps, descend, no_keys
+from ._pbrf import pbrf
+from .algorithms._descent import as_step_size, as_steps, run_steps
+from .optima._anchor import anchor_at
+from .optima._derivatives import derivatives
 from .optima._newton import newton_step
 from .optima._retrain import retrain
 from .optima._tilted import leave_out
+from .optima._trust_region import minimise
 
 RETRAINING = "retraining, warm"
 """The row that the others are compared with: a minimum of R_0 reached from θ_s."""
 
 
-class Endpoints(eqx.Module):
+@dataclass(frozen=True, eq=False, repr=False)
+class Endpoints(Tabular):
     """Answers to one deletion, one row per method.
 
     Attributes:
         methods: their names; the first is the reference, retraining from θ_s.
         thetas: θ without the points, by each method, shape (r, d).
-        theta_s: the trained parameters, shape (d,).
+        theta: θ_s, the trained parameters, shape (d,).
         functional: φ(θ) − φ(θ_s), the predicted change, shape (r,).
         gradients: gradients of the whole risk, shape (r,); those of the deleted points alone are not counted.
         products: Hessian–vector products with all points, shape (r,); a dense Hessian counts as d of them.
@@ -41,35 +42,41 @@ class Endpoints(eqx.Module):
         title: data set, model, deletion.
     """
 
-    methods: tuple[str, ...] = eqx.field(static=True)
-    thetas: Float[Array, "r d"]
-    theta_s: Float[Array, " d"]
-    functional: Float[Array, " r"]
+    methods: tuple[str, ...]
+    thetas: Float[np.ndarray, "r d"]
+    theta: Float[np.ndarray, " d"]
+    functional: Float[np.ndarray, " r"]
     gradients: Float[np.ndarray, " r"]
     products: Float[np.ndarray, " r"]
     converged: Bool[np.ndarray, " r"]
-    notes: tuple[str, ...] = eqx.field(static=True)
-    title: str = eqx.field(static=True)
+    notes: tuple[str, ...]
+    title: str
 
     @property
-    def change(self) -> Float[Array, "r d"]:
+    def change(self) -> Float[np.ndarray, "r d"]:
         """θ − θ_s, the predicted change upon removal."""
-        return self.thetas - self.theta_s
+        return self.thetas - self.theta
 
     @property
-    def distance(self) -> Float[Array, " r"]:
+    def distance(self) -> Float[np.ndarray, " r"]:
         """‖θ − θ_retrained‖₂."""
-        return jnp.linalg.norm(self.thetas - self.thetas[0], axis=1)
+        return np.linalg.norm(self.thetas - self.thetas[0], axis=1)
 
     @property
-    def relative_error(self) -> Float[Array, " r"]:
+    def relative_error(self) -> Float[np.ndarray, " r"]:
         """‖θ − θ_retrained‖/‖θ_retrained − θ_s‖: 1 is as good as doing nothing. NaN where nothing had to change."""
-        moved = jnp.linalg.norm(self.change[0])
-        return jnp.where(moved > 0.0, self.distance / jnp.where(moved > 0.0, moved, 1.0), jnp.nan)
+        moved = np.linalg.norm(self.change[0])
+        return self.distance / moved if moved > 0.0 else np.full(len(self.methods), np.nan)
+
+    def _facts(self) -> dict[str, object]:
+        return {"deletion": self.title, "methods": len(self.methods), "converged": f"{self.converged.sum()}"}
+
+    def _rows(self) -> list[dict[str, Any]]:
+        return self.rows()
 
     def rows(self) -> list[dict[str, Any]]:
         """One dictionary per method, for printing."""
-        sizes = np.asarray(jnp.linalg.norm(self.change, axis=1))
+        sizes = np.linalg.norm(self.change, axis=1)
         return [
             {
                 "method": method,
@@ -86,8 +93,9 @@ class Endpoints(eqx.Module):
         ]
 
 
-class _Row(eqx.Module):
-    theta: Array
+@dataclass(frozen=True, eq=False)
+class _Row:
+    theta: np.ndarray
     gradients: float
     products: float
     converged: bool
@@ -96,11 +104,11 @@ class _Row(eqx.Module):
 
 def endpoints(
     problem: Problem,
+    theta: Float[Array, " d"] | None = None,
     *,
-    theta_s: Float[Array, " d"] | np.ndarray | None = None,
     theta0: Float[Array, " d"] | np.ndarray | None = None,
     damping: float = 1e-3,
-    T: int = 1_000,
+    steps: int = 1_000,
     K: int = 100,
     step_size: float | None = None,
     functional: Callable[[Float[Array, " d"]], Array] | None = None,
@@ -110,16 +118,16 @@ def endpoints(
 ) -> Endpoints:
     """Retraining, influence, second order, Newton, damped GGN influence, PBRF, D2D and R2D for the problem's deletion.
 
-    D2D takes K steps of gradient descent on R_0 from θ_s. R2D trains for T steps from θ0, rewinds K of them, and takes
-    them again on R_0; its endpoint is compared with the same retraining, and so is T steps of retraining from θ0. Costs
-    are those of the unlearning: training, and the checkpoint that R2D keeps, are not charged.
+    D2D takes K steps of gradient descent on R_0 from θ_s. R2D trains for `steps` from θ0, rewinds K of them, and takes
+    them again on R_0; its endpoint is compared with the same retraining, and so is retraining by as many steps from θ0.
+    Costs are those of the unlearning: training, and the checkpoint that R2D keeps, are not charged.
 
     Args:
         problem: what is trained, and which points are deleted.
-        theta_s: the trained parameters, shape (d,). Default: the optimum θ(1), for convex risks.
+        theta: θ_s, the trained parameters, shape (d,). Default: the optimum θ(1), for convex risks.
         theta0: where training started, shape (d,). Default: zero, for convex risks.
         damping: λ_d of the damped GGN influence and the PBRF; see `pbrf`.
-        T, K: steps of gradient descent, 0 ≤ K ≤ T.
+        steps, K: of gradient descent, 0 ≤ K ≤ steps.
         step_size: η. Default: 1/λ_max(∇²R_1(θ_s)).
         functional: φ(θ), a scalar. Default: the summed loss of the deleted points.
         tol: gradient norm of retraining and PBRF.
@@ -128,29 +136,29 @@ def endpoints(
             (a singular or indefinite Hessian, say) has NaN.
 
     Raises:
-        InputError: no deleted points, a non-convex risk without θ_s and θ0, K > T, a functional that is not a scalar.
+        InputError: no deleted points, a non-convex risk without θ_s and θ0, K > steps, a functional that is
+            not a scalar.
         ConvergenceError: retraining failed; `.result` holds the table.
     """
     require_deletion(problem)
-    trained = jnp.asarray(trained_optimum(problem, theta_s))
+    trained = trained_optimum(problem, theta)
     if theta0 is None and not problem.convex:
         raise InputError("training a non-convex model depends on its start: pass theta0.")
-    start = jnp.zeros(problem.dim) if theta0 is None else problem.parameters(theta0, "theta0")
-    if not 0 <= K <= T:
-        raise InputError(f"K = {K} steps of unlearning and T = {T} of training: 0 ≤ K ≤ T is needed.")
+    start = np.zeros(problem.dim) if theta0 is None else np.asarray(problem.parameters(theta0, "theta0"))
+    if not 0 <= K <= steps:
+        raise InputError(f"K = {K} steps of unlearning and {steps} of training: 0 ≤ K ≤ steps is needed.")
     eta = as_step_size(problem, trained, step_size)
-    limits = jnp.asarray(tol), jnp.asarray(max_steps)
-    table = {RETRAINING: _retrained(problem, trained, trained, limits)}
+    table = {RETRAINING: _retrained(problem, trained, trained, tol, max_steps)}
     if not problem.convex:
-        table["retraining, cold"] = _retrained(problem, start, trained, limits)
+        table["retraining, cold"] = _retrained(problem, start, trained, tol, max_steps)
     table |= _local(problem, trained, damping, tol, max_steps)
-    table |= _descents(problem, trained, start, as_steps([K, T]), eta)
-    rows, thetas = list(table.values()), jnp.stack([row.theta for row in table.values()])
-    values = _values(problem, functional, jnp.concatenate([trained[None], thetas]))
+    table |= _descents(problem, trained, start, as_steps([K, steps]), float(eta))
+    rows, thetas = list(table.values()), np.stack([row.theta for row in table.values()])
+    values = _values(problem, functional, np.concatenate([trained[None], thetas]))
     found = Endpoints(
         methods=tuple(table),
         thetas=thetas,
-        theta_s=trained,
+        theta=trained,
         functional=values[1:] - values[0],
         gradients=np.array([row.gradients for row in rows]),
         products=np.array([row.products for row in rows]),
@@ -167,24 +175,24 @@ def endpoints(
     return found
 
 
-def _retrained(problem: Problem, start: Array, trained: Array, limits: tuple[Array, Array]) -> _Row:
+def _retrained(problem: Problem, start: np.ndarray, trained: np.ndarray, tol: float, max_steps: int) -> _Row:
     """A minimum of R_0 reached from `start`."""
     if isinstance(problem.risk, Quadratic):
         end = retrain(problem, start)
-        note = f"closed form, ‖∇R_0‖ = {float(end.gradient_norm):.1e}"
-        return _Row(jnp.asarray(end.theta), 0.0, float(problem.dim), bool(end.result == RESULTS.successful), note)
-    _, basis = preconditioner(problem, start)
-    objective = leave_out(problem.empirical(), trained, jnp.asarray(problem.delete), 0.0)
+        note = f"closed form, ‖∇R_0‖ = {end.gradient_norm:.1e}"
+        return _Row(end.theta, 0.0, float(problem.dim), bool(succeeded(end.result)), note)
+    anchor = anchor_at(problem, trained)
+    basis = anchor.basis if start is trained else anchor_at(problem, start).basis
+    objective = leave_out(anchor, problem.delete, 0.0)
     # The units of the steps, not the objective: a trace of damping keeps a singular GGN invertible.
-    rho = jnp.maximum(objective.rho, 1e-6 * jnp.max(basis.values))
-    end = minimise_jit(objective, basis, rho, start - trained, *limits)
-    good, norm = bool(end.result == RESULTS.successful), float(end.gradient_norm)
+    rho = max(objective.rho, 1e-6 * float(basis.values.max()))
+    end = minimise(objective, basis, rho, start - trained, tol=tol, max_steps=max_steps)
+    good, norm = bool(succeeded(end.result)), end.gradient_norm
     note = f"‖∇R_0‖ = {norm:.1e}" + ("" if good else f": {message(end.result)}")
-    costs = float(end.iterations + 1), float(end.products) + basis.values.size
-    return _Row(trained + end.shift, *costs, good, note)
+    return _Row(trained + end.shift, end.steps + 1.0, float(end.products) + basis.values.size, good, note)
 
 
-def _local(problem: Problem, trained: Array, damping: float, tol: float, max_steps: int) -> dict[str, _Row]:
+def _local(problem: Problem, trained: np.ndarray, damping: float, tol: float, max_steps: int) -> dict[str, _Row]:
     """The answers from derivatives at θ_s."""
     d = float(problem.dim)
     # All of it is computed lazily: a method that refuses (an indefinite Hessian) leaves the others alone.
@@ -198,26 +206,26 @@ def _local(problem: Problem, trained: Array, damping: float, tol: float, max_ste
     }
 
 
-def _attempt(trained: Array, products: float, answer: Callable[[], tuple[Array, bool, str]]) -> _Row:
+def _attempt(trained: np.ndarray, products: float, answer: Callable[[], tuple[np.ndarray, bool, str]]) -> _Row:
     try:
         change, good, note = answer()
     except InputError as refusal:
-        return _Row(jnp.full_like(trained, jnp.nan), 0.0, products, False, f"no answer: {refusal}")
+        return _Row(np.full_like(trained, np.nan), 0.0, products, False, f"no answer: {refusal}")
     return _Row(trained + change, 0.0, products, good, note)
 
 
-def _influenced(answer: Any) -> tuple[Array, bool, str]:
-    good = bool(jnp.all(answer.result == RESULTS.successful))
-    return answer.change, good, f"residual {float(jnp.max(answer.residuals)):.1e}"
+def _influenced(answer: Any) -> tuple[np.ndarray, bool, str]:
+    good = bool(succeeded(answer.result).all())
+    return answer.change, good, f"residual {answer.residual.max():.1e}"
 
 
-def _newton(answer: Any) -> tuple[Array, bool, str]:
+def _newton(answer: Any) -> tuple[np.ndarray, bool, str]:
     return answer.change, bool(answer.residual < 1e-6), f"residual {float(answer.residual):.1e}"
 
 
-def _bregman(problem: Problem, trained: Array, damping: float, tol: float, max_steps: int) -> dict[str, _Row]:
+def _bregman(problem: Problem, trained: np.ndarray, damping: float, tol: float, max_steps: int) -> dict[str, _Row]:
     names = f"damped GGN influence, λ_d = {damping:g}", f"PBRF, λ_d = {damping:g}"
-    nothing = jnp.full_like(trained, jnp.nan)
+    nothing = np.full_like(trained, np.nan)
     try:
         answer = pbrf(problem, trained, damping=damping, tol=tol, max_steps=max_steps, throw=False)
     except InputError as refusal:
@@ -227,52 +235,45 @@ def _bregman(problem: Problem, trained: Array, damping: float, tol: float, max_s
     formed = float(min(problem.dim, problem.data.y.size))
     residual = float(answer.linearised_residual)
     line = _Row(answer.linearised, 0.0, formed, residual < 1e-6, f"residual {residual:.1e}")
-    good = bool(answer.result == RESULTS.successful)
+    good = bool(succeeded(answer.result))
     note = f"‖∇Q‖ = {float(answer.gradient_norm):.1e}" + ("" if good else f": {message(answer.result)}")
-    costs = float(answer.iterations + 1), float(answer.products) + formed
+    costs = float(answer.steps + 1), float(answer.products) + formed
     return dict(zip(names, (line, _Row(answer.theta, *costs, good, note)), strict=True))
 
 
-def _descents(problem: Problem, trained: Array, start: Array, lengths: np.ndarray, eta: Array) -> dict[str, _Row]:
+def _descents(
+    problem: Problem, trained: np.ndarray, start: np.ndarray, lengths: np.ndarray, eta: float
+) -> dict[str, _Row]:
     """D2D, R2D and retraining by gradient descent."""
     back, final = (int(length) for length in lengths)
-    first, last, checkpoint = jnp.asarray(0), jnp.asarray([final]), jnp.asarray([final - back])
-
-    def run(eps: float, theta: Array, begin: Array, end: Array) -> Array:
-        return descend(problem.risk, Constant(eps), theta, begin, end, eta, no_keys(), 0)[0, -1]
-
-    kept = run(1.0, start, first, checkpoint)
+    kept = run_steps(problem, start, 1.0, [final - back], eta)[0]
     ends = {
-        f"D2D, K = {back}": (run(0.0, trained, first, jnp.asarray([back])), back),
-        f"R2D, K = {back} of {final}": (run(0.0, kept, checkpoint[0], last), back),
-        f"retraining, {final} steps": (run(0.0, start, first, last), final),
+        f"D2D, K = {back}": (run_steps(problem, trained, 0.0, [back], eta)[0], back),
+        f"R2D, K = {back} of {final}": (run_steps(problem, kept, 0.0, [final], eta, first=final - back)[0], back),
+        f"retraining, {final} steps": (run_steps(problem, start, 0.0, [final], eta)[0], final),
     }
-    zero = jnp.zeros(())
+    risk = derivatives(problem)
     return {
         name: _Row(
             theta,
             float(cost),
             0.0,
-            bool(jnp.isfinite(theta).all()),
-            f"η = {float(eta):.3g}, ‖∇R_0‖ = {float(jnp.linalg.norm(problem.risk.gradient(theta, zero))):.1e}",
+            bool(np.isfinite(theta).all()),
+            f"η = {eta:.3g}, ‖∇R_0‖ = {np.linalg.norm(risk.gradient(theta, 0.0)):.1e}",
         )
         for name, (theta, cost) in ends.items()
     }
 
 
-def _values(problem: Problem, functional: Any, thetas: Float[Array, "r d"]) -> Float[Array, " r"]:
+def _values(problem: Problem, functional: Any, thetas: Float[np.ndarray, "r d"]) -> Float[np.ndarray, " r"]:
     if functional is None:
-        x, y = jnp.asarray(problem.data.x[problem.delete]), jnp.asarray(problem.data.y[problem.delete])
-        return _deleted_losses(problem.model, problem.loss, thetas, x, y)
-    values = [functional(theta) for theta in thetas]
-    if jnp.shape(values[0]) != ():
-        raise InputError(f"the functional returned shape {jnp.shape(values[0])}; a scalar of θ is needed.")
-    return jnp.asarray(values, dtype=jnp.float64)
-
-
-@eqx.filter_jit
-def _deleted_losses(model: Any, loss: Any, thetas: Array, x: Array, y: Array) -> Float[Array, " r"]:
-    return jax.vmap(lambda t: jnp.sum(jax.vmap(loss)(jax.vmap(model, (None, 0))(t, x), y)))(thetas)
+        x, y = np.asarray(problem.data.x[problem.delete]), np.asarray(problem.data.y[problem.delete])
+        outputs = [outputs_of(problem.model, theta, x) for theta in thetas]
+        return np.array([pointwise(problem.loss, output, y).values.sum() for output in outputs])
+    values = [np.asarray(functional(theta)) for theta in thetas]
+    if values[0].shape != ():
+        raise InputError(f"the functional returned shape {values[0].shape}; a scalar of θ is needed.")
+    return np.array(values, dtype=np.float64)
 
 
 def _named(delete: np.ndarray) -> str:

@@ -2,6 +2,7 @@
 
 import abc
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -10,11 +11,13 @@ import numpy as np
 from jaxtyping import Float
 
 from .._core import Array, InputError
-from ..problem import AbstractLoss, AbstractModel
+from ..problem import AbstractLoss, AbstractModel, GeneralisedLinear, LinearModel
 
 
 class AbstractFunctional(eqx.Module):
     """φ: θ ↦ q values, which knows its Jacobian better than one reverse pass per value over all of its points."""
+
+    model: eqx.AbstractVar[AbstractModel]
 
     @abc.abstractmethod
     def __call__(self, theta: Float[Array, " d"]) -> Float[Array, " q"]:
@@ -24,13 +27,17 @@ class AbstractFunctional(eqx.Module):
     def jacobian(self, theta: Float[Array, " d"]) -> Float[Array, "q d"]:
         """∂φ/∂θ."""
 
+    @abc.abstractmethod
+    def linear_jacobian(self, theta: Float[np.ndarray, " d"]) -> Float[np.ndarray, "q d"]:
+        """∂φ/∂θ of a linear model, in NumPy."""
+
 
 Functional = AbstractFunctional | Callable[[Array], Array]
 """An `AbstractFunctional`, or a JAX function of θ (shape (d,)) with a scalar or a vector as its value."""
 
 
-def _as_jax(value: Array | np.ndarray) -> Array:
-    return jnp.asarray(value, dtype=jnp.float64)
+def _as_numbers(value: Array) -> Array:
+    return value if isinstance(value, jax.core.Tracer) else np.asarray(value, dtype=np.float64)
 
 
 class Losses(AbstractFunctional):
@@ -44,8 +51,8 @@ class Losses(AbstractFunctional):
 
     model: AbstractModel
     loss: AbstractLoss
-    x: Float[Array, "q p"] = eqx.field(converter=_as_jax)
-    y: Float[Array, "q *t"] = eqx.field(converter=_as_jax)
+    x: Float[Array, "q p"] = eqx.field(converter=_as_numbers)
+    y: Float[Array, "q *t"] = eqx.field(converter=_as_numbers)
 
     def __check_init__(self) -> None:
         if self.x.ndim != 2 or self.y.ndim < 1 or len(self.x) != len(self.y):
@@ -61,6 +68,20 @@ class Losses(AbstractFunctional):
         """∇ℓ_i(θ), one reverse pass per point."""
         return jax.vmap(jax.grad(self._one), (None, 0, 0))(theta, self.x, self.y)
 
+    def linear_jacobian(self, theta: Float[np.ndarray, " d"]) -> Float[np.ndarray, "q d"]:
+        """x_i times the slope of the loss."""
+        model: Any = self.model
+        rows = GeneralisedLinear(
+            loss=self.loss,
+            x=np.asarray(self.x),
+            y=np.asarray(self.y),
+            delete=np.zeros(0, np.int64),
+            l2=0.0,
+            scale=1.0,
+            outputs=model.outputs,
+        )
+        return rows.point_gradients(rows.at(theta))
+
     def _one(self, theta: Array, x: Array, y: Array) -> Array:
         return self.loss(self.model(theta, x), y)
 
@@ -74,7 +95,7 @@ class Predictions(AbstractFunctional):
     """
 
     model: AbstractModel
-    x: Float[Array, "points p"] = eqx.field(converter=_as_jax)
+    x: Float[Array, "points p"] = eqx.field(converter=_as_numbers)
 
     def __check_init__(self) -> None:
         if self.x.ndim != 2:
@@ -88,16 +109,28 @@ class Predictions(AbstractFunctional):
         """∂f(θ; x_i)/∂θ, one reverse pass per output."""
         return jax.vmap(jax.jacrev(self.model), (None, 0))(theta, self.x).reshape(-1, theta.shape[0])
 
+    def linear_jacobian(self, theta: Float[np.ndarray, " d"]) -> Float[np.ndarray, "q d"]:
+        """x_i, once for every output."""
+        model: Any = self.model
+        return np.kron(np.asarray(self.x), np.eye(model.outputs or 1))
 
-@eqx.filter_jit
-def functional_jacobian(functional: Functional, theta: Float[Array, " d"]) -> Float[Array, "*q d"]:
+
+def functional_jacobian(functional: Functional, theta: Float[np.ndarray, " d"]) -> Float[np.ndarray, "*q d"]:
     """∂φ/∂θ, shape (d,) for a scalar functional, (q, d) for a vector.
 
-    Compiled once per functional: a function is recognised by its identity, the classes of this module by their shapes.
+    In NumPy for losses and predictions of a linear model. Otherwise compiled once per functional: a function is
+    recognised by its identity, the classes of this module by their shapes.
 
     Raises:
         InputError: a value that is neither a scalar nor a vector of floats.
     """
+    if isinstance(functional, AbstractFunctional) and isinstance(functional.model, LinearModel):
+        return functional.linear_jacobian(theta)
+    return np.asarray(_jacobian(functional, jnp.asarray(theta)))
+
+
+@eqx.filter_jit
+def _jacobian(functional: Functional, theta: Float[Array, " d"]) -> Float[Array, "*q d"]:
     if isinstance(functional, AbstractFunctional):
         return functional.jacobian(theta)
     value = jax.eval_shape(functional, theta)
@@ -118,10 +151,15 @@ def functional_jacobian(functional: Functional, theta: Float[Array, " d"]) -> Fl
     return jax.jacrev(functional)(theta)
 
 
-@eqx.filter_jit
-def functional_curvatures(functional: Functional, theta: Float[Array, " d"], vectors: Float[Array, "p d"]) -> Array:
+def functional_curvatures(
+    functional: Functional, theta: Float[np.ndarray, " d"], vectors: Float[np.ndarray, "p d"]
+) -> Float[np.ndarray, "p *q"]:
     """vᵀ∇²φ(θ)v for each row v, shape (p, *q)."""
+    return np.asarray(_curvatures(functional, jnp.asarray(theta), jnp.asarray(vectors)))
 
+
+@eqx.filter_jit
+def _curvatures(functional: Functional, theta: Float[Array, " d"], vectors: Float[Array, "p d"]) -> Array:
     def one(vector: Array) -> Array:
         return jax.jvp(lambda t: jax.jvp(functional, (t,), (vector,))[1], (theta,), (vector,))[1]
 

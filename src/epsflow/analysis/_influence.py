@@ -1,24 +1,22 @@
 """Influence functions: what removing points would do to θ, or to a functional of θ, from derivatives at one θ."""
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import equinox as eqx
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from .._core import RESULTS, Array, InputError
+from .._core import RESULTS, Array, InputError, Shown, decide, succeeded
 from ..flow import trained_optimum
 from ..problem import Problem
-from ._deletions import as_deletions, deletion_gradients, deletion_products, second_order_rhs
+from ._deletions import Points
 from ._functionals import Functional, functional_curvatures, functional_jacobian
-from .curvature._curvature import Curvature, curvature_at
-from .curvature._solve import AbstractCurvatureSolver, Dual, LiSSA, solve
+from ._point_gradients import PointGradients, point_gradients
+from .curvature import AbstractCurvatureSolver, AnyCurvature, CurvatureSolve, Prepared, curvature_at
 
 
-class Influence(eqx.Module):
+@dataclass(frozen=True, eq=False, repr=False)
+class Influence(Shown):
     """The predicted effect of removing points, and the derivative it rests on.
 
     Attributes:
@@ -30,7 +28,7 @@ class Influence(eqx.Module):
         theta: where, shape (d,).
         gradient_norm: ‖∇R_ε(θ)‖ there. The formulas are those of an optimum; at any other θ they are still what the
             symbols say, but no derivative of θ(ε).
-        residuals: ‖(C + λ_d I)h − v‖/‖v‖ of each linear solve (the larger of the two for order 2), one per point, or
+        residual: ‖(C + λ_d I)h − v‖/‖v‖ of each linear solve (the larger of the two for order 2), one per point, or
             per value of the functional, as `solved_for` says.
         result: how each solve ended.
         at: "trained" (ε = 1) or "removed" (ε = 0).
@@ -41,48 +39,72 @@ class Influence(eqx.Module):
         order: 1 or 2, in ε.
     """
 
-    change: Float[Array, "..."]
-    theta_dot: Float[Array, "..."]
-    theta: Float[Array, " d"]
-    gradient_norm: Float[Array, ""]
-    residuals: Float[Array, " solves"]
+    change: Float[np.ndarray, "..."] | float
+    theta_dot: Float[np.ndarray, "..."] | float
+    theta: Float[np.ndarray, " d"]
+    gradient_norm: float
+    residual: Float[np.ndarray, " solves"]
     result: RESULTS
-    at: str = eqx.field(static=True)
-    curvature: str = eqx.field(static=True)
-    damping: float = eqx.field(static=True)
-    solver: str = eqx.field(static=True)
-    solved_for: str = eqx.field(static=True)
-    order: int = eqx.field(static=True)
+    at: str
+    curvature: str
+    damping: float
+    solver: str
+    solved_for: str
+    order: int
+
+    def _facts(self) -> dict[str, object]:
+        return {
+            "change": self.change,
+            "gradient_norm": self.gradient_norm,
+            "residual": self.residual.max(),
+            "at": self.at,
+            "curvature": self.curvature,
+            "damping": self.damping,
+            "solver": self.solver,
+            "order": self.order,
+            "result": self.result,
+        }
 
 
-class SelfInfluence(eqx.Module):
+@dataclass(frozen=True, eq=False, repr=False)
+class SelfInfluence(Shown):
     """Predicted change of a point's own loss upon its removal.
 
     Attributes:
         values: c∇ℓᵀ(C + λ_d I)⁻¹∇ℓ, in units of the loss, shape (points,); () for one point or group.
         theta: where, shape (d,).
-        residuals: of the linear solves, one per point.
+        residual: of the linear solves, one per point.
         result: how each solve ended.
         curvature: which matrix C was.
         damping: λ_d.
         solver: which solver was used.
     """
 
-    values: Float[Array, "*points"]
-    theta: Float[Array, " d"]
-    residuals: Float[Array, " solves"]
+    values: Float[np.ndarray, "*points"] | float
+    theta: Float[np.ndarray, " d"]
+    residual: Float[np.ndarray, " solves"]
     result: RESULTS
-    curvature: str = eqx.field(static=True)
-    damping: float = eqx.field(static=True)
-    solver: str = eqx.field(static=True)
+    curvature: str
+    damping: float
+    solver: str
+
+    def _facts(self) -> dict[str, object]:
+        return {
+            "values": self.values,
+            "residual": self.residual.max(),
+            "curvature": self.curvature,
+            "damping": self.damping,
+            "solver": self.solver,
+            "result": self.result,
+        }
 
 
 def influence(
     problem: Problem,
+    theta: Float[Array, " d"] | None = None,
     *,
     at: str = "trained",
-    theta: Float[Array, " d"] | np.ndarray | None = None,
-    points: Sequence[Any] | np.ndarray | int | str | None = None,
+    points: Points = None,
     functional: Functional | None = None,
     curvature: str = "hessian",
     damping: float = 0.0,
@@ -103,8 +125,8 @@ def influence(
 
     Args:
         problem: what is trained.
-        at: "trained": at ε = 1; "removed": at ε = 0 (only for the problem's own deleted points).
         theta: where, shape (d,), optimal or not. Default: the optimum, for convex problems.
+        at: "trained": at ε = 1; "removed": at ε = 0 (only for the problem's own deleted points).
         points: None for the problem's deleted points as one group; "all", a number, or a list of numbers for each point
             separately; a list of lists for groups.
         functional: φ, a function of θ with a scalar or vector value, `Losses` or `Predictions`. Default: θ itself.
@@ -120,37 +142,74 @@ def influence(
         ConvergenceError: a solve that missed its tolerance; `.result` holds the solve.
     """
     _check_choices(at, points, curvature, damping, order)
-    matrix = _matrix(problem, theta, at, curvature, damping, solver)
-    deletions = as_deletions(problem, points)
-    jacobian = None if functional is None else functional_jacobian(functional, matrix.theta)
+    matrix = _matrix(problem, theta, at, curvature, damping)
+    gradients, where = point_gradients(problem, matrix, points), np.asarray(matrix.theta)
+    jacobian = None if functional is None else functional_jacobian(functional, where)
     scalar = jacobian is not None and jacobian.ndim == 1
-    settings = at, curvature, float(damping)
-    if jacobian is not None and order == 1 and jacobian.size < deletions.count * matrix.dim:
-        answer = solve(matrix, jacobian[None] if scalar else jacobian, solver, throw=throw)
-        change, theta_dot, norm = deletion_products(matrix, deletions, answer.solution)
-        outcome = answer.residuals, answer.result, *settings, answer.solver, "functional", order
+    prepared = Prepared(matrix, solver)
+    if jacobian is not None and order == 1 and jacobian.size < gradients.count * matrix.dim:
+        answer = prepared.solve(np.atleast_2d(jacobian), throw=throw)
+        change, solved_for = gradients.products(answer.solution), "functional"
+        found = _First(change, -change, answer.residual, answer.result)
     else:
-        gradients, norm = deletion_gradients(matrix, deletions)
-        answer = solve(matrix, gradients, solver, throw=throw)
-        change, theta_dot, residuals, result = answer.solution, -answer.solution, answer.residuals, answer.result
+        solved_for, answer = "points", prepared.solve(gradients.sums(), throw=throw)
+        found = _First(answer.solution, -answer.solution, answer.residual, answer.result)
         half = 0.5 if at == "trained" else -0.5
         if order == 2:
-            again = solve(matrix, second_order_rhs(matrix, deletions, theta_dot), solver, throw=throw)
-            change = change + half * again.solution
-            residuals, result = _worse(answer, again)
+            found = _second(found, prepared, gradients, half, throw=throw)
         if functional is not None and jacobian is not None:
-            curved = functional_curvatures(functional, matrix.theta, theta_dot) if order == 2 else 0.0
-            change, theta_dot = _apply(jnp.atleast_2d(jacobian), change, theta_dot, half * curved)
-        outcome = residuals, result, *settings, answer.solver, "points", order
-    change, theta_dot = (_shaped(array, deletions.single, scalar) for array in (change, theta_dot))
-    return Influence(change, theta_dot, matrix.theta, norm, *outcome)
+            curved = functional_curvatures(functional, where, found.theta_dot) if order == 2 else 0.0
+            found = _of_functional(found, np.atleast_2d(jacobian), half * curved)
+    return Influence(
+        change=_shaped(found.change, gradients.single, scalar),
+        theta_dot=_shaped(found.theta_dot, gradients.single, scalar),
+        theta=np.asarray(matrix.theta),
+        gradient_norm=gradients.gradient_norm(),
+        residual=found.residual,
+        result=found.result,
+        at=at,
+        curvature=curvature,
+        damping=float(damping),
+        solver=answer.solver,
+        solved_for=solved_for,
+        order=order,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _First:
+    """A change, the derivative behind it, and how its solves ended."""
+
+    change: np.ndarray
+    theta_dot: np.ndarray
+    residual: np.ndarray
+    result: RESULTS
+
+
+def _second(first: _First, prepared: Prepared, gradients: PointGradients, half: float, *, throw: bool) -> _First:
+    """Half of θ̈ more, with the same factor; the larger residual, and the failure if there is one."""
+    again: CurvatureSolve = prepared.solve(-gradients.bends(first.theta_dot), throw=throw)
+    failed = ~succeeded(first.result)
+    return _First(
+        change=first.change + half * again.solution,
+        theta_dot=first.theta_dot,
+        residual=np.maximum(first.residual, again.residual),
+        result=decide((failed, first.result), otherwise=again.result),
+    )
+
+
+def _of_functional(first: _First, jacobian: np.ndarray, curved: np.ndarray | float) -> _First:
+    """From θ to φ: ∇φᵀΔ, plus what the curvature of φ adds, and ∇φᵀθ̇; shapes (deletions, q)."""
+    change = first.change @ jacobian.T
+    added = np.reshape(curved, (-1, 1)) if np.ndim(curved) < 2 else np.reshape(curved, change.shape)
+    return _First(change + added, first.theta_dot @ jacobian.T, first.residual, first.result)
 
 
 def self_influence(
     problem: Problem,
+    theta: Float[Array, " d"] | None = None,
     *,
-    theta: Float[Array, " d"] | np.ndarray | None = None,
-    points: Sequence[Any] | np.ndarray | int | str | None = "all",
+    points: Points = "all",
     curvature: str = "hessian",
     damping: float = 0.0,
     solver: str | AbstractCurvatureSolver = "auto",
@@ -169,14 +228,19 @@ def self_influence(
     Raises:
         InputError, ConvergenceError: as `influence`.
     """
-    matrix = _matrix(problem, theta, "trained", curvature, damping, solver)
-    deletions = as_deletions(problem, points)
-    gradients, _ = deletion_gradients(matrix, deletions)
-    answer = solve(matrix, gradients, solver, throw=throw)
-    values = _own(gradients, answer.solution, deletions.rows.scale)
-    values = values[0] if deletions.single else values
+    matrix = _matrix(problem, theta, "trained", curvature, damping)
+    gradients = point_gradients(problem, matrix, points)
+    sums = gradients.sums()
+    answer = Prepared(matrix, solver).solve(sums, throw=throw)
+    values = np.einsum("qd,qd->q", sums, answer.solution) / problem.scale
     return SelfInfluence(
-        values, matrix.theta, answer.residuals, answer.result, curvature, float(damping), answer.solver
+        values=values[0] if gradients.single else values,
+        theta=np.asarray(matrix.theta),
+        residual=answer.residual,
+        result=answer.result,
+        curvature=curvature,
+        damping=float(damping),
+        solver=answer.solver,
     )
 
 
@@ -197,36 +261,11 @@ def _check_choices(at: str, points: Any, curvature: str, damping: Any, order: in
         )
 
 
-def _matrix(problem: Problem, theta: Any, at: str, curvature: Any, damping: Any, solver: Any) -> Curvature:
+def _matrix(problem: Problem, theta: Any, at: str, curvature: str, damping: Any) -> AnyCurvature:
     eps = 1.0 if at == "trained" else 0.0
-    theta = jnp.asarray(trained_optimum(problem, theta, eps=eps))
-    data = solver == "dual" or isinstance(solver, Dual) or (isinstance(solver, LiSSA) and solver.batch is not None)
-    return curvature_at(problem, theta, curvature, damping=damping, eps=eps, data=data)
+    return curvature_at(problem, trained_optimum(problem, theta, eps=eps), curvature, damping=damping, eps=eps)
 
 
-@jax.jit
-def _own(gradients: Array, solutions: Array, scale: Array) -> Array:
-    return jnp.sum(gradients * solutions, axis=1) / scale
-
-
-def _worse(first: Any, second: Any) -> tuple[Array, RESULTS]:
-    """The larger residual of two solves, and the result of the one that failed, if one did."""
-    residuals = jnp.maximum(first.residuals, second.residuals)
-    return residuals, _first_failure(first.result, second.result)
-
-
-@eqx.filter_jit
-def _first_failure(first: RESULTS, second: RESULTS) -> RESULTS:
-    return jax.vmap(lambda a, b: RESULTS.where(a == RESULTS.successful, b, a))(first, second)
-
-
-@jax.jit
-def _apply(jacobian: Array, change: Array, theta_dot: Array, curved: Array | float) -> tuple[Array, Array]:
-    """From θ to φ: ∇φᵀΔ, plus what the curvature of φ adds, and ∇φᵀθ̇; shapes (deletions, q)."""
-    first = change @ jacobian.T
-    return first + jnp.reshape(curved, (-1, 1) if jnp.ndim(curved) < 2 else first.shape), theta_dot @ jacobian.T
-
-
-def _shaped(array: Array, single: bool, scalar: bool) -> Array:
+def _shaped(array: np.ndarray, single: bool, scalar: bool) -> Any:
     array = array[:, 0] if scalar else array
     return array[0] if single else array

@@ -55,10 +55,10 @@ def run(source: AnySource, training: Training, folder: Path | None, *, as_json: 
         begin("retraining, and estimating it")
         result = analysis.endpoints(
             trained.deletion.problem,
-            theta_s=trained.theta_s,
+            theta=trained.theta_s,
             theta0=trained.theta0,
             damping=training.damping,
-            T=training.steps,
+            steps=training.steps,
             K=training.extra_steps,
             step_size=trained.step_size,
         )
@@ -131,6 +131,6 @@ def _answers(training: Training, trained: "Trained", result: "Endpoints") -> dic
         "finding": finding(result),
         "options": asked,
         "training": trained.story,
-        "theta_trained": result.theta_s,
+        "theta_trained": result.theta,
         "methods": rows,
     }

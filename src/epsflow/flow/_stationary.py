@@ -185,6 +185,9 @@ def trained_optimum(problem: Problem, theta: Any, *, eps: Any = 1.0, tol: float 
         InputError: none given for a non-convex problem, or one of the wrong shape or with NaN; θ(ε) not unique.
         ConvergenceError: the minimisation failed.
     """
+    plain = isinstance(theta, np.ndarray) and theta.dtype == np.float64 and theta.shape == (problem.dim,)
+    if plain and np.isfinite(theta).all():
+        return theta.copy()
     if theta is not None:
         return np.asarray(problem.parameters(theta))
     require_start(problem, None, "theta, the trained parameters")

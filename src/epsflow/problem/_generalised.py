@@ -101,6 +101,12 @@ class GeneralisedLinear:
     ) -> Float[np.ndarray, "d d"]:
         """Σ w_i C_i ⊗ x_i x_iᵀ, in the order of θ; a chunk of rows at a time."""
         p, k = self.x.shape[1], self.outputs or 1
+        if self.outputs is None and not (each := weights * curvatures).min(initial=0.0) < 0.0:
+            roots, total = np.sqrt(each)[:, None], np.zeros((p, p))
+            for rows in self.chunks():
+                rooted = self.x[rows] * roots[rows]
+                total += rooted.T @ rooted  # BLAS knows that this is symmetric
+            return total
         total = np.zeros((p, k, p, k))
         blocks = (weights * curvatures)[:, None, None] if self.outputs is None else weights[:, None, None] * curvatures
         for rows in self.chunks():

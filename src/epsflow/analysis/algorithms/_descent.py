@@ -1,5 +1,6 @@
 """Gradient descent: the flow in steps of η, with all points or with mini-batches; and the same steps backwards."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -11,10 +12,10 @@ import optimistix as optx
 from jaxtyping import Float, Int, Key
 
 from ..._core import RESULTS, SUCCESS, Array, ConvergenceError, InputError, as_scalar, message
-from ...problem import AbstractRisk, EmpiricalRisk, Problem
+from ...flow import statistics
+from ...problem import AbstractRisk, EmpiricalRisk, LinearModel, Problem, Quadratic
 from ...schedules import AbstractSchedule, Constant
-from ..curvature._curvature import curvature_at
-from ..curvature._lissa import largest_eigenvalue
+from ..curvature import curvature_at, largest_eigenvalue
 
 PROX_TOLERANCE = 1e-13
 """Relative tolerance of one backward step; the next steps amplify what it leaves."""
@@ -121,7 +122,7 @@ def gradient_descent(
 
 def reconstruct(
     problem: Problem,
-    theta_T: Float[Array, " d"] | np.ndarray,
+    theta: Float[Array, " d"],
     *,
     steps: int,
     step_size: float,
@@ -136,7 +137,7 @@ def reconstruct(
 
     Args:
         problem: what was trained.
-        theta_T: the last iterate of full-batch gradient descent, shape (d,).
+        theta: θ_T, the last iterate of full-batch gradient descent, shape (d,).
         steps: how many steps to go back.
         step_size: η of the training.
         eps: weight that the deleted points had.
@@ -147,14 +148,14 @@ def reconstruct(
 
     Source: Mu and Klabjan, "Rewind-to-delete", arXiv 2409.09778.
     """
-    end = problem.parameters(theta_T, "theta_T")
+    end = problem.parameters(theta)
     marks, eta = as_steps(steps), as_step_size(problem, end, step_size)
     if marks.size != 1 or marks[0] < 1:
         raise InputError(f"steps is {steps!r}; one number of steps to go back is needed, at least 1.")
-    largest = float(largest_eigenvalue(curvature_at(problem, end, "hessian", eps=eps)))
+    largest = largest_eigenvalue(curvature_at(problem, end, "hessian", eps=eps))
     if float(eta) * largest >= 1.0:
         raise InputError(
-            f"η·λ_max = {float(eta) * largest:.3g} at theta_T; below 1 a step of gradient descent can be undone, at "
+            f"η·λ_max = {float(eta) * largest:.3g} at theta; below 1 a step of gradient descent can be undone, at "
             f"1 it forgets a direction. Keep checkpoints, or train with a step size below {1.0 / largest:.3g}."
         )
     weights = problem.weights(eps)
@@ -189,7 +190,7 @@ def as_steps(steps: Any) -> Int[np.ndarray, " k"]:
 def as_step_size(problem: Problem, theta: Array, step_size: Any) -> Float[Array, ""]:
     """η > 0; 1/λ_max(∇²R_1(θ)) if none was given."""
     if step_size is None:
-        return 1.0 / largest_eigenvalue(curvature_at(problem, theta, "hessian"))
+        return jnp.asarray(1.0 / largest_eigenvalue(curvature_at(problem, theta, "hessian")))
     eta = as_scalar(step_size, "step_size")
     if eta <= 0.0:
         raise InputError(f"step_size is {eta:g}; a positive number is needed, below 2/λ_max(∇²R) for stability.")
@@ -214,6 +215,37 @@ def as_batches(problem: Problem, batch_size: Any, key: Any, seeds: int) -> tuple
 def no_keys() -> Key[Array, " r"]:
     """One key, for a run that draws nothing."""
     return jax.random.split(jax.random.key(0), 1)
+
+
+def run_steps(
+    problem: Problem, theta0: Float[Array, " d"], eps: float, steps: Sequence[int], eta: float, *, first: int = 0
+) -> Float[np.ndarray, "k d"]:
+    """θ after each of the ascending numbers of steps, with all points and one weight ε; of linear models in NumPy."""
+    if not isinstance(problem.model, LinearModel):
+        marks = jnp.asarray(first), jnp.asarray(steps), jnp.asarray(eta)
+        return np.asarray(descend(problem.risk, Constant(eps), jnp.asarray(theta0), *marks, no_keys(), 0)[0])
+    gradient = _slope_of_linear(problem, eps)
+    theta, found, count = np.asarray(theta0), [], first
+    for mark in steps:
+        for _ in range(count, mark):
+            theta = theta - eta * gradient(theta)
+        count = max(count, mark)
+        found.append(theta)
+    return np.array(found)
+
+
+def _slope_of_linear(problem: Problem, eps: float) -> Callable[[np.ndarray], np.ndarray]:
+    if isinstance(problem.risk, Quadratic):
+        hessian, moments = statistics(problem, np.full(problem.delete.shape, eps))
+        return lambda theta: hessian @ theta - moments
+    model = problem.generalised()
+    weights = model.weights(eps)
+
+    def gradient(theta: np.ndarray) -> np.ndarray:
+        outputs = model.predict(theta)
+        return model.pull(weights, model.many_slopes(outputs[None])[0]) + model.l2 * theta
+
+    return gradient
 
 
 @eqx.filter_jit

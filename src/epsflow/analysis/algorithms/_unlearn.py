@@ -9,13 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Key
 
-from ..._core import RESULTS, Array, ConvergenceError, InputError, as_scalar
+from ..._core import RESULTS, Array, ConvergenceError, InputError, as_scalar, pick
 from ...flow import gradient_flow, rewind_surface
 from ...problem import Problem
 from ...schedules import AbstractSchedule, Constant
 from .._deletions import require_deletion
 from ..optima._retrain import retrain
-from ..optima._trust_region import pick
 from ._descent import as_batches, as_step_size, as_steps, descend, finite, reconstruct, throw_diverged
 
 
@@ -56,7 +55,7 @@ class Unlearning(eqx.Module):
 
 def descend_to_delete(
     problem: Problem,
-    theta_T: Float[Array, " d"] | np.ndarray,
+    theta: Float[Array, " d"],
     *,
     time: float | int | Sequence[float] | np.ndarray | None = None,
     steps: int | Sequence[int] | np.ndarray | None = None,
@@ -72,7 +71,7 @@ def descend_to_delete(
 
     Args:
         problem: what was trained, and which points are deleted.
-        theta_T: the trained parameters, shape (d,).
+        theta: θ_T, the trained parameters, shape (d,).
         time: how long the flow runs: one time, or ascending ones (k,).
         steps: or how many steps of gradient descent: one number, or ascending ones (k,).
         step_size: η, see `gradient_descent`.
@@ -91,7 +90,7 @@ def descend_to_delete(
     require_deletion(problem)
     if (time is None) == (steps is None):
         raise InputError("give `time` (the continuous flow) or `steps` (gradient descent), one of the two.")
-    start = problem.parameters(theta_T, "theta_T")
+    start = problem.parameters(theta)
     goal, reference = _optimum(problem, start, target)
     if time is not None:
         amounts = _times(time, "time")
@@ -108,7 +107,8 @@ def rewind_to_delete(
     problem: Problem,
     theta0: Float[Array, " d"] | np.ndarray,
     *,
-    T: float | int,
+    T: float | None = None,
+    steps: int | None = None,
     K: float | int | Sequence[float] | Sequence[int] | np.ndarray,
     step_size: float | None = None,
     batch_size: int | None = None,
@@ -121,15 +121,16 @@ def rewind_to_delete(
 ) -> Unlearning:
     """Rewind-to-delete (R2D): train to T, go back to the checkpoint at T − K, and train on for K without the points.
 
-    The endpoint is θ(T, s = T − K) of `rewind_surface`: K = T is retraining, K = 0 no unlearning. Without `step_size`,
-    T and K are times of the flow; with it, numbers of steps of gradient descent.
+    The endpoint is θ(T, s = T − K) of `rewind_surface`: K = T is retraining, K = 0 no unlearning. With `T`, training is
+    the flow, and T and K are times; with `steps`, it is gradient descent, and K counts steps too.
 
     Args:
         problem: what is trained, and which points are deleted.
         theta0: where training starts, shape (d,).
-        T: length of the training.
-        K: how far to rewind: one number in [0, T], or ascending ones (k,).
-        step_size: η of gradient descent.
+        T: time that the flow trains,
+        steps: or steps of gradient descent.
+        K: how far to rewind: one number between 0 and T (or `steps`), or ascending ones (k,).
+        step_size: η of gradient descent, see `gradient_descent`.
         batch_size, key, seeds: mini-batches, see `gradient_descent`. Retraining then uses the same batches.
         target: what distances are measured to. Default: retraining from θ0 without the points, for T as well.
         checkpoints: "kept", or "reconstructed": the iterate at T − K is recovered from θ_T alone (see `reconstruct`;
@@ -138,7 +139,8 @@ def rewind_to_delete(
         **options: of `rewind_surface`, for the flow.
 
     Raises:
-        InputError: K outside [0, T]; steps that are not whole; mini-batches without `step_size`, or reconstructed.
+        InputError: not exactly one of `T` and `steps`; K beyond it; steps that are not whole; mini-batches with `T`, or
+            reconstructed.
         ConvergenceError: the computation failed, or the reconstruction broke down before T − K (`.result` says where).
 
     Source: Mu and Klabjan, "Rewind-to-delete", arXiv 2409.09778 (their noise is added to this endpoint).
@@ -147,16 +149,21 @@ def rewind_to_delete(
     start = problem.parameters(theta0, "theta0")
     if checkpoints not in ("kept", "reconstructed"):
         raise InputError(f"checkpoints is {checkpoints!r}; choose 'kept' or 'reconstructed'.")
-    final, amounts = as_scalar(T, "T"), _times(K, "K")
+    if (T is None) == (steps is None):
+        raise InputError("give `T` (the continuous flow) or `steps` (gradient descent), one of the two.")
+    length, name = (T, "T") if steps is None else (steps, "steps")
+    final, amounts = as_scalar(length, name), _times(K, "K")
     if amounts[-1] > final:
-        raise InputError(f"K = {amounts[-1]:g} exceeds T = {final:g}: one cannot rewind beyond the start of training.")
+        raise InputError(
+            f"K = {amounts[-1]:g} exceeds {name} = {final:g}: one cannot rewind beyond the start of training."
+        )
     given = None if target is None else problem.parameters(target, "target")
-    if step_size is not None:
+    if steps is not None:
         batch, keys = as_batches(problem, batch_size, key, seeds)
         eta, lengths = as_step_size(problem, start, step_size), as_steps(_whole([*amounts, final]))
         return _rewind_steps(problem, start, lengths, eta, batch, keys, given, checkpoints, throw)
-    if batch_size is not None or checkpoints != "kept":
-        raise InputError("mini-batches and reconstruction belong to gradient descent: pass step_size; T, K in steps.")
+    if batch_size is not None or checkpoints != "kept" or step_size is not None:
+        raise InputError("step sizes, mini-batches and reconstruction belong to gradient descent: pass steps, not T.")
     drops = np.concatenate([[0.0], final - amounts[::-1]])
     surface = rewind_surface(problem, s=drops, T=final, theta0=start, throw=throw, **options)
     thetas, reference = surface.thetas[:, 0], RETRAINED if given is None else "given"
@@ -277,7 +284,7 @@ def _times(values: Any, name: str) -> Float[np.ndarray, " k"]:
 def _whole(values: list[float]) -> np.ndarray:
     numbers = np.asarray(values)
     if (numbers != np.round(numbers)).any():
-        raise InputError(f"with step_size, T and K count steps and must be whole numbers; got {numbers.tolist()}.")
+        raise InputError(f"K counts steps, as `steps` does, and must be whole numbers; got {numbers.tolist()}.")
     return numbers.astype(np.int64)
 
 

@@ -7,18 +7,14 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import lineax as lx
 from jaxtyping import Float, Int
 
-from ..._core import Array, InputError, as_scalar
-from ...problem import AbstractRisk, EmpiricalRisk, Problem, Quadratic
-from ._labels import label_factor, output_factor
+from ..._core import Array, InputError
+from ...problem import DENSE_LIMIT, AbstractRisk, EmpiricalRisk, Quadratic
+from ._labels import output_factor
 
 KINDS = ("hessian", "ggn", "fisher", "empirical_fisher")
 """What `Curvature` can be."""
-
-DENSE_LIMIT = 8_000
-"""Largest side of a dense square matrix that is formed (512 MB in float64)."""
 
 _CHUNK_NUMBERS = 2**24
 """Numbers (128 MB) that the factor rows of one chunk of points may take."""
@@ -100,11 +96,6 @@ class Curvature(eqx.Module):
         """B with C + λ_d I = BᵀB + ridge·I: the rows √w_i L_iᵀJ_i of every point."""
         return self._factor(self._data_risk.x, self._data_risk.y, self._data_risk.weights(self.eps))
 
-    def operator(self) -> lx.FunctionLinearOperator:
-        """C + λ_d I as a lineax operator, declared positive definite. Make it inside `jit`: it traces `mv`."""
-        structure = jax.ShapeDtypeStruct(self.theta.shape, self.theta.dtype)
-        return lx.FunctionLinearOperator(self.mv, structure, lx.positive_semidefinite_tag)
-
     def sampled_mv(self, vector: Float[Array, " d"], points: Int[Array, " b"]) -> Float[Array, " d"]:
         """An unbiased estimate of (C + λ_d I)v from b points drawn uniformly, with replacement."""
         risk = self._data_risk
@@ -155,53 +146,6 @@ class Curvature(eqx.Module):
         jacobians = jax.vmap(jax.jacrev(self._data_risk.model), (None, 0))(self.theta, x).reshape(len(x), -1, self.dim)
         factors = self._output_factors(self._outputs(self.theta, x), y) * jnp.sqrt(weights)[:, None, None]
         return jnp.einsum("bkr,bkd->brd", factors, jacobians).reshape(-1, self.dim)
-
-
-def curvature_at(
-    problem: Problem,
-    theta: object,
-    kind: str = "hessian",
-    *,
-    damping: object = 0.0,
-    eps: object = 1.0,
-    penalty: bool = True,
-    data: bool = False,
-) -> Curvature:
-    """C + λ_d I of a problem at θ; see `Curvature` for which C.
-
-    Args:
-        problem: what is trained.
-        theta: where, shape (d,); need not be an optimum.
-        kind: "hessian", "ggn", "fisher" or "empirical_fisher".
-        damping: λ_d ≥ 0.
-        eps: weight of the deleted points.
-        penalty: whether C contains λI, the curvature of the problem's own penalty.
-        data: keep the points even where sufficient statistics would do (mini-batches, the dual, Kronecker factors).
-
-    Raises:
-        InputError: an unknown kind, negative damping, θ of the wrong shape or with NaN, a GGN of a loss that is not
-            convex in the output, a Fisher matrix of a loss without a known label distribution.
-    """
-    if kind not in KINDS:
-        raise InputError(f"unknown curvature {kind!r}: choose one of {', '.join(KINDS)}.")
-    added = as_scalar(damping, "damping")
-    if added < 0.0:
-        raise InputError(
-            f"damping is {added:g}; λ_d must be ≥ 0: a negative one makes the curvature less definite, not more."
-        )
-    if kind == "ggn" and not problem.loss.convex:
-        raise InputError(
-            f"{type(problem.loss).__name__} is not convex in the model's output, so its Gauss–Newton matrix is not "
-            'positive semidefinite. Use curvature="hessian" with enough damping.'
-        )
-    place = problem.parameters(theta)
-    needs_points = kind == "empirical_fisher" or data
-    risk = problem.empirical() if needs_points and isinstance(problem.risk, Quadratic) else problem.risk
-    if kind == "fisher":
-        jax.eval_shape(lambda f: label_factor(problem.loss, f), jax.ShapeDtypeStruct((1,), place.dtype))
-    own = risk.l2 if isinstance(risk, EmpiricalRisk) else jnp.asarray(problem.l2)
-    ridge = own if penalty and added == 0.0 else jnp.asarray((problem.l2 if penalty else 0.0) + added)
-    return Curvature(risk, place, problem.weights(eps), own, ridge, kind)
 
 
 def require_dense(side: int, what: str, alternative: str) -> None:

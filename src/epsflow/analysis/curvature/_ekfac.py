@@ -1,15 +1,20 @@
 """EK-FAC: the Fisher matrix of a network, layer by layer, in the eigenbasis of its Kronecker factors."""
 
+from dataclasses import dataclass
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Float, Key
 
 from ..._core import RESULTS, Array, InputError
 from ...problem import MLP, EmpiricalRisk
+from ._base import AbstractCurvatureSolver, AnyCurvature, CurvatureSolve, judge, products, relative_residuals
 from ._curvature import Curvature
-from ._exact_solvers import AbstractCurvatureSolver, CurvatureSolve, judge, relative_residuals
 from ._labels import output_factor, sample_labels
+from ._linear import LinearCurvature
 
 
 class KroneckerLayer(eqx.Module):
@@ -26,10 +31,30 @@ class KroneckerLayer(eqx.Module):
     outputs: Float[Array, "o o"]
     eigenvalues: Float[Array, "o i"]
 
-    def solve(self, gradients: Float[Array, "q o i"], ridge: Float[Array, ""]) -> Float[Array, "q o i"]:
-        """(block + ridge·I)⁻¹ applied to each G: Q_S[(Q_SᵀGQ_A)/(Λ + ridge)]Q_Aᵀ."""
-        rotated = self.outputs.T @ gradients @ self.inputs / (self.eigenvalues + ridge)
-        return self.outputs @ rotated @ self.inputs.T
+
+@dataclass(frozen=True, eq=False)
+class Blocks:
+    """A curvature and its layers' factors."""
+
+    curvature: Curvature
+    layers: list[KroneckerLayer]
+
+    def solve(self, rhs: Float[np.ndarray, "q d"]) -> Float[np.ndarray, "q d"]:
+        """(blocks + ridge·I)⁻¹v; θ holds W by rows, then b, and a block acts on (W | b)."""
+        pieces, start, ridge = [], 0, float(self.curvature.ridge)
+        for layer in self.layers:
+            q_in, q_out, values = (np.asarray(part) for part in (layer.inputs, layer.outputs, layer.eigenvalues))
+            outputs, inputs = values.shape
+            middle, end = start + outputs * (inputs - 1), start + outputs * inputs
+            weights = rhs[:, start:middle].reshape(-1, outputs, inputs - 1)
+            whole = np.concatenate([weights, rhs[:, middle:end, None]], axis=2)
+            solved = q_out @ (q_out.T @ whole @ q_in / (values + ridge)) @ q_in.T
+            pieces += [solved[:, :, :-1].reshape(len(rhs), -1), solved[:, :, -1]]
+            start = end
+        return np.concatenate(pieces, axis=1)
+
+
+_NO_LAYERS = "EK-FAC needs the layers of an `MLP`; for other models use cg, dual or nystrom."
 
 
 class EKFAC(AbstractCurvatureSolver):
@@ -59,10 +84,12 @@ class EKFAC(AbstractCurvatureSolver):
         if self.rtol is not None and not self.rtol > 0.0:
             raise InputError(f"EKFAC: rtol is {self.rtol}; a positive number or None is needed.")
 
-    def __call__(self, curvature: Curvature, rhs: Float[Array, "q d"]) -> CurvatureSolve:
-        """Solve; `InputError` for a Hessian, a model that is not an `MLP`, or a ridge of 0."""
+    def init(self, curvature: AnyCurvature) -> Blocks:
+        """Build the factors; `InputError` for a Hessian, a model that is not an `MLP`, or a ridge of 0."""
         if curvature.kind == "hessian":
             raise InputError('EK-FAC approximates a Gauss–Newton or Fisher matrix, not a Hessian: use curvature="ggn".')
+        if isinstance(curvature, LinearCurvature):
+            raise InputError(_NO_LAYERS)
         _network(curvature)
         if self.samples is not None and curvature.kind != "fisher":
             raise InputError(
@@ -72,11 +99,20 @@ class EKFAC(AbstractCurvatureSolver):
             raise InputError(
                 "EK-FAC needs λ + λ_d > 0: the factors of a finite data set are often singular. Give a damping."
             )
-        solution, residuals = _ekfac(curvature, rhs, self.key, self.samples)
-        limit = jnp.inf if self.rtol is None else self.rtol
-        result = judge(residuals, jnp.asarray(limit), RESULTS.breakdown)
-        note = "layers do not interact and each block is diagonal in its Kronecker eigenbasis; more damping helps"
-        return CurvatureSolve(solution, residuals, result, jnp.zeros(len(rhs), int), "ekfac", note)
+        return Blocks(curvature, _layers(curvature, self.key, self.samples))
+
+    def compute(self, state: Any, rhs: Float[np.ndarray, "q d"]) -> CurvatureSolve:
+        """Every layer's block on its own."""
+        solution = state.solve(rhs)
+        residual = relative_residuals(products(state.curvature, solution), rhs)
+        return CurvatureSolve(
+            solution=solution,
+            residual=residual,
+            result=judge(residual, np.inf if self.rtol is None else self.rtol, RESULTS.breakdown),
+            steps=np.zeros(len(rhs), np.int64),
+            solver="ekfac",
+            note="layers do not interact and each block is diagonal in its Kronecker eigenbasis; more damping helps",
+        )
 
 
 def kronecker_layers(
@@ -108,7 +144,7 @@ def kronecker_layers(
 def _network(curvature: Curvature) -> tuple[EmpiricalRisk, MLP]:
     risk = curvature.risk
     if not isinstance(risk, EmpiricalRisk) or not isinstance(risk.model, MLP):
-        raise InputError("EK-FAC needs the layers of an `MLP`; for other models use cg, dual or nystrom.")
+        raise InputError(_NO_LAYERS)
     return risk, risk.model
 
 
@@ -148,16 +184,5 @@ def _back_propagate(
 
 
 @eqx.filter_jit
-def _ekfac(curvature: Curvature, rhs: Array, key: Array | None, samples: int | None) -> tuple[Array, Array]:
-    blocks = kronecker_layers(curvature, key, samples)
-    pieces, start = [], 0
-    for block in blocks:
-        outputs, inputs = block.eigenvalues.shape
-        middle, end = start + outputs * (inputs - 1), start + outputs * inputs
-        # θ holds W by rows, then b; the block acts on (W | b).
-        weights = rhs[:, start:middle].reshape(-1, outputs, inputs - 1)
-        solved = block.solve(jnp.concatenate([weights, rhs[:, middle:end, None]], axis=2), curvature.ridge)
-        pieces += [solved[:, :, :-1].reshape(len(rhs), -1), solved[:, :, -1]]
-        start = end
-    solution = jnp.concatenate(pieces, axis=1)
-    return solution, relative_residuals(curvature.mm(solution), rhs)
+def _layers(curvature: Curvature, key: Array | None, samples: int | None) -> list[KroneckerLayer]:
+    return kronecker_layers(curvature, key, samples)

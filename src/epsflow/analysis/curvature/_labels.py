@@ -51,10 +51,10 @@ def _(loss: SoftmaxCrossEntropy, output: Float[Array, "*k"]) -> Float[Array, "ou
 
 @label_factor.register
 def _(loss: PseudoHuberLoss, output: Float[Array, "*k"]) -> Float[Array, "outputs r"]:
-    return jnp.sqrt(_hyperbolic_information(loss.delta)) * jnp.eye(output.size)
+    return jnp.sqrt(hyperbolic_information(loss.delta)) * jnp.eye(output.size)
 
 
-def _hyperbolic_information(delta: float) -> float:
+def hyperbolic_information(delta: float) -> float:
     """E[ρ''(r)] under the density ∝ e^{−ρ(r)}, ρ(r) = δ²(√(1+r²/δ²) − 1).
 
     With r = δ sinh t it is ∫cosh⁻²t e^{−δ²(cosh t−1)}dt / ∫cosh t e^{−δ²(cosh t−1)}dt; the trapezoidal rule converges

@@ -1,18 +1,33 @@
 """LiSSA: the Neumann series of the inverse, with the damping inside the recursion."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Float, Key
 
 from ..._core import RESULTS, Array, InputError
+from ._base import AbstractCurvatureSolver, AnyCurvature, CurvatureSolve, judge, products, relative_residuals
 from ._curvature import Curvature
-from ._exact_solvers import AbstractCurvatureSolver, CurvatureSolve, judge, relative_residuals
+from ._linear import LinearCurvature
 
 _GROWTH = 10.0
 """Growth of the residual over its least value so far at which a recursion is called divergent."""
+
+
+POWER_STEPS = 100
+
+
+@dataclass(frozen=True, eq=False)
+class Spectrum:
+    """A curvature, its estimated largest eigenvalue, and the divisor of the recursion."""
+
+    curvature: AnyCurvature
+    largest: float
+    scale: float
 
 
 class LiSSA(AbstractCurvatureSolver):
@@ -48,30 +63,41 @@ class LiSSA(AbstractCurvatureSolver):
         if self.batch is not None and (self.batch < 1 or self.key is None):
             raise InputError("LiSSA: batch must be at least 1 and needs a key, for instance key=jax.random.key(0).")
 
-    def __call__(self, curvature: Curvature, rhs: Float[Array, "q d"]) -> CurvatureSolve:
-        """Solve; a divergent recursion is stopped early and says which scale would work."""
-        largest = float(largest_eigenvalue(curvature))
-        scale = 1.1 * largest if self.scale is None else float(self.scale)
-        rtol = jnp.asarray(self.rtol)
-        if self.batch is None:
-            solution, residuals, steps, grew = _recursion(curvature, rhs, jnp.asarray(scale), rtol, self.steps)
-        else:
-            batches = self.batch, self.steps
-            solution, residuals, steps, grew = _sampled_recursion(
-                curvature, rhs, jnp.asarray(scale), self.key, *batches
-            )
-        note, otherwise = "", RESULTS.max_steps_reached
-        if bool(jnp.any(grew)):
-            note, otherwise = self._divergence(curvature, scale, largest), RESULTS.nonlinear_divergence
-        elif not bool(jnp.all(residuals <= self.rtol)):
-            note = (
-                f"{self.steps} steps at scale {scale:.3g} (largest eigenvalue about {largest:.3g}) were not enough; "
-                "more steps, more damping, a smaller scale above half that eigenvalue, or a looser rtol help"
-            )
-        return CurvatureSolve(solution, residuals, judge(residuals, rtol, otherwise), steps, "lissa", note)
+    def init(self, curvature: AnyCurvature) -> Spectrum:
+        """The estimated largest eigenvalue, and the scale."""
+        largest = largest_eigenvalue(curvature)
+        return Spectrum(curvature, largest, 1.1 * largest if self.scale is None else float(self.scale))
 
-    def _divergence(self, curvature: Curvature, scale: float, largest: float) -> str:
-        least = float(least_eigenvalue(curvature, jnp.asarray(largest)))
+    def compute(self, state: Any, rhs: Float[np.ndarray, "q d"]) -> CurvatureSolve:
+        """Solve; a divergent recursion is stopped early and says which scale would work."""
+        curvature, scale = state.curvature, state.scale
+        if self.batch is None:
+            solution, steps, grew = _recursion(state, rhs, self.rtol, self.steps)
+        else:
+            drawn = curvature.general() if isinstance(curvature, LinearCurvature) else curvature
+            sampled = _sampled_recursion(drawn, rhs, np.asarray(scale), self.key, self.batch, self.steps)
+            solution, steps, grew = (np.asarray(part) for part in sampled)
+        residual = relative_residuals(products(curvature, solution), rhs)
+        note, otherwise = "", RESULTS.max_steps_reached
+        if grew.any():
+            note, otherwise = self._divergence(state), RESULTS.nonlinear_divergence
+        elif not (residual <= self.rtol).all():
+            note = (
+                f"{self.steps} steps at scale {scale:.3g} (largest eigenvalue about {state.largest:.3g}) were not "
+                "enough; more steps, more damping, a smaller scale above half that eigenvalue, or a looser rtol help"
+            )
+        return CurvatureSolve(
+            solution=solution,
+            residual=residual,
+            result=judge(residual, self.rtol, otherwise),
+            steps=steps,
+            solver="lissa",
+            note=note,
+        )
+
+    def _divergence(self, state: Spectrum) -> str:
+        curvature, largest, scale = state.curvature, state.largest, state.scale
+        least = least_eigenvalue(curvature, largest)
         if least < -1e-12 * largest:
             return (
                 f"it diverges, and at every scale: the {curvature.kind} matrix has an eigenvalue of about {least:.3g}. "
@@ -84,60 +110,51 @@ class LiSSA(AbstractCurvatureSolver):
         )
 
 
-@eqx.filter_jit
-def largest_eigenvalue(curvature: Curvature) -> Float[Array, ""]:
+def largest_eigenvalue(curvature: AnyCurvature) -> float:
     """The eigenvalue of largest modulus, by 100 steps of the power method; an estimate from below."""
-    return jnp.abs(_power(curvature, jnp.zeros(())))
+    return abs(_power(curvature, 0.0))
 
 
-@eqx.filter_jit
-def least_eigenvalue(curvature: Curvature, largest: Float[Array, ""]) -> Float[Array, ""]:
+def least_eigenvalue(curvature: AnyCurvature, largest: float) -> float:
     """The least eigenvalue, by the power method on the matrix minus its largest; an estimate from above."""
     return largest + _power(curvature, largest)
 
 
-def _power(curvature: Curvature, shift: Array) -> Array:
-    def step(_: Array | int, state: tuple[Array, Array]) -> tuple[Array, Array]:
-        vector, _ = state
-        image = curvature.mv(vector) - shift * vector
-        return image / jnp.maximum(jnp.linalg.norm(image), 1e-300), vector @ image
-
+def _power(curvature: AnyCurvature, shift: float) -> float:
     # A fixed start with no symmetry that data could share.
-    start = jnp.cos(jnp.arange(curvature.dim) ** 2 + 1.0)
-    return jax.lax.fori_loop(0, 100, step, (start / jnp.linalg.norm(start), jnp.zeros(())))[1]
+    vector = np.cos(np.arange(curvature.dim, dtype=np.float64) ** 2 + 1.0)[None]
+    vector, value = vector / np.linalg.norm(vector), 0.0
+    for _ in range(POWER_STEPS):
+        image = products(curvature, vector) - shift * vector
+        value = float((vector * image).sum())
+        vector = image / max(float(np.linalg.norm(image)), 1e-300)
+    return value
 
 
-@eqx.filter_jit
 def _recursion(
-    curvature: Curvature, rhs: Array, scale: Array, rtol: Array, limit: int
-) -> tuple[Array, Array, Array, Array]:
+    state: Spectrum, rhs: Float[np.ndarray, "q d"], rtol: float, limit: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """All points in every step. The next step minus this one is the residual: no product is spent on checking."""
-    size = jnp.linalg.norm(rhs, axis=1)
-
-    def going(state: Any) -> Array:
-        _, _, _, _, active, step = state
-        return jnp.any(active) & (step < limit)
-
-    def advance(state: Any) -> Any:
-        h, best, steps, grew, active, step = state
-        residual = rhs - curvature.mm(h) / scale
-        norm = jnp.linalg.norm(residual, axis=1)
+    size, rows = np.linalg.norm(rhs, axis=1), len(rhs)
+    h, best, steps = rhs, np.full(rows, np.inf), np.zeros(rows, np.int64)
+    grew, active = np.zeros(rows, bool), np.ones(rows, bool)
+    for _ in range(limit):
+        if not active.any():
+            break
+        residual = rhs - products(state.curvature, h) / state.scale
+        norm = np.linalg.norm(residual, axis=1)
+        steps = steps + active
         grew = grew | (active & ~(norm <= _GROWTH * best))
         active = active & (norm > 0.5 * rtol * size) & ~grew
-        h = jnp.where(active[:, None], h + residual, h)
-        return h, jnp.minimum(best, norm), steps + active, grew, active, step + 1
-
-    rows = len(rhs)
-    start = rhs, jnp.full(rows, jnp.inf), jnp.zeros(rows, int), jnp.zeros(rows, bool), jnp.ones(rows, bool), 0
-    h, _, steps, grew, _, _ = jax.lax.while_loop(going, advance, start)
-    solution = h / scale
-    return solution, relative_residuals(curvature.mm(solution), rhs), steps, grew
+        h = np.where(active[:, None], h + residual, h)
+        best = np.minimum(best, norm)
+    return h / state.scale, steps, grew
 
 
 @eqx.filter_jit
 def _sampled_recursion(
     curvature: Curvature, rhs: Array, scale: Array, key: Any, batch: int, limit: int
-) -> tuple[Array, Array, Array, Array]:
+) -> tuple[Array, Array, Array]:
     """A fresh batch in every step, shared by the right-hand sides; the mean of the second half of the steps is kept.
 
     The mean removes most of the sampling noise that the last iterate carries.
@@ -159,5 +176,4 @@ def _sampled_recursion(
 
     start = rhs, rhs, 0, jnp.zeros(len(rhs), bool)
     _, mean, step, grew = jax.lax.while_loop(going, advance, start)
-    solution = mean / scale
-    return solution, relative_residuals(curvature.mm(solution), rhs), jnp.full(len(rhs), step), grew
+    return mean / scale, jnp.full(len(rhs), step), grew

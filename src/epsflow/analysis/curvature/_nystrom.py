@@ -1,13 +1,26 @@
 """Randomised Nyström approximation of the curvature, and the damped solve with it."""
 
+from dataclasses import dataclass
+from typing import Any
+
 import equinox as eqx
 import jax
-import jax.numpy as jnp
+import numpy as np
+import scipy.linalg
 from jaxtyping import Float, Key
 
 from ..._core import RESULTS, Array, InputError
-from ._curvature import Curvature
-from ._exact_solvers import AbstractCurvatureSolver, CurvatureSolve, judge, relative_residuals
+from ._base import AbstractCurvatureSolver, AnyCurvature, CurvatureSolve, judge, products, relative_residuals
+
+
+@dataclass(frozen=True, eq=False)
+class Approximation:
+    """UΛUᵀ + ridge·I in place of a curvature."""
+
+    curvature: AnyCurvature
+    vectors: Float[np.ndarray, "d r"]
+    values: Float[np.ndarray, " r"]
+    ridge: float
 
 
 class Nystrom(AbstractCurvatureSolver):
@@ -38,54 +51,72 @@ class Nystrom(AbstractCurvatureSolver):
         if self.rtol is not None and not self.rtol > 0.0:
             raise InputError(f"Nystrom: rtol is {self.rtol}; a positive number or None is needed.")
 
-    def __call__(self, curvature: Curvature, rhs: Float[Array, "q d"]) -> CurvatureSolve:
-        """Solve; `InputError` for a rank above d, for rank < d without a ridge, and for an indefinite matrix."""
-        d = curvature.dim
+    def init(self, curvature: AnyCurvature) -> Approximation:
+        """Sketch and factor; `InputError` for a rank above d, one below without a ridge, and an indefinite matrix."""
+        d, ridge = curvature.dim, float(curvature.ridge)
         rank = min(d, 50) if self.rank is None else self.rank
         if rank > d:
             raise InputError(f"Nystrom: rank {rank} exceeds the number of parameters, {d}; rank={d} is exact.")
-        if rank < d and float(curvature.ridge) <= 0.0:
+        if rank < d and ridge <= 0.0:
             raise InputError(
                 f"Nystrom of rank {rank} < d = {d} divides by λ + λ_d, which is 0 here: the approximation is singular. "
                 "Give a damping > 0, or the full rank."
             )
-        solution, residuals, least, largest, definite = _nystrom(curvature, rhs, self.key, rank)
-        if not bool(definite):
+        approximation = _sketch(curvature, np.asarray(jax.random.normal(self.key, (d, rank), dtype=np.float64)), ridge)
+        if approximation is None or (rank == d and not (approximation.values + ridge > 0.0).all()):
+            least = np.linalg.eigvalsh(_core(curvature, self.key, rank, ridge))[0]
             raise InputError(
                 f"Nyström needs C − λI positive semidefinite, and the full rank or a ridge to be invertible; for the "
                 f"{curvature.kind} matrix its least eigenvalue on the random subspace of rank {rank} is "
-                f'{float(least):.3g}. Use curvature="ggn", or cholesky or cg, which need only C + λ_d I positive.'
+                f'{least:.3g}. Use curvature="ggn", or cholesky or cg, which need only C + λ_d I positive.'
             )
-        limit = jnp.inf if self.rtol is None else self.rtol
+        return approximation
+
+    def compute(self, state: Any, rhs: Float[np.ndarray, "q d"]) -> CurvatureSolve:
+        """U(Λ + μ)⁻¹Uᵀv and what U does not span."""
+        rank, d = state.values.size, state.curvature.dim
+        coordinates = rhs @ state.vectors
+        solution = (coordinates / (state.values + state.ridge)) @ state.vectors.T
+        if rank < d:
+            outside = rhs - coordinates @ state.vectors.T
+            solution = solution + (outside - (outside @ state.vectors) @ state.vectors.T) / state.ridge
+        residual = relative_residuals(products(state.curvature, solution), rhs)
         note = (
-            f"rank {rank} of {d}, eigenvalues from {float(largest):.3g} down to {float(least):.3g} beside a ridge of "
-            f"{float(curvature.ridge):.3g}; a higher rank or more damping lowers the residual"
+            f"rank {rank} of {d}, eigenvalues from {state.values[0]:.3g} down to {state.values[-1]:.3g} beside a ridge "
+            f"of {state.ridge:.3g}; a higher rank or more damping lowers the residual"
         )
-        result = judge(residuals, jnp.asarray(limit), RESULTS.breakdown)
-        return CurvatureSolve(solution, residuals, result, jnp.zeros(len(rhs), int), "nystrom", note)
+        return CurvatureSolve(
+            solution=solution,
+            residual=residual,
+            result=judge(residual, np.inf if self.rtol is None else self.rtol, RESULTS.breakdown),
+            steps=np.zeros(len(rhs), np.int64),
+            solver="nystrom",
+            note=note,
+        )
 
 
-@eqx.filter_jit
-def _nystrom(curvature: Curvature, rhs: Array, key: Array, rank: int) -> tuple[Array, Array, Array, Array, Array]:
-    d, ridge = curvature.dim, curvature.ridge
-    sketch = jnp.linalg.qr(jax.random.normal(key, (d, rank), dtype=rhs.dtype))[0]
-    image = curvature.mm(sketch.T).T - ridge * sketch
+def _sketch(curvature: AnyCurvature, draws: Float[np.ndarray, "d r"], ridge: float) -> Approximation | None:
+    """UΛUᵀ from rank products with the matrix; None where the sketch shows negative curvature."""
+    sketch = np.linalg.qr(draws)[0]
+    image = products(curvature, np.ascontiguousarray(sketch.T)).T - ridge * sketch
     # Shifted by its own rounding, so that a matrix of lower rank than the sketch has a Cholesky factor.
-    shift = jnp.finfo(rhs.dtype).eps * jnp.sqrt(d) * jnp.linalg.norm(image)
+    shift = np.finfo(np.float64).eps * np.sqrt(curvature.dim) * np.linalg.norm(image)
     image = image + shift * sketch
     core = sketch.T @ image
-    factor = jnp.linalg.cholesky(0.5 * (core + core.T))
-    root = jax.scipy.linalg.solve_triangular(factor, image.T, lower=True).T
-    vectors, singular, _ = jnp.linalg.svd(root, full_matrices=False)
+    try:
+        triangle = np.linalg.cholesky(0.5 * (core + core.T))
+    except np.linalg.LinAlgError:
+        return None
+    root = scipy.linalg.solve_triangular(triangle, image.T, lower=True).T
+    if not np.isfinite(root).all():
+        return None
+    vectors, singular, _ = np.linalg.svd(root, full_matrices=False)
     # Again orthonormal to rounding, whatever the conditioning of the sketch did to it.
-    vectors = jnp.linalg.qr(vectors)[0]
-    ritz = jnp.linalg.eigvalsh(0.5 * (core + core.T))
-    values = jnp.maximum(singular**2 - shift, 0.0)
-    coordinates = rhs @ vectors
-    solution = (coordinates / (values + ridge)) @ vectors.T
-    if rank < d:
-        outside = rhs - coordinates @ vectors.T
-        solution = solution + (outside - (outside @ vectors) @ vectors.T) / ridge
-    definite = jnp.isfinite(factor).all() & jnp.isfinite(solution).all()
-    residuals = relative_residuals(curvature.mm(solution), rhs)
-    return solution, residuals, ritz[0], singular[0] ** 2, definite
+    return Approximation(curvature, np.linalg.qr(vectors)[0], np.maximum(singular**2 - shift, 0.0), ridge)
+
+
+def _core(curvature: AnyCurvature, key: Key[Array, ""], rank: int, ridge: float) -> Float[np.ndarray, "r r"]:
+    """ΩᵀC₀Ω."""
+    sketch = np.linalg.qr(np.asarray(jax.random.normal(key, (curvature.dim, rank), dtype=np.float64)))[0]
+    core = sketch.T @ (products(curvature, np.ascontiguousarray(sketch.T)).T - ridge * sketch)
+    return 0.5 * (core + core.T)

@@ -1,22 +1,19 @@
 """`solve`: (C + λ_d I)h = v by the solver of that name, with its residual, or an error."""
 
-import jax
-import jax.numpy as jnp
+from typing import Any
+
 import numpy as np
 from jaxtyping import Float
 
-from ..._core import RESULTS, Array, ConvergenceError, InputError, message
-from ._curvature import DENSE_LIMIT, Curvature
-from ._ekfac import EKFAC as EKFAC
-from ._exact_solvers import (
-    CG as CG,
-    AbstractCurvatureSolver as AbstractCurvatureSolver,
-    Cholesky as Cholesky,
-    CurvatureSolve as CurvatureSolve,
-    Dual as Dual,
-)
-from ._lissa import LiSSA as LiSSA
-from ._nystrom import Nystrom as Nystrom
+from ..._core import Array, ConvergenceError, InputError, message, pick, succeeded
+from ...problem import DENSE_LIMIT
+from ._base import AbstractCurvatureSolver, AnyCurvature, CurvatureSolve
+from ._cg import CG
+from ._cholesky import Cholesky
+from ._dual import Dual
+from ._ekfac import EKFAC
+from ._lissa import LiSSA
+from ._nystrom import Nystrom
 
 _NAMED: dict[str, type[AbstractCurvatureSolver]] = {
     "cholesky": Cholesky,
@@ -28,14 +25,46 @@ _NAMED: dict[str, type[AbstractCurvatureSolver]] = {
 }
 
 
+class Prepared:
+    """A curvature ready to be solved with: what is factored once is not factored again for other right-hand sides."""
+
+    def __init__(self, curvature: AnyCurvature, solver: str | AbstractCurvatureSolver = "auto"):
+        self.solver = as_solver(solver, curvature)
+        self.state: Any = self.solver.init(curvature)
+
+    def solve(self, rhs: Float[Array, "q d"], *, throw: bool = True) -> CurvatureSolve:
+        """(C + λ_d I)h = v for every row v of `rhs`.
+
+        Raises:
+            InputError, ConvergenceError: as `solve`.
+        """
+        vectors = np.asarray(rhs)
+        answer = self.solver.compute(self.state, vectors)
+        failed = np.flatnonzero(~succeeded(answer.result))
+        if not failed.size:
+            return answer
+        finite = np.isfinite(vectors).all(axis=1)
+        if not finite.all():
+            raise InputError(f"right-hand side {int(np.argmin(finite))} of the solve contains NaN or inf.")
+        if throw:
+            reason = answer.note or message(pick(answer.result, failed[0]))
+            raise ConvergenceError(
+                f"{answer.solver}: {failed.size} of {len(vectors)} right-hand sides did not converge (largest residual "
+                f"‖(C + λ_d I)h − v‖/‖v‖ = {answer.residual[failed].max():.2g}): {reason}. "
+                "throw=False returns what was reached.",
+                answer,
+            )
+        return answer
+
+
 def solve(
-    curvature: Curvature,
+    curvature: AnyCurvature,
     rhs: Float[Array, "q d"],
     solver: str | AbstractCurvatureSolver = "auto",
     *,
     throw: bool = True,
 ) -> CurvatureSolve:
-    """(C + λ_d I)h = v for every row v of `rhs`, which may outnumber the parameters.
+    """(C + λ_d I)h = v for every row v of `rhs`, which may outnumber the parameters; `Prepared` for several calls.
 
     Args:
         curvature: the matrix, from `curvature_at`.
@@ -50,26 +79,10 @@ def solve(
             `rhs`.
         ConvergenceError: a right-hand side that did not meet the solver's criterion; `.result` holds the solve.
     """
-    answer = as_solver(solver, curvature)(curvature, rhs)
-    failed = np.flatnonzero(np.asarray(answer.result != RESULTS.successful))
-    if not failed.size:
-        return answer
-    finite = np.isfinite(np.asarray(rhs)).all(axis=1)
-    if not finite.all():
-        raise InputError(f"right-hand side {int(np.argmin(finite))} of the solve contains NaN or inf.")
-    if throw:
-        reason = answer.note or message(jax.tree.map(lambda leaf: leaf[failed[0]], answer.result))
-        worst = float(jnp.max(answer.residuals[failed]))
-        raise ConvergenceError(
-            f"{answer.solver}: {failed.size} of {len(rhs)} right-hand sides did not converge (largest residual "
-            f"‖(C + λ_d I)h − v‖/‖v‖ = {worst:.2g}): {reason}. "
-            "throw=False returns what was reached.",
-            answer,
-        )
-    return answer
+    return Prepared(curvature, solver).solve(rhs, throw=throw)
 
 
-def as_solver(solver: str | AbstractCurvatureSolver, curvature: Curvature) -> AbstractCurvatureSolver:
+def as_solver(solver: str | AbstractCurvatureSolver, curvature: AnyCurvature) -> AbstractCurvatureSolver:
     """The solver meant by a name; "auto" decides by the sizes of the matrix.
 
     Raises:

@@ -10,6 +10,7 @@ import numpy as np
 import scipy.linalg
 from jaxtyping import Bool, Float, Int
 
+from ..._core import InputError
 from ...problem import GeneralisedLinear, Local, Problem, Quadratic, statistics
 from ._leverage import factorise
 
@@ -70,7 +71,7 @@ def remove(problem: Problem, theta: Float[np.ndarray, " d"], sets: Int[np.ndarra
     """The leave-out Hessians of a linear model at θ.
 
     Raises:
-        numpy.linalg.LinAlgError: H_1 + λ_d I is not positive definite.
+        InputError: H_1 + λ_d I is not positive definite.
     """
     if isinstance(problem.risk, Quadratic):
         return _of_linear(problem, theta, sets, damping)
@@ -81,7 +82,13 @@ def remove(problem: Problem, theta: Float[np.ndarray, " d"], sets: Int[np.ndarra
     matrix = hessian.copy()
     matrix[np.diag_indices(len(matrix))] += damping
     widths = np.sqrt(np.maximum(np.diagonal(matrix), np.finfo(np.float64).tiny))
-    factor = np.linalg.cholesky(matrix / widths / widths[:, None])
+    try:
+        factor = np.linalg.cholesky(matrix / widths / widths[:, None])
+    except np.linalg.LinAlgError as error:
+        raise InputError(
+            f"H_1 is singular at this θ even with all points (least eigenvalue {np.linalg.eigvalsh(hessian)[0]:.3e}), so "
+            "leaving points out has no unique answer. Add l2 > 0, a damping > 0, or pass a θ that is a minimum."
+        ) from error
     inverse = scipy.linalg.solve_triangular(factor, np.eye(len(matrix)), lower=True, check_finite=False).T
     rounding = UNIT * len(matrix) * float(np.einsum("ij,ij->", inverse, inverse))
     slopes, rows = _rows(model, local, sets)
@@ -91,7 +98,10 @@ def remove(problem: Problem, theta: Float[np.ndarray, " d"], sets: Int[np.ndarra
 
 def _of_linear(problem: Problem, theta: np.ndarray, sets: np.ndarray, damping: float) -> Removal:
     """From the orthogonal factor of `leverage`, whose errors are those of the rows, not of their Gram matrix."""
-    factor = factorise(problem, damping)
+    try:
+        factor = factorise(problem, damping)
+    except InputError as error:
+        raise InputError(f"H_1 is singular: {error}") from error
     hessian, moments = statistics(problem, np.ones(problem.delete.shape))
     x, y = np.asarray(problem.data.x[sets]), np.asarray(problem.data.y[sets])
     pulls = problem.scale * np.einsum("kqd,kq->kd", x, x @ theta - y)

@@ -14,131 +14,155 @@ D_j − ℓ_j = −⟨∇ℓ_j(f_s), f⟩ + const has no curvature in f left. Th
 training risk, so the PBRF holds its Bregman divergence too, which is (λ/2)‖θ − θ_s‖².
 """
 
+import functools
+from dataclasses import dataclass
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Float, Int
 
 from ..._core import Array
-from ...problem import EmpiricalRisk
-from ..curvature._curvature import Curvature
+from ...problem import EmpiricalRisk, GeneralisedLinear, LinearModel, Local
+from ._anchor import UNIT, Anchor
 
 
-class TiltedRisk(eqx.Module):
+@dataclass(frozen=True, eq=False)
+class TiltedRisk:
     """Q(θ) of the module's docstring, as a difference from Q(θ_s) so that its last digits are those of the change.
 
     Attributes:
-        risk: model, loss and data.
+        anchor: the model at θ_s.
         weights: w, shape (n,).
         tilts: a, shape (n, *k).
-        losses: ℓ_i(θ_s), shape (n,).
-        anchor: θ_s, shape (d,).
         slope: q, shape (d,).
         rho: ρ.
     """
 
-    risk: EmpiricalRisk
-    weights: Float[Array, " n"]
-    tilts: Float[Array, "n *k"]
-    losses: Float[Array, " n"]
-    anchor: Float[Array, " d"]
-    slope: Float[Array, " d"]
-    rho: Float[Array, ""]
+    anchor: Anchor
+    weights: Float[np.ndarray, " n"]
+    tilts: Float[np.ndarray, "n *k"]
+    slope: Float[np.ndarray, " d"]
+    rho: float
 
-    def value(self, shift: Float[Array, " d"]) -> Float[Array, ""]:
-        """Q(θ_s + shift)."""
-        outputs = model_outputs(self.risk, self.anchor + shift)
-        change = jax.vmap(self.risk.loss)(outputs, self.risk.y) - self.losses
-        data = self.risk.scale * (self.weights @ change - jnp.sum(self.tilts * outputs) + self._tilt_at_anchor())
-        return data + self.slope @ shift + 0.5 * self.rho * shift @ shift
+    def value_and_gradient(self, shift: Float[np.ndarray, " d"]) -> tuple[float, Float[np.ndarray, " d"]]:
+        """Q(θ_s + shift) and ∇Q there."""
+        value, gradient = self._data.value_and_gradient(self.anchor.theta + shift)
+        value = value + float(self.slope @ shift + 0.5 * self.rho * shift @ shift)
+        return value, gradient + self.slope + self.rho * shift
 
-    def gradient(self, shift: Float[Array, " d"]) -> Float[Array, " d"]:
-        """∇Q(θ_s + shift)."""
-        return jax.grad(self.value)(shift)
+    def product(self, shift: Float[np.ndarray, " d"], vector: Float[np.ndarray, " d"]) -> Float[np.ndarray, " d"]:
+        """∇²Q(θ_s + shift) v."""
+        return self._data.product(self.anchor.theta + shift, vector) + self.rho * vector
 
-    def rounding(self) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    def rounding(self) -> tuple[float, float]:
         """What rounding alone may change in Q and in ‖∇Q‖, near θ_s: 8u times the sum of the terms' sizes."""
-        unit = 8.0 * jnp.finfo(self.anchor.dtype).eps
-        outputs = model_outputs(self.risk, self.anchor)
-        terms = jnp.abs(self.weights) @ jnp.abs(self.losses) + jnp.sum(jnp.abs(self.tilts * outputs))
-        slopes = jnp.linalg.norm(self.risk.point_gradients(self.anchor, jnp.arange(self.weights.shape[0])), axis=1)
-        return unit * self.risk.scale * terms, unit * jnp.sum(slopes)
+        losses, outputs = self.anchor.points.values, self.anchor.outputs
+        terms = np.abs(self.weights) @ np.abs(losses) + np.abs(self.tilts * outputs).sum()
+        return 8.0 * UNIT * self.anchor.problem.scale * float(terms), 8.0 * UNIT * self.anchor.slopes
 
-    def _tilt_at_anchor(self) -> Float[Array, ""]:
-        return jnp.sum(self.tilts * model_outputs(self.risk, self.anchor))
-
-
-def model_outputs(risk: EmpiricalRisk, theta: Float[Array, " d"]) -> Float[Array, "n *k"]:
-    """f(θ; x_i) for every point."""
-    return jax.vmap(risk.model, in_axes=(None, 0))(theta, risk.x)
+    @functools.cached_property
+    def _data(self) -> "_LinearData | _NetworkData":
+        linear = isinstance(self.anchor.problem.model, LinearModel)
+        return _LinearData(self) if linear else _NetworkData(self)
 
 
-def leave_out(risk: EmpiricalRisk, theta_s: Array, deleted: Int[Array, " m"], damping: Array | float) -> TiltedRisk:
-    """R_0(θ) + (damping/2)‖θ − θ_s‖², the points `deleted` having weight 0."""
-    outputs = model_outputs(risk, theta_s)
-    weights = jnp.ones(risk.x.shape[0]).at[deleted].set(0.0)
-    losses, slope = jax.vmap(risk.loss)(outputs, risk.y), risk.l2 * theta_s
-    return TiltedRisk(risk, weights, jnp.zeros_like(outputs), losses, theta_s, slope, risk.l2 + damping)
+class _LinearData:
+    """The sum over data of a linear model, in NumPy."""
+
+    def __init__(self, risk: TiltedRisk):
+        self.model: GeneralisedLinear = risk.anchor.problem.generalised()
+        self.risk, self.each = risk, risk.anchor.problem.scale * risk.weights
+        self.place: tuple[np.ndarray, Local] | None = None
+
+    def _at(self, theta: Float[np.ndarray, " d"]) -> Local:
+        # Products at one θ follow each other.
+        if self.place is None or not np.array_equal(self.place[0], theta):
+            self.place = theta, self.model.at(theta)
+        return self.place[1]
+
+    def value_and_gradient(self, theta: Float[np.ndarray, " d"]) -> tuple[float, Float[np.ndarray, " d"]]:
+        local, anchor, scale = self._at(theta), self.risk.anchor, self.risk.anchor.problem.scale
+        change = self.each @ (local.points.values - anchor.points.values)
+        moved = (self.risk.tilts * (local.outputs - anchor.outputs)).sum()
+        pulled = self.model.pull(self.each, local.points.slopes)
+        return float(change - scale * moved), pulled - scale * (self.model.x.T @ self.risk.tilts).ravel()
+
+    def product(self, theta: Float[np.ndarray, " d"], vector: Float[np.ndarray, " d"]) -> Float[np.ndarray, " d"]:
+        curvatures = self._at(theta).points.curvatures
+        return self.model.pull(self.each, self.model.curved(curvatures, self.model.predict(vector)))
 
 
-def bregman_response(
-    risk: EmpiricalRisk, theta_s: Array, deleted: Int[Array, " m"], damping: Array | float, delete_bregman: bool
-) -> TiltedRisk:
-    """The PBRF's objective; without the deleted points' own Bregman terms if `delete_bregman` is False."""
-    outputs = model_outputs(risk, theta_s)
-    losses, tilts = jax.vmap(risk.loss)(outputs, risk.y), jax.vmap(jax.grad(risk.loss))(outputs, risk.y)
-    weights = jnp.ones(risk.x.shape[0]).at[deleted].set(0.0 if delete_bregman else -1.0)
-    tilts = tilts if delete_bregman else tilts.at[deleted].set(0.0)
-    return TiltedRisk(risk, weights, tilts, losses, theta_s, jnp.zeros_like(theta_s), risk.l2 + damping)
+class _NetworkData:
+    """The sum over data of any model: two compiled functions."""
+
+    def __init__(self, risk: TiltedRisk):
+        anchor = risk.anchor
+        self.arguments = (
+            anchor.risk,
+            risk.weights,
+            risk.tilts,
+            anchor.points.values,
+            np.asarray((risk.tilts * anchor.outputs).sum()),
+        )
+
+    def value_and_gradient(self, theta: Float[np.ndarray, " d"]) -> tuple[float, Float[np.ndarray, " d"]]:
+        value, gradient = _value_and_gradient(*self.arguments, theta)
+        return float(value), np.asarray(gradient)
+
+    def product(self, theta: Float[np.ndarray, " d"], vector: Float[np.ndarray, " d"]) -> Float[np.ndarray, " d"]:
+        return np.asarray(_product(*self.arguments, theta, vector))
 
 
-class GaussNewton(eqx.Module):
-    """G(θ_s) = c Σ_i J_iᵀ ∇²_fℓ_i J_i = U diag(values) Uᵀ over all points, without the penalty.
-
-    U has d columns, or only n·k where the dual Gram matrix is the smaller one, or none where no matrix was wanted.
-
-    Attributes:
-        values: eigenvalues, shape (r,).
-        vectors: U, shape (d, r).
-    """
-
-    values: Float[Array, " r"]
-    vectors: Float[Array, "d r"]
-
-    @property
-    def smallest(self) -> Float[Array, ""]:
-        """The least eigenvalue of G: 0 if U does not span the space; below rounding counts as 0."""
-        d, r = self.vectors.shape
-        if r < d:
-            return jnp.asarray(0.0)
-        rounding = d * jnp.finfo(self.values.dtype).eps * jnp.max(jnp.abs(self.values))
-        return jnp.where(jnp.abs(self.values[0]) <= rounding, 0.0, self.values[0])
-
-    def power(self, vector: Float[Array, " d"], rho: Array | float, exponent: float) -> Float[Array, " d"]:
-        """(G + ρI)^exponent v."""
-        outside = rho**exponent
-        inside = (jnp.maximum(self.values, 0.0) + rho) ** exponent
-        if self.vectors.shape[0] == self.vectors.shape[1]:
-            return self.vectors @ (inside * (vector @ self.vectors))
-        return outside * vector + self.vectors @ ((inside - outside) * (vector @ self.vectors))
+def _value(
+    risk: EmpiricalRisk, weights: Array, tilts: Array, losses: Array, tilt: Array, theta: Array
+) -> Float[Array, ""]:
+    outputs = jax.vmap(risk.model, in_axes=(None, 0))(theta, risk.x)
+    change = jax.vmap(risk.loss)(outputs, risk.y) - losses
+    return risk.scale * (weights @ change - jnp.sum(tilts * outputs) + tilt)
 
 
 @eqx.filter_jit
-def gauss_newton(curvature: Curvature, matrix: bool = True) -> GaussNewton:
-    """Eigendecomposition of the data's GGN, by the d×d matrix or its dual, whichever is smaller.
+def _value_and_gradient(*arguments: object) -> tuple[Float[Array, ""], Float[Array, " d"]]:
+    return jax.value_and_grad(_value, argnums=5)(*arguments)
 
-    Args:
-        curvature: the GGN, made with `damping=0`, `penalty=False` and `data=True`.
-        matrix: whether to form anything; otherwise U is empty.
-    """
-    d, rows = curvature.dim, curvature.factor_rows or 0
-    if not matrix:
-        return GaussNewton(jnp.zeros(0), jnp.zeros((d, 0)))
-    if rows >= d:
-        return GaussNewton(*jnp.linalg.eigh(curvature.matrix()))
-    factor = curvature.factor()
-    values, left = jnp.linalg.eigh(factor @ factor.T)
-    # Directions below rounding carry no curvature; a zero column leaves them to the part outside U.
-    kept = values > rows * jnp.finfo(values.dtype).eps * values[-1]
-    values = jnp.where(kept, values, 0.0)
-    return GaussNewton(values, factor.T @ jnp.where(kept, left / jnp.sqrt(jnp.where(kept, values, 1.0)), 0.0))
+
+@eqx.filter_jit
+def _product(*arguments: object) -> Float[Array, " d"]:
+    *data, theta, vector = arguments
+    return jax.jvp(lambda t: jax.grad(_value, argnums=5)(*data, t), (theta,), (vector,))[1]
+
+
+def leave_out(anchor: Anchor, deleted: Int[np.ndarray, " m"], damping: float) -> TiltedRisk:
+    """R_0(θ) + (damping/2)‖θ − θ_s‖², the points `deleted` having weight 0."""
+    penalty = anchor.problem.l2
+    return TiltedRisk(
+        anchor=anchor,
+        weights=_weights(anchor, deleted, 0.0),
+        tilts=np.zeros_like(anchor.outputs),
+        slope=penalty * anchor.theta,
+        rho=penalty + damping,
+    )
+
+
+def bregman_response(
+    anchor: Anchor, deleted: Int[np.ndarray, " m"], damping: float, *, delete_bregman: bool
+) -> TiltedRisk:
+    """The PBRF's objective; without the deleted points' own Bregman terms if `delete_bregman` is False."""
+    tilts = anchor.points.slopes.copy()
+    if not delete_bregman:
+        tilts[deleted] = 0.0
+    return TiltedRisk(
+        anchor=anchor,
+        weights=_weights(anchor, deleted, 0.0 if delete_bregman else -1.0),
+        tilts=tilts,
+        slope=np.zeros_like(anchor.theta),
+        rho=anchor.problem.l2 + damping,
+    )
+
+
+def _weights(anchor: Anchor, deleted: Int[np.ndarray, " m"], weight: float) -> Float[np.ndarray, " n"]:
+    weights = np.ones(anchor.problem.data.n)
+    weights[deleted] = weight
+    return weights

@@ -50,7 +50,7 @@ def d2d_convex_only(trial: Trial) -> Evidence:
     trained = gradient_descent(problem, 1.0, start, steps=length, step_size=step).end
     goal = gradient_descent(problem, 0.0, start, steps=length, step_size=step).end
     descended = descend_to_delete(problem, trained, steps=length, step_size=step, target=goal)
-    rewound = rewind_to_delete(problem, start, T=length, K=early, step_size=step, target=goal)
+    rewound = rewind_to_delete(problem, start, steps=length, K=early, step_size=step, target=goal)
     samples.append(Sample(1.0, float(descended.distance[0]), "double well: D2D ends at least 1 away"))
     # The rewound run starts 10 steps apart from retraining and then descends in the same basin.
     samples.append(Sample(float(rewound.distance[0]), 1e-6, "double well: R2D ends where retraining does"))

@@ -1,0 +1,188 @@
+"""The gradients of the points to be removed, summed over each deletion: NumPy for linear models, JAX for others."""
+
+import abc
+from dataclasses import dataclass
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from .._core import Array, InputError
+from ..problem import EmpiricalRisk, GeneralisedLinear, Local, Problem
+from ._deletions import Deletions, Points, as_deletions
+from .curvature import AnyCurvature, Curvature, LinearCurvature
+
+CHUNK_NUMBERS = 2**24
+"""Numbers (128 MB) that one chunk of per-point gradients may take."""
+
+GRADIENT_NUMBERS = 2**27
+"""Numbers (1 GB) that the gradients of all asked points may take where they are needed at once."""
+
+
+class PointGradients(abc.ABC):
+    """Σ g_j of every deletion at a curvature's θ, and what the curvature's risk adds."""
+
+    deletions: Deletions
+
+    @property
+    def count(self) -> int:
+        """Number of deletions."""
+        return self.deletions.count
+
+    @property
+    def single(self) -> bool:
+        """Whether one deletion was asked for."""
+        return self.deletions.single
+
+    @abc.abstractmethod
+    def sums(self) -> Float[np.ndarray, "count d"]:
+        """Σ g_j over each deletion; `InputError` if the points' gradients together would not fit."""
+
+    @abc.abstractmethod
+    def products(self, solutions: Float[np.ndarray, "q d"]) -> Float[np.ndarray, "count q"]:
+        """Σ g_jᵀu over each deletion for every u, from a chunk of gradients at a time."""
+
+    @abc.abstractmethod
+    def bends(self, theta_dot: Float[np.ndarray, "count d"]) -> Float[np.ndarray, "count d"]:
+        """D³R_ε[θ̇, θ̇] + 2∇²(Σ_j cℓ_j)θ̇ for each deletion's θ̇: minus the right-hand side of H_ε θ̈."""
+
+    @abc.abstractmethod
+    def gradient_norm(self) -> float:
+        """‖∇R_ε(θ)‖."""
+
+
+def point_gradients(problem: Problem, matrix: AnyCurvature, points: Points) -> PointGradients:
+    """Those of the deletions meant by `points`, at the θ of a curvature."""
+    deletions = as_deletions(problem, points)
+    if isinstance(matrix, LinearCurvature):
+        whole = deletions.starts is None and isinstance(points, str)
+        rows = matrix.model if whole else matrix.model.rows(deletions.index)
+        return OfLinearModel(matrix, deletions, rows, matrix.local if whole else rows.at(matrix.theta))
+    rows = EmpiricalRisk(
+        model=problem.model,
+        loss=problem.loss,
+        x=jnp.asarray(problem.data.x[deletions.index]),
+        y=jnp.asarray(problem.data.y[deletions.index]),
+        delete=jnp.zeros(0, int),
+        l2=jnp.zeros(()),
+        scale=jnp.asarray(problem.scale),
+        chunk_rows=problem.chunk_rows,
+    )
+    return OfAnyModel(matrix, deletions, rows, min(problem.chunk_rows, max(1, CHUNK_NUMBERS // problem.dim)))
+
+
+def _check_size(deletions: Deletions, dim: int) -> None:
+    numbers = deletions.index.size * dim
+    if deletions.count > 1 and numbers > GRADIENT_NUMBERS:
+        raise InputError(
+            f"the gradients of {deletions.index.size:,} points for d = {dim:,} take {8e-9 * numbers:.1f} GB. "
+            "Ask for fewer points at a time, or for a functional with few values, which needs no such matrix."
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class OfLinearModel(PointGradients):
+    """Of a linear model: residual × x."""
+
+    matrix: LinearCurvature
+    deletions: Deletions
+    rows: GeneralisedLinear
+    local: Local
+
+    def sums(self) -> Float[np.ndarray, "count d"]:
+        """Σ g_j over each deletion."""
+        _check_size(self.deletions, self.rows.dim)
+        return self.deletions.sums(self.rows.point_gradients(self.local))
+
+    def products(self, solutions: Float[np.ndarray, "q d"]) -> Float[np.ndarray, "count q"]:
+        """Σ g_jᵀu: the change of an output along u times the slope of the loss."""
+        slopes = self.rows.scale * self.local.points.slopes
+        if slopes.ndim == 1:
+            return self.deletions.sums((self.rows.x @ solutions.T) * slopes[:, None])
+        tangents = np.einsum("np,qpk->nqk", self.rows.x, self.rows.coefficients(solutions), optimize=True)
+        return self.deletions.sums(np.einsum("nqk,nk->nq", tangents, slopes))
+
+    def bends(self, theta_dot: Float[np.ndarray, "count d"]) -> Float[np.ndarray, "count d"]:
+        """One deletion after the other."""
+        whole, rows, matrix = self.matrix.model, self.rows, self.matrix
+        found, member = np.empty_like(theta_dot), self.deletions.member()
+        for k, dot in enumerate(theta_dot):
+            own = np.where(member == k, rows.scale, 0.0)
+            third = whole.pull(matrix.weights, whole.bends(matrix.local, dot))
+            found[k] = third + 2.0 * rows.hessian_product(self.local, own, dot)
+        return found
+
+    def gradient_norm(self) -> float:
+        """‖∇R_ε(θ)‖."""
+        return float(np.linalg.norm(self.matrix.model.gradient(self.matrix.local, self.matrix.weights)))
+
+
+@dataclass(frozen=True, eq=False)
+class OfAnyModel(PointGradients):
+    """By reverse mode, point by point; `chunk` of them at a time where they need not be kept."""
+
+    matrix: Curvature
+    deletions: Deletions
+    rows: EmpiricalRisk
+    chunk: int
+
+    def sums(self) -> Float[np.ndarray, "count d"]:
+        """Σ g_j over each deletion."""
+        _check_size(self.deletions, self.matrix.dim)
+        if self.count == 1:
+            return np.asarray(_sum(self.rows, self.matrix.theta))[None]
+        return self.deletions.sums(np.asarray(_gradients(self.rows, self.matrix.theta)))
+
+    def products(self, solutions: Float[np.ndarray, "q d"]) -> Float[np.ndarray, "count q"]:
+        """Σ g_jᵀu."""
+        if self.deletions.index.size <= self.chunk:
+            return self.deletions.sums(np.asarray(_gradients(self.rows, self.matrix.theta)) @ solutions.T)
+        return self.deletions.sums(np.asarray(_products(self.rows, self.matrix.theta, solutions, self.chunk)))
+
+    def bends(self, theta_dot: Float[np.ndarray, "count d"]) -> Float[np.ndarray, "count d"]:
+        """One compiled function, called for every deletion."""
+        third = [np.asarray(_third(self.matrix, dot)) for dot in theta_dot]
+        own = np.asarray(_own(self.rows, self.matrix.theta, theta_dot[self.deletions.member()]))
+        return np.stack(third) + 2.0 * self.deletions.sums(own)
+
+    def gradient_norm(self) -> float:
+        """‖∇R_ε(θ)‖."""
+        return float(np.linalg.norm(np.asarray(_gradient(self.matrix))))
+
+
+@eqx.filter_jit
+def _sum(rows: EmpiricalRisk, theta: Array) -> Float[Array, " d"]:
+    return rows.gradient(theta, jnp.ones(()))
+
+
+@eqx.filter_jit
+def _gradients(rows: EmpiricalRisk, theta: Array) -> Float[Array, "points d"]:
+    return rows.point_gradients(theta, jnp.arange(rows.x.shape[0]))
+
+
+@eqx.filter_jit
+def _products(rows: EmpiricalRisk, theta: Array, solutions: Array, chunk: int) -> Float[Array, "points q"]:
+    def one(point: Array) -> Array:
+        return solutions @ rows.point_gradients(theta, point[None])[0]
+
+    return jax.lax.map(one, jnp.arange(rows.x.shape[0]), batch_size=chunk)
+
+
+@eqx.filter_jit
+def _third(matrix: Curvature, dot: Array) -> Float[Array, " d"]:
+    return jax.jvp(lambda t: matrix.risk.hvp(t, dot, matrix.eps), (matrix.theta,), (dot,))[1]
+
+
+@eqx.filter_jit
+def _own(rows: EmpiricalRisk, theta: Array, directions: Float[Array, "points d"]) -> Float[Array, "points d"]:
+    def one(point: Array, vector: Array) -> Array:
+        return jax.jvp(lambda t: rows.point_gradients(t, point[None])[0], (theta,), (vector,))[1]
+
+    return jax.vmap(one)(jnp.arange(rows.x.shape[0]), directions)
+
+
+@eqx.filter_jit
+def _gradient(matrix: Curvature) -> Float[Array, " d"]:
+    return matrix.risk.gradient(matrix.theta, matrix.eps)

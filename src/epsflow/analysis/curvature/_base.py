@@ -1,0 +1,124 @@
+"""What every curvature solver is: `init` factors once, `compute` solves as often as asked; and the outcome."""
+
+import abc
+from dataclasses import dataclass
+from typing import Any
+
+import equinox as eqx
+import numpy as np
+from jaxtyping import Float, Int
+
+from ..._core import RESULTS, Array, Shown, decide, succeeded
+from ._curvature import Curvature
+from ._linear import LinearCurvature
+
+AnyCurvature = Curvature | LinearCurvature
+"""C + λ_d I of any model, or of a linear one (in NumPy)."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class CurvatureSolve(Shown):
+    """Solutions of (C + λ_d I)h = v, one per row.
+
+    Attributes:
+        solution: h, shape (q, d).
+        residual: ‖(C + λ_d I)h − v‖/‖v‖, shape (q,), recomputed with the true matrix after the solver had finished.
+            For an approximation (Nyström, EK-FAC) it is the distance from the exact solve, which the approximation does
+            not try to close; 0 where v = 0.
+        result: how each solve ended, by the solver's own criterion, shape (q,).
+        steps: iterations of each solve, shape (q,); 0 for direct methods.
+        solver: which solver.
+        note: what the solver has to say about itself (an estimate, the reason of a failure).
+    """
+
+    solution: Float[np.ndarray, "q d"]
+    residual: Float[np.ndarray, " q"]
+    result: RESULTS
+    steps: Int[np.ndarray, " q"]
+    solver: str
+    note: str = ""
+
+    @property
+    def converged(self) -> bool:
+        """Whether every right-hand side met the solver's criterion."""
+        return bool(succeeded(self.result).all())
+
+    def _facts(self) -> dict[str, object]:
+        return {
+            "solution": self.solution,
+            "solver": self.solver,
+            "residual": self.residual.max(),
+            "result": self.result,
+        }
+
+
+class AbstractCurvatureSolver(eqx.Module):
+    """A way of solving (C + λ_d I)h = v for several v at once."""
+
+    @abc.abstractmethod
+    def init(self, curvature: AnyCurvature) -> Any:
+        """What does not depend on right-hand sides, done once; `InputError` for a matrix that it cannot use."""
+
+    @abc.abstractmethod
+    def compute(self, state: Any, rhs: Float[np.ndarray, "q d"]) -> CurvatureSolve:
+        """One solution per row of `rhs`; never raises for want of convergence, only for input it cannot use."""
+
+
+def products(curvature: AnyCurvature, vectors: Float[np.ndarray, "q d"]) -> Float[np.ndarray, "q d"]:
+    """(C + λ_d I) applied to each row, without the matrix."""
+    return (
+        curvature.mm(vectors) if isinstance(curvature, LinearCurvature) else np.asarray(_products(curvature, vectors))
+    )
+
+
+def dense(curvature: AnyCurvature) -> Float[np.ndarray, "d d"]:
+    """C + λ_d I as a matrix.
+
+    Of a factor B it is BᵀB, by BLAS, which XLA's product of a matrix with its own transpose does not reach.
+    """
+    if isinstance(curvature, LinearCurvature):
+        return curvature.matrix()
+    rows = curvature.factor_rows
+    if rows is None or rows * curvature.dim > FACTOR_NUMBERS:
+        return np.asarray(_matrix(curvature))
+    matrix = factor(curvature)
+    gram = matrix.T @ matrix
+    gram[np.diag_indices(len(gram))] += float(curvature.ridge)
+    return gram
+
+
+def factor(curvature: AnyCurvature) -> Float[np.ndarray, "rows d"]:
+    """B with C + λ_d I = BᵀB + ridge·I."""
+    return curvature.factor() if isinstance(curvature, LinearCurvature) else np.asarray(_factor(curvature))
+
+
+FACTOR_NUMBERS = 2**27
+"""Numbers (1 GB) that a factor B may take."""
+
+
+@eqx.filter_jit
+def _products(curvature: Curvature, vectors: Array) -> Float[Array, "q d"]:
+    return curvature.mm(vectors)
+
+
+@eqx.filter_jit
+def _matrix(curvature: Curvature) -> Float[Array, "d d"]:
+    return curvature.matrix()
+
+
+@eqx.filter_jit
+def _factor(curvature: Curvature) -> Float[Array, "rows d"]:
+    return curvature.factor()
+
+
+def relative_residuals(image: Float[np.ndarray, "q d"], rhs: Float[np.ndarray, "q d"]) -> Float[np.ndarray, " q"]:
+    """‖image − v‖/‖v‖ row by row; 0 where both vanish."""
+    gap = image - rhs
+    sizes = np.sqrt(np.einsum("qd,qd->q", rhs, rhs))
+    gaps = np.sqrt(np.einsum("qd,qd->q", gap, gap))
+    return gaps / np.where(sizes == 0.0, 1.0, sizes)
+
+
+def judge(residual: Float[np.ndarray, " q"], rtol: float, otherwise: Any) -> RESULTS:
+    """Successful where the residual is at most `rtol`, which NaN is not; shape (q,)."""
+    return decide((~(residual <= rtol), otherwise))
