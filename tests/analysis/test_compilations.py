@@ -7,13 +7,18 @@ import numpy as np
 import pytest
 
 from epsflow import (
+    Losses,
+    endpoints,
+    influence,
     leverage,
     newton_step,
     newton_step_all,
+    pbrf,
     response_jacobian,
     response_path,
     retrain,
     retrain_all,
+    self_influence,
     train,
 )
 from epsflow.problem import (
@@ -62,6 +67,13 @@ QUESTIONS = {
     "retrain_all": retrain_all,
     "newton_step": newton_step,
     "newton_step_all": lambda problem: newton_step_all(problem, points=[[0, 1], [2, 3]]),
+    "influence": lambda problem: influence(problem, order=2),
+    "influence on losses": lambda problem: influence(
+        problem, points="all", functional=Losses(problem.model, problem.loss, problem.data.x[:2], problem.data.y[:2])
+    ),
+    "self_influence": lambda problem: self_influence(problem, curvature="ggn", damping=0.1),
+    "pbrf": lambda problem: pbrf(problem, np.zeros(problem.dim), damping=0.1, points=[1, 4]),
+    "endpoints": lambda problem: endpoints(problem, damping=0.1, steps=20, K=5),
     "response_path": response_path,
     "response_jacobian": response_jacobian,
 }

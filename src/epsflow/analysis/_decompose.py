@@ -16,6 +16,7 @@ from .._core import (
     InputError,
     Tabular,
     as_matrix,
+    as_vector,
     decide,
     message,
     pick,
@@ -200,7 +201,7 @@ def decompose(
 
     Source: Bae, Ng, Lo, Ghassemi, Grosse, "If influence functions are the answer, then what is the question?", 2022.
     """
-    place, sets = np.asarray(problem.parameters(theta)), deletion_sets(problem, points)
+    place, sets = as_vector(theta, "theta", problem.dim), deletion_sets(problem, points)
     starts = _cold_starts(problem, theta0, seeds, key)
     anchor = anchor_at(problem, place)
     lam = check_objective(anchor, damping)

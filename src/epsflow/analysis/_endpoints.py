@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
-from .._core import Array, ConvergenceError, InputError, Tabular, message, succeeded
+from .._core import Array, ConvergenceError, InputError, Tabular, as_vector, message, succeeded
 from ..flow import trained_optimum
 from ..problem import Problem, Quadratic, pointwise
 from ._decompose import outputs_of
@@ -144,7 +144,7 @@ def endpoints(
     trained = trained_optimum(problem, theta)
     if theta0 is None and not problem.convex:
         raise InputError("training a non-convex model depends on its start: pass theta0.")
-    start = np.zeros(problem.dim) if theta0 is None else np.asarray(problem.parameters(theta0, "theta0"))
+    start = np.zeros(problem.dim) if theta0 is None else as_vector(theta0, "theta0", problem.dim)
     if not 0 <= K <= steps:
         raise InputError(f"K = {K} steps of unlearning and {steps} of training: 0 ≤ K ≤ steps is needed.")
     eta = as_step_size(problem, trained, step_size)

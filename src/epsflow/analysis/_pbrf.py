@@ -8,9 +8,20 @@ import numpy as np
 import scipy.linalg
 from jaxtyping import Float, Int
 
-from .._core import RESULTS, Array, ConvergenceError, InputError, Tabular, as_scalar, message, pick, stack, succeeded
-from ..flow import statistics
-from ..problem import Problem, Quadratic
+from .._core import (
+    RESULTS,
+    Array,
+    ConvergenceError,
+    InputError,
+    Tabular,
+    as_scalar,
+    as_vector,
+    message,
+    pick,
+    stack,
+    succeeded,
+)
+from ..problem import Problem, Quadratic, statistics
 from ._deletions import Points, deletion_sets
 from .curvature import require_dense
 from .optima._anchor import UNIT, Anchor, anchor_at
@@ -145,7 +156,7 @@ def pbrf(
 
     Source: Bae, Ng, Lo, Ghassemi, Grosse, "If influence functions are the answer, then what is the question?", 2022.
     """
-    place, dampings = np.asarray(problem.parameters(theta)), _dampings(damping)
+    place, dampings = as_vector(theta, "theta", problem.dim), _dampings(damping)
     sets = deletion_sets(problem, points)
     if isinstance(problem.risk, Quadratic):
         table = _quadratic(problem, place, sets, dampings, delete_bregman=delete_bregman)

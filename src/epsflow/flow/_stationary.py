@@ -6,7 +6,7 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Float
 
-from .._core import RESULTS, ConvergenceError, InputError, Shown, decide, message, succeeded
+from .._core import RESULTS, ConvergenceError, InputError, Shown, as_vector, decide, message, succeeded
 from ..problem import DENSE_LIMIT, Problem, Quadratic, minimum
 from ._newton import minimise
 
@@ -77,7 +77,7 @@ def stationary_point(
     (BFGS, then Newton) or "flow" (the flow is followed until it rests, then Newton), until ‖∇R_ε‖ ≤ tol·max(c,
     ‖∇R_ε(start)‖).
     """
-    weights, first = np.asarray(problem.weights(eps)), np.asarray(start, dtype=np.float64)
+    weights, first = problem.checked_weights(eps), np.asarray(start, dtype=np.float64)
     if isinstance(problem.risk, Quadratic):
         return _closed_form(problem, weights, first)
     if problem.dim > DENSE_LIMIT:
@@ -185,11 +185,8 @@ def trained_optimum(problem: Problem, theta: Any, *, eps: Any = 1.0, tol: float 
         InputError: none given for a non-convex problem, or one of the wrong shape or with NaN; θ(ε) not unique.
         ConvergenceError: the minimisation failed.
     """
-    plain = isinstance(theta, np.ndarray) and theta.dtype == np.float64 and theta.shape == (problem.dim,)
-    if plain and np.isfinite(theta).all():
-        return theta.copy()
     if theta is not None:
-        return np.asarray(problem.parameters(theta))
+        return as_vector(theta, "theta", problem.dim)
     require_start(problem, None, "theta, the trained parameters")
     found = stationary_point(problem, eps, np.zeros(problem.dim), tol=tol, max_steps=NEWTON_STEPS)
     if succeeded(found.result) and not found.unique:
@@ -206,7 +203,7 @@ def require_start(problem: Problem, theta0: Any, what: str, *, name: str = "thet
         InputError: a non-convex risk without one; the wrong shape, or NaN.
     """
     if theta0 is not None:
-        return np.asarray(problem.parameters(theta0, name))
+        return as_vector(theta0, name, problem.dim)
     if not problem.convex:
         raise InputError(f"a non-convex risk has many optima; pass {what}.")
     return np.zeros(problem.dim)

@@ -188,10 +188,15 @@ class Problem:
 
     def weights(self, eps: object, name: str = "eps") -> Float[Array, "*m"]:
         """ε as one finite float64 number, or as one per deleted point (NumPy's for linear regression)."""
+        array = self.checked_weights(eps, name)
+        return array if isinstance(self.risk, Quadratic) else jnp.asarray(array)
+
+    def checked_weights(self, eps: object, name: str = "eps") -> Float[np.ndarray, "*m"]:
+        """The same in NumPy for every problem; a copy."""
         array = as_float64(eps, name)
         if (array.ndim and array.shape != self.delete.shape) or not np.isfinite(array).all():
             raise InputError(f"{name} must be one finite number or {self.delete.size} of them; got {eps}.")
-        return array.copy() if isinstance(self.risk, Quadratic) else jnp.asarray(array)
+        return array.copy()
 
     def undetermined_direction(self) -> str | None:
         """A direction in parameter space that the retained points leave free, in words; None if H_{-D} has full rank.

@@ -12,8 +12,7 @@ import optimistix as optx
 from jaxtyping import Float, Int, Key
 
 from ..._core import RESULTS, SUCCESS, Array, ConvergenceError, InputError, as_scalar, message
-from ...flow import statistics
-from ...problem import AbstractRisk, EmpiricalRisk, LinearModel, Problem, Quadratic
+from ...problem import AbstractRisk, EmpiricalRisk, LinearModel, Problem, Quadratic, statistics
 from ...schedules import AbstractSchedule, Constant
 from ..curvature import curvature_at, largest_eigenvalue
 

@@ -2,7 +2,6 @@
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from ..._core import InputError, as_scalar
 from ...flow import trained_optimum
@@ -49,7 +48,7 @@ def curvature_at(
             'positive semidefinite. Use curvature="hessian" with enough damping.'
         )
     place = trained_optimum(problem, theta)  # as given, checked
-    weights = np.asarray(eps if isinstance(eps, float) and np.isfinite(eps) else problem.weights(eps), dtype=np.float64)
+    weights = problem.checked_weights(eps)
     ridge = (problem.l2 if penalty else 0.0) + added
     if isinstance(problem.model, LinearModel):
         return linear_curvature(problem, place, kind, eps=weights, ridge=ridge)

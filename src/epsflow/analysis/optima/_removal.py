@@ -86,8 +86,8 @@ def remove(problem: Problem, theta: Float[np.ndarray, " d"], sets: Int[np.ndarra
         factor = np.linalg.cholesky(matrix / widths / widths[:, None])
     except np.linalg.LinAlgError as error:
         raise InputError(
-            f"H_1 is singular at this θ even with all points (least eigenvalue {np.linalg.eigvalsh(hessian)[0]:.3e}), so "
-            "leaving points out has no unique answer. Add l2 > 0, a damping > 0, or pass a θ that is a minimum."
+            f"H_1 is singular at this θ even with all points (least eigenvalue {np.linalg.eigvalsh(hessian)[0]:.3e}), "
+            "so leaving points out has no unique answer. Add l2 > 0, a damping > 0, or pass a θ that is a minimum."
         ) from error
     inverse = scipy.linalg.solve_triangular(factor, np.eye(len(matrix)), lower=True, check_finite=False).T
     rounding = UNIT * len(matrix) * float(np.einsum("ij,ij->", inverse, inverse))

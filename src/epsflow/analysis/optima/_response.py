@@ -187,7 +187,7 @@ def response_jacobian(
         ConvergenceError: θ(ε) could not be computed.
     """
     require_deletion(problem)
-    weights = np.broadcast_to(np.asarray(problem.weights(eps)), problem.delete.shape).copy()
+    weights = np.broadcast_to(problem.checked_weights(eps), problem.delete.shape).copy()
     at = trained_optimum(problem, theta, eps=weights)
     _require_dense(problem)
     risk = derivatives(problem)
