@@ -103,10 +103,10 @@ def test_a_condition_of_a_million_million_is_solved():
 
 def test_blocks_of_rows_do_not_matter(monkeypatch):
     x, y = wampler()
-    problem = linear_regression(Dataset(x, y), [3, 8])
-    whole = equilibrium(problem, eps=0.4).theta
-    monkeypatch.setattr("epsflow.flow._least_squares.ROWS_AT_ONCE", 4 * 6)
-    np.testing.assert_allclose(equilibrium(problem, eps=0.4).theta, whole, rtol=1e-7)
+    whole = equilibrium(linear_regression(Dataset(x, y), [3, 8]), eps=0.4).theta
+    monkeypatch.setattr("epsflow.problem._quadratic.CHUNK_ROWS", 4)
+    found = equilibrium(linear_regression(Dataset(x, y), [3, 8]), eps=0.4).theta
+    np.testing.assert_allclose(found, whole, rtol=1e-7)  # κ² u for a large residual
 
 
 # --- other convex risks ---
