@@ -23,6 +23,7 @@ from .claims import Claim as Claim, Ledger as Ledger, Verdict as Verdict, verify
 from .control import (
     Comparison as Comparison, Distance as Distance, FamilyResult as FamilyResult, PredictionGap as PredictionGap,
     QuadraticForm as QuadraticForm, RetainedLoss as RetainedLoss, ScheduleSolution as ScheduleSolution, Scope as Scope,
+    SecondOpinion as SecondOpinion,
     Status as Status, best_in_family as best_in_family, certify as certify, compare_schedules as compare_schedules,
     exact_starts as exact_starts, exact_unlearning_time as exact_unlearning_time, extremal as extremal,
     optimal_schedule as optimal_schedule,

@@ -109,6 +109,18 @@ def test_the_csv_shows_why(rows):
     np.testing.assert_array_equal(rows["eps"][clear & ~early] == 1.0, rows["switching"][clear & ~early] < 0.0)
 
 
+def test_casadi_is_asked_unless_told_not_to(solved, result, question, command, here: Path):
+    ran, _ = solved
+    check, row = result["check"], result["schedules"][-1]
+    assert row["family"] == "CasADi, IPOPT"
+    assert row["status"] in ran.out
+    assert (check["status"], check["intervals"], check["cost"]) == ("Solve_Succeeded", 20, row["cost"])
+    assert result["optimum"]["lower_bound"] <= check["cost"] * (1.0 + 1e-9)
+    without = command("optimise", *question, "--intervals", "20", "--no-check", "--json").json
+    assert without["check"] is None
+    assert without["schedules"][-1]["family"] == "optimum"
+
+
 def test_a_second_run_replaces_its_own_files(solved, question, command, tmp_path: Path):
     folder = tmp_path / "out"
     shutil.copytree(solved[1], folder)

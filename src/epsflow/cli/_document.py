@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .._core import provenance
-from ..control import Comparison, ScheduleSolution
+from ..control import Comparison, ScheduleSolution, SecondOpinion
 from ..flow import gradient_flow
 from ..schedules import AbstractSchedule
 from ._deletion import Deletion
@@ -66,12 +66,14 @@ def answers(question: Question, search: Search, comparison: Comparison) -> dict[
             for row, schedule in zip(comparison.rows(), _schedules(comparison), strict=True)
         ],
         "optimum": None if optimum is None else _optimum(optimum, search.intervals),
+        "check": None if comparison.check is None else _check(comparison.check),
     }
 
 
 def _schedules(comparison: Comparison) -> list[AbstractSchedule]:
     found = [comparison.baseline.schedule, *(family.schedule for family in comparison.families)]
-    return found if comparison.optimum is None else [*found, comparison.optimum.schedule]
+    others = comparison.optimum, comparison.check
+    return [*found, *(other.schedule for other in others if other is not None)]
 
 
 def _optimum(optimum: ScheduleSolution, intervals: int) -> dict[str, Any]:
@@ -95,6 +97,21 @@ def _optimum(optimum: ScheduleSolution, intervals: int) -> dict[str, Any]:
             {"start": run.start, "status": run.status, "success": run.success, "iterations": run.iterations}
             for run in optimum.candidates
         ],
+    }
+
+
+def _check(check: SecondOpinion) -> dict[str, Any]:
+    return {
+        "solver": "IPOPT, by CasADi",
+        "cost": check.cost,
+        "cost_error": check.cost_error,
+        "effort": check.effort,
+        "lower_bound": check.lower_bound,
+        "status": check.status,
+        "success": check.success,
+        "iterations": check.iterations,
+        "intervals": check.intervals,
+        "seconds": check.seconds,
     }
 
 

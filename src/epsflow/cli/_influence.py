@@ -41,7 +41,7 @@ def run(source: AnySource, training: Training, folder: Path | None, *, as_json: 
             what was found has been printed.
         ConvergenceError: retraining, which everything is compared with, failed.
     """
-    training.check()
+    training.refuse()
     if folder is not None:
         check_folder(folder)
     with stages(4, quiet=quiet) as begin:

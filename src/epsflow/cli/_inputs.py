@@ -90,7 +90,7 @@ class Question:
         """Least and largest ε."""
         return self.eps_min, self.eps_max
 
-    def check(self) -> None:
+    def refuse(self) -> None:
         """Refuse a window, bounds, a budget or a price that no problem could have.
 
         Raises:
@@ -107,13 +107,15 @@ class Search:
     Attributes:
         intervals, per_point: of the optimum's schedule.
         time_limit: seconds for the search; None for none.
+        check: whether CasADi is asked as well.
     """
 
     intervals: options.Intervals = 100
     per_point: options.PerPoint = False
     time_limit: options.TimeLimit = None
+    check: options.Check = True
 
-    def check(self) -> None:
+    def refuse(self) -> None:
         """Refuse a time limit in which nothing could be sought.
 
         Raises:
@@ -146,7 +148,7 @@ class Training:
     extra_steps: options.ExtraSteps = 100
     step_size: options.StepSize = None
 
-    def check(self) -> None:
+    def refuse(self) -> None:
         """Refuse numbers that no model could be trained with.
 
         Raises:

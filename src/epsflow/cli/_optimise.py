@@ -64,8 +64,8 @@ def run(
         ConvergenceError: nothing was found (and nothing written), or what was found is not verified (and is written
             and printed as such).
     """
-    question.check()
-    search.check()
+    question.refuse()
+    search.refuse()
     if folder is not None:
         check_folder(folder)
     with stages(4, quiet=quiet) as begin:
@@ -82,7 +82,9 @@ def run(
         worth = {"budget": question.budget, "price": question.price}
         # What did not succeed is reported as such, with the best that there is.
         chosen = {"intervals": search.intervals, "per_point": search.per_point, "time_limit": search.time_limit}
-        wanted: dict[str, Any] = {**chosen, "throw": False} if command == "optimise" else {"optimum": False}
+        wanted: dict[str, Any] = (
+            {**chosen, "check": search.check, "throw": False} if command == "optimise" else {"optimum": False}
+        )
         comparison = control.compare_schedules(deletion.problem, theta0, **window, **worth, **wanted)
         begin("writing")
         document = _document.to_json(

@@ -90,6 +90,10 @@ Budget = Annotated[
 Price = Annotated[float, typer.Option("--price", help="What a unit of ∫|ε| dt between s and T costs.")]
 Intervals = Annotated[int, typer.Option("--intervals", min=1, help="Mesh intervals of the optimal schedule.")]
 PerPoint = Annotated[bool, typer.Option("--per-point", help="One ε for each deleted point instead of one for all.")]
+Check = Annotated[
+    bool,
+    typer.Option("--check/--no-check", help="Also ask CasADi: direct transcription, solved by IPOPT."),
+]
 TimeLimit = Annotated[
     float | None,
     typer.Option(

@@ -8,6 +8,7 @@ from ._exact import (
 from ._families import FAMILIES as FAMILIES, FamilyResult as FamilyResult, best_in_family as best_in_family
 from ._optimal import optimal_schedule as optimal_schedule
 from ._pontryagin import extremal as extremal
+from ._second_opinion import SecondOpinion as SecondOpinion
 from ._solution import ScheduleSolution as ScheduleSolution
 from ._task import ControlTask as ControlTask, make_task as make_task
 from .polish._reach import ExactUnlearning as ExactUnlearning

@@ -8,6 +8,7 @@ from ..problem import Problem
 from ..schedules import AbstractSchedule
 from ._families import FAMILIES, FamilyResult, baseline, search_families
 from ._optimal import solve_task
+from ._second_opinion import SecondOpinion, second_opinion
 from ._solution import ScheduleSolution
 from ._task import ControlTask, make_task
 from .terms._cost import AbstractCost
@@ -22,12 +23,14 @@ class Comparison:
         baseline: 1_[0,s].
         families: the best member of each family.
         optimum: the best schedule of all, or None if it was not asked for.
+        check: what CasADi's IPOPT makes of the same question, or None if it was not asked for.
     """
 
     task: ControlTask
     baseline: FamilyResult
     families: tuple[FamilyResult, ...]
     optimum: ScheduleSolution | None
+    check: SecondOpinion | None = None
 
     def rows(self) -> list[dict[str, Any]]:
         """One dictionary per schedule: family, parameters, cost, cost_error, effort, ratio, status.
@@ -62,9 +65,22 @@ class Comparison:
                     "status": f"{best.status.value}, {best.scope.value}",
                 }
             )
+        if self.check is not None:
+            check = self.check
+            rows.append(
+                {
+                    "family": "CasADi, IPOPT",
+                    "parameters": {"intervals": check.intervals},
+                    "cost": check.cost,
+                    "cost_error": check.cost_error,
+                    "effort": check.effort,
+                    "ratio": self._ratio(self.objective(check)),
+                    "status": check.words(self.objective(check)),
+                }
+            )
         return rows
 
-    def objective(self, result: FamilyResult | ScheduleSolution) -> float:
+    def objective(self, result: FamilyResult | ScheduleSolution | SecondOpinion) -> float:
         """What is compared: the cost, plus the price (if one was given) times the effort."""
         return result.cost + self.task.price * result.effort
 
@@ -87,6 +103,7 @@ def compare_schedules(
     cost: AbstractCost | None = None,
     budget: float | None = None,
     price: float = 0.0,
+    check: bool = False,
     **options: Any,
 ) -> Comparison:
     """The baseline 1_[0,s], the best member of each family, and the optimal schedule, for one problem.
@@ -101,6 +118,8 @@ def compare_schedules(
         target: where θ(T) should be. Default: the leave-out optimum.
         cost: of θ(T): `Distance` (default), `QuadraticForm`, `PredictionGap`, `RetainedLoss`.
         budget, price: for ∫|ε| dt over (s, T), as in `optimal_schedule`; they bind the families, too.
+        check: whether to ask CasADi as well: direct transcription from ε half way between its bounds, solved by IPOPT
+            and simulated by the flow room (`SecondOpinion`).
         **options: for the optimum: `intervals`, `per_point`, `method`, `starts`, `time_limit`, `throw` as in
             `optimal_schedule`.
 
@@ -110,4 +129,9 @@ def compare_schedules(
     """
     task = make_task(problem, theta0, s=s, T=T, bounds=bounds, target=target, cost=cost, budget=budget, price=price)
     best = solve_task(task, **options) if optimum else None
-    return Comparison(task, baseline(task), search_families(task, families), best)
+    other = None
+    if check:
+        bound = float("nan") if best is None else best.lower_bound
+        asked = {name: options[name] for name in ("intervals", "per_point", "time_limit") if name in options}
+        other = second_opinion(task, bound, **asked)
+    return Comparison(task, baseline(task), search_families(task, families), best, other)

@@ -22,8 +22,7 @@ from .polish._roller import Roller
 from .polish._structure import derivatives
 from .polish._swept import PolishedArcs, polish_arcs
 from .programs._conic import solve_conic
-from .programs._exponential import Interval, exponential_program
-from .programs._program import solve_program
+from .programs._exponential import solve_exponential
 from .programs._transcription import DEGREE, transcribe
 from .systems._descent import best_switch, descend
 from .systems._rollout import FINE_AGREEMENT, choose_steps
@@ -298,15 +297,5 @@ def _run(task: ControlTask, setting: Setting, method: str, guesses: dict[str, np
         return search_by_adjoint(setting, guesses)
     if method != "exponential":
         return search_by_program(setting, guesses, method)
-    linear, shared, window = linear_of(task), setting.system.shared, setting.window
-    factor = linear.form.factor
-    program = exponential_program(len(linear.rates), linear.points, shared, intervals, factor.shape, window.effort)
-    interval = Interval(linear, window.length / intervals)
-    parameters = [linear.start, *interval.parameters, factor]
-    runs: list[Candidate] = []
-    for name, values in guesses.items():
-        if runs and setting.deadline.passed:
-            break
-        guess = interval.roll_out(linear.start, values, linear.points)
-        runs.append(solve_program(program, name, guess, window, parameters, setting.deadline))
-    return runs
+    shared = setting.system.shared
+    return solve_exponential(linear_of(task), guesses, setting.window, setting.deadline, shared=shared)

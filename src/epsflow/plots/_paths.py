@@ -10,7 +10,7 @@ from .._core import InputError
 from ..control import Comparison, ScheduleSolution
 from ..flow import Trajectory, gradient_flow
 from ..schedules import AbstractSchedule
-from ._style import BASELINE, LOOKS, OPTIMUM, Look, number
+from ._style import BASELINE, CHECK, LOOKS, OPTIMUM, Look, number
 
 Result = Comparison | ScheduleSolution
 """What `epsflow.compare_schedules` or `epsflow.optimal_schedule` returned."""
@@ -38,13 +38,15 @@ class Entry(NamedTuple):
 
 
 def entries(result: Result) -> list[Entry]:
-    """Every schedule of a result: the optimum first, then the baseline, then the families."""
+    """Every schedule of a result: the optimum first, then the baseline, the families, and CasADi's."""
     if isinstance(result, ScheduleSolution):
         return [Entry("optimum", result.schedule, result.cost, OPTIMUM)]
     found = [] if result.optimum is None else entries(result.optimum)
     found.append(Entry("baseline $1_{[0,s]}$", result.baseline.schedule, result.baseline.cost, BASELINE))
     for index, family in enumerate(result.families):
         found.append(Entry(_words(family.family), family.schedule, family.cost, LOOKS[index % len(LOOKS)]))
+    if result.check is not None:
+        found.append(Entry("CasADi, IPOPT", result.check.schedule, result.check.cost, CHECK))
     return found
 
 

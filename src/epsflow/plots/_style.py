@@ -65,6 +65,7 @@ class Look(NamedTuple):
 
 OPTIMUM = Look(BLACK, "-", 2.8)
 BASELINE = Look(GREY, (0, (1.0, 1.2)), 1.8)
+CHECK = Look(GREY, "-", 1.0)
 LOOKS = (
     Look(VERMILLION, (0, (5.0, 1.6))),
     Look(BLUE, (0, (6.0, 1.5, 1.2, 1.5))),

@@ -8,6 +8,7 @@ of length h the residuals e_j are polynomials through K Gauss–Legendre nodes c
 Stiff directions cost nothing, and a program has N(d + (K+1)m) variables instead of the N(K+1)d of plain collocation.
 """
 
+from collections.abc import Mapping
 from functools import lru_cache
 
 import numpy as np
@@ -15,9 +16,11 @@ from jaxtyping import Float
 
 from ..._core import decay_integral
 from ..linear._task import LinearTask
-from ..terms._window import Effort
+from ..terms._deadline import Deadline
+from ..terms._runs import Candidate
+from ..terms._window import Effort, MeshWindow
 from ._casadi import ca
-from ._program import Program, build_program, differentiable
+from ._program import Program, build_program, differentiable, solve_program
 
 NODES = 3
 MAX_ITERATIONS = 500
@@ -51,6 +54,29 @@ def exponential_program(
     inputs = [delta, variables, *numbers]
     interval = differentiable("interval", inputs, [ca.vertcat(end - arrives, residuals - sees)])
     return build_program(interval, terminal, intervals, controls, d, MAX_ITERATIONS, effort)
+
+
+def solve_exponential(
+    task: LinearTask,
+    guesses: Mapping[str, Float[np.ndarray, "N controls"]],
+    window: MeshWindow,
+    deadline: Deadline,
+    *,
+    shared: bool,
+) -> list[Candidate]:
+    """IPOPT from every guess, or from as many as there is time for, but from one."""
+    intervals = len(next(iter(guesses.values())))
+    factor = task.form.factor
+    program = exponential_program(len(task.rates), task.points, shared, intervals, factor.shape, window.effort)
+    interval = Interval(task, window.length / intervals)
+    parameters = [task.start, *interval.parameters, factor]
+    runs: list[Candidate] = []
+    for name, values in guesses.items():
+        if runs and deadline.passed:
+            break
+        guess = interval.roll_out(task.start, values, task.points)
+        runs.append(solve_program(program, name, guess, window, parameters, deadline))
+    return runs
 
 
 class Interval:
