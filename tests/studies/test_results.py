@@ -108,6 +108,9 @@ def test_values_survive_json(value):
 def test_results_show_themselves_in_a_line_a_table_and_html(finished: Study, make):
     assert repr(finished).startswith("Study('small', 24 rows: 24 done, 0 failed, store='")
     assert repr(make()).startswith("Study('small', 24 rows: not begun, store='")
+    foreign = make()
+    foreign.store.write_text("mine")
+    assert "its store cannot be read" in repr(foreign)
     summary = finished.summary()
     assert summary.answer[0] in str(summary)
     assert "Best Step against best LinearDecay" in repr(summary)

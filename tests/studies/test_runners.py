@@ -152,7 +152,12 @@ def test_a_worker_outlives_ctrl_c_and_not_its_parent():
 
 @pytest.mark.parametrize(
     ("name", "workers", "reason"),
-    [("threads", None, "unknown runner 'threads'"), ("processes", 0, "workers is 0; at least one")],
+    [
+        ("dask:foo", None, "'foo' is not the address of a Dask scheduler; write dask:tcp://HOST:PORT"),
+        ("dask:xyz://a:1", None, "'xyz://a:1' is not the address"),
+        ("threads", None, "unknown runner 'threads'"),
+        ("processes", 0, "workers is 0; at least one"),
+    ],
 )
 def test_a_runner_that_is_none(name: str, workers: int | None, reason: str):
     with pytest.raises(ef.InputError, match=reason):
@@ -162,3 +167,8 @@ def test_a_runner_that_is_none(name: str, workers: int | None, reason: str):
 def test_a_method_that_is_none(make):
     with pytest.raises(ef.InputError, match="method is 'fast'; choose 'stack' or 'one by one'"):
         make().run(method="fast")
+
+
+def test_no_rows_at_all_is_no_limit(make):
+    with pytest.raises(ef.InputError, match="limit is 0; at least one row is needed"):
+        make().run(limit=0)

@@ -9,6 +9,7 @@ import concurrent.futures
 import contextlib
 import multiprocessing
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,8 @@ from ._worker import serve
 Groups = Sequence[Sequence[Row]]
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"}
 """Workers share the machine: each takes one core."""
+ADDRESS = re.compile(r"(tcp|tls|ws|wss|ucx)://.+:\d+|inproc://.+")
+"""What Dask's schedulers listen at."""
 
 
 class Runner(abc.ABC):
@@ -89,6 +92,14 @@ class Dask(Runner):
 
     address: str | None = None
     workers: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse an address at which there cannot be a scheduler, which distributed takes 20 s to find out."""
+        if self.address is not None and not ADDRESS.fullmatch(self.address):
+            raise InputError(
+                f"{self.address!r} is not the address of a Dask scheduler; write dask:tcp://HOST:PORT, or dask alone "
+                "for a local cluster."
+            )
 
     def __call__(self, specification: Specification, groups: Groups, method: Method) -> Iterator[list[Outcome]]:
         """As `Runner`.

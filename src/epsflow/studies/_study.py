@@ -105,8 +105,11 @@ class Study:
     def __repr__(self) -> str:
         state = "not begun"
         if self.store.exists():
-            status = self.status()
-            state = f"{status['done']} done, {status['failed']} failed"
+            try:
+                status = self.status()
+                state = f"{status['done']} done, {status['failed']} failed"
+            except InputError:  # a line about a study is no place to end a session
+                state = "its store cannot be read"
         return f"Study({self.specification.name!r}, {self.specification.rows} rows: {state}, store={str(self.store)!r})"
 
     def _repr_html_(self) -> str:
@@ -156,15 +159,17 @@ class Study:
             workers: of a runner given by name.
             retry_failed: whether rows that failed are tried again.
             force_new: where the store holds something else, start another one beside it, and let `store` name it.
-            limit: compute at most so many rows now.
+            limit: compute at most so many rows now, one at least.
             progress: called after every group of rows.
 
         Raises:
-            InputError: the store holds another study (both sides are shown), or is none.
+            InputError: the store holds another study (both sides are shown), or is none; an argument that is wrong.
             StoreError: another process writes to it, the disk is full, or all workers died.
         """
         if method != "stack" and method != "one by one":  # two comparisons, which narrow the type
             raise InputError(f"method is {method!r}; choose 'stack' or 'one by one'.")
+        if limit is not None and limit < 1:
+            raise InputError(f"limit is {limit}; at least one row is needed, or None for all.")
         if force_new:
             self._step_aside()
         chosen = runner_of(runner, workers) if isinstance(runner, str) else runner or Here()
