@@ -15,6 +15,9 @@ from .._trial import Trial
 
 SECTION = "Epsilon dynamic: numerical experiments"
 
+FIRST, ROUNDS, DIVIDED, PARTS = 129, 4, 24, 8
+"""A search for the least value: intervals at first, and how often so many of them are divided into so many parts."""
+
 WINDOW: dict[str, Any] = {"s": 0.5, "T": 6.0}
 
 
@@ -93,21 +96,38 @@ def fig4_zero(trial: Trial) -> Evidence:
     )
 
 
-def step_lower_bound(candidate: Candidate, points: int = 16_001) -> float:
+def step_lower_bound(candidate: Candidate) -> float:
     """No step of the candidate's problem costs less, certified.
 
     ‖δ(T)‖ = √(2𝓔(1_[0,τ])) changes with τ by at most K = ‖x‖·max|x_jᵀθ − y_j| ≤ ‖x‖(|x_jᵀθ* − y_j| + ‖x‖‖θ0 − θ*‖),
-    because the flow contracts; so between grid points a distance h apart it is at most Kh/2 below the nearest of them.
+    because the flow contracts; so between two switches a distance h apart it is at least the mean of its values at both
+    less Kh/2. The intervals where that is least are divided further.
     """
     system = system_of(candidate.problem)
-    taus = np.linspace(0.0, candidate.T, points)
     zero = np.zeros(len(system.x))
-    thetas = np.asarray(rewind_surface(candidate.problem, s=taus, T=candidate.T, theta0=zero).thetas)[:, 0]
-    least = float(np.linalg.norm(thetas - system.target, axis=1).min())
+
+    def distance(taus: np.ndarray) -> np.ndarray:
+        surface = rewind_surface(candidate.problem, s=taus, T=candidate.T, theta0=zero)
+        return np.linalg.norm(np.asarray(surface.thetas)[:, 0] - system.target, axis=1)
+
     trained = system.optimum(1.0)
     length = float(np.linalg.norm(system.x))
     steepest = length * (abs(float(system.x @ trained - system.y)) + length * float(np.linalg.norm(trained)))
-    return float(0.5 * max(0.0, least - 0.5 * steepest * (taus[1] - taus[0])) ** 2)
+    taus = np.linspace(0.0, candidate.T, FIRST)
+    values = distance(taus)
+    for _ in range(ROUNDS):
+        lowest = np.argsort(_below(taus, values, steepest))[:DIVIDED]
+        parts = np.arange(1, PARTS) / PARTS
+        new = (taus[lowest, None] + parts * (taus[lowest + 1] - taus[lowest])[:, None]).ravel()
+        order = np.argsort(np.concatenate([taus, new]))
+        values = np.concatenate([values, distance(new)])[order]
+        taus = np.concatenate([taus, new])[order]
+    return 0.5 * max(0.0, float(_below(taus, values, steepest).min())) ** 2
+
+
+def _below(taus: np.ndarray, values: np.ndarray, steepest: float) -> np.ndarray:
+    """What a function of slope K at most, with these values at these places, cannot fall below in each interval."""
+    return 0.5 * (values[:-1] + values[1:] - steepest * np.diff(taus))
 
 
 def linear_gain(candidate: Candidate) -> float:

@@ -54,7 +54,9 @@ def linear_decay_system(trial: Trial) -> Evidence:
         "θ̇ at θ = 1, r = 0, as written": float(as_written(two, 0.0, 1.0, 0.0, np.ones(1))[0]),
         "θ̇ there with ε = 1": float(autonomous(two, 0.0, 1.0, 0.0, np.ones(1))[0]),
     }
-    remark = "The system is polynomial; its own power series, to rounding, is what the library's series flow sums."
+    remark = (
+        "The system is polynomial, so that its solution is analytic: the library's collocation follows it to rounding."
+    )
     reason = "relative; bound: 1e-10 of SciPy's integrator"
     return Evidence(
         written=worst(written, reason), corrected=worst(corrected, reason), counterexample=example, remarks=(remark,)
