@@ -60,5 +60,5 @@ def test_linear_decay_beats_every_step_certified():
             theta = goal + frame @ (np.exp(-rates * time) * (frame.T @ (theta - goal)))
         costs.append(0.5 * np.sum((theta - target) ** 2))
     assert min(costs) >= step_lower_bound(SMALLEST)
-    # A scan with 101 points misses the minimum by little; the bound gives away Kh/2 in ‖δ‖.
-    assert step_lower_bound(SMALLEST) == pytest.approx(min(costs), rel=1e-2)
+    # A scan with 101 points misses the minimum by little; the bound gives away Kh/2 in ‖δ‖, after eight divisions.
+    assert step_lower_bound(SMALLEST) == pytest.approx(min(costs), rel=1e-3)

@@ -145,15 +145,12 @@ def test_bounds_lie_below_all_schedules_with_two_switches(stack):
             weights = np.r_[eps, np.ones(n - 1)] / n
             generator = np.zeros((3, 3))
             generator[:2] = np.column_stack([-(x.T * weights) @ x, (x.T * weights) @ y])
-            steps.append([expm(generator * 5.0 * k / (grid - 1)) for k in range(grid)])
+            steps.append(expm(generator * 5.0 * np.arange(grid)[:, None, None] / (grid - 1)))
             trained = expm(generator) @ np.r_[problem.theta0, 1.0]  # the last one is ε = 1, until s
-        ends = [
-            (steps[a][grid - 1 - i - j] @ steps[1 - a][j] @ steps[a][i] @ trained)[:2]
-            for a in (0, 1)
-            for i in range(grid)
-            for j in range(grid - i)
-        ]
-        best = 0.5 * np.square(np.array(ends) - target).sum(axis=1).min()
+        i, j = np.array([(i, j) for i in range(grid) for j in range(grid - i)]).T
+        # 1 or 0 for i steps, the other for j, and the first again.
+        ends = [(steps[a][grid - 1 - i - j] @ steps[1 - a][j] @ steps[a][i] @ trained)[:, :2] for a in (0, 1)]
+        best = 0.5 * np.square(np.concatenate(ends) - target).sum(axis=1).min()
         assert bound <= best * (1.0 + 1e-9)
 
 

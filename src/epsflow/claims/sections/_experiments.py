@@ -15,7 +15,7 @@ from .._trial import Trial
 
 SECTION = "Epsilon dynamic: numerical experiments"
 
-FIRST, ROUNDS, DIVIDED, PARTS = 129, 4, 24, 8
+FIRST, ROUNDS, DIVIDED, PARTS = 129, 8, 64, 4
 """A search for the least value: intervals at first, and how often so many of them are divided into so many parts."""
 
 WINDOW: dict[str, Any] = {"s": 0.5, "T": 6.0}
