@@ -5,20 +5,8 @@ import pytest
 import epsflow as ef
 from epsflow.claims import CLAIMS, SECTIONS
 
-SLOW = {
-    "flow-regularity",
-    "second-derivative-bound",
-    "fig3-linearity",
-    "no-closed-form",
-    "theta0-or-y",
-    "linear-decay-system",
-    "lemma-0.0.2",
-    "zero-is-best",
-    "step-is-best",
-    "bang-bang",
-    "fig4-linear",
-}
-"""They compile several solvers, or search."""
+SLOW = {"flow-regularity", "fig3-linearity", "zero-is-best", "step-is-best", "fig4-linear"}
+"""They compile for networks, or search."""
 
 
 def cases() -> list:

@@ -5,17 +5,8 @@ import pytest
 import epsflow as ef
 from epsflow.claims import CLAIMS, SECTIONS
 
-SLOW = {
-    "if-closed-form",
-    "response-taylor",
-    "damped-linearisation",
-    "pbrf-linearisation",
-    "pbrf-removes-gaps",
-    "fig1-largest",
-    "implicit-derivative",
-    "jacobian-column",
-}
-"""They compile several solvers, or search."""
+SLOW = {"damped-linearisation", "pbrf-linearisation", "pbrf-removes-gaps", "fig1-largest"}
+"""They compile several solvers for networks."""
 
 
 def cases() -> list:
