@@ -95,7 +95,7 @@ def best_in_family(
         cost: of θ(T); default: the distance 𝓔.
         budget, price: for ∫|ε| dt over (s, T), as in `optimal_schedule`; the least cost + ρ∫|ε| dt among the
             members within the budget.
-        grid: points per number of the first scan; default 201 for one number and, for linear regression, 65 for two
+        grid: points per number of the first scan; default 201 for one number and, for linear regression, 49 for two
             (21 for other models).
 
     Raises:

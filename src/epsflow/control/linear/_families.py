@@ -18,17 +18,17 @@ from ._interpolant import Interpolant, interpolate, nodes
 from ._search import lattice, least_in_box
 from ._task import LinearTask
 
-GRID = {1: 201, 2: 65, 3: 17}
+GRID = {1: 201, 2: 49, 3: 17}
 """Points per number of the scan, for families of up to three numbers; of more numbers, `WIDE`."""
 WIDE = 9
 MEMBERS = 2_000
 """Most members from which the polynomial on the whole box is made."""
 RESOLVED = 1e-4
 """Tail at which that polynomial serves for a scan."""
-CLOSE = Precision(order=12, growth=4.0, depth=3.0, singular=1e-10, smooth=1e-10, tolerance=1e-10)
-"""For the polynomials on small boxes."""
-LOCAL = {1: 7, 2: 7, 3: 5}
-"""Nodes per number there: on a twentieth of the range, 1e-10 is left (1e-7 of three numbers)."""
+CLOSE = Precision(order=10, growth=4.0, depth=3.0, singular=1e-7, smooth=1e-8, tolerance=1e-7)
+"""For the polynomials on small boxes: δ(T), an integral by Gauss's rule, is far closer than the bound, some 1e-12."""
+LOCAL = {1: 6, 2: 7, 3: 5}
+"""Nodes per number there: on a hundredth of the range, or two, 1e-10 is left (1e-7 of three numbers)."""
 PLACES, MOVES = 3, 30
 """Places of the scan that are looked at closely, and how often a small box may follow a valley."""
 SLACK = 1e-9
@@ -77,7 +77,7 @@ class Box(NamedTuple):
     def size(self, stretch: int) -> tuple[int, ...]:
         """How many nodes along each number resolve δ(T), about: poles lie π/2 off a stretched or logarithmic axis."""
         return tuple(
-            stretch * int(np.ceil(6.0 + 3.0 * (high - low if log else kappa)))
+            stretch * int(np.ceil(5.0 + 2.4 * (high - low if log else kappa)))
             for low, high, log, kappa in zip(self.lower, self.upper, self.space.log, self.kappa, strict=True)
         )
 
@@ -170,7 +170,7 @@ class _Search:
         # What the polynomial misses, in units of its largest value, may hide a place that is better.
         margin = 2.0 * whole.tail * np.sqrt(costs[np.isfinite(costs)].max() * costs.min()) + whole.tail**2
         for place in _places(costs, points, numbers, costs.min() + margin):
-            x, cost = self._followed(grid[place], 2.0 * cell)
+            x, cost = self._followed(grid[place], cell)
             if cost < least:
                 best, least = x, cost
         return best, least
