@@ -121,3 +121,25 @@ def test_a_confident_class_keeps_its_digits():
 def test_bends_of_the_squared_loss_vanish(rng):
     f = rng.standard_normal(5)
     assert not slope_bends(SquaredLoss(), f, f, f).any()
+
+
+class Doubled(SquaredLoss):
+    """(f − y)²: a subclass with a formula of its own."""
+
+    def __call__(self, output, target):
+        return 2.0 * super().__call__(output, target)
+
+
+class Renamed(SquaredLoss):
+    """½(f − y)² under another name."""
+
+
+def test_a_subclass_has_the_closed_form_of_its_own_formula(rng):
+    outputs, targets = rng.standard_normal((2, 5))
+    for loss, factor in ((Renamed(), 1.0), (Doubled(), 2.0)):
+        np.testing.assert_allclose(pointwise(loss, outputs, targets).values, factor * 0.5 * (outputs - targets) ** 2)
+    data = Dataset(rng.standard_normal((6, 2)), rng.standard_normal(6))
+    kinds = {
+        loss: type(Problem(LinearModel(2), loss(), data).risk).__name__ for loss in (SquaredLoss, Renamed, Doubled)
+    }
+    assert kinds == {SquaredLoss: "Quadratic", Renamed: "Quadratic", Doubled: "EmpiricalRisk"}

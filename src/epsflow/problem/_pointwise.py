@@ -4,8 +4,9 @@ Closed forms of the losses that ship; any other is differentiated by JAX, in one
 same losses in JAX, point by point, for what needs differentiation; each is the other's test.
 """
 
-from functools import singledispatch
-from typing import NamedTuple
+from collections.abc import Callable
+from functools import update_wrapper
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -14,7 +15,7 @@ from jaxtyping import Float
 from scipy.special import expit
 
 from .._core import Array
-from ._losses import AbstractLoss, LogisticLoss, PseudoHuberLoss, SoftmaxCrossEntropy, SquaredLoss
+from ._losses import AbstractLoss, LogisticLoss, PseudoHuberLoss, SoftmaxCrossEntropy, SquaredLoss, formula_of
 
 
 class Pointwise(NamedTuple):
@@ -31,7 +32,22 @@ class Pointwise(NamedTuple):
     curvatures: Float[np.ndarray, "n ..."]
 
 
-@singledispatch
+class _ClosedForms:
+    """A function of a loss with closed forms for some formulas; a subclass may have another than its parent."""
+
+    def __init__(self, general: Callable[..., Any]):
+        self.general, self.forms = general, {}
+        update_wrapper(self, general)
+
+    def register(self, kind: type[AbstractLoss]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        """Decorator of the closed form for one formula."""
+        return lambda form: self.forms.setdefault(kind, form)
+
+    def __call__(self, loss: AbstractLoss, *arguments: np.ndarray) -> Any:
+        return self.forms.get(formula_of(loss), self.general)(loss, *arguments)
+
+
+@_ClosedForms
 def pointwise(loss: AbstractLoss, outputs: Float[np.ndarray, "n *k"], targets: np.ndarray) -> Pointwise:
     """ℓ, ∇_fℓ and ∇²_fℓ of every point.
 
@@ -43,29 +59,29 @@ def pointwise(loss: AbstractLoss, outputs: Float[np.ndarray, "n *k"], targets: n
     return Pointwise(*(np.asarray(part) for part in _differentiated(loss, outputs, targets)))
 
 
-@singledispatch
+@_ClosedForms
 def slopes(loss: AbstractLoss, outputs: Float[np.ndarray, "n *k"], targets: np.ndarray) -> Float[np.ndarray, "n *k"]:
     """∇_fℓ of every point alone."""
     return pointwise(loss, outputs, targets).slopes
 
 
-@slopes.register
+@slopes.register(LogisticLoss)
 def _(loss: LogisticLoss, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
     return expit(outputs) - targets
 
 
-@slopes.register
+@slopes.register(SquaredLoss)
 def _(loss: SquaredLoss, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
     return outputs - targets
 
 
-@slopes.register
+@slopes.register(PseudoHuberLoss)
 def _(loss: PseudoHuberLoss, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
     gap = outputs - targets
     return gap / np.sqrt(1.0 + (gap / loss.delta) ** 2)
 
 
-@singledispatch
+@_ClosedForms
 def slope_bends(
     loss: AbstractLoss, outputs: Float[np.ndarray, "n *k"], targets: np.ndarray, directions: Float[np.ndarray, "n *k"]
 ) -> Float[np.ndarray, "n *k"]:
@@ -73,18 +89,18 @@ def slope_bends(
     return np.asarray(_bends(loss, outputs, targets, directions))
 
 
-@pointwise.register
+@pointwise.register(SquaredLoss)
 def _(loss: SquaredLoss, outputs: np.ndarray, targets: np.ndarray) -> Pointwise:
     gap = outputs - targets
     return Pointwise(0.5 * _over_outputs(gap**2), gap, _diagonal(np.ones_like(gap)))
 
 
-@slope_bends.register
+@slope_bends.register(SquaredLoss)
 def _(loss: SquaredLoss, outputs: np.ndarray, targets: np.ndarray, directions: np.ndarray) -> np.ndarray:
     return np.zeros_like(outputs)
 
 
-@pointwise.register
+@pointwise.register(LogisticLoss)
 def _(loss: LogisticLoss, outputs: np.ndarray, targets: np.ndarray) -> Pointwise:
     # With e = e^{−|f|} no sum cancels: both tails keep their digits.
     tail = np.exp(-np.abs(outputs))
@@ -96,13 +112,13 @@ def _(loss: LogisticLoss, outputs: np.ndarray, targets: np.ndarray) -> Pointwise
     return Pointwise(values, slopes, _diagonal(tail * likely * likely))
 
 
-@slope_bends.register
+@slope_bends.register(LogisticLoss)
 def _(loss: LogisticLoss, outputs: np.ndarray, targets: np.ndarray, directions: np.ndarray) -> np.ndarray:
     tail = np.exp(-np.abs(outputs))
     return -np.sign(outputs) * tail * (1.0 - tail) / (1.0 + tail) ** 3 * directions**2
 
 
-@pointwise.register
+@pointwise.register(SoftmaxCrossEntropy)
 def _(loss: SoftmaxCrossEntropy, outputs: np.ndarray, targets: np.ndarray) -> Pointwise:
     rows, labels = np.arange(len(outputs)), targets.astype(np.int64)
     p, logs = _softmax(outputs)
@@ -118,7 +134,7 @@ def _(loss: SoftmaxCrossEntropy, outputs: np.ndarray, targets: np.ndarray) -> Po
     return Pointwise(-logs[rows, labels], slopes, curvatures)
 
 
-@slope_bends.register
+@slope_bends.register(SoftmaxCrossEntropy)
 def _(loss: SoftmaxCrossEntropy, outputs: np.ndarray, targets: np.ndarray, directions: np.ndarray) -> np.ndarray:
     p, _ = _softmax(outputs)
     centred = directions - (p * directions).sum(axis=1, keepdims=True)
@@ -126,7 +142,7 @@ def _(loss: SoftmaxCrossEntropy, outputs: np.ndarray, targets: np.ndarray, direc
     return p * (squares - (p * squares).sum(axis=1, keepdims=True))
 
 
-@pointwise.register
+@pointwise.register(PseudoHuberLoss)
 def _(loss: PseudoHuberLoss, outputs: np.ndarray, targets: np.ndarray) -> Pointwise:
     gap = outputs - targets
     square = (gap / loss.delta) ** 2
@@ -134,7 +150,7 @@ def _(loss: PseudoHuberLoss, outputs: np.ndarray, targets: np.ndarray) -> Pointw
     return Pointwise(loss.delta**2 * _over_outputs(square / (root + 1.0)), gap / root, _diagonal(root**-3.0))
 
 
-@slope_bends.register
+@slope_bends.register(PseudoHuberLoss)
 def _(loss: PseudoHuberLoss, outputs: np.ndarray, targets: np.ndarray, directions: np.ndarray) -> np.ndarray:
     ratio = (outputs - targets) / loss.delta
     return -3.0 * ratio / loss.delta * (1.0 + ratio**2) ** -2.5 * directions**2

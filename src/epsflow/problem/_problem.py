@@ -13,7 +13,7 @@ from .._core import Array, InputError, as_float64, as_index_array, as_vector, re
 from ._dataset import Dataset
 from ._design import Design, WideDesign
 from ._generalised import GeneralisedLinear
-from ._losses import AbstractLoss, SquaredLoss
+from ._losses import AbstractLoss, SquaredLoss, formula_of
 from ._models import AbstractModel, LinearModel
 from ._penalty import as_penalty
 from ._quadratic import Gathered, Quadratic, gather
@@ -82,7 +82,7 @@ class Problem:
         names = ("model", "loss", "data", "delete", "l2", "reduction", "chunk_rows")
         for name, value in zip(names, values, strict=True):
             object.__setattr__(self, name, value)
-        linear = isinstance(model, LinearModel) and model.outputs is None and isinstance(loss, SquaredLoss)
+        linear = isinstance(model, LinearModel) and model.outputs is None and formula_of(loss) is SquaredLoss
         gathered = gather(data, points, penalty, self.scale) if linear else Gathered(self.empirical(), None)
         object.__setattr__(self, "risk", gathered.risk)
         object.__setattr__(self, "design", gathered.design)
