@@ -188,10 +188,11 @@ def test_a_stack_is_its_members_one_by_one():
             assert gap <= together.errors[g, k] + alone.errors[0]
 
 
-def test_a_stack_of_problems_is_its_problems_one_by_one():
+@pytest.mark.parametrize("m", [1, 2])
+def test_a_stack_of_problems_is_its_problems_one_by_one(m):
     rng = np.random.default_rng(0)
-    rates, rows = rng.uniform(0.1, 5.0, (4, 3)), rng.standard_normal((4, 2, 3))
-    system = LinearSystem(rates, rows, rng.standard_normal((4, 2)), np.zeros((4, 3)))
+    rates, rows = rng.uniform(0.1, 5.0, (4, 3)), rng.standard_normal((4, m, 3))
+    system = LinearSystem(rates, rows, rng.standard_normal((4, m)), np.zeros((4, 3)))
     start, ends = rng.standard_normal((4, 1, 3)), rng.uniform(0.5, 1.0, 4)
     knots = np.stack([np.zeros(4), ends, np.full(4, 2.0)], axis=-1)
     together = integrate(system, start, knots, family(0.0, ends, np.ones(1)))
@@ -199,6 +200,27 @@ def test_a_stack_of_problems_is_its_problems_one_by_one():
         one = LinearSystem(*(part[b] for part in system))
         alone = integrate(one, start[b], knots[b], power(ends[b], 1.0))
         np.testing.assert_allclose(together.states[b], alone.states, rtol=0, atol=1e-14)
+        assert together.errors[b] <= 1e-12
+
+
+def test_problems_and_ends_may_both_be_stacked():
+    """Two leading axes: 3 problems, 2 ends each; the bound holds beside the members one by one."""
+    rng = np.random.default_rng(1)
+    rates, rows, start = rng.uniform(0.1, 5.0, (3, 2)), rng.standard_normal((3, 1, 2)), rng.standard_normal((3, 2))
+    residuals, ends = rng.standard_normal((3, 1)), np.array([[0.2, 1.0]])
+    system = LinearSystem(rates[:, None], rows[:, None], residuals[:, None], np.zeros((3, 1, 2)))
+    knots = np.stack(np.broadcast_arrays(0.0, ends + np.zeros((3, 1)), 1.5), axis=-1)
+
+    def lines(t):
+        return np.clip(1.0 - t / ends[..., None], 0.0, 1.0)[:, :, None, :, None]
+
+    together = integrate(system, start[:, None, None], knots, lines)
+    for b in range(3):
+        one = LinearSystem(rates[b], rows[b], residuals[b], np.zeros(2))
+        for i, end in enumerate(ends[0]):
+            alone = integrate(one, start[b][None], knots[b, i], power(end, 1.0))
+            gap = np.linalg.norm(together.states[b, i, 0] - alone.states[0])
+            assert gap <= together.errors[b, i, 0] + alone.errors[0]
 
 
 def test_the_scan_is_close_to_the_proof():

@@ -256,7 +256,7 @@ def _defects(
     eps = np.swapaxes(eps.reshape(shape), -1, -2)
     gaps = held - eps * np.swapaxes(residual.reshape(shape), -1, -2)
     if gaps.shape[-2] == 1:
-        norms = np.abs(gaps[..., 0, :]) * np.linalg.norm(system.rows, axis=-1)
+        norms = np.abs(gaps[..., 0, :]) * np.linalg.norm(system.rows, axis=-1)[..., None]
     else:
         norms = np.linalg.norm(np.swapaxes(gaps, -1, -2) @ system.rows[..., None, :, :], axis=-1)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
