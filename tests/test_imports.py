@@ -34,6 +34,31 @@ def test_importing_the_package_loads_no_library():
     assert loaded_by("import epsflow") == {"epsflow", "lazy_loader"}
 
 
+FIRST_SCHEDULE = """
+import numpy as np
+import epsflow as ef
+from epsflow.cli import main
+import os; os.environ["JAX_ENABLE_X64"] = "1"
+problem = ef.linear_regression(ef.load_dataset("diabetes"), [382])
+ef.compare_schedules(problem, np.zeros(10), s=0.1, T=0.4)
+"""
+
+
+def test_the_linear_job_loads_nothing_for_other_models_data_or_figures():
+    loaded = loaded_by(FIRST_SCHEDULE)
+    assert {"epsflow", "numpy", "scipy", "jax", "equinox"} <= loaded
+    assert loaded.isdisjoint({"sklearn", "matplotlib", "pandas", "xarray", "dask", "distributed", "optax"})
+
+
+REFUSALS = (["--help"], ["optimise", "--frobnicate"], ["optimise", "--budget", "-1"], ["influence", "--damping", "-1"])
+
+
+@pytest.mark.parametrize("arguments", REFUSALS, ids=" ".join)
+def test_help_and_refusals_load_no_jax(arguments: list[str]):
+    code = f"import contextlib\nfrom epsflow.cli import main\nwith contextlib.redirect_stdout(None): main({arguments})"
+    assert loaded_by(code).isdisjoint({"jax", "equinox", "scipy", "diffrax", "casadi", "matplotlib", "sklearn"})
+
+
 @each_stub()
 def test_every_name_of_a_stub_is_there(stub: Path):
     package = importlib.import_module(package_of(stub))

@@ -108,3 +108,18 @@ def test_a_full_stdout_is_one_line(arguments: tuple[str, ...]):
         ran = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, env=environment, check=False)
     assert ran.returncode == 1
     assert ran.stderr == "epsflow: error: cannot write to stdout: No space left on device.\n"
+
+
+def test_completion_installs_and_completes(tmp_path: Path):
+    paths = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "HOME": str(tmp_path)}
+    asked = {"_EPSFLOW_COMPLETE": "complete_bash", "COMP_WORDS": "epsflow opt", "COMP_CWORD": "1"}
+
+    def run(*arguments: str, **environment: str) -> str:
+        command = [sys.executable, "-m", "epsflow", *arguments]
+        streams = {"capture_output": True, "text": True, "check": False, "env": {**os.environ, **paths, **environment}}
+        return subprocess.run(command, **streams).stdout
+
+    assert "bash completion installed" in run("--install-completion", "bash")
+    assert list(tmp_path.rglob("epsflow.sh"))
+    assert "_EPSFLOW_COMPLETE" in run("--show-completion", "bash")
+    assert run(**asked).split() == ["optimise"]

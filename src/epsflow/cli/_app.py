@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import gc
 import io
 import os
 import sys
@@ -21,6 +22,10 @@ from ._verify import verify
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE)
 """What the system says of a stream that takes no more; files say it by an `InputError` that names them."""
+
+COLLECTIONS = (200_000, 10, 100)
+"""Thresholds of the garbage collector. Loading JAX and Matplotlib makes a million objects that stay: to walk through
+them again and again, as the default of 700 does, took a fifth of the main job."""
 
 # One string per paragraph: the line breaks of a docstring would be kept on screen.
 OPTIMISE = (
@@ -87,6 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         printed; 2 for bad input, said in one line on stderr.
     """
     _work_in_double_precision()
+    gc.set_threshold(*COLLECTIONS)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without ε still gets its table

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import matplotlib as mpl
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
@@ -114,6 +113,8 @@ def stack(figure: Figure, count: int) -> tuple[Axes, ...]:
 
 def new_figure(height: float, width: float = WIDTH) -> Figure:
     """A figure of Matplotlib's current backend, which shows it: in a window, or in a notebook."""
+    import matplotlib.pyplot as plt  # which chooses a backend: programs that only write files do without
+
     return plt.figure(figsize=(width, height))
 
 
