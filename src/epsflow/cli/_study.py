@@ -229,10 +229,9 @@ def _print_state(opened: "Study", status: dict[str, int], store: "Store") -> Non
 
 def _print_summary(opened: "Study") -> None:
     summary = opened.summary()
-    *first, last = map(_drawn, summary.tables)
-    for table in first:
+    for table in map(_drawn, summary.tables):
         show(table, "", [], quiet=False)
-    show(last, "\n".join(summary.answer), [], quiet=False)
+    typer.echo("\n".join(summary.answer))
 
 
 def _drawn(found: "Found") -> Table:

@@ -138,6 +138,14 @@ class Store:
             for error, rows, place, inputs in self._all(query)
         ]
 
+    def varying(self) -> set[str]:
+        """Names of the inputs in which its rows differ."""
+        query = (
+            "SELECT each.key FROM runs, json_each(inputs) AS each GROUP BY each.key "
+            "HAVING count(DISTINCT each.value) > 1"
+        )
+        return {name for (name,) in self._all(query)}
+
     def provenances(self) -> list[dict[str, str]]:
         """Versions and machines that added rows, in the order in which they came."""
         return [json.loads(content) for (content,) in self._all("SELECT content FROM provenance ORDER BY id")]

@@ -203,7 +203,7 @@ class Study:
             InputError: no store yet.
         """
         with open_store(self.store) as store:
-            return failure_table(store.failures())
+            return failure_table(store)
 
     def to_pandas(self) -> "pandas.DataFrame":
         """One row per run: inputs, outputs, status, error, seconds, method, content hash.

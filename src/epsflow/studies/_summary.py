@@ -8,7 +8,7 @@ from typing import Any
 from .._core import InputError
 from ._json import from_text, to_text
 from ._rows import Stored
-from ._store import Failure, Store
+from ._store import Store
 from .tasks import Drawing, Groups, Table, task_of
 
 SAME = ("draw", "deletion")
@@ -94,17 +94,18 @@ def summarise(store: Store) -> Summary:
         done=len(done),
         failed=sum(failure.rows for failure in failures),
         answer=findings.answer,
-        tables=findings.tables + ((failure_table(failures),) if failures else ()),
+        tables=findings.tables + ((failure_table(store),) if failures else ()),
         drawings=findings.drawings,
     )
 
 
-def failure_table(failures: Sequence[Failure]) -> Table:
-    """Why rows failed, and the first row that did for every reason."""
-    body = [
-        (failure.error, failure.rows, failure.place, ", ".join(f"{k} = {_short(v)}" for k, v in failure.inputs.items()))
-        for failure in failures[:MOST_REASONS]
-    ]
+def failure_table(store: Store) -> Table:
+    """Why rows failed, and for every reason the first row that did, by the inputs in which rows differ."""
+    failures, varying = store.failures(), store.varying()
+    body = []
+    for failure in failures[:MOST_REASONS]:
+        inputs = [f"{name} = {_short(value)}" for name, value in failure.inputs.items() if name in varying]
+        body.append((failure.error, failure.rows, failure.place, ", ".join(inputs)))
     more = len(failures) - len(body)
     return Table(
         title="Failed rows",
