@@ -21,7 +21,7 @@ class Interpolant(NamedTuple):
     def __call__(self, points: Float[np.ndarray, "*k p"]) -> Float[np.ndarray, "*k c"]:
         """The values at points of the box."""
         flat = points.reshape(-1, points.shape[-1])
-        bases = [_polynomials(column, size) for column, size in zip(flat.T, self.coefficients.shape, strict=False)]
+        bases = [polynomials(column, size) for column, size in zip(flat.T, self.coefficients.shape, strict=False)]
         values = np.tensordot(bases[0], self.coefficients, axes=1)
         for basis in bases[1:]:
             values = np.einsum("ki,ki...->k...", basis, values)
@@ -38,7 +38,7 @@ def interpolate(values: Float[np.ndarray, "*sizes c"]) -> Interpolant:
     """From values at the products of `nodes`."""
     coefficients, tail = values, 0.0
     for axis, size in enumerate(values.shape[:-1]):
-        coefficients = np.moveaxis(np.tensordot(_transform(size), coefficients, axes=(1, axis)), 0, axis)
+        coefficients = np.moveaxis(np.tensordot(transform(size), coefficients, axes=(1, axis)), 0, axis)
     largest = np.abs(coefficients).max()
     for axis in range(values.ndim - 1):
         last = np.abs(np.take(coefficients, [-2, -1], axis=axis)).max()
@@ -47,7 +47,7 @@ def interpolate(values: Float[np.ndarray, "*sizes c"]) -> Interpolant:
 
 
 @lru_cache(maxsize=64)
-def _transform(size: int) -> Float[np.ndarray, "n n"]:
+def transform(size: int) -> Float[np.ndarray, "n n"]:
     """From values at the nodes to coefficients: a discrete cosine transform."""
     weights = np.full(size, 2.0 / (size - 1))
     weights[[0, -1]] *= 0.5
@@ -57,6 +57,7 @@ def _transform(size: int) -> Float[np.ndarray, "n n"]:
     return matrix
 
 
-def _polynomials(x: Float[np.ndarray, " k"], size: int) -> Float[np.ndarray, "k n"]:
+def polynomials(x: Float[np.ndarray, "*k"], size: int) -> Float[np.ndarray, "*k n"]:
+    """T_i(2x − 1) for i < size, at points of [0, 1]."""
     angles = np.arccos(np.clip(2.0 * x - 1.0, -1.0, 1.0))
-    return np.cos(angles[:, None] * np.arange(size))
+    return np.cos(angles[..., None] * np.arange(size))

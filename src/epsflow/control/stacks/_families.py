@@ -4,8 +4,9 @@ The questions of `_families.py`, for thousands of problems of one size, in NumPy
 without a compilation. Every problem is in the eigenbasis of its own H_{-D} (see `linear._pencil`, f = 0), bounds are
 [0, 1], and one ε serves all deleted points. What a problem's answer is does not depend on its neighbours in the stack.
 
-A step is two matrix exponentials. A linear decay is a Taylor series of order 24 in time; its end point is an entire
-function of t₁, so it is computed at Chebyshev nodes only, and the search reads the interpolant.
+A step is two matrix exponentials. A linear decay is a Taylor series of order 24 in time, which for many small problems
+that are not stiff takes a third of the time of collocation (`flow._decays`); its end point is an entire function of t₁,
+so it is computed at Chebyshev nodes only, and the search reads the interpolant.
 """
 
 from collections.abc import Callable
@@ -14,14 +15,13 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
+from ..linear._interpolant import nodes as chebyshev, polynomials, transform
 from ..linear._pencil import Spectrum, advance
+from ..linear._search import least_in_box
 from ._stack import LinearBatch, Many, cost_of_ends, rounding
 
 SCAN, REFINE = 201, 17
 """Points of the first scan (that of `best_in_family`), and of each scan of a smaller box."""
-
-WIDTH = 1e-7
-"""Width of the last box, in units of T − s: the cost is flat to a relative 1e-12 there."""
 
 ORDER, REACH = 24, 2.0
 """Terms of the Taylor series, and ‖H‖·step: 2²⁴/24! = 3e-17 is what the last term leaves."""
@@ -95,11 +95,17 @@ def _best_switches(batch: LinearBatch, first: Spectrum, second: Spectrum) -> Bat
 
 
 def _found(batch: LinearBatch, ends: Callable[[np.ndarray], np.ndarray], arcs: int) -> BatchBest:
-    fractions, _ = _search(len(batch.rates), lambda u: cost_of_ends(ends(u)))
+    fractions, _ = _least(batch, ends)
     final = ends(fractions[:, None])[:, 0]
     errors = rounding(batch, final, arcs)
     times = np.where(fractions >= 1.0, batch.T, batch.s + fractions * batch.length)
     return BatchBest(times, cost_of_ends(final), errors, np.ones(len(times), dtype=bool))
+
+
+def _least(batch: LinearBatch, ends: Callable[[np.ndarray], np.ndarray]) -> tuple[Many, Many]:
+    """The best fraction of the window for every problem, and its cost."""
+    found = least_in_box(lambda x: cost_of_ends(ends(x[..., 0])), len(batch.rates), 1, grid=SCAN, refine=REFINE)
+    return found.points[:, 0], found.costs
 
 
 def best_linear_decays(batch: LinearBatch) -> BatchBest:
@@ -125,25 +131,17 @@ def best_linear_decays(batch: LinearBatch) -> BatchBest:
 
 
 def _decays(batch: LinearBatch, steps: int, nodes: int) -> BatchBest:
-    angles = np.pi * np.arange(nodes + 1) / nodes
-    points = 0.5 - 0.5 * np.cos(angles)
-    values = decay_ends(batch, np.broadcast_to(points, (len(batch.rates), nodes + 1)), steps)
-    # Coefficients of Σ c_k T_k(1 − 2u) from the values at the nodes (a discrete cosine transform).
-    weights = np.full(nodes + 1, 2.0 / nodes)
-    weights[[0, -1]] = 1.0 / nodes
-    transform = weights * np.cos(np.outer(np.arange(nodes + 1), angles))
-    transform[-1] *= 0.5
-    transform[0] *= 0.5
-    coefficients = transform @ values
+    points = chebyshev(nodes + 1)
+    coefficients = transform(nodes + 1) @ decay_ends(
+        batch, np.broadcast_to(points, (len(batch.rates), nodes + 1)), steps
+    )
     sizes = np.abs(coefficients).max(axis=2)
     resolved = sizes[:, -3:].max(axis=1) <= TAIL * sizes.max(axis=1)
-    orders = np.arange(nodes + 1)
 
     def ends(fractions: np.ndarray) -> np.ndarray:
-        polynomials = np.cos(orders * np.arccos(np.clip(1.0 - 2.0 * fractions, -1.0, 1.0))[..., None])
-        return polynomials @ coefficients
+        return polynomials(fractions, nodes + 1) @ coefficients
 
-    fractions, seen = _search(len(batch.rates), lambda u: cost_of_ends(ends(u)))
+    fractions, seen = _least(batch, ends)
     final = decay_ends(batch, fractions[:, None], steps)[:, 0]
     costs, errors = cost_of_ends(final), rounding(batch, final, steps + 1)
     # The interpolant's own error at the member it chose.
@@ -171,22 +169,3 @@ def decay_ends(batch: LinearBatch, fractions: Float[np.ndarray, "b k"], steps: i
         delta = total
     rest = (batch.length[:, None] - width)[:, :, None]
     return np.exp(-rates * rest) * delta
-
-
-def _search(count: int, costs: Callable[[np.ndarray], np.ndarray]) -> tuple[Many, Many]:
-    """Scan [0, 1], then ever smaller boxes around the best point, as `best_in_family` does; for every problem."""
-    low, high, width = np.zeros(count), np.ones(count), 1.0
-    best, least, points, everyone = np.zeros(count), np.full(count, np.inf), SCAN, np.arange(count)
-    while True:
-        unit = np.linspace(0.0, 1.0, points)
-        grid = low[:, None] + (high - low)[:, None] * unit
-        values = costs(grid)
-        index = np.argmin(values, axis=1)
-        better = values[everyone, index] < least
-        best = np.where(better, grid[everyone, index], best)
-        least = np.where(better, values[everyone, index], least)
-        if width <= WIDTH:
-            return best, least
-        # Two cells to each side, as there; every problem's box shrinks alike, though an end may cut it.
-        reach = 2.0 * width / (points - 1)
-        low, high, width, points = np.maximum(0.0, best - reach), np.minimum(1.0, best + reach), 2.0 * reach, REFINE
