@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import diffrax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
@@ -11,7 +10,6 @@ from .._core import RESULTS, SUCCESS, Array, ConvergenceError, InputError, as_sc
 from ..problem import Problem, Quadratic
 from ..schedules import AbstractPiecewiseConstant, AbstractSchedule
 from ._collocation import solve_collocation
-from ._diffrax import choose_solver, solve_diffrax
 from ._exact import distinct_levels, exact_flow
 from ._trajectory import Trajectory
 
@@ -27,7 +25,7 @@ def gradient_flow(
     ts: Float[Array, " k"],
     t0: float = 0.0,
     method: str = "auto",
-    solver: diffrax.AbstractSolver | None = None,
+    solver: Any = None,
     rtol: float = 1e-10,
     atol: float = 1e-12,
     dense: bool = False,
@@ -75,6 +73,8 @@ def gradient_flow(
         if method == "collocation" or not (dense or solver):
             thetas, error, panels = solve_collocation(risk, schedule, np.asarray(start), times, first)
             return Trajectory(times, thetas, eps, np.asarray(error), SUCCESS, "collocation", {"panels": panels}, None)
+    from ._diffrax import choose_solver, solve_diffrax  # linear regression does not wait for diffrax
+
     chosen = solver or choose_solver(risk, start, float(times[-1] - first))
     tight, loose = (np.asarray(rtol), np.asarray(atol)), (np.asarray(10.0 * rtol), np.asarray(10.0 * atol))
     solution = solve_diffrax(risk, schedule, start, times, first, tight, chosen, max_steps, dense)

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -13,7 +12,6 @@ from jaxtyping import Float
 from .._core import RESULTS, SUCCESS, Array, ConvergenceError, InputError, message, pick, stack, succeeded
 from ..problem import AbstractRisk, Problem, Quadratic
 from ..schedules import AbstractPiecewiseConstant, AbstractSchedule, Constant, Members, Step
-from ._diffrax import choose_solver, solve_diffrax
 from ._exact import distinct_levels, exact_flows
 
 BASES = 50_000_000
@@ -131,7 +129,7 @@ def _solve(
     theta0: Any,
     ts: Float[np.ndarray, " k"],
     *,
-    solver: diffrax.AbstractSolver | None = None,
+    solver: Any = None,
     rtol: float = 1e-10,
     atol: float = 1e-12,
     max_steps: int = 100_000,
@@ -141,6 +139,8 @@ def _solve(
     if isinstance(problem.risk, Quadratic):
         thetas, rounding = _exact_rows(problem.risk, Members.of([kind(row) for row in numbers]), np.asarray(start), ts)
         return thetas, rounding, stack([SUCCESS] * len(numbers)), "exact"
+    from ._diffrax import choose_solver  # linear regression does not wait for diffrax
+
     chosen = solver or choose_solver(problem.risk, start, float(ts[-1]))
     arguments = problem.risk, jax.vmap(kind)(numbers), start, ts
     thetas, results = _diffrax_rows(*arguments, (jnp.asarray(rtol), jnp.asarray(atol)), chosen, max_steps)
@@ -181,6 +181,8 @@ def _exact_rows(
 def _diffrax_rows(
     risk: AbstractRisk, schedules: Any, theta0: Array, ts: Array, tolerances: Any, solver: Any, max_steps: int
 ) -> tuple[Array, Any]:
+    from ._diffrax import solve_diffrax
+
     def row(schedule: AbstractSchedule) -> tuple[Array, Any]:
         solution = solve_diffrax(risk, schedule, theta0, ts, jnp.zeros(()), tolerances, solver, max_steps, False)
         return jnp.asarray(solution.ys), solution.result
