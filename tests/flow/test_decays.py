@@ -254,3 +254,17 @@ def test_units_do_not_matter(time, size, feature):
     other = integrate(scaled, size * start[None], clock * knots, power(clock, 0.5))
     np.testing.assert_allclose(other.states / size, plain.states, rtol=1e-12)
     assert other.errors[0] / size == pytest.approx(plain.errors[0], rel=0.5)
+
+
+@pytest.mark.parametrize(("d", "m"), [(3, 60), (60, 60)])
+def test_many_points_are_solve_ivp(d, m):
+    """More points than coordinates count as d of them; 60 of either have fewer nodes per panel, and more panels."""
+    rng = np.random.default_rng(2)
+    rows = rng.standard_normal((m, d)) / np.sqrt(m)
+    system = LinearSystem(10.0 ** rng.uniform(-2.0, 1.0, d), rows, rng.standard_normal(m), np.zeros(d))
+    start, weights = rng.standard_normal(d), power(1.0, 0.5)
+    flow = integrate(system, start[None], np.array([0.0, 1.0]), weights)
+    expected = by_solve_ivp(system, start, weights, [0.0, 1.0])
+    # solve_ivp: the square root costs it some digits at the end, where its steps are short.
+    np.testing.assert_allclose(flow.states[0], expected[-1], rtol=0, atol=1e-9 * flow.size[0])
+    assert flow.errors[0] <= 1e-12 * flow.size[0]

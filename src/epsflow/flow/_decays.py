@@ -45,6 +45,8 @@ PROOF = Precision(order=20, growth=4.0, depth=4.0, singular=1e-14, smooth=1e-14,
 SCAN = Precision(order=6, growth=6.0, depth=3.0, singular=1e-4, smooth=1e-5, tolerance=1e-4)
 """For searches. δ(T) is an integral of w, by Gauss's rule, and far closer than the bound: some 1e-8."""
 
+UNKNOWNS, FEWEST = 1_000, 8
+"""Unknowns per panel, q·m, beyond which it gets fewer nodes; and the fewest, unless `order` says less."""
 HALVINGS = 40
 """Most times that panels are halved because of ε itself."""
 NOISE = 8.0
@@ -123,6 +125,7 @@ def integrate(
         precision: how finely the mesh resolves.
         ts: ascending times from the first knot to the last at which δ is wanted as well: of one problem, one member.
     """
+    precision = _affordable(precision, min(system.rows.shape[-2:]))
     nodes = rule(precision.order).nodes
     stretches = [Stretch(system, left, right - left, weights) for left, right in itertools.pairwise(_last_first(knots))]
     samples = stretches[0].eps(nodes)
@@ -142,6 +145,11 @@ def integrate(
             inside = times[(times > knots[..., j].flat[0]) & (times <= knots[..., j + 1].flat[0])]
             flow = _advance(stretch, samples if j == 0 else stretch.eps(nodes), flow, inside, precision)
     return flow
+
+
+def _affordable(precision: Precision, points: int) -> Precision:
+    """Fewer nodes per panel, and so more panels, where many points make the systems of a panel large."""
+    return precision._replace(order=min(precision.order, max(FEWEST, UNKNOWNS // points)))
 
 
 def _last_first(knots: Float[np.ndarray, "*lead j"]) -> Float[np.ndarray, "j *lead"]:
@@ -236,21 +244,22 @@ def _march(
     eps = eps.reshape(*eps.shape[:-2], len(widths), len(inside), -1)
     system, lengths = stretch.system, stretch.length[..., None] * widths
     rates = np.broadcast_to(system.rates, (*stretch.length.shape, system.rates.shape[-1]))
-    together = max(1, TABLE // (rates.size * (len(inside) + 1) * order))
-    states, pairs, passed = [flow.states[..., None, :]], [], [flow.passed]
+    coupled = max(1, rates.size // rates.shape[-1]) * (order * system.rows.shape[-2]) ** 2
+    together = max(1, TABLE // max(rates.size * (len(inside) + 1) * order, 2 * coupled))
+    states, parts, passed = [flow.states[..., None, :]], [], [flow.passed]
     for first in range(0, len(widths), together):
         part = slice(first, first + together)
         mesh = panels(system, lengths[..., part], order)
         marched = march(system, mesh, order, states[-1][..., -1, :], eps[..., part, :, :])
         states.append(marched.states[..., 1:, :])
-        pairs.append(np.stack([marched.defects, marched.squares]))
+        parts.append(np.stack([marched.defects, marched.squares]))
         if len(ts):
             passed.append(_between(stretch, edges[first : first + together + 1], marched, ts, order))
-    states, pairs = np.concatenate(states, axis=-2), np.concatenate(pairs, axis=-1)
+    states, defects = np.concatenate(states, axis=-2), np.concatenate(parts, axis=-1)
     size = np.maximum(flow.size, np.linalg.norm(states, axis=-1).max(axis=-1))
     moved = size + _drifted(system, lengths)[..., None]
     rates, unit = _slowest(system, eps), np.finfo(np.float64).eps
-    bound, worst, added = _bounds(flow.defects, pairs, rates, lengths[..., None, :])
+    bound, worst, added = _bounds(flow.defects, defects, rates, lengths[..., None, :])
     stiff = np.abs(eps).max(axis=(-1, -2)) * np.square(system.rows).sum(axis=(-1, -2))[..., None, None]
     stiff = np.sqrt(stiff * lengths[..., None, :])
     made = unit * moved * (4.0 * len(widths) + np.sqrt(np.square(stiff).sum(axis=-1)))
