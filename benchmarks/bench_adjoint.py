@@ -23,11 +23,11 @@ from rich.table import Table
 import epsflow as ef
 from epsflow.control import make_task
 from epsflow.control._mesh import system_of
-from epsflow.control.polish._roller import Roller
-from epsflow.control.polish._swept import descend_arcs
+from epsflow.control.polish._polish import descend
+from epsflow.control.polish._swept import SweptEngine
 from epsflow.control.systems._rollout import choose_steps, roll_out, sweep
-from epsflow.control.terms._arcs import read_arcs
-from epsflow.control.terms._deadline import Deadline
+from epsflow.control.terms._deadline import UNLIMITED
+from epsflow.control.terms._reading import read_arcs
 
 jax.config.update("jax_enable_x64", True)
 
@@ -107,10 +107,11 @@ def row(case: Case) -> tuple[str, ...]:
     levels = np.where(np.arange(case.intervals) < case.intervals // 2, high, low)[:, None]
     durations = jnp.full(case.intervals, (case.T - case.s) / case.intervals)
     steps = choose_steps(system, task.theta_s, durations, [levels], baseline)
-    roller = Roller(system, task.theta_s, baseline, case.intervals, steps, Deadline(None))
+    fixed = {"length": case.T - case.s, "unit": baseline, "most": case.intervals, "steps": steps}
+    engine = SweptEngine(system, task.theta_s, **fixed, deadline=UNLIMITED)
     knots = np.linspace(case.s, case.T, case.intervals + 1)
-    halves = read_arcs(case.s, case.T, case.bounds, knots, levels)
-    switch = cost(case, task.target, descend_arcs(roller, halves).schedule(shared=True))
+    halves = read_arcs(case.bounds, knots, levels)
+    switch = cost(case, task.target, descend(engine, halves).schedule())
     numbers = system, jnp.asarray(float(steps)), task.theta_s, durations, jnp.asarray(levels)
     jax.block_until_ready((sweep(*numbers), roll_out(*numbers)))
     ratio = seconds(lambda: sweep(*numbers)) / seconds(lambda: roll_out(*numbers)[0])

@@ -6,7 +6,7 @@ from epsflow.control import ControlTask
 from epsflow.control._task import linear_of
 from epsflow.control.bounds import _ascent, _branching, _dual
 from epsflow.control.bounds._paths import Paths
-from epsflow.control.polish import _linear, _optimum, _reach
+from epsflow.control.polish import _exact, _optimum, _reach
 from epsflow.control.terms._levels import arcs_of
 
 
@@ -32,7 +32,7 @@ def mixed_bound(task: ControlTask, cost: float, miss, **limits):
 
 
 def polish(task: ControlTask, schedule, **limits):
-    return _linear.polish_control(linear_of(task), *arcs_of(schedule, task.s, task.T), **limits)
+    return _exact.polish_linear(linear_of(task), *arcs_of(schedule, task.s, task.T), **limits)
 
 
 def linear_optimum(task: ControlTask):

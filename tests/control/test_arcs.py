@@ -2,15 +2,17 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, strategies as st
 
 import epsflow as ef
-from epsflow.control.terms._arcs import read_arcs
+from epsflow.control.terms._arcs import bangs, share_out
+from epsflow.control.terms._reading import read_arcs
 
 MESH = np.linspace(0.0, 10.0, 11)
 
 
 def read(*columns):
-    return read_arcs(0.0, 10.0, (0.0, 1.0), MESH, np.array(columns, dtype=float).T)
+    return read_arcs((0.0, 1.0), MESH, np.array(columns, dtype=float).T)
 
 
 @pytest.mark.parametrize(
@@ -26,35 +28,37 @@ def read(*columns):
 )
 def test_a_switch_inside_an_interval(values, switches, levels):
     arcs = read(values)
-    np.testing.assert_allclose(arcs.switch_ts, switches, atol=1e-14)
-    assert arcs.levels[:, 0].tolist() == levels
-    assert not arcs.free.any()
+    np.testing.assert_allclose(arcs.times, switches, atol=1e-14)
+    (row,) = arcs.components
+    assert row.levels.tolist() == levels
+    assert not row.free.any()
 
 
 def test_a_longer_stretch_between_the_bounds_is_singular():
     arcs = read([1, 1, 0.4, 0.5, 0.6, 0.5, 0, 0, 0, 0])
-    assert arcs.switch_ts.tolist() == [2.0, 6.0]
-    assert arcs.free[:, 0].tolist() == [False, True, False]
-    assert arcs.levels[:, 0].tolist() == [1.0, 0.4, 0.5, 0.6, 0.5, 0.0]
-    assert arcs.knots.tolist() == [0.0, 2.0, 3.0, 4.0, 5.0, 6.0, 10.0]
-    assert isinstance(arcs.schedule(shared=True), ef.PiecewiseConstant)
+    (row,) = arcs.components
+    assert arcs.times.tolist() == [2.0, 6.0]
+    assert row.free.tolist() == [False, True, False]
+    assert row.levels.tolist() == [1.0, 0.4, 0.5, 0.6, 0.5, 0.0]
+    assert row.knots.tolist() == [0.0, 2.0, 3.0, 4.0, 5.0, 6.0, 10.0]
+    assert isinstance(arcs.schedule(), ef.PiecewiseConstant)
 
 
 def test_two_components_switch_where_each_of_them_does():
     arcs = read([1, 1, 0.5, 0, 0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0, 0.5, 1, 1, 1])
-    assert arcs.switch_ts.tolist() == [2.5, 6.5]
-    assert arcs.levels.tolist() == [[1.0, 0.0], [0.0, 0.0], [0.0, 1.0]]
-    schedule = arcs.schedule(shared=False)
+    assert arcs.times.tolist() == [2.5, 6.5]
+    assert arcs.knots_and_levels[1].tolist() == [[1.0, 0.0], [0.0, 0.0], [0.0, 1.0]]
+    schedule = arcs.schedule()
     assert np.asarray(schedule(2.4)).tolist() == [1.0, 0.0]
 
 
 def test_pieces_cover_the_window_and_every_part():
     arcs = read([1, 1, 0.4, 0.5, 0.6, 0.5, 0, 0, 0, 0])
-    pieces = arcs.pieces(20, arcs.share_out(20))
+    pieces = arcs.pieces(20)
     assert len(pieces.durations) == 20
     assert pieces.durations.sum() == pytest.approx(10.0, rel=1e-14)
-    assert set(pieces.part[pieces.arc >= 0]) == set(range(6))
-    schedule, middles = arcs.schedule(shared=True), np.cumsum(pieces.durations) - 0.5 * pieces.durations
+    assert set(pieces.interval[pieces.interval >= 0]) == set(range(6))
+    schedule, middles = arcs.schedule(), np.cumsum(pieces.durations) - 0.5 * pieces.durations
     here = pieces.durations > 0.0
     np.testing.assert_array_equal(np.asarray(schedule(middles[here])), pieces.levels[here, 0])
 
@@ -62,7 +66,7 @@ def test_pieces_cover_the_window_and_every_part():
 def test_chain_rule_against_differences(rng):
     """Any smooth function of durations and levels, here a quadratic one: differences leave rounding over h, 1e-10."""
     arcs = read([1, 1, 0.4, 0.5, 0.6, 0.5, 0, 0, 0, 0])
-    each, a, b = arcs.share_out(20), rng.standard_normal(20), rng.standard_normal(20)
+    each, a, b = share_out(arcs.joint.knots, 20), rng.standard_normal(20), rng.standard_normal(20)
 
     def value(moved):
         pieces = moved.pieces(20, each)
@@ -70,26 +74,63 @@ def test_chain_rule_against_differences(rng):
 
     pieces = arcs.pieces(20, each)
     lengths, sums = a @ pieces.durations, b @ pieces.levels[:, 0]
-    by_time, by_level = arcs.chain(pieces, a * (2.0 * lengths + sums), (b * lengths)[:, None])
-    times, free, h = arcs.switch_ts, arcs.levels[arcs.free_levels], 1e-6
-    for i, step in enumerate(h * np.eye(2)):
-        slope = (value(arcs.moved(times + step, free)) - value(arcs.moved(times - step, free))) / (2 * h)
-        assert slope == pytest.approx(by_time[i], abs=1e-7)
-    for i, step in enumerate(h * np.eye(4)):
-        slope = (value(arcs.moved(times, free + step)) - value(arcs.moved(times, free - step))) / (2 * h)
-        assert slope == pytest.approx(by_level[i], abs=1e-7)
+    slopes, here, h = arcs.chain(pieces, a * (2.0 * lengths + sums), (b * lengths)[:, None]), arcs.unknowns, 1e-6
+    assert len(here) == 2 + 4
+    for i, step in enumerate(h * np.eye(6)):
+        slope = (value(arcs.at(here + step)) - value(arcs.at(here - step))) / (2 * h)
+        assert slope == pytest.approx(slopes[i], abs=1e-7)
 
 
 def test_empty_arcs_go_and_equal_neighbours_join():
     arcs = read([1, 1, 1, 0.5, 0, 0, 0, 0, 0, 0]).with_bang(0, 1.0, 6.0, 6.0 + 1e-9)
-    assert arcs.switch_ts.tolist() == pytest.approx([3.5, 6.0, 6.0])
+    assert arcs.times.tolist() == pytest.approx([3.5, 6.0, 6.0])
     tidy = arcs.tidied(1e-6)
-    assert tidy.switch_ts.tolist() == [3.5]
-    assert isinstance(tidy.schedule(shared=True), ef.BangBang)
+    assert tidy.times.tolist() == [3.5]
+    assert isinstance(tidy.schedule(), ef.BangBang)
 
 
 def test_a_singular_level_on_a_bound_becomes_a_bang():
     arcs = read([1, 1, 0.4, 0.5, 0.6, 0.5, 0, 0, 0, 0])
-    tidy = arcs.moved(arcs.switch_ts, np.array([1.0, 0.5, 0.6, 0.0])).tidied(1e-6)
-    np.testing.assert_allclose(tidy.switch_ts, [3.0, 5.0])
-    assert tidy.levels[:, 0].tolist() == [1.0, 0.5, 0.6, 0.0]
+    tidy = arcs.at(np.concatenate([arcs.times, [1.0, 0.5, 0.6, 0.0]])).tidied(1e-6)
+    np.testing.assert_allclose(tidy.times, [3.0, 5.0])
+    assert tidy.components[0].levels.tolist() == [1.0, 0.5, 0.6, 0.0]
+
+
+LEVELS = st.lists(st.sampled_from([0.0, 0.3, 1.0]), min_size=1, max_size=12)
+
+
+@given(
+    s=st.floats(0.0, 50.0),
+    length=st.floats(1e-3, 50.0),
+    columns=st.lists(LEVELS, min_size=1, max_size=3),
+    data=st.data(),
+)
+def test_whatever_the_window_pieces_end_on_it_and_every_time_of_a_piece_has_a_part(s, length, columns, data):
+    """Durations that are summed up end an ulp off T; an arc that is inserted there must find its part all the same."""
+    T, count = s + length, max(map(len, columns))
+    values = np.array([np.resize(column, count) for column in columns]).T
+    arcs = read_arcs((0.0, 1.0), np.linspace(s, T, count + 1), values)
+    size = 2 * len(arcs.joint.part)
+    pieces = arcs.pieces(size)
+    assert (pieces.knots[0], pieces.knots[-1]) == (s, T)
+    assert (pieces.durations >= 0.0).all()
+    first = data.draw(st.integers(0, size - 1))
+    last = data.draw(st.integers(first, size - 1))
+    begin, end = pieces.knots[first], pieces.knots[last + 1]
+    for late in (end, np.nextafter(end, np.inf), s + pieces.durations[: last + 1].sum()):
+        added = arcs.with_bang(0, 1.0, begin, late)
+        for row in added.components:
+            assert (row.edges[0], row.edges[-1]) == (s, T)
+            assert (np.diff(row.knots) >= 0.0).all()
+        assert added.effort >= arcs.effort - 1e-12 * T
+        again = added.tidied(1e-9 * length)
+        assert again.effort == pytest.approx(added.effort, abs=1e-6 * length)
+        np.testing.assert_array_equal(again.at(again.unknowns).knots_and_levels[0], again.knots_and_levels[0])
+
+
+def test_components_that_switch_together_keep_the_schedule_free_of_empty_arcs():
+    arcs = bangs((0.0, 1.0), np.array([0.0, 1.0, 2.0]), np.array([[1.0, 0.0], [0.0, 1.0]]))
+    assert arcs.joint.knots.tolist() == [0.0, 1.0, 1.0, 2.0]
+    schedule = arcs.schedule()
+    assert np.asarray(schedule.knots).tolist() == [0.0, 1.0, 2.0]
+    assert np.asarray(schedule.values).tolist() == [[1.0, 0.0], [0.0, 1.0]]

@@ -9,14 +9,14 @@ import pytest
 from scipy.integrate import solve_ivp
 from scipy.optimize import brentq
 
-from epsflow.control.polish._roller import Roller
-from epsflow.control.polish._swept import polish_arcs
-from epsflow.control.programs._transcription import transcribe
-from epsflow.control.systems._descent import descend
+from epsflow.control.polish._polish import polish
+from epsflow.control.polish._swept import INSERTIONS, SweptEngine
+from epsflow.control.programs._transcription import Transcription
+from epsflow.control.systems._descent import Descent
 from epsflow.control.systems._rollout import FINE_AGREEMENT, choose_steps
 from epsflow.control.systems._system import AbstractSystem
-from epsflow.control.terms._arcs import read_arcs
 from epsflow.control.terms._deadline import Deadline
+from epsflow.control.terms._reading import read_arcs
 from epsflow.control.terms._window import MeshWindow
 
 N, NEVER = 50, Deadline(None)
@@ -52,25 +52,27 @@ class DoubleIntegrator(AbstractSystem):
 
 def propose(method, system, start, guesses, window):
     if method != "adjoint":
-        return transcribe(system, start, guesses, window, NEVER, substeps=2 if method == "shooting" else None)
+        substeps = 2 if method == "shooting" else None
+        return Transcription(system, start, window, NEVER, intervals=N, substeps=substeps).solve_from(guesses)
     durations = jnp.full(N, window.length / N)
     steps = choose_steps(system, jnp.asarray(start), durations, list(guesses.values()), window.unit)
-    return descend(system, jnp.asarray(start), guesses, window, NEVER, steps=steps)
+    return Descent(system, jnp.asarray(start), window, NEVER, steps=steps).solve_from(guesses)
 
 
 def polished(system, start, window, values):
     knots = np.linspace(0.0, window.length, N + 1)
-    arcs = read_arcs(0.0, window.length, window.bounds, knots, values[:, None])
-    pieces = arcs.pieces(N, arcs.share_out(N))
+    arcs = read_arcs(window.bounds, knots, values[:, None])
+    pieces = arcs.pieces(N)
     durations, begin = jnp.asarray(pieces.durations), jnp.asarray(start)
     steps = choose_steps(system, begin, durations, [pieces.levels], window.unit, FINE_AGREEMENT)
-    return polish_arcs(Roller(system, begin, window.unit, N, steps, NEVER), arcs)
+    fixed = {"length": window.length, "unit": window.unit, "most": N, "steps": steps, "deadline": NEVER}
+    return polish(SweptEngine(system, begin, **fixed), arcs, INSERTIONS)
 
 
 def simulated(system, start, knots, levels):
     """φ(x(T)) by SciPy: Dormand–Prince of order 8, arc by arc."""
     state = np.asarray(start)
-    for begin, end, u in zip(knots[:-1], knots[1:], levels, strict=True):
+    for begin, end, u in zip(knots[:-1], knots[1:], levels[:, None], strict=True):
         found = solve_ivp(lambda _, x, u=u: system.field(x, u), (begin, end), state, "DOP853", rtol=1e-11, atol=1e-13)
         state = found.y[:, -1]
     return float(system.terminal(jnp.asarray(state)))
@@ -86,11 +88,12 @@ def test_catalyst_mixing(method, T):
     found = polished(CatalystMixing(), start, window, run.values)
     arcs = found.arcs
     # The structure and the switches of T = 1, which do not depend on T but for where it ends.
-    assert arcs.free[:, 0].tolist() == [False, True, False]
+    (row,) = arcs.components
+    assert row.free.tolist() == [False, True, False]
     # The cost is stationary, so the switches are known to the root of its error: 1e-9 relative gives 3e-6 at best.
-    np.testing.assert_allclose(arcs.switch_ts, [0.136299034594555, T - 1.0 + 0.725230107591655], atol=1e-5)
-    np.testing.assert_allclose(arcs.levels[1:-1, 0], 0.227142082708498, atol=1e-4)
-    assert simulated(CatalystMixing(), start, arcs.knots, arcs.levels) == pytest.approx(KNOWN[T], rel=3e-9)
+    np.testing.assert_allclose(arcs.times, [0.136299034594555, T - 1.0 + 0.725230107591655], atol=1e-5)
+    np.testing.assert_allclose(row.levels[1:-1], 0.227142082708498, atol=1e-4)
+    assert simulated(CatalystMixing(), start, *arcs.knots_and_levels) == pytest.approx(KNOWN[T], rel=3e-9)
     # Its own cost is that of steps chosen for the arcs it started from: it may be off by more.
     assert found.cost == pytest.approx(KNOWN[T], rel=1e-7)
     assert found.second_order.least_curvature > 0.0
@@ -101,8 +104,8 @@ def least_distance(T):
     start, window = np.zeros(2), MeshWindow(T, (-1.0, 1.0), 0.01)
     (run,) = propose("shooting", DoubleIntegrator(), start, {"none": np.zeros((N, 1))}, window)
     arcs = polished(DoubleIntegrator(), start, window, run.values).arcs
-    assert arcs.levels[:, 0].tolist() == [1.0, -1.0]
-    return np.sqrt(2.0 * simulated(DoubleIntegrator(), start, arcs.knots, arcs.levels))
+    assert arcs.components[0].levels.tolist() == [1.0, -1.0]
+    return np.sqrt(2.0 * simulated(DoubleIntegrator(), start, *arcs.knots_and_levels))
 
 
 def test_double_integrator_needs_time_two():

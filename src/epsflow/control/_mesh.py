@@ -16,21 +16,19 @@ from ..schedules import AbstractPiecewiseConstant, AbstractSchedule, PiecewiseCo
 from ._families import search_family
 from ._task import ControlTask, effort_of, linear_of, simulate
 from .bounds._dual import settled_signs
-from .polish._budget import polish_within
-from .polish._linear import polish_control
-from .polish._roller import Roller
-from .polish._structure import derivatives
-from .polish._swept import PolishedArcs, polish_arcs
+from .polish._exact import polish_linear
+from .polish._polish import Stationary, polish
+from .polish._swept import INSERTIONS, SweptEngine
 from .programs._conic import solve_conic
-from .programs._exponential import solve_exponential
-from .programs._transcription import DEGREE, transcribe
-from .systems._descent import best_switch, descend
+from .programs._exponential import ExponentialTranscription
+from .programs._transcription import DEGREE, Transcription
+from .systems._descent import Descent, best_switch
 from .systems._rollout import FINE_AGREEMENT, choose_steps
 from .systems._system import AbstractSystem, RiskSystem
-from .terms._arcs import read_arcs
 from .terms._deadline import Deadline
-from .terms._kinds import SPENT, describe_arcs, is_singular
+from .terms._kinds import describe_arcs, is_singular
 from .terms._levels import arcs_of
+from .terms._reading import read_arcs
 from .terms._runs import Candidate, SecondOrder
 from .terms._window import MeshWindow
 
@@ -105,8 +103,8 @@ def search_by_program(
     """IPOPT from every guess, by "shooting" or "collocation"."""
     intervals = len(next(iter(guesses.values())))
     substeps = stable_substeps(setting, intervals) if method == "shooting" else None
-    start = np.asarray(setting.start)
-    return transcribe(setting.system, start, guesses, setting.window, setting.deadline, substeps=substeps)
+    given = setting.system, np.asarray(setting.start), setting.window, setting.deadline
+    return Transcription(*given, intervals=intervals, substeps=substeps).solve_from(guesses)
 
 
 def search_by_adjoint(setting: Setting, guesses: dict[str, Float[np.ndarray, "N controls"]]) -> list[Candidate]:
@@ -115,15 +113,20 @@ def search_by_adjoint(setting: Setting, guesses: dict[str, Float[np.ndarray, "N 
     Raises:
         InputError: the system is too stiff for explicit steps.
     """
+    guesses, steps = _with_switch(setting, guesses)
+    return Descent(setting.system, setting.start, setting.window, setting.deadline, steps=steps).solve_from(guesses)
+
+
+def _with_switch(setting: Setting, guesses: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], int]:
+    """The guesses with the best single switch, and the Runge–Kutta steps per interval that they take."""
     system, window = setting.system, setting.window
     intervals = len(next(iter(guesses.values())))
     durations = jnp.full(intervals, window.length / intervals)
     steps = choose_steps(system, setting.start, durations, list(guesses.values()), window.unit)
-    switch = {"best switch": best_switch(system, setting.start, window, intervals, steps=steps)}
-    return descend(system, setting.start, {**guesses, **switch}, window, setting.deadline, steps=steps)
+    return guesses | {"best switch": best_switch(system, setting.start, window, intervals, steps=steps)}, steps
 
 
-def polish_mesh(setting: Setting, values: Float[np.ndarray, "N controls"]) -> PolishedArcs | None:
+def polish_mesh(setting: Setting, values: Float[np.ndarray, "N controls"]) -> Stationary | None:
     """The stationary arcs next to values on a mesh, with switch times as unknowns; None where there are too many arcs.
 
     Args:
@@ -131,17 +134,27 @@ def polish_mesh(setting: Setting, values: Float[np.ndarray, "N controls"]) -> Po
         values: levels on equal intervals.
     """
     window, intervals = setting.window, len(values)
-    end = setting.s + window.length
-    arcs = read_arcs(setting.s, end, window.options, np.linspace(setting.s, end, intervals + 1), values)
-    if len(arcs.parts) > MOST_ARCS:
+    knots = np.linspace(setting.s, setting.s + window.length, intervals + 1)
+    arcs = read_arcs(window.options, knots, values)
+    if len(arcs.times) >= MOST_ARCS:
         return None
-    # At least two pieces per part, and the pieces of the mesh itself where they suffice: that sweep is compiled.
-    count = max(intervals, 2 ** math.ceil(math.log2(2 * int(arcs.parts.sum()))))
-    pieces = arcs.pieces(count, arcs.share_out(count))
+    # At least two pieces per interval, and the pieces of the mesh itself where they suffice: that sweep is compiled.
+    count = max(intervals, 2 ** math.ceil(math.log2(2 * len(arcs.joint.part))))
+    pieces = arcs.pieces(count)
     durations = jnp.asarray(pieces.durations)
     steps = choose_steps(setting.system, setting.start, durations, [pieces.levels], window.unit, FINE_AGREEMENT)
-    given = setting.system, setting.start, window.unit, count, steps, setting.deadline
-    return polish_arcs(Roller(*given, window.price, window.budget), arcs)
+    engine = SweptEngine(
+        setting.system,
+        setting.start,
+        length=window.length,
+        unit=window.unit,
+        most=count,
+        steps=steps,
+        deadline=setting.deadline,
+        price=window.price,
+        budget=window.budget,
+    )
+    return polish(engine, arcs, INSERTIONS)
 
 
 def as_column(values: Float[np.ndarray, "N controls"]) -> Float[np.ndarray, "N *m"]:
@@ -213,7 +226,7 @@ def _freed_of_mesh(task: ControlTask, setting: Setting, knots: np.ndarray, value
     polished = polish_mesh(setting, values.reshape(len(values), -1))
     if polished is None:
         return None
-    return Freed(polished.arcs.schedule(setting.system.shared), polished.second_order)
+    return Freed(polished.arcs.schedule(), polished.second_order)
 
 
 def _freed_bangs(task: ControlTask, schedule: PiecewiseConstant) -> Freed | None:
@@ -222,16 +235,8 @@ def _freed_bangs(task: ControlTask, schedule: PiecewiseConstant) -> Freed | None
     mesh = (task.T - task.s) / len(levels)
     if task.priced and any(is_singular(arc, mesh, 1.0) for arc in describe_arcs(knots, levels, task.bounds)):
         return None
-    linear = linear_of(task)
-    if task.budget == np.inf:
-        better = polish_control(linear, knots, levels)
-        return Freed(better.schedule, SecondOrder(better.switch_ts, better.gradient, better.hessian))
-    better = polish_within(linear, knots, levels, task.budget)
-    held = derivatives(linear, better.structure, levels.ndim == 1).prices
-    spent = effort_of(task, better.schedule) >= (1.0 - SPENT) * task.budget
-    return Freed(
-        better.schedule, SecondOrder(better.switch_ts, better.gradient, better.hessian, held if spent else None)
-    )
+    better = polish_linear(linear_of(task), knots, levels, budget=task.budget)
+    return Freed(better.schedule, better.second_order)
 
 
 def _proposals(
@@ -261,9 +266,10 @@ def guesses_of(
     columns: int,
     step_until: Deadline | None,
 ) -> dict[str, Float[np.ndarray, "N controls"]]:
-    """Named starting values of ε: the corners, the middle, the best step, and what the caller gave.
+    """Named starting values of ε: the corners, the middle, and what the caller gave.
 
-    The best step is searched by hundreds of flows, and only while there is time: `step_until`, or None for not at all.
+    For linear regression also the best step, while there is time: `step_until`, or None for not at all. Others add
+    the best switch on the mesh, which takes no flows but those that the polish needs as well (`_with_switch`).
     """
     (low, high), count = task.bounds, len(knots) - 1
     guesses = {
@@ -271,7 +277,8 @@ def guesses_of(
         "low": np.full((count, columns), low),
         "half way": np.full((count, columns), 0.5 * (low + high)),
     }
-    if low <= 0.0 and high >= 1.0 and step_until is not None and not step_until.passed:
+    linear = isinstance(task.problem.risk, Quadratic)
+    if linear and low <= 0.0 and high >= 1.0 and step_until is not None and not step_until.passed:
         guesses["best step"] = sampled(search_family(task, Step).schedule, knots, columns)
     for i, schedule in enumerate(extra):
         guesses[f"given {i + 1}: {type(schedule).__name__}"] = np.clip(sampled(schedule, knots, columns), low, high)
@@ -296,6 +303,7 @@ def _run(task: ControlTask, setting: Setting, method: str, guesses: dict[str, np
     if method == "adjoint":
         return search_by_adjoint(setting, guesses)
     if method != "exponential":
-        return search_by_program(setting, guesses, method)
-    shared = setting.system.shared
-    return solve_exponential(linear_of(task), guesses, setting.window, setting.deadline, shared=shared)
+        started = guesses if setting.deadline.passed else _with_switch(setting, guesses)[0]
+        return search_by_program(setting, started, method)
+    given, controls = (linear_of(task), setting.window, setting.deadline), setting.system.controls
+    return ExponentialTranscription(*given, intervals=intervals, controls=controls).solve_from(guesses)

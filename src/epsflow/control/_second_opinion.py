@@ -11,7 +11,7 @@ from ..problem import Quadratic
 from ..schedules import AbstractSchedule, PiecewiseConstant
 from ._families import baseline
 from ._task import ControlTask, effort_of, linear_of, simulate
-from .programs._exponential import solve_exponential
+from .programs._exponential import ExponentialTranscription
 from .terms._deadline import Deadline
 from .terms._runs import Candidate
 from .terms._window import MeshWindow
@@ -107,7 +107,9 @@ def _solve(
     deadline: Deadline,
 ) -> Candidate:
     if isinstance(task.problem.risk, Quadratic):
-        return solve_exponential(linear_of(task), guess, window, deadline, shared=shared)[0]
+        ((name, values),) = guess.items()
+        given = {"intervals": len(values), "controls": values.shape[1]}
+        return ExponentialTranscription(linear_of(task), window, deadline, **given).solve(name, values)
     from ._mesh import Setting, method_of, search_by_program, system_of  # with diffrax, which linear regression spares
 
     setting = Setting(system_of(task, shared), task.theta_s, task.s, window, deadline)

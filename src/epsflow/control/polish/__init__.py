@@ -1,4 +1,5 @@
-"""Switch times as unknowns: bang-bang arcs made stationary, within a budget too, and exact arrivals at the target.
+"""Switch times as unknowns: arcs made stationary, within a budget too, and exact arrivals at the target.
 
-Start in `_linear.py` (linear regression, exactly) and `_swept.py` (any system); `_optimum.py` puts the parts together.
+Start in `_polish.py`, which works on an engine: `_exact.py` (linear regression) or `_swept.py` (any system).
+`_optimum.py` puts the parts together.
 """

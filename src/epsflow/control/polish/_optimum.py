@@ -17,8 +17,7 @@ from ..terms._deadline import UNLIMITED, Deadline
 from ..terms._extremal import Extremal
 from ..terms._kinds import EXACT_FRACTION, SPENT
 from ..terms._levels import arcs_of, effort_between, levels_of
-from ._budget import MOST_SWITCHES, polish_within
-from ._linear import Polished, polish_control
+from ._exact import Polished, polish_linear
 from ._reach import ExactUnlearning, reach
 
 SWITCHES = 33
@@ -124,21 +123,13 @@ def _search(
     for start in starts:
         if runs and deadline.passed:
             break
-        run = _descend(task, *start, budget)
+        run = polish_linear(task, *start, budget=budget)
         bound = evaluate_dual(paths, task.form.image(run.miss), signs.signs) if signs.settled else None
         runs.append((run, bound))
         free = task.price == 0.0 and budget == np.inf
         if bound is not None and free and run.cost - bound.value + bound.rounding <= PROVED * run.cost:
             break
     return min(runs, key=lambda each: each[0].objective)
-
-
-def _descend(task: LinearTask, knots: np.ndarray, levels: np.ndarray, budget: float) -> Polished:
-    if budget < np.inf:
-        return polish_within(task, knots, levels, budget)
-    # With a price every further arc may be worth a little less: a singular arc is for the mesh to find.
-    rounds = {"max_rounds": MOST_SWITCHES // 2} if task.price > 0.0 else {}
-    return polish_control(task, knots, levels, **rounds)
 
 
 def _best_switches(task: LinearTask, one_weight: bool, *, priced: bool) -> list[tuple[np.ndarray, np.ndarray]]:

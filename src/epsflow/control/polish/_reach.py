@@ -17,9 +17,9 @@ from ..bounds._dual import certify_signs, evaluate_dual, least_along
 from ..bounds._paths import MAX_ARCS, Paths, Request, one_sign
 from ..linear._exponentials import ExponentialSum, resolving_grid
 from ..linear._task import LinearTask
+from ..terms._arcs import Arcs
 from ..terms._cost import Distance
-from ._linear import polish_control
-from ._structure import Structure, delete_empty, derivatives, moved_by, room_for, structure_arcs
+from ._exact import ExactEngine, polish_linear
 
 EATON_STEPS, NEWTON_STEPS = 60, 30
 ROUNDING = 1e-14
@@ -61,7 +61,7 @@ def reach(task: LinearTask) -> ExactUnlearning:
     signs = certify_signs(paths)
     if not task.start.any():
         return ExactUnlearning(task.s, task.s, True, Step(task.s), 0.0, "θ(s) is the target")
-    shared, elapsed, p = task.points == 1, 0.0, task.start
+    elapsed, p = 0.0, task.start
     rounding = ROUNDING * (np.linalg.norm(task.origin) + np.linalg.norm(task.target))
     for _ in range(EATON_STEPS):
         later = max(
@@ -72,10 +72,10 @@ def reach(task: LinearTask) -> ExactUnlearning:
             return _out_of_reach(task, later, signs.settled)
         window = task.until(task.s + later)
         support = evaluate_dual(Paths([window]), p, signs.signs)
-        best = polish_control(window, support.knots, support.levels[:, 0] if shared else support.levels)
+        best = polish_linear(window, support.knots, support.levels[:, 0] if task.points == 1 else support.levels)
         p = best.miss
         if later - elapsed <= ARRIVAL * later or np.linalg.norm(p) <= rounding:
-            arrival = _finish(task, window, best.structure, later)
+            arrival = _finish(task, window, best.arcs, later)
             if arrival is not None:
                 return arrival
             break
@@ -86,24 +86,22 @@ def reach(task: LinearTask) -> ExactUnlearning:
     return ExactUnlearning(np.nan, known, signs.settled, None, np.nan, reason)
 
 
-def _finish(task: LinearTask, window: LinearTask, structure: Structure, not_before: float) -> ExactUnlearning | None:
+def _finish(task: LinearTask, window: LinearTask, arcs: Arcs, not_before: float) -> ExactUnlearning | None:
     """Newton (least squares) on δ(t) = 0 in the switch times and t; None where that is no arrival in finite time."""
-    shared = task.points == 1
-    best_distance, best = np.inf, (window, structure)
+    best_distance, best = np.inf, (window, arcs)
     for _ in range(NEWTON_STEPS):
-        slopes = derivatives(window, structure, shared)
+        slopes = ExactEngine(window).derivatives(arcs)
         distance = float(np.linalg.norm(slopes.miss))
         if distance >= 0.5 * best_distance:
             break
-        best_distance, best = distance, (window, structure)
+        best_distance, best = distance, (window, arcs)
         jacobian = np.vstack([slopes.carried, slopes.velocity])
         step = np.linalg.lstsq(jacobian.T, -slopes.miss, rcond=1e-13)[0]
         window = window.until(float(window.T + step[-1]))
-        structure = delete_empty(
-            window, moved_by(window, structure, min(1.0, room_for(window, structure, step[:-1])) * step[:-1])
-        )
-    window, structure = best
-    knots, levels = structure_arcs(window, structure, shared)
+        moved = arcs.at(arcs.unknowns + min(1.0, arcs.room(step[:-1])) * step[:-1])
+        arcs = moved.ordered(window.T).tidied(ExactEngine(window).shortest)
+    window, arcs = best
+    knots, levels = arcs.knots_and_levels
     # With ε = 0 the flow approaches the target for ever, but does not arrive.
     scale = np.linalg.norm(task.origin) + np.linalg.norm(task.target)
     if best_distance > ROUNDING * scale or not levels[-1].any():

@@ -8,7 +8,6 @@ of length h the residuals e_j are polynomials through K Gauss–Legendre nodes c
 Stiff directions cost nothing, and a program has N(d + (K+1)m) variables instead of the N(K+1)d of plain collocation.
 """
 
-from collections.abc import Mapping
 from functools import lru_cache
 
 import numpy as np
@@ -17,7 +16,7 @@ from jaxtyping import Float
 from ..._core import decay_integral
 from ..linear._task import LinearTask
 from ..terms._deadline import Deadline
-from ..terms._runs import Candidate
+from ..terms._runs import AbstractTranscription, Candidate
 from ..terms._window import Effort, MeshWindow
 from ._casadi import ca
 from ._program import Program, build_program, differentiable, solve_program
@@ -28,25 +27,24 @@ MAX_ITERATIONS = 500
 
 @lru_cache(maxsize=32)
 def exponential_program(
-    d: int, m: int, shared: bool, intervals: int, factor: tuple[int, ...], effort: Effort = Effort.FREE
+    d: int, m: int, controls: int, intervals: int, factor: tuple[int, ...], effort: Effort = Effort.FREE
 ) -> Program:
     """The program for d parameters and m deleted points, with one control for all of them or one each.
 
     `factor`: the shape of L in the cost ½‖Lδ(T)‖², the last of the parameters; (d,) for a diagonal. `effort`: whether,
     and how, ∫|u| dt enters.
     """
-    controls = 1 if shared else m
     delta, variables = ca.SX.sym("delta", d), ca.SX.sym("w", controls + NODES * m + d)
     sizes = {"decay": d, "drift": d, "push": d * NODES * m, "start": NODES * m * d, "free": NODES * m}
     p = {name: ca.SX.sym(name, size) for name, size in sizes.items()}
     echo = ca.SX.sym("echo", (NODES * m) ** 2)
     residuals, end = variables[controls : controls + NODES * m], variables[controls + NODES * m :]
-    forces = ca.vertcat(*[variables[0 if shared else j] * residuals[i * m + j] for i in range(NODES) for j in range(m)])
+    forces = [variables[min(j, controls - 1)] * residuals[i * m + j] for i in range(NODES) for j in range(m)]
     # CasADi stores columns first, the parameters come in C order: a C-ordered (a, b) array is read as (b, a).T.
     push = ca.reshape(p["push"], NODES * m, d).T
     start = ca.reshape(p["start"], d, NODES * m).T
-    arrives = p["decay"] * delta + p["drift"] - push @ forces
-    sees = start @ delta + p["free"] - ca.reshape(echo, NODES * m, NODES * m).T @ forces
+    arrives = p["decay"] * delta + p["drift"] - push @ ca.vertcat(*forces)
+    sees = start @ delta + p["free"] - ca.reshape(echo, NODES * m, NODES * m).T @ ca.vertcat(*forces)
     weights = ca.SX.sym("factor", int(np.prod(factor)))
     image = weights * delta if len(factor) == 1 else ca.reshape(weights, d, factor[0]).T @ delta
     numbers = [*p.values(), echo, weights]
@@ -54,29 +52,6 @@ def exponential_program(
     inputs = [delta, variables, *numbers]
     interval = differentiable("interval", inputs, [ca.vertcat(end - arrives, residuals - sees)])
     return build_program(interval, terminal, intervals, controls, d, MAX_ITERATIONS, effort)
-
-
-def solve_exponential(
-    task: LinearTask,
-    guesses: Mapping[str, Float[np.ndarray, "N controls"]],
-    window: MeshWindow,
-    deadline: Deadline,
-    *,
-    shared: bool,
-) -> list[Candidate]:
-    """IPOPT from every guess, or from as many as there is time for, but from one."""
-    intervals = len(next(iter(guesses.values())))
-    factor = task.form.factor
-    program = exponential_program(len(task.rates), task.points, shared, intervals, factor.shape, window.effort)
-    interval = Interval(task, window.length / intervals)
-    parameters = [task.start, *interval.parameters, factor]
-    runs: list[Candidate] = []
-    for name, values in guesses.items():
-        if runs and deadline.passed:
-            break
-        guess = interval.roll_out(task.start, values, task.points)
-        runs.append(solve_program(program, name, guess, window, parameters, deadline))
-    return runs
 
 
 class Interval:
@@ -111,6 +86,29 @@ class Interval:
             delta = self.decay * delta + self.drift - self.push @ (weights * residuals)
             rows.append(np.concatenate([value, residuals, delta]))
         return np.array(rows)
+
+
+class ExponentialTranscription(AbstractTranscription):
+    """IPOPT on the program of linear regression.
+
+    Attributes:
+        task: the problem.
+        program: the program of its shapes.
+        interval: its numbers.
+    """
+
+    def __init__(self, task: LinearTask, window: MeshWindow, deadline: Deadline, *, intervals: int, controls: int):
+        """Build the program, or find it where it was built before."""
+        self.task, self.window, self.deadline = task, window, deadline
+        sizes = len(task.rates), task.points, controls, intervals, task.form.factor.shape
+        self.program = exponential_program(*sizes, window.effort)
+        self.interval = Interval(task, window.length / intervals)
+
+    def solve(self, name: str, guess: Float[np.ndarray, "N controls"]) -> Candidate:
+        """See `AbstractTranscription`."""
+        point = self.interval.roll_out(self.task.start, guess, self.task.points)
+        parameters = [self.task.start, *self.interval.parameters, self.task.form.factor]
+        return solve_program(self.program, name, point, self.window, parameters, self.deadline)
 
 
 def _kernels(

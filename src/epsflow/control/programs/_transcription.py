@@ -18,7 +18,7 @@ from jaxtyping import Float
 from ..._core import InputError
 from ..systems._system import AbstractSystem
 from ..terms._deadline import Deadline
-from ..terms._runs import Candidate
+from ..terms._runs import AbstractTranscription, Candidate
 from ..terms._window import Effort, MeshWindow
 from ._casadi import ca
 from ._program import Program, build_program, differentiable, solve_program
@@ -171,42 +171,51 @@ def feasible_point(
     return np.asarray(transcribed.roll_out(theta, values.T, *repeated)[1]).T
 
 
-def transcribe(
-    system: AbstractSystem,
-    start: Float[np.ndarray, " d"],
-    guesses: dict[str, Float[np.ndarray, "N controls"]],
-    window: MeshWindow,
-    deadline: Deadline,
-    *,
-    substeps: int | None,
-) -> list[Candidate]:
-    """One run of IPOPT from every guess, as long as there is time.
+class Transcription(AbstractTranscription):
+    """IPOPT on multiple shooting or collocation.
 
-    Args:
-        system: f and φ.
+    Attributes:
+        transcribed: the program.
         start: x(s).
-        guesses: controls to start from, by name; all on the same mesh.
-        window: what they are controls on.
-        deadline: when to stop.
-        substeps: Runge–Kutta steps per interval of multiple shooting; None for collocation.
-
-    Raises:
-        UntranslatableError, InputError: see `translated_field` and `build_program`.
+        numbers: the step, then those of the system.
     """
-    structure, numbers = take_apart(system)
-    intervals = len(next(iter(guesses.values())))
-    if substeps is None:
-        transcribed = collocation_program(structure, intervals, window.effort)
-    else:
-        transcribed = shooting_program(structure, intervals, substeps, window.effort)
-    numbers = [np.array([window.length / intervals / (substeps or 1)]), *numbers]
-    runs: list[Candidate] = []
-    for name, values in guesses.items():
-        if runs and deadline.passed:
-            break
-        guess = feasible_point(transcribed, start, values, numbers)
-        runs.append(solve_program(transcribed.program, name, guess, window, [start, *numbers], deadline))
-    return runs
+
+    def __init__(
+        self,
+        system: AbstractSystem,
+        start: Float[np.ndarray, " d"],
+        window: MeshWindow,
+        deadline: Deadline,
+        *,
+        intervals: int,
+        substeps: int | None,
+    ):
+        """Build the program, or find it where it was built before.
+
+        Args:
+            system: f and φ.
+            start: x(s).
+            window: what the controls are chosen on.
+            deadline: when to stop.
+            intervals: N.
+            substeps: Runge–Kutta steps per interval of multiple shooting; None for collocation.
+
+        Raises:
+            UntranslatableError, InputError: see `translated_field` and `build_program`.
+        """
+        self.start, self.window, self.deadline = start, window, deadline
+        structure, numbers = take_apart(system)
+        if substeps is None:
+            self.transcribed = collocation_program(structure, intervals, window.effort)
+        else:
+            self.transcribed = shooting_program(structure, intervals, substeps, window.effort)
+        self.numbers = [np.array([window.length / intervals / (substeps or 1)]), *numbers]
+
+    def solve(self, name: str, guess: Float[np.ndarray, "N controls"]) -> Candidate:
+        """See `AbstractTranscription`."""
+        point = feasible_point(self.transcribed, self.start, guess, self.numbers)
+        parameters = [self.start, *self.numbers]
+        return solve_program(self.transcribed.program, name, point, self.window, parameters, self.deadline)
 
 
 def _symbols(structure: Structure) -> tuple[Any, Any, Any, list[Any]]:

@@ -1,7 +1,7 @@
 """What a single switch does not settle: exact unlearning, more switches, and residuals of mixed sign.
 
 For one deleted point each of these has a way of its own through which all problems of a stack go side by side. What is
-then still open, and stacks with several deleted points, are polished and certified by the routes of `polish._linear`,
+then still open, and stacks with several deleted points, are polished and certified by the routes of `polish._exact`,
 `polish._reach` and `bounds._branching`.
 """
 
@@ -21,7 +21,7 @@ from ..bounds._together import Search, run, together
 from ..linear._path import linear_extremal
 from ..linear._pencil import advance, retreat
 from ..linear._task import LinearTask
-from ..polish._linear import Polished, polish_control
+from ..polish._exact import Polished, polish_linear
 from ..polish._reach import reach
 from ..terms._kinds import EXACT_FRACTION, GLOBAL_GAP, VERIFIED_GAP, Scope, Status, is_exact
 from ..terms._levels import arcs_of
@@ -94,7 +94,7 @@ class Case(NamedTuple):
 
     def polish(self, start: int) -> "Case":
         """From one of the single switches. What branching has proved holds for the last digits of a cost, too."""
-        best, task = polish_control(self.task, *self.starts[start]), self.task
+        best, task = polish_linear(self.task, *self.starts[start]), self.task
         end = (np.asarray(best.extremal.theta(task.T)) - task.target) @ task.basis
         bound = self.bound if best.cost >= (1.0 - PROVED) * self.cost else None
         switches = _switches(arcs_of(best.schedule, task.s, task.T)[1])

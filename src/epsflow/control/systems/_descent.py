@@ -9,7 +9,7 @@ from scipy.optimize import LinearConstraint, linprog, minimize
 
 from ..._core import Array
 from ..terms._deadline import Deadline
-from ..terms._runs import Candidate
+from ..terms._runs import AbstractTranscription, Candidate
 from ..terms._window import Effort, MeshWindow
 from ._rollout import roll_out, sweep
 from ._system import AbstractSystem
@@ -18,35 +18,6 @@ MAX_ITERATIONS = 500
 MESH_GAP = 1e-9
 """Σ_k |projected gradient| (b − a), relative to the unit of the cost, at which L-BFGS-B stops: no control on the mesh
 is better by more, to first order."""
-
-
-def descend(
-    system: AbstractSystem,
-    start: Float[Array, " d"],
-    guesses: dict[str, Float[np.ndarray, "N controls"]],
-    window: MeshWindow,
-    deadline: Deadline,
-    *,
-    steps: int,
-) -> list[Candidate]:
-    """One run of L-BFGS-B (of SLSQP within a budget) from every guess, as long as there is time.
-
-    Every evaluation is one sweep, forward and backward (`_rollout`); nothing of size d × d is formed.
-
-    Args:
-        system: f and φ.
-        start: x(s).
-        guesses: controls to start from, by name; all on the same mesh.
-        window: what they are controls on.
-        deadline: when to stop.
-        steps: Runge–Kutta steps per interval.
-    """
-    runs: list[Candidate] = []
-    for name, values in guesses.items():
-        if runs and deadline.passed:
-            break
-        runs.append(_descend_from(system, start, name, values, window, deadline, steps))
-    return runs
 
 
 class Unknowns(NamedTuple):
@@ -95,43 +66,56 @@ class Unknowns(NamedTuple):
         return np.concatenate([flat, -flat]) if self.split else flat
 
 
-def _descend_from(
-    system: AbstractSystem,
-    start: Array,
-    name: str,
-    values: Float[np.ndarray, "N controls"],
-    window: MeshWindow,
-    deadline: Deadline,
-    steps: int,
-) -> Candidate:
-    durations, unknowns = jnp.full(len(values), window.length / len(values)), Unknowns(window, values.shape)
-    per_piece, effort = jnp.asarray(float(steps)), unknowns.effort
+class Descent(AbstractTranscription):
+    """L-BFGS-B, or SLSQP within a budget, on the levels of a mesh.
 
-    def cost(z: np.ndarray) -> tuple[float, np.ndarray]:
-        found = sweep(system, per_piece, start, durations, jnp.asarray(unknowns.levels(z)))
-        value, slope = float(found.cost), unknowns.pull(np.asarray(found.levels))
-        return float(value + window.price * (effort @ z)) / window.unit, (slope + window.price * effort) / window.unit
+    Every evaluation is one sweep, forward and backward (`_rollout`); nothing of size d × d is formed.
 
-    def check_time(intermediate_result: Any) -> None:
-        del intermediate_result
-        if deadline.passed:
-            raise StopIteration
+    Attributes:
+        system: f and φ.
+        start: x(s).
+        steps: Runge–Kutta steps per interval.
+    """
 
-    options: dict[str, Any] = {"jac": True, "bounds": unknowns.bounds, "callback": check_time}
-    if window.budget < np.inf:
-        limit = LinearConstraint(effort[None], -np.inf, window.budget)
-        limits = {"maxiter": MAX_ITERATIONS, "ftol": MESH_GAP * MESH_GAP}
-        run = minimize(cost, unknowns.of(values), method="SLSQP", constraints=[limit], options=limits, **options)
-    else:
-        # L-BFGS-B bounds the largest projected component; their sum is at most N times that.
-        gtol = MESH_GAP / ((window.bounds[1] - window.bounds[0]) * values.size)
-        limits = {"maxiter": MAX_ITERATIONS, "maxcor": 20, "ftol": 0.0, "gtol": gtol}
-        run = minimize(cost, unknowns.of(values), method="L-BFGS-B", options=limits, **options)
-    best = window.onto_options(unknowns.levels(run.x), 1e-12)
-    best = best[:, 0] if system.controls == 1 else best
-    # The line search gives up where rounding hides a descent; the gap says whether that is far from the minimum.
-    success = bool(run.success) or _gap(run.jac[: len(effort)], run.x, unknowns) <= 1e-6 * abs(run.fun)
-    return Candidate(name, best, str(run.message), success, int(run.nit), int(run.nfev))
+    def __init__(
+        self, system: AbstractSystem, start: Float[Array, " d"], window: MeshWindow, deadline: Deadline, *, steps: int
+    ):
+        """Fix the problem and the steps."""
+        self.system, self.start, self.window, self.deadline = system, start, window, deadline
+        self.steps = jnp.asarray(float(steps))
+
+    def solve(self, name: str, guess: Float[np.ndarray, "N controls"]) -> Candidate:
+        """See `AbstractTranscription`."""
+        window, unknowns = self.window, Unknowns(self.window, guess.shape)
+        durations, effort = jnp.full(len(guess), window.length / len(guess)), unknowns.effort
+
+        def cost(z: np.ndarray) -> tuple[float, np.ndarray]:
+            found = sweep(self.system, self.steps, self.start, durations, jnp.asarray(unknowns.levels(z)))
+            value, slope = float(found.cost), unknowns.pull(np.asarray(found.levels))
+            return float(value + window.price * (effort @ z)) / window.unit, (
+                slope + window.price * effort
+            ) / window.unit
+
+        def check_time(intermediate_result: Any) -> None:
+            del intermediate_result
+            if self.deadline.passed:
+                raise StopIteration
+
+        options: dict[str, Any] = {"jac": True, "bounds": unknowns.bounds, "callback": check_time}
+        if window.budget < np.inf:
+            limit = LinearConstraint(effort[None], -np.inf, window.budget)
+            limits = {"maxiter": MAX_ITERATIONS, "ftol": MESH_GAP * MESH_GAP}
+            run = minimize(cost, unknowns.of(guess), method="SLSQP", constraints=[limit], options=limits, **options)
+        else:
+            # L-BFGS-B bounds the largest projected component; their sum is at most N times that.
+            gtol = MESH_GAP / ((window.bounds[1] - window.bounds[0]) * guess.size)
+            limits = {"maxiter": MAX_ITERATIONS, "maxcor": 20, "ftol": 0.0, "gtol": gtol}
+            run = minimize(cost, unknowns.of(guess), method="L-BFGS-B", options=limits, **options)
+        best = window.onto_options(unknowns.levels(run.x), 1e-12)
+        best = best[:, 0] if self.system.controls == 1 else best
+        # The line search gives up where rounding hides a descent; the gap says whether that is far from the minimum.
+        success = bool(run.success) or _gap(run.jac[: len(effort)], run.x, unknowns) <= 1e-6 * abs(run.fun)
+        return Candidate(name, best, str(run.message), success, int(run.nit), int(run.nfev))
 
 
 def _gap(slope: np.ndarray, z: np.ndarray, unknowns: Unknowns) -> float:

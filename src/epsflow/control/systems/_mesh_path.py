@@ -13,7 +13,7 @@ from scipy.interpolate import Akima1DInterpolator
 
 from ..._core import Array
 from ...schedules import AbstractPiecewiseConstant, AbstractSchedule
-from ..terms._arcs import Arcs, Pieces
+from ..terms._arcs import Pieces, cut, share_out
 from ..terms._extremal import AbstractPath, Extremal, Point, Signals, conditions
 from ..terms._levels import arcs_of
 from ._rollout import AGREEMENT, choose_steps, sweep, trace
@@ -33,16 +33,14 @@ class MeshPath(AbstractPath):
     Attributes:
         system: f and φ.
         start: θ(s).
-        s: when the pieces begin.
         steps: Runge–Kutta steps per piece.
-        pieces: durations and levels.
+        pieces: when they begin and end, and their levels.
         switching: S at the ends of all pieces that have a length, shape (K + 1, controls).
         energy: 𝓗 on them, shape (K,).
     """
 
     system: RiskSystem
     start: Float[Array, " d"]
-    s: float
     steps: int
     pieces: Pieces
     switching: Float[np.ndarray, "knots controls"]
@@ -51,7 +49,7 @@ class MeshPath(AbstractPath):
     @property
     def knots(self) -> Float[np.ndarray, " knots"]:
         """The ends of all pieces that have a length, from s on."""
-        return self.s + np.concatenate([[0.0], np.cumsum(self.pieces.durations[: len(self.energy)])])
+        return self.pieces.knots[: len(self.energy) + 1]
 
     def at(self, ts: Float[np.ndarray, " k"]) -> Point:
         """See `AbstractPath`. The mesh is refined by the times asked for, and θ and p integrated once more."""
@@ -70,7 +68,9 @@ class MeshPath(AbstractPath):
 
     def signals(self, ts: Float[np.ndarray, " k"]) -> Signals:
         """See `AbstractPath`."""
-        switching = Akima1DInterpolator(self.knots, self.switching, extrapolate=True)(ts)  # T may exceed by rounding
+        switching = Akima1DInterpolator(self.knots, self.switching, extrapolate=True)(
+            ts
+        )  # a time may exceed T by rounding
         piece = self._piece(ts)
         levels = self.pieces.levels[piece]
         if self.system.shared:
@@ -101,17 +101,15 @@ def mesh_extremal(
         knots = np.linspace(s, T, PIECES + 1)
         levels = np.asarray(schedule(0.5 * (knots[1:] + knots[:-1])))
     rows = np.broadcast_to(levels.reshape(len(levels), -1), (len(levels), system.controls))
-    arcs = Arcs(s, T, bounds, knots[1:-1], np.ones(len(rows), int), rows, np.zeros(rows.shape, bool))
     count = PIECES * int(np.ceil(2 * len(rows) / PIECES))
-    pieces = arcs.pieces(count, arcs.share_out(count))
+    pieces = cut(knots, rows, share_out(knots, count), count)
     durations, controls = jnp.asarray(pieces.durations), jnp.asarray(pieces.levels)
     unit = float(system.terminal(theta_s))
     steps = choose_steps(system, theta_s, durations, [pieces.levels], unit)
     found = sweep(system, jnp.asarray(float(steps)), theta_s, durations, controls)
     last = np.count_nonzero(pieces.durations > 0.0)
     switching, energy = np.asarray(found.switching)[: last + 1], np.asarray(found.durations)[:last]
-    path = MeshPath(system, theta_s, s, steps, pieces, switching, energy)
-    cost, edges = float(found.cost), path.knots
-    edges[-1] = T  # the durations add up to it but for rounding
-    gap, drift, zeros = conditions(path, edges, [0.0] * (len(edges) - 1), bounds, price)
+    path = MeshPath(system, theta_s, steps, pieces, switching, energy)
+    cost = float(found.cost)
+    gap, drift, zeros = conditions(path, path.knots, [0.0] * last, bounds, price)
     return Extremal(s, T, cost, AGREEMENT * max(cost, 1e-6 * unit), gap, drift, zeros, "adjoint", path)

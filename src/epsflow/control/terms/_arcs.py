@@ -1,255 +1,376 @@
-"""Controls made of arcs with free ends: on a bound, or singular with free levels, for systems of any kind.
+"""Piecewise-constant controls whose switch times, and levels on singular arcs, may move.
 
-`read_arcs` reads the arcs off the values on a mesh. `Arcs.pieces` turns them into the durations and levels that
-`systems._rollout` takes, and `Arcs.chain` turns its derivatives into those by the switch times and free levels.
+Every component of u has arcs of its own. `Arcs.joint` lays those of all components over each other; `Arcs.pieces` cuts
+the result into the durations and levels that `systems._rollout` takes, and `Arcs.chain` turns derivatives by these into
+those by the unknowns. Times are never summed up from durations: knots are kept, the first is s, the last is T, and
+durations are their differences.
 """
 
 import itertools
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from ...schedules import AbstractPiecewiseConstant, BangBang, PiecewiseConstant
 
-NEAR = 0.01
-"""Distance from a bound, relative to b − a, at which a value on a mesh is read as being on it."""
-
-SMEARED = 2
-"""Neighbouring intervals between the bounds that are read as a switch inside them; more in a row as a singular arc."""
-
 MOST_PARTS = 8
 """Levels on one singular arc."""
+
+
+class Joint(NamedTuple):
+    """The arcs of all components laid over each other.
+
+    Attributes:
+        knots: from s to T, shape (K + 1,); two components that switch together have an empty interval between them.
+        part: which part of each component's own row an interval lies in, shape (K, components).
+        order: which of the knots between s and T, counted from one component to the next, comes when; shape (K − 1,).
+        owner: the component of each of these, so counted.
+    """
+
+    knots: Float[np.ndarray, " knots"]
+    part: Int[np.ndarray, "K components"]
+    order: Int[np.ndarray, " inner"]
+    owner: Int[np.ndarray, " inner"]
 
 
 class Pieces(NamedTuple):
     """What `systems._rollout` takes.
 
     Attributes:
-        durations: Δ_k, shape (K,). Those at the end are zero where K is no multiple of what the arcs need.
-        levels: u_k, shape (K, controls).
-        part: which part of `Arcs` a piece belongs to, shape (K,).
-        arc: which arc, shape (K,).
+        knots: the ends of all pieces, from s to T, shape (K + 1,). Pieces at the end are empty where there are more
+            than the arcs need.
+        levels: u_k, shape (K, components).
+        interval: of those that were cut, the one that a piece lies in; −1 for an empty one at the end. Shape (K,).
     """
 
-    durations: Float[np.ndarray, " K"]
-    levels: Float[np.ndarray, "K controls"]
-    part: np.ndarray
-    arc: np.ndarray
+    knots: Float[np.ndarray, " knots"]
+    levels: Float[np.ndarray, "K components"]
+    interval: Int[np.ndarray, " K"]
+
+    @property
+    def durations(self) -> Float[np.ndarray, " K"]:
+        """Δ_k."""
+        return np.diff(self.knots)
+
+
+@dataclass(frozen=True, eq=False)
+class Component:
+    """The arcs of one component of u.
+
+    An arc is a bang (one part; a level on a bound, or 0 where effort has a price) or singular: it has several parts of
+    equal length, each with a free level of its own.
+
+    Attributes:
+        edges: s, the times at which one arc ends and the next begins, ascending, and T; shape (A + 1,).
+        parts: how many parts each arc has, shape (A,).
+        levels: of all parts in order, shape (sum of parts,).
+        free: which arcs are singular, shape (A,).
+    """
+
+    edges: Float[np.ndarray, " edges"]
+    parts: Int[np.ndarray, " arcs"]
+    levels: Float[np.ndarray, " parts"]
+    free: Bool[np.ndarray, " arcs"]
+
+    @cached_property
+    def arc_of_part(self) -> Int[np.ndarray, " parts"]:
+        """The arc that each part belongs to."""
+        return np.repeat(np.arange(len(self.parts)), self.parts)
+
+    @cached_property
+    def begun(self) -> Float[np.ndarray, " parts"]:
+        """Which fraction of its arc is over when each part begins."""
+        return (np.arange(len(self.levels)) - np.repeat(np.cumsum(self.parts) - self.parts, self.parts)) / np.repeat(
+            self.parts, self.parts
+        )
+
+    @cached_property
+    def knots(self) -> Float[np.ndarray, " knots"]:
+        """The ends of all parts, from s to T."""
+        if not self.free.any():
+            return self.edges
+        arc = self.arc_of_part
+        return np.append(self.edges[arc] + self.begun * np.diff(self.edges)[arc], self.edges[-1])
+
+    @property
+    def free_levels(self) -> Bool[np.ndarray, " parts"]:
+        """Which levels are free."""
+        return self.free[self.arc_of_part]
+
+    def onto_switches(self, by_knots: Float[np.ndarray, " inner"]) -> Float[np.ndarray, " switches"]:
+        """Derivatives by the switch times, from those by all knots between s and T."""
+        if not self.free.any():
+            return by_knots
+        starts, count = np.concatenate([[0.0], by_knots]), len(self.edges)
+        ending, beginning = self.begun * starts, (1.0 - self.begun) * starts
+        by_edges = np.bincount(self.arc_of_part, beginning, count)
+        return (by_edges + np.bincount(self.arc_of_part + 1, ending, count))[1:-1]
+
+    def tidied(self, shortest: float, options: tuple[float, ...]) -> "Component":
+        """See `Arcs.tidied`."""
+        kept = np.diff(self.knots) > shortest
+        if kept.all() and not self.free.any():
+            return self
+        levels = self.levels[kept]
+        ends = self.knots[1:][kept]
+        ends[-1] = self.edges[-1]
+        return assemble(self.edges[0], ends, levels, self.free_levels[kept] & ~np.isin(levels, options))
+
+    def with_bang(self, level: float, begin: float, end: float) -> "Component":
+        """See `Arcs.with_bang`."""
+        begin, end = np.clip([begin, end], self.edges[0], self.edges[-1])
+        knots = np.unique(np.concatenate([self.knots, [begin, end]]))
+        # By the start of each interval, which is before T: a middle may round to its end, and lie in no part.
+        part = np.searchsorted(self.knots, knots[:-1], side="right") - 1
+        here = (knots[:-1] >= begin) & (knots[1:] <= end)
+        levels, free = np.where(here, level, self.levels[part]), self.free_levels[part] & ~here
+        return assemble(self.edges[0], knots[1:], levels, free)
 
 
 @dataclass(frozen=True, eq=False)
 class Arcs:
-    """A piecewise-constant control whose switch times may move.
+    """A control with one row of arcs for each component of u: one for all deleted points, or one each.
 
-    An arc is a bang (all levels on bounds, or 0 where effort has a price; one part) or singular: some component is
-    free, and the arc has several parts of equal length, each with levels of its own.
+    The unknowns are the switch times of the first component, of the second, …, and then their free levels.
 
     Attributes:
-        s, T: the window.
         options: the levels of bangs, ascending: the bounds, and 0 between them where effort has a price.
-        switch_ts: ascending times between s and T at which one arc ends and the next begins, shape (A − 1,).
-        parts: how many parts each arc has, shape (A,).
-        levels: of all parts in order, shape (sum of parts, controls).
-        free: which arcs' components are free, shape (A, controls).
+        components: their arcs.
     """
 
-    s: float
-    T: float
     options: tuple[float, ...]
-    switch_ts: Float[np.ndarray, " switches"]
-    parts: np.ndarray
-    levels: Float[np.ndarray, "parts controls"]
-    free: Bool[np.ndarray, "arcs controls"]
+    components: tuple[Component, ...]
 
     @property
-    def edges(self) -> Float[np.ndarray, " edges"]:
-        """s, the switch times, T."""
-        return np.concatenate([[self.s], self.switch_ts, [self.T]])
+    def s(self) -> float:
+        """When they begin."""
+        return float(self.components[0].edges[0])
 
     @property
-    def arc_of_part(self) -> np.ndarray:
-        """The arc that each part belongs to."""
-        return np.repeat(np.arange(len(self.parts)), self.parts)
+    def T(self) -> float:
+        """When they end."""
+        return float(self.components[0].edges[-1])
+
+    @cached_property
+    def times(self) -> Float[np.ndarray, " switches"]:
+        """The switch times of one component after the other."""
+        return np.concatenate([row.edges[1:-1] for row in self.components])
+
+    @cached_property
+    def ascending(self) -> Int[np.ndarray, " switches"]:
+        """The order in which `times` ascend."""
+        return np.argsort(self.times, kind="stable")
 
     @property
-    def free_levels(self) -> Bool[np.ndarray, "parts controls"]:
-        """Which levels are free."""
-        return self.free[self.arc_of_part]
+    def free(self) -> Float[np.ndarray, " free"]:
+        """The free levels of one component after the other."""
+        return np.concatenate([row.levels[row.free_levels] for row in self.components])
 
     @property
-    def knots(self) -> Float[np.ndarray, " knots"]:
-        """The ends of all parts, from s to T."""
-        starts, lengths = self.edges[:-1], np.diff(self.edges)
-        grids = [a + b * np.arange(n) / n for a, b, n in zip(starts, lengths, self.parts, strict=True)]
-        return np.append(np.concatenate(grids), self.T)
+    def unknowns(self) -> Float[np.ndarray, " n"]:
+        """`times`, and `free`."""
+        return np.concatenate([self.times, self.free])
 
     @property
-    def free_ranges(self) -> list[tuple[float, float]]:
-        """Between which neighbouring options each free level lies: |u| is smooth there."""
-        levels = self.levels[self.free_levels]
-        above = np.clip(np.searchsorted(self.options, levels, side="right"), 1, len(self.options) - 1)
-        return [(self.options[i - 1], self.options[i]) for i in above]
+    def scale(self) -> Float[np.ndarray, " n"]:
+        """What the unknowns are measured in: T − s, and the distance of the bounds."""
+        return np.repeat([self.T - self.s, self.options[-1] - self.options[0]], [len(self.times), len(self.free)])
+
+    @property
+    def ranges(self) -> Float[np.ndarray, "n 2"]:
+        """Where the unknowns may be: times in the window, levels between neighbouring options, where |u| is smooth."""
+        above = np.clip(np.searchsorted(self.options, self.free, side="right"), 1, len(self.options) - 1)
+        levels, marks = np.empty((len(above), 2)), np.array(self.options)
+        levels[:, 0], levels[:, 1] = marks[above - 1], marks[above]
+        return np.concatenate([np.tile([self.s, self.T], (len(self.times), 1)), levels])
+
+    @property
+    def order(self) -> Float[np.ndarray, "rows n"]:
+        """The rows R for which Rz ≥ 0 says that each component's switch times z ascend."""
+        owner = np.repeat(np.arange(len(self.components)), [len(row.edges) - 2 for row in self.components])
+        following = np.flatnonzero(owner[1:] == owner[:-1])
+        rows = np.eye(len(self.unknowns))
+        return rows[following + 1] - rows[following]
+
+    @property
+    def numbered(self) -> list[tuple[int, int]]:
+        """Every component and, of that, every arc."""
+        return [(c, arc) for c, row in enumerate(self.components) for arc in range(len(row.parts))]
+
+    @cached_property
+    def joint(self) -> Joint:
+        """All arcs over each other."""
+        return self.overlay(None)
+
+    def overlay(self, order: Int[np.ndarray, " inner"] | None) -> Joint:
+        """`joint`, in an order of the knots in which they may not ascend: some intervals then are less than empty."""
+        rows = [row.knots[1:-1] for row in self.components]
+        if len(rows) == 1 and order is None:
+            every = np.arange(len(rows[0]) + 1)
+            return Joint(self.components[0].knots, every[:, None], every[:-1], np.zeros(len(rows[0]), dtype=np.int64))
+        times, owner = np.concatenate(rows), np.repeat(np.arange(len(rows)), [len(row) for row in rows])
+        order = np.argsort(times, kind="stable") if order is None else order
+        passed = np.zeros((len(times) + 1, len(rows)), dtype=np.int64)
+        passed[np.arange(1, len(times) + 1), owner[order]] = 1
+        knots = np.concatenate([[self.s], times[order], [self.T]])
+        return Joint(knots, np.cumsum(passed, axis=0), order, owner)
+
+    def levels_in(self, part: Int[np.ndarray, "K components"]) -> Float[np.ndarray, "K components"]:
+        """u on the parts."""
+        return np.stack([row.levels[part[:, c]] for c, row in enumerate(self.components)], axis=1)
+
+    @cached_property
+    def knots_and_levels(self) -> tuple[Float[np.ndarray, " knots"], Float[np.ndarray, "K *components"]]:
+        """The knots of `joint` and u between them, a vector if there is one component."""
+        levels = self.levels_in(self.joint.part)
+        return self.joint.knots, levels[:, 0] if len(self.components) == 1 else levels
 
     @property
     def effort(self) -> float:
         """∫|u| dt, summed over the components."""
-        return float(np.diff(self.knots) @ np.abs(self.levels).sum(axis=1))
+        return float(sum(np.diff(row.knots) @ np.abs(row.levels) for row in self.components))
 
-    def share_out(self, count: int) -> np.ndarray:
-        """Pieces per part of each arc, by its length and at least one, so that there are at most `count` in all."""
-        length = np.maximum(np.diff(self.edges), 0.0)
-        spare = count - int(self.parts.sum())
-        return 1 + np.floor(length / length.sum() * spare / self.parts).astype(int)
+    @property
+    def spending(self) -> Float[np.ndarray, " n"]:
+        """∂(∫|u| dt)/∂(unknowns): |u₋| − |u₊| for a switch between bangs."""
+        by_times = [row.onto_switches(-np.diff(np.abs(row.levels))) for row in self.components]
+        by_free = [(np.diff(row.knots) * np.sign(row.levels))[row.free_levels] for row in self.components]
+        return np.concatenate(by_times + by_free)
 
-    def pieces(self, count: int, each: np.ndarray) -> Pieces:
-        """`count` pieces: as many in each part as `each` says, and empty ones."""
-        per_part, per_arc = np.repeat(each, self.parts), each * self.parts
-        durations = np.repeat(np.diff(self.edges) / per_arc, per_arc)
-        part, arc = np.repeat(np.arange(len(per_part)), per_part), np.repeat(np.arange(len(per_arc)), per_arc)
-        empty = np.full(count - len(part), -1)
-        levels = self.levels[np.concatenate([part, empty])]
-        durations = np.concatenate([durations, np.zeros(len(empty))])
-        return Pieces(durations, levels, np.concatenate([part, empty]), np.concatenate([arc, empty]))
+    def pieces(self, count: int, each: Int[np.ndarray, " K"] | None = None, joint: Joint | None = None) -> Pieces:
+        """`count` pieces: as many in each interval of `joint` as `each` says (default: by length), and empty ones."""
+        joint = self.joint if joint is None else joint
+        each = share_out(joint.knots, count) if each is None else each
+        return cut(joint.knots, self.levels_in(joint.part), each, count)
 
     def chain(
-        self, pieces: Pieces, durations: Float[np.ndarray, " K"], levels: Float[np.ndarray, "K controls"]
-    ) -> tuple[Float[np.ndarray, " switches"], Float[np.ndarray, " free"]]:
-        """∂φ/∂τ and ∂φ/∂(free levels), from the derivatives by every piece.
+        self,
+        pieces: Pieces,
+        durations: Float[np.ndarray, " K"],
+        levels: Float[np.ndarray, "K components"],
+        joint: Joint | None = None,
+    ) -> Float[np.ndarray, " n"]:
+        """∂φ/∂(unknowns), from the derivatives by every piece.
 
-        Moving τ_i lengthens the pieces of the arc before it and shortens those of the arc after it, so ∂φ/∂τ_i is the
-        mean of ∂φ/∂Δ over the former minus that over the latter: the jump of the Hamiltonian.
+        Moving a knot lengthens the pieces of the interval before it and shortens those of the one after it, so ∂φ by it
+        is the mean of ∂φ/∂Δ over the former minus that over the latter: the jump of the Hamiltonian.
         """
-        inside = pieces.arc >= 0
-        arcs, parts = pieces.arc[inside], pieces.part[inside]
-        number = len(self.parts)
-        hamiltonian = np.bincount(arcs, durations[inside], number) / np.bincount(arcs, minlength=number)
-        columns = [np.bincount(parts, column, len(self.levels)) for column in levels[inside].T]
-        return hamiltonian[:-1] - hamiltonian[1:], np.stack(columns, axis=1)[self.free_levels]
+        joint, used = self.joint if joint is None else joint, pieces.interval >= 0
+        interval = pieces.interval[used]
+        hamiltonian = np.bincount(interval, durations[used]) / np.bincount(interval)
+        by_knots = np.empty(len(joint.order))
+        by_knots[joint.order] = -np.diff(hamiltonian)
+        by_times, by_free = [], []
+        for c, row in enumerate(self.components):
+            by_times.append(row.onto_switches(by_knots[joint.owner == c]))
+            by_level = np.bincount(joint.part[interval, c], levels[used, c], len(row.levels))
+            by_free.append(by_level[row.free_levels])
+        return np.concatenate(by_times + by_free)
 
-    def moved(self, switch_ts: Float[np.ndarray, " switches"], free: Float[np.ndarray, " free"]) -> "Arcs":
+    def at(self, unknowns: Float[np.ndarray, " n"]) -> "Arcs":
         """The same arcs with other switch times and free levels."""
-        levels = self.levels.copy()
-        levels[self.free_levels] = free
-        return replace(self, switch_ts=switch_ts, levels=levels)
+        rows, times, free = [], unknowns[: len(self.times)], unknowns[len(self.times) :]
+        for row in self.components:
+            levels, here = row.levels, row.free_levels
+            count, number = len(row.edges) - 2, int(here.sum())
+            if number:
+                levels = levels.copy()
+                levels[here] = free[:number]
+            edges = np.concatenate([row.edges[:1], times[:count], row.edges[-1:]])
+            rows.append(replace(row, edges=edges, levels=levels))
+            times, free = times[count:], free[number:]
+        return replace(self, components=tuple(rows))
+
+    def ordered(self, T: float | None = None) -> "Arcs":
+        """With times that should ascend and do not moved together, into the window, which may end at another T."""
+        s, T = self.s, self.T if T is None else T
+        rows = []
+        for row in self.components:
+            times = np.clip(np.maximum.accumulate(row.edges[1:-1]), s, T)
+            rows.append(replace(row, edges=np.concatenate([[s], times, [T]])))
+        return replace(self, components=tuple(rows))
+
+    def room(self, step: Float[np.ndarray, " n"]) -> float:
+        """The largest multiple of a step that keeps each component's switch times in order; ∞ if all do."""
+        longest, n = np.inf, 0
+        for row in self.components:
+            count = len(row.edges) - 2
+            closing = -np.diff(step[n : n + count], prepend=0.0, append=0.0)
+            here, n = closing > 0.0, n + count
+            if here.any():
+                longest = min(longest, float((np.diff(row.edges)[here] / closing[here]).min()))
+        return longest
 
     def tidied(self, shortest: float) -> "Arcs":
-        """Without arcs shorter than `shortest`; parts on a bound made bangs; neighbouring bangs of one level joined."""
-        kept = [(k, length) for k, length in enumerate(np.diff(self.knots)) if length > shortest]
-        levels = np.array([self.levels[k] for k, _ in kept])
-        free = np.array([self.free_levels[k] for k, _ in kept]) & ~np.isin(levels, self.options)
-        ends = np.array([self.knots[k + 1] for k, _ in kept])
-        ends[-1] = self.T
-        return _assemble(self.s, self.T, self.options, ends, levels, free)
+        """Without shorter arcs; parts on an option made bangs; neighbouring bangs of one level joined."""
+        return replace(self, components=tuple(row.tidied(shortest, self.options) for row in self.components))
 
     def with_bang(self, component: int, level: float, begin: float, end: float) -> "Arcs":
         """One component set to one of the options between two times, and free there no more."""
-        knots = np.unique(np.concatenate([self.knots, [begin, end]]))
-        middle = 0.5 * (knots[1:] + knots[:-1])
-        part = np.searchsorted(self.knots, middle, side="right") - 1
-        levels, free = self.levels[part].copy(), self.free_levels[part]
-        here = (middle > begin) & (middle < end)
-        levels[here, component], free[here, component] = level, False
-        return _assemble(self.s, self.T, self.options, knots[1:], levels, free)
+        rows = list(self.components)
+        rows[component] = rows[component].with_bang(level, begin, end)
+        return replace(self, components=tuple(rows))
 
-    def schedule(self, shared: bool) -> AbstractPiecewiseConstant:
-        """As ε(t)."""
-        if not shared:
-            return PiecewiseConstant(self.knots, self.levels)
-        column = self.levels[:, 0]
+    def schedule(self) -> AbstractPiecewiseConstant:
+        """As ε(t): with one value if there is one component, else with one for each."""
+        knots, levels = self.knots_and_levels
+        lasting = np.diff(knots) > 0.0
+        knots, levels = np.append(knots[:-1][lasting], self.T), levels[lasting]
         low, high = self.options[0], self.options[-1]
-        alternate = bool((column[1:] != column[:-1]).all() and np.isin(column, (low, high)).all())
-        if alternate and not self.free.any():
-            first = "high" if column[0] == high else "low"
-            return BangBang(self.s, self.switch_ts, self.T, first, low, high)
-        return PiecewiseConstant(self.knots, column)
+        alternate = np.isin(levels, (low, high)).all() and (np.diff(levels, axis=0) != 0.0).all()
+        if len(self.components) > 1 or not alternate or self.free.size:
+            return PiecewiseConstant(knots, levels)
+        return BangBang(self.s, knots[1:-1], self.T, "high" if levels[0] == high else "low", low, high)
 
 
-def _assemble(
+def share_out(knots: Float[np.ndarray, " knots"], count: int) -> Int[np.ndarray, " K"]:
+    """Pieces per interval, by its length and at least one, so that there are at most `count` in all."""
+    length = np.diff(knots)
+    return 1 + np.floor(length / length.sum() * (count - len(length))).astype(int)
+
+
+def cut(
+    knots: Float[np.ndarray, " knots"],
+    levels: Float[np.ndarray, "K components"],
+    each: Int[np.ndarray, " K"],
+    count: int,
+) -> Pieces:
+    """`count` pieces: as many of equal length in each interval as `each` says, and empty ones."""
+    interval = np.repeat(np.arange(len(each)), each)
+    begun = (np.arange(len(interval)) - np.repeat(np.cumsum(each) - each, each)) / each[interval]
+    empty = np.full(count - len(interval), -1)
+    starts = knots[interval] + begun * np.diff(knots)[interval]
+    interval = np.concatenate([interval, empty])
+    return Pieces(np.concatenate([starts, np.full(len(empty) + 1, knots[-1])]), levels[interval], interval)
+
+
+def assemble(
     s: float,
-    T: float,
-    options: tuple[float, ...],
     ends: Float[np.ndarray, " parts"],
-    levels: Float[np.ndarray, "parts controls"],
-    free: Bool[np.ndarray, "parts controls"],
+    levels: Float[np.ndarray, " parts"],
+    free: Bool[np.ndarray, " parts"],
+) -> Component:
+    """Arcs from neighbouring parts: bangs of one level join, and free parts make a singular arc."""
+    new = (free[1:] != free[:-1]) | (~free[1:] & (levels[1:] != levels[:-1]))
+    first = np.concatenate([[0], np.flatnonzero(new) + 1])
+    edges = np.concatenate([[s], ends[first[1:] - 1], ends[-1:]])
+    if not free.any():
+        return Component(edges, np.ones(len(first), dtype=np.int64), levels[first], free[first])
+    rows = []
+    for (a, b), (begin, end) in zip(itertools.pairwise([*first, len(ends)]), itertools.pairwise(edges), strict=True):
+        count = min(b - a, MOST_PARTS) if free[a] else 1
+        middle = begin + (end - begin) * (np.arange(count) + 0.5) / count
+        rows.append(levels[a + np.minimum(np.searchsorted(ends[a:b], middle), b - a - 1)])
+    return Component(edges, np.array([len(row) for row in rows]), np.concatenate(rows), free[first])
+
+
+def bangs(
+    options: tuple[float, ...], knots: Float[np.ndarray, " knots"], levels: Float[np.ndarray, "K *components"]
 ) -> Arcs:
-    """Arcs from neighbouring parts: equal bangs join, and parts with the same free components make a singular arc."""
-    first = [0]
-    for k in range(1, len(ends)):
-        same = np.array_equal(free[k], free[k - 1])
-        bound = np.array_equal(levels[k][~free[k]], levels[k - 1][~free[k]])
-        if not (same and bound):
-            first.append(k)
-    starts = np.concatenate([[s], ends[:-1]])
-    parts, rows, kinds = [], [], []
-    for a, b in itertools.pairwise([*first, len(ends)]):
-        singular = bool(free[a].any())
-        count = min(b - a, MOST_PARTS) if singular else 1
-        grid = np.linspace(starts[a], ends[b - 1], count + 1)
-        middle = 0.5 * (grid[1:] + grid[:-1])
-        rows.append(levels[a + np.searchsorted(ends[a:b], middle)])
-        parts.append(count)
-        kinds.append(free[a])
-    return Arcs(s, T, options, starts[first[1:]], np.array(parts), np.concatenate(rows), np.array(kinds))
-
-
-def read_arcs(
-    s: float, T: float, options: tuple[float, ...], knots: np.ndarray, values: Float[np.ndarray, "N controls"]
-) -> Arcs:
-    """The arcs that values on a mesh hint at. `options`: the levels of bangs, ascending.
-
-    Where a component runs between them for one or two intervals, it switches inside these, at the time that keeps its
-    integral. Where it does so for longer, it is singular.
-    """
-    read = [_read_component(knots, column, options) for column in values.T]
-    edges = np.unique(np.concatenate([ends for ends, _, _ in read]))
-    middle = 0.5 * (np.concatenate([[s], edges[:-1]]) + edges)
-    at = [np.searchsorted(ends, middle) for ends, _, _ in read]
-    levels = np.stack([column[i] for (_, column, _), i in zip(read, at, strict=True)], axis=1)
-    free = np.stack([kind[i] for (_, _, kind), i in zip(read, at, strict=True)], axis=1)
-    return _assemble(s, T, options, edges, levels, free)
-
-
-def _read_component(
-    knots: np.ndarray, column: np.ndarray, options: tuple[float, ...]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Ends, levels and freedom of the parts of one component."""
-    marks = np.array(options)
-    distance = np.abs(column[:, None] - marks)
-    near = distance.min(axis=1) <= NEAR * (marks[-1] - marks[0])
-    kind = np.where(near, distance.argmin(axis=1), -1)
-    padded = np.pad(kind, 1, constant_values=-1)
-    breaks = np.concatenate([[0], np.flatnonzero(kind[1:] != kind[:-1]) + 1, [len(kind)]])
-    ends, levels, free = [], [], []
-    for a, b in itertools.pairwise(breaks):
-        if kind[a] >= 0:
-            new = [knots[b]], [marks[kind[a]]], False
-        elif b - a > SMEARED:
-            new = list(knots[a + 1 : b + 1]), list(column[a:b]), True
-        else:
-            mean = float(np.average(column[a:b], weights=np.diff(knots[a : b + 1])))
-            before, after = _neighbours(mean, int(padded[a]), int(padded[b + 1]), marks)
-            share = min(1.0, max(0.0, (mean - after) / (before - after)))
-            new = [knots[a] + share * (knots[b] - knots[a]), knots[b]], [before, after], False
-        ends += new[0]
-        levels += new[1]
-        free += [new[2]] * len(new[0])
-    return np.array(ends), np.array(levels), np.array(free)
-
-
-def _neighbours(mean: float, left: int, right: int, marks: np.ndarray) -> tuple[float, float]:
-    """The levels between which a value switches: those of its neighbours (by number; −1 for none that is a bang).
-
-    Where there is only one, or both are the same, the other is the next one in the direction of the value.
-    """
-    if left < 0 and right < 0:
-        above = int(np.clip(np.searchsorted(marks, mean), 1, len(marks) - 1))
-        return float(marks[above]), float(marks[above - 1])
-    known = left if left >= 0 else right
-    other = int(np.clip(known + (1 if mean > marks[known] else -1), 0, len(marks) - 1))
-    if left < 0:
-        return float(marks[other]), float(marks[known])
-    if right < 0 or left == right:
-        return float(marks[known]), float(marks[other])
-    return float(marks[left]), float(marks[right])
+    """Arcs of given levels, none of them free."""
+    columns = levels.reshape(len(levels), -1).T
+    rows = (assemble(knots[0], knots[1:], column, np.zeros(len(column), dtype=bool)) for column in columns)
+    return Arcs(options, tuple(rows))

@@ -1,10 +1,14 @@
 """What a search hands over: the runs of a solver, and the derivatives by the switch times."""
 
+import abc
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 from scipy.linalg import null_space
+
+from ._deadline import Deadline
+from ._window import MeshWindow
 
 
 class SecondOrder(NamedTuple):
@@ -58,3 +62,28 @@ class Candidate(NamedTuple):
     success: bool
     iterations: int
     sweeps: int = 0
+
+
+class AbstractTranscription(abc.ABC):
+    """A control problem on a mesh, ready to be solved from any guess.
+
+    Attributes:
+        window: what the controls are chosen on.
+        deadline: when to stop.
+    """
+
+    window: MeshWindow
+    deadline: Deadline
+
+    @abc.abstractmethod
+    def solve(self, name: str, guess: Float[np.ndarray, "N controls"]) -> Candidate:
+        """One run of the solver from a named control."""
+
+    def solve_from(self, guesses: dict[str, Float[np.ndarray, "N controls"]]) -> list[Candidate]:
+        """One run from every guess, as long as there is time; the first in any case."""
+        runs: list[Candidate] = []
+        for name, guess in guesses.items():
+            if runs and self.deadline.passed:
+                break
+            runs.append(self.solve(name, guess))
+        return runs

@@ -1,0 +1,316 @@
+"""Arcs of linear regression: exact costs, gradients and Hessians by the switch times, and the polish with them."""
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from ...schedules import AbstractPiecewiseConstant
+from ..linear._path import LinearPath, linear_extremal, linear_path
+from ..linear._pencil import advance
+from ..linear._task import LinearTask
+from ..terms._arcs import Arcs, bangs
+from ..terms._deadline import UNLIMITED
+from ..terms._extremal import Extremal
+from ..terms._levels import best_level, levels_of
+from ..terms._runs import SecondOrder
+from ._engine import AbstractEngine, Derivatives, Survey, Violation
+from ._polish import polish
+
+SHORTEST = 1e-12
+"""Length of an arc, relative to T − s, below which it is rounding."""
+
+SETTLED = 1e-13
+"""PMP gap, relative to the cost, at which no arc is inserted any more: what Newton's last digit leaves."""
+
+INSERTIONS = 40
+PATIENCE, ALMOST_EXACT = 16.0, 1e-8
+"""After 16 insertions, a schedule whose PMP gap exceeds its cost, itself below 1e-8 of ½‖δ(s)‖², is left to
+`_reach`: all of its cost can vanish, and S vanishes with it, so that there is nothing to steer by."""
+
+PRICED = 10
+"""Insertions where effort has a price or is limited: every further arc may be worth a little less, singular arcs are
+for the mesh to find. Switches from which a descent within a budget begins."""
+
+SAMPLES = 33
+"""Of S, between two of its zeros and the switches."""
+
+
+@dataclass(frozen=True, eq=False)
+class ExactDerivatives(Derivatives):
+    """What moving the switch times does.
+
+    Attributes:
+        cost, gradient, hessian: see `Derivatives`; the gradient is ∂𝓔/∂τ + ρ(|u₋| − |u₊|).
+        slopes: dS/dt at each switch, shape (k,): nonzero where it is transversal, positive where ε falls.
+        carried: w_i(T) = ∂δ(T)/∂τ_i, shape (k, d).
+        miss, velocity: δ(T) in the eigenbasis of H_{-D} and dδ/dt there, shape (d,).
+    """
+
+    slopes: Float[np.ndarray, " k"]
+    carried: Float[np.ndarray, "k d"]
+    miss: Float[np.ndarray, " d"]
+    velocity: Float[np.ndarray, " d"]
+
+
+@dataclass(frozen=True, eq=False)
+class ExactEngine(AbstractEngine):
+    """Bang-bang arcs of linear regression, by sums of exponentials.
+
+    Attributes:
+        task: the problem, with its price.
+        budget: see `AbstractEngine`.
+    """
+
+    task: LinearTask
+    budget: float = np.inf
+    most = np.inf
+    deadline = UNLIMITED
+    exact = True
+    rounding = 1e-14
+
+    @property
+    def unit(self) -> float:
+        """½‖Lδ(s)‖²."""
+        return self.task.form.value(self.task.start) or 1.0
+
+    @property
+    def price(self) -> float:
+        """See `AbstractEngine`."""
+        return self.task.price
+
+    @property
+    def shortest(self) -> float:
+        """See `AbstractEngine`."""
+        return SHORTEST * self.task.length
+
+    @property
+    def options(self) -> tuple[float, ...]:
+        """The levels of its arcs."""
+        return levels_of(self.task.bounds, float(self.price > 0.0 or self.budget < np.inf))
+
+    def priced(self, price: float) -> "ExactEngine":
+        """See `AbstractEngine`."""
+        return ExactEngine(self.task.priced(price))
+
+    def cost(self, arcs: Arcs) -> float:
+        """See `AbstractEngine`."""
+        knots, levels = arcs.knots_and_levels
+        delta = self.task.start
+        for level, duration in zip(levels, np.diff(knots), strict=True):
+            delta = advance(self.task.spectrum(level), delta, np.array([duration]))[0]
+        return self.task.form.value(delta) + self.price * arcs.effort
+
+    def slope_near(self, arcs: Arcs) -> Callable[[np.ndarray], tuple[float, Float[np.ndarray, " n"]]]:
+        """See `AbstractEngine`."""
+
+        def slope(unknowns: np.ndarray) -> tuple[float, Float[np.ndarray, " n"]]:
+            at = arcs.at(unknowns)
+            turns = _turns(self.task, at)
+            cost = self.task.form.value(turns.path.deltas[-1]) + self.price * at.effort
+            return cost, turns.gradient[np.argsort(at.joint.order)] + self.price * at.spending
+
+        return slope
+
+    def derivatives(self, arcs: Arcs) -> ExactDerivatives:
+        """Gradient and Hessian of the cost by the switch times, and dS/dt at each.
+
+        Moving the switch τ_i of component c displaces δ by v_i = −(u₋ − u₊) X_cᵀe_c, which the flow carries to
+        w_i(t) = Φ(t, τ_i) v_i. With W = LᵀL and p(t) = Φ(T, t)ᵀWδ(T):
+
+            g_i = p(τ_i)ᵀv_i = (u₋ − u₊) S_c(τ_i)
+            G_ij = w_i(T)ᵀW w_j(T) − (u₋ − u₊)_j (X_c p)ᵀ(X_c w_i) at τ_j,  i < j
+            G_ii = w_i(T)ᵀW w_i(T) + (u₋ − u₊)_i dS_c/dt(τ_i), along p of the later and δ of the earlier arc.
+
+        A price adds ρ(|u₋| − |u₊|) to g, and nothing to G.
+        """
+        task, joint = self.task, arcs.joint
+        turns = _turns(task, arcs)
+        path, e, xp, falls = turns.path, turns.residuals, turns.pulls, turns.falls
+        before, after = (turns.weights[part] for part in (slice(-1), slice(1, None)))
+        velocity = task.drift - task.rates * path.deltas[1:-1] - (before * e) @ task.rows
+        adjoint = task.rates * path.costates[1:-1] + (after * xp) @ task.rows
+        turning = -np.sum(falls * ((adjoint @ task.rows.T) * e + xp * (velocity @ task.rows.T)), axis=1)
+        count, pushes, hessian = len(falls), (falls * xp) @ task.rows, np.diag(turning)
+        carried = -(falls * e) @ task.rows  # v_i, and w_i at the current switch once it is passed
+        for j in range(1, count):
+            carried[:j] = _carry(path, j, carried[:j])
+            hessian[:j, j] = hessian[j, :j] = -carried[:j] @ pushes[j]
+        if count:
+            carried = _carry(path, count, carried)
+            images = np.stack([task.form.image(row) for row in carried])
+            hessian += images @ images.T
+        end, place = path.deltas[-1], np.argsort(joint.order)
+        single = falls[np.arange(count), joint.owner[joint.order]]
+        return ExactDerivatives(
+            cost=task.form.value(end) + self.price * arcs.effort,
+            gradient=turns.gradient[place] + self.price * arcs.spending,
+            hessian=hessian[np.ix_(place, place)],
+            slopes=(turning / single)[place],
+            carried=carried[place],
+            miss=end,
+            velocity=task.drift - task.rates * end - (turns.weights[-1] * task.residual(end)) @ task.rows,
+        )
+
+    def survey(self, arcs: Arcs) -> Survey:
+        """See `AbstractEngine`: intervals between zeros of S and switches on which ε has the wrong level."""
+        found = linear_extremal(self.task, *arcs.knots_and_levels)
+        cost, gap = found.cost + self.price * arcs.effort, found.pmp_gap
+        if cost <= found.cost_error or gap <= SETTLED * cost:
+            return Survey(cost, [], 0.0, found)
+        result, options = [], np.array(arcs.options)
+        for component, row in enumerate(arcs.components):
+            edges = np.unique(np.concatenate([row.edges, found.zeros[component]]))
+            for left, right in itertools.pairwise(edges):
+                ts = np.linspace(left, right, SAMPLES)
+                values = found.path.signals(ts).switching.reshape(SAMPLES, -1)[:, component]
+                level = row.levels[np.searchsorted(row.edges, 0.5 * (left + right)) - 1]
+                best = best_level(values, options, self.price)
+                wrong = (level - best) * values + self.price * (abs(level) - np.abs(best))
+                if wrong[1:-1].max() > 0.0 and right - left > 1e-9 * self.task.length:
+                    peak, gain = int(wrong.argmax()), float(wrong.mean() * (right - left))
+                    result.append(Violation(gain, component, float(best[peak]), left, right, ts[peak]))
+        vanishing = gap > cost and cost <= ALMOST_EXACT * self.unit
+        return Survey(cost, sorted(result, reverse=True), PATIENCE if vanishing else np.inf, found)
+
+
+@dataclass(frozen=True, eq=False)
+class Polished:
+    """A bang-bang schedule, its extremal, and the second-order conditions.
+
+    Attributes:
+        arcs: the schedule as arcs.
+        extremal: costate, switching function, Hamiltonian, PMP gap, and the cost; with the multiplier of a budget.
+        derivatives: by the switch times, in the order of `arcs`.
+        second_order: those of them that others need, in the order of time.
+        converged: the PMP gap is rounding, and the Hessian is not indefinite.
+        exact: the objective is zero to rounding (exact unlearning); Pontryagin's conditions then say nothing.
+        objective: the cost, and ρ∫|ε| dt where a price was given.
+        rounds: how often an arc was inserted.
+    """
+
+    arcs: Arcs
+    extremal: Extremal
+    derivatives: ExactDerivatives
+    second_order: SecondOrder
+    converged: bool
+    exact: bool
+    objective: float
+    rounds: int
+
+    @property
+    def schedule(self) -> AbstractPiecewiseConstant:
+        """A `BangBang`; for several components of ε, a `PiecewiseConstant`."""
+        return self.arcs.schedule()
+
+    @property
+    def miss(self) -> Float[np.ndarray, " d"]:
+        """δ(T) in the eigenbasis of H_{-D}."""
+        return self.derivatives.miss
+
+    @property
+    def may_vanish(self) -> bool:
+        """The PMP gap exceeds the cost, so that 𝓔 = 0 may be within reach: ask `exact_unlearning_time`."""
+        return self.extremal.pmp_gap > self.objective
+
+    @property
+    def cost(self) -> float:
+        """The cost of θ(T)."""
+        return self.extremal.cost
+
+
+def polish_linear(
+    task: LinearTask,
+    knots: Float[np.ndarray, " knots"],
+    levels: Float[np.ndarray, "K *m"],
+    *,
+    budget: float = np.inf,
+    insertions: int = INSERTIONS,
+) -> Polished:
+    """The local optimum that a schedule leads to.
+
+    Args:
+        task: linear regression, and what effort costs.
+        knots, levels: where to start; what is not bang-bang is rounded.
+        budget: B, not less than the least that the bounds allow.
+        insertions: the most arcs that may be inserted.
+    """
+    engine = ExactEngine(task, budget)
+    arcs = _initial(engine, knots, levels)
+    found = polish(ExactEngine(task), arcs, min(insertions, PRICED) if task.price > 0.0 else insertions)
+    if not engine.keeps(found.arcs):
+        found = polish(engine, found.arcs if len(found.arcs.times) <= PRICED else arcs, PRICED)
+    extremal, derivatives = found.survey.extremal, found.derivatives
+    assert extremal is not None
+    assert isinstance(derivatives, ExactDerivatives)
+    hessian = derivatives.hessian
+    least = np.linalg.eigvalsh(hessian)[0] if hessian.size else 0.0
+    exact = found.survey.cost <= extremal.cost_error
+    # What is left of a gap when every switch is off by rounding: S' h² summed over the switches.
+    settled = extremal.pmp_gap <= 1e-9 * found.survey.cost + extremal.cost_error
+    curved = least >= -1e-9 * np.abs(hessian).max(initial=0.0)
+    return Polished(
+        arcs=found.arcs,
+        extremal=extremal,
+        derivatives=derivatives,
+        second_order=found.second_order,
+        converged=exact or bool(settled and curved),
+        exact=exact,
+        objective=found.cost,
+        rounds=found.rounds,
+    )
+
+
+def _initial(engine: ExactEngine, knots: np.ndarray, levels: np.ndarray) -> Arcs:
+    """The cheaper of: the levels rounded to their nearer bound; the sign pattern of the switching function.
+
+    What is bang-bang already is taken as it is: insertion finds the arcs that it lacks.
+    """
+    task, options = engine.task, np.array(engine.options)
+    nearest = options[np.argmin(np.abs(levels[..., None] - options), axis=-1)]
+    rounded = bangs(engine.options, knots, nearest).tidied(engine.shortest)
+    if (nearest == levels).all():
+        return rounded
+    found = linear_extremal(task, knots, levels)
+    edges = np.unique(np.concatenate([[task.s, task.T], *found.zeros]))
+    switching = found.path.signals(0.5 * (edges[:-1] + edges[1:])).switching
+    best = np.reshape(best_level(np.ravel(switching), options, task.price), switching.shape)
+    return min((rounded, bangs(engine.options, edges, best).tidied(engine.shortest)), key=engine.cost)
+
+
+class _Turns(NamedTuple):
+    """What happens at the switches of all components, in the order of time.
+
+    Attributes:
+        path: state and costate.
+        weights: ε of every point, or of all, between them, shape (k + 1, m) or (k + 1, 1).
+        falls: u₋ − u₊ of every point, shape (k, m).
+        residuals, pulls: e and Xp, shape (k, m).
+    """
+
+    path: LinearPath
+    weights: Float[np.ndarray, "arcs weights"]
+    falls: Float[np.ndarray, "k m"]
+    residuals: Float[np.ndarray, "k m"]
+    pulls: Float[np.ndarray, "k m"]
+
+    @property
+    def gradient(self) -> Float[np.ndarray, " k"]:
+        """(u₋ − u₊) S."""
+        return -np.sum(self.falls * self.residuals * self.pulls, axis=1)
+
+
+def _turns(task: LinearTask, arcs: Arcs) -> _Turns:
+    knots, levels = arcs.knots_and_levels
+    path, weights = linear_path(task, knots, levels), levels.reshape(len(levels), -1)
+    falls = np.broadcast_to(weights[:-1] - weights[1:], (len(weights) - 1, task.points))
+    return _Turns(path, weights, falls, task.residual(path.deltas[1:-1]), path.costates[1:-1] @ task.rows.T)
+
+
+def _carry(path: LinearPath, arc: int, vectors: np.ndarray) -> np.ndarray:
+    """Φ over one arc, applied to rows."""
+    spectrum, duration = path.spectra[arc], path.knots[arc + 1] - path.knots[arc]
+    return spectrum.from_basis(np.exp(-spectrum.rates * duration) * spectrum.to_basis(vectors))
