@@ -1,4 +1,4 @@
-"""Linear regression, exactly, in NumPy and in the eigenbasis of H_{-D}: spectra, sums of exponentials, paths.
+"""Linear regression, exactly, in NumPy and in the eigenbasis of H_{-D}: spectra, exponential sums, paths, families.
 
 Start in `_task.py`, which holds the problem.
 """
