@@ -6,6 +6,7 @@ import pytest
 from jax.tree_util import Partial
 
 import epsflow as ef
+from epsflow.control._families import search_family
 from epsflow.control._task import make_task
 from epsflow.control.linear._decays import member_ends
 from epsflow.control.linear._families import box_of, least_member
@@ -84,7 +85,7 @@ def test_linear_regression_compiles_nothing(task):
 
     jax.monitoring.register_event_duration_secs_listener(listen)
     for family in (ef.Step, ef.LinearDecay, ef.PolynomialDecay, ef.ExponentialDecay):
-        least_member(task.linear, family.search_space(S, T))
+        search_family(task, family)
     jax.monitoring.unregister_event_duration_listener(listen)
     assert compiled == []
 

@@ -110,7 +110,7 @@ def search_family(task: ControlTask, family: type[AbstractSchedule], grid: int |
     """`best_in_family` for a task that has been checked."""
     space = family.search_space(task.s, task.T)
     lower, upper = _to_scale(space, np.array(space.lower)), _to_scale(space, np.array(space.upper))
-    corner = space.build(jnp.asarray(_from_scale(space, 0.5 * (lower + upper))))
+    corner = space.build(_from_scale(space, 0.5 * (lower + upper)))
     check_admissible(corner, task.s, task.T, task.bounds)
     per_axis = grid or SCAN_POINTS.get(len(space.names), 9)
     if per_axis < 5:
