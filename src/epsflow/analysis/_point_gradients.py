@@ -100,7 +100,7 @@ class OfLinearModel(PointGradients):
         """Σ g_jᵀu: the change of an output along u times the slope of the loss."""
         slopes = self.rows.scale * self.local.points.slopes
         if slopes.ndim == 1:
-            return self.deletions.sums((self.rows.x @ solutions.T) * slopes[:, None])
+            return self.deletions.sums((self.rows.x * slopes[:, None]) @ solutions.T)
         tangents = np.einsum("np,qpk->nqk", self.rows.x, self.rows.coefficients(solutions), optimize=True)
         return self.deletions.sums(np.einsum("nqk,nk->nq", tangents, slopes))
 

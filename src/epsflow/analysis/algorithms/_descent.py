@@ -11,7 +11,7 @@ import numpy as np
 import optimistix as optx
 from jaxtyping import Float, Int, Key
 
-from ..._core import RESULTS, SUCCESS, Array, ConvergenceError, InputError, as_scalar, message
+from ..._core import RESULTS, SUCCESS, Array, ConvergenceError, InputError, Shown, as_scalar, message
 from ...problem import AbstractRisk, EmpiricalRisk, LinearModel, Problem, Quadratic, statistics
 from ...schedules import AbstractSchedule, Constant
 from ..curvature import curvature_at, largest_eigenvalue
@@ -22,7 +22,7 @@ PROX_TOLERANCE = 1e-13
 DIVERGED = RESULTS.nonlinear_divergence
 
 
-class Descent(eqx.Module):
+class Descent(Shown, eqx.Module):
     """θ after chosen numbers of steps; with mini-batches a leading axis of seeds (r).
 
     Attributes:
@@ -39,13 +39,22 @@ class Descent(eqx.Module):
     batch_size: int = eqx.field(static=True)
     result: RESULTS
 
+    def _facts(self) -> dict[str, object]:
+        return {
+            "steps": self.steps,
+            "thetas": self.thetas,
+            "step_size": self.step_size,
+            "batch_size": self.batch_size,
+            "result": self.result,
+        }
+
     @property
     def end(self) -> Float[Array, "*r d"]:
         """θ after the last step."""
         return self.thetas[..., -1, :]
 
 
-class Reconstruction(eqx.Module):
+class Reconstruction(Shown, eqx.Module):
     """Earlier iterates of gradient descent, recovered from the last one.
 
     Attributes:
@@ -69,6 +78,9 @@ class Reconstruction(eqx.Module):
     replay_error: Float[Array, " k"]
     breakdown: int = eqx.field(static=True)
     result: RESULTS
+
+    def _facts(self) -> dict[str, object]:
+        return {"steps": len(self.steps) - 1, "breakdown": self.breakdown, "result": self.result}
 
 
 def gradient_descent(

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Key
 
-from ..._core import RESULTS, Array, ConvergenceError, InputError, as_scalar, pick
+from ..._core import RESULTS, Array, ConvergenceError, InputError, Shown, as_scalar, pick
 from ...flow import gradient_flow, rewind_surface
 from ...problem import Problem
 from ...schedules import AbstractSchedule, Constant
@@ -18,7 +18,7 @@ from ..optima._retrain import retrain
 from ._descent import as_batches, as_step_size, as_steps, descend, finite, reconstruct, throw_diverged
 
 
-class Unlearning(eqx.Module):
+class Unlearning(Shown, eqx.Module):
     """Where unlearning ends, and how far that is from retraining. With mini-batches a leading axis of seeds (r).
 
     Attributes:
@@ -46,6 +46,15 @@ class Unlearning(eqx.Module):
     step_size: Float[Array, ""]
     method: str = eqx.field(static=True)
     result: RESULTS
+
+    def _facts(self) -> dict[str, object]:
+        return {
+            "amounts": self.amounts,
+            "distance": self.distance,
+            "reference": self.reference,
+            "method": self.method,
+            "result": self.result,
+        }
 
     @property
     def theta(self) -> Float[Array, "*r d"]:

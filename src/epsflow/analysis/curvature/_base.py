@@ -52,7 +52,7 @@ class CurvatureSolve(Shown):
         }
 
 
-class AbstractCurvatureSolver(eqx.Module):
+class AbstractCurvatureSolver(abc.ABC):
     """A way of solving (C + λ_d I)h = v for several v at once."""
 
     @abc.abstractmethod

@@ -1,8 +1,8 @@
 """(C + λ_d I)h = v by conjugate gradients: a loop around one function, the product with the matrix."""
 
+from dataclasses import dataclass
 from typing import Any
 
-import equinox as eqx
 import numpy as np
 from jaxtyping import Float
 
@@ -13,6 +13,7 @@ RENEWAL = 50
 """Steps after which the residual is computed afresh: rounding separates the recurrence from the truth."""
 
 
+@dataclass(frozen=True)
 class CG(AbstractCurvatureSolver):
     """Conjugate gradients, one independent iteration per right-hand side: each stops on its own residual.
 
@@ -24,10 +25,10 @@ class CG(AbstractCurvatureSolver):
         max_steps: iterations per right-hand side; None for 10·d.
     """
 
-    rtol: float = eqx.field(static=True, default=1e-10)
-    max_steps: int | None = eqx.field(static=True, default=None)
+    rtol: float = 1e-10
+    max_steps: int | None = None
 
-    def __check_init__(self) -> None:
+    def __post_init__(self) -> None:
         if not 0.0 < self.rtol < 1.0:
             raise InputError(f"CG: rtol is {self.rtol}; it must lie between 0 and 1.")
         if self.max_steps is not None and self.max_steps < 1:

@@ -25,6 +25,7 @@ class Factored:
     triangle: Float[np.ndarray, "d d"]
 
 
+@dataclass(frozen=True)
 class Cholesky(AbstractCurvatureSolver):
     """Dense C + λ_d I = LLᵀ: O(d³) once.
 

@@ -39,6 +39,7 @@ class OutputSpace:
         return (vectors @ self.rows.T) @ self.rows + self.ridge * vectors
 
 
+@dataclass(frozen=True)
 class Dual(AbstractCurvatureSolver):
     """The exact solve in the space of outputs, (BᵀB + μI)⁻¹v = (v − Bᵀ(BBᵀ + μI)⁻¹Bv)/μ (Woodbury), refined once.
 

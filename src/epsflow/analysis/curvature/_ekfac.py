@@ -57,6 +57,7 @@ class Blocks:
 _NO_LAYERS = "EK-FAC needs the layers of an `MLP`; for other models use cg, dual or nystrom."
 
 
+@dataclass(frozen=True)
 class EKFAC(AbstractCurvatureSolver):
     """(blocks of the layers + μI)⁻¹v, μ = λ + λ_d, for an `MLP` with biases under any loss with a factor.
 
@@ -74,11 +75,11 @@ class EKFAC(AbstractCurvatureSolver):
         rtol: residual above which the approximation counts as failed; None to accept any.
     """
 
-    samples: int | None = eqx.field(static=True, default=None)
+    samples: int | None = None
     key: Key[Array, ""] | None = None
     rtol: float | None = None
 
-    def __check_init__(self) -> None:
+    def __post_init__(self) -> None:
         if self.samples is not None and (self.samples < 1 or self.key is None):
             raise InputError("EKFAC: samples must be at least 1 and needs a key, for instance key=jax.random.key(0).")
         if self.rtol is not None and not self.rtol > 0.0:

@@ -30,6 +30,7 @@ class Spectrum:
     scale: float
 
 
+@dataclass(frozen=True)
 class LiSSA(AbstractCurvatureSolver):
     """h ← v + h − (C + λ_d I)h/scale from h = v; the answer is h/scale.
 
@@ -50,12 +51,12 @@ class LiSSA(AbstractCurvatureSolver):
     """
 
     scale: float | None = None
-    steps: int = eqx.field(static=True, default=10_000)
+    steps: int = 10_000
     rtol: float = 1e-8
-    batch: int | None = eqx.field(static=True, default=None)
+    batch: int | None = None
     key: Key[Array, ""] | None = None
 
-    def __check_init__(self) -> None:
+    def __post_init__(self) -> None:
         if self.scale is not None and not self.scale > 0.0:
             raise InputError(f"LiSSA: scale is {self.scale}; it must be positive.")
         if self.steps < 1 or not 0.0 < self.rtol < 1.0:

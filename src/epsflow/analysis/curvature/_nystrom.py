@@ -1,9 +1,8 @@
 """Randomised Nyström approximation of the curvature, and the damped solve with it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-import equinox as eqx
 import jax
 import numpy as np
 import scipy.linalg
@@ -23,6 +22,7 @@ class Approximation:
     ridge: float
 
 
+@dataclass(frozen=True)
 class Nystrom(AbstractCurvatureSolver):
     """Randomised Nyström approximation of the curvature's data part, and the exact solve with that.
 
@@ -41,11 +41,11 @@ class Nystrom(AbstractCurvatureSolver):
         rtol: residual above which the approximation counts as failed; None to accept any.
     """
 
-    rank: int | None = eqx.field(static=True, default=None)
-    key: Key[Array, ""] = eqx.field(default_factory=lambda: jax.random.key(0))
+    rank: int | None = None
+    key: Key[Array, ""] = field(default_factory=lambda: jax.random.key(0))
     rtol: float | None = None
 
-    def __check_init__(self) -> None:
+    def __post_init__(self) -> None:
         if self.rank is not None and self.rank < 1:
             raise InputError(f"Nystrom: rank is {self.rank}; at least 1 is needed.")
         if self.rtol is not None and not self.rtol > 0.0:

@@ -1,5 +1,6 @@
 """`solve`: (C + λ_d I)h = v by the solver of that name, with its residual, or an error."""
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -93,8 +94,14 @@ def as_solver(solver: str | AbstractCurvatureSolver, curvature: AnyCurvature) ->
     if solver == "auto":
         rows = curvature.factor_rows
         if rows is not None and rows < curvature.dim and rows <= DENSE_LIMIT and float(curvature.ridge) > 0.0:
-            return Dual()
-        return Cholesky() if curvature.dim <= DENSE_LIMIT else CG()
+            return _default("dual")
+        return _default("cholesky" if curvature.dim <= DENSE_LIMIT else "cg")
     if solver not in _NAMED:
         raise InputError(f"unknown solver {solver!r}: choose auto, {', '.join(_NAMED)}, or pass a solver object.")
-    return _NAMED[solver]()
+    return _default(solver)
+
+
+@functools.cache
+def _default(name: str) -> AbstractCurvatureSolver:
+    """The solver of that name with its defaults; made once, since a module takes longer to make than a small solve."""
+    return _NAMED[name]()

@@ -1,20 +1,23 @@
 """Leverage and leave-one-out diagnostics of least squares, without refitting: one factor, two passes over the rows."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import scipy.linalg
 from jaxtyping import Bool, Float
 
-from ..._core import InputError
-from ...problem import Problem, Quadratic
+from ..._core import InputError, Tabular
+from ...problem import Design, Problem, WideDesign
+
+UNIT = float(np.finfo(np.float64).eps)
 
 CHUNK_NUMBERS = 2_000_000
 """Entries of X in memory at once beside the results (16 MB)."""
 
 
-@dataclass(frozen=True, eq=False)
-class Leverage:
+@dataclass(frozen=True, eq=False, repr=False)
+class Leverage(Tabular):
     """Deletion diagnostics of every point of a least-squares fit, exact.
 
     With A = XᵀX + (λ/c)I, ê = y − Xθ and P = X A⁻¹ Xᵀ. A point with P_ii = 1 alone determines a direction: without it
@@ -51,6 +54,19 @@ class Leverage:
     dffits: Float[np.ndarray, " n"]
     dfbetas: Float[np.ndarray, "n d"]
     determined: Bool[np.ndarray, " n"]
+
+    def _facts(self) -> dict[str, object]:
+        return {
+            "points": len(self.leverages),
+            "degrees_of_freedom": self.degrees_of_freedom,
+            "variance": self.variance,
+            "largest_leverage": self.leverages.max(),
+            "largest_cooks_distance": np.nanmax(self.cooks_distance, initial=0.0),
+        }
+
+    def _rows(self) -> list[dict[str, Any]]:
+        columns = ("leverages", "residuals", "external_residuals", "cooks_distance", "dffits")
+        return [{"point": k, **{name: getattr(self, name)[k] for name in columns}} for k in range(len(self.leverages))]
 
 
 class Factor(NamedTuple):
@@ -93,9 +109,9 @@ def leverage(problem: Problem) -> Leverage:
     for rows in _chunks(n, d):
         block = np.asarray(x[rows])
         whitened = block @ factor.inverse
-        leverages[rows] = np.einsum("id,id->i", whitened, whitened)
-        residuals[rows] = y[rows] - block @ factor.theta
-        solved[rows] = whitened @ factor.inverse.T
+        np.einsum("id,id->i", whitened, whitened, out=leverages[rows])
+        np.subtract(y[rows], block @ factor.theta, out=residuals[rows])
+        np.matmul(whitened, factor.inverse.T, out=solved[rows])
     variances = np.einsum("kd,kd->k", factor.inverse, factor.inverse)  # diagonal of A⁻¹
     dof = d - factor.ridge * float(variances.sum())
     if n - 1 - dof <= 0.0:
@@ -129,15 +145,15 @@ def _diagnose(
     kept = np.where(determined, 1.0 - leverages, np.nan)
     rss = float(residuals @ residuals)
     left_out = residuals / kept  # y_i − x_iᵀθ_(i)
-    lost = solved * left_out[:, None]  # θ(1) − θ(0)
+    change = solved * -left_out[:, None]  # θ(0) − θ(1)
     # ‖X(θ(1) − θ(0))‖², by AΔ = x_i ê_i/(1−P_ii); then RSS_(i) from Xᵀê = κθ: no second look at the data.
     moved = leverages * left_out**2
     rss_without = rss - left_out**2 + moved
     dof_without = np.full(n, dof)
     if ridge > 0.0:
-        lengths = np.einsum("id,id->i", lost, lost)
+        lengths = np.einsum("id,id->i", change, change)
         moved = moved - ridge * lengths
-        rss_without = rss_without + ridge * (2.0 * lost @ theta - lengths)
+        rss_without = rss_without + ridge * (-2.0 * change @ theta - lengths)
         dof_without = dof - ridge * np.einsum("id,id->i", solved, solved) / kept
     with np.errstate(divide="ignore", invalid="ignore"):
         variance = rss / (n - dof)
@@ -148,7 +164,7 @@ def _diagnose(
             theta=theta,
             leverages=leverages,
             residuals=residuals,
-            change=-lost,
+            change=change,
             joint_change=joint,
             degrees_of_freedom=dof,
             variance=variance,
@@ -157,54 +173,59 @@ def _diagnose(
             external_residuals=external,
             cooks_distance=moved / (dof * variance),
             dffits=external * np.sqrt(leverages / kept),
-            dfbetas=lost / s_without[:, None] / scales,
+            dfbetas=solved * (left_out / s_without)[:, None] / scales,
             determined=determined,
         )
 
 
 def factorise(problem: Problem, damping: float = 0.0) -> Factor:
-    """R⁻¹ and θ by a Cholesky decomposition of XᵀX, corrected by that of (XR⁻¹)ᵀXR⁻¹ (Cholesky QR, twice).
+    """R⁻¹ and θ from the problem's own QR factor, of all points and with the damping inside.
 
-    The correction restores what squaring the condition has cost: the errors are those of a QR decomposition of X
-    (Yamamoto et al., ETNA 44 (2015) 306), at the price of matrix products.
+    Points that the problem deletes, and a damping, are rows below its triangle: no second look at the data.
 
     Raises:
         InputError: not linear regression, or X without full column rank and λ = 0.
     """
-    risk, data, d = problem.risk, problem.data, problem.dim
-    if not isinstance(risk, Quadratic):
+    design, d = problem.design, problem.dim
+    if design is None:
         raise InputError(
             f"leverage is defined for linear regression (LinearModel with one output, SquaredLoss), not for "
             f"{type(problem.model).__name__} with {type(problem.loss).__name__}. `retrain_all` gives leave-one-outs of "
             "any model, `newton_step_all` one Newton step towards them."
         )
-    ridge = (problem.l2 + damping) / problem.scale
-    deleted, targets = np.asarray(risk.x_deleted), np.asarray(risk.y_deleted)
-    gram = np.asarray(risk.h_retained) / problem.scale + deleted.T @ deleted
-    moments = np.asarray(risk.b_retained) / problem.scale + deleted.T @ targets
-    widths = np.sqrt(
-        np.where(np.diagonal(gram) > 0.0, np.diagonal(gram), 1.0)
-    )  # columns to unit length: units do not count
-    scaled = gram / np.outer(widths, widths)
-    spectrum, unit = np.linalg.eigvalsh(scaled), np.finfo(np.float64).eps
-    if spectrum[0] <= d * unit * spectrum[-1]:
+    whole = isinstance(design, Design) and problem.delete.size == 0 and damping == 0.0
+    triangle, target = (design.triangle, design.projected) if whole else _extended(problem, design, damping)
+    widths = np.sqrt(np.einsum("ij,ij->j", triangle, triangle))
+    sizes = design.sizes if whole else np.linalg.svd(triangle / np.where(widths > 0.0, widths, 1.0), compute_uv=False)
+    if sizes[-1] <= max(d, 4.0 * np.sqrt(problem.data.n)) * UNIT * sizes[0]:
         direction = problem.undetermined_direction()
         raise InputError(
-            f"{data.name}: X has rank below {d} (its scaled columns' XᵀX has eigenvalues {spectrum[0]:.2e} to "
-            f"{spectrum[-1]:.2e}), so θ is not determined{f' along {direction}' if direction else ''}. "
+            f"{problem.data.name}: X has rank below {d} (its scaled columns have singular values {sizes[-1]:.2e} to "
+            f"{sizes[0]:.2e}), so θ is not determined{f' along {direction}' if direction else ''}. "
             "Remove a dependent column, or add l2 > 0."
         )
-    rough = np.linalg.inv(np.linalg.cholesky(scaled)).T / widths[:, None]
-    theta = rough @ (rough.T @ moments)
-    orthogonality, slope = ridge * rough.T @ rough, -ridge * rough.T @ theta
-    for rows in _chunks(data.n, d):
-        block = np.asarray(data.x[rows])
-        whitened = block @ rough
-        orthogonality += whitened.T @ whitened
-        slope += whitened.T @ (data.y[rows] - block @ theta)
-    correction = np.linalg.inv(np.linalg.cholesky(orthogonality)).T
-    theta = theta + rough @ (correction @ (correction.T @ slope))
-    return Factor(rough @ correction, theta, ridge, d * unit * float(np.sqrt(spectrum[-1] / spectrum[0])))
+    inverse, _ = scipy.linalg.lapack.dtrtri(triangle / widths)
+    inverse = inverse / widths[:, None]
+    return Factor(
+        inverse=np.sqrt(problem.scale) * inverse,
+        theta=inverse @ target,
+        ridge=(problem.l2 + damping) / problem.scale,
+        rounding=d * UNIT * float(sizes[0] / sizes[-1]),
+    )
+
+
+def _extended(
+    problem: Problem, design: Design | WideDesign, damping: float
+) -> tuple[Float[np.ndarray, "d d"], Float[np.ndarray, " d"]]:
+    """The triangle and the projected targets with the deleted points, and the penalty and damping, as rows."""
+    d, ridge, root = problem.dim, problem.l2 + damping, np.sqrt(problem.scale)
+    x, y = (root * np.asarray(part[problem.delete]) for part in (problem.data.x, problem.data.y))
+    penalty = np.sqrt(ridge) * np.eye(d if ridge > 0.0 else 0, d)
+    rows, targets = np.vstack([design.rows[0], x, penalty]), np.concatenate([design.rows[1], y, np.zeros(len(penalty))])
+    missing = max(0, d - len(rows))
+    stacked = np.vstack([np.hstack([rows, targets[:, None]]), np.zeros((missing + 1, d + 1))])
+    factor = np.linalg.qr(stacked, mode="r")
+    return factor[:d, :d], factor[:d, d]
 
 
 def leave_out(
@@ -212,9 +233,11 @@ def leave_out(
 ) -> tuple[Float[np.ndarray, "k d"], Bool[np.ndarray, " k"]]:
     """θ(0) − θ(1) = −A⁻¹X_Dᵀ(I − P_DD)⁻¹ê_D for k groups of q points, and whether I − P_DD is regular."""
     _, size, _ = x.shape
+    if size == 0:
+        return np.zeros((len(x), x.shape[2])), np.ones(len(x), bool)
     whitened = x @ factor.inverse
     kept = np.eye(size) - whitened @ np.swapaxes(whitened, 1, 2)
-    determined = np.ones(len(x), bool) if size == 0 else np.linalg.eigvalsh(kept)[:, 0] > factor.rounding
+    determined = np.linalg.eigvalsh(kept)[:, 0] > factor.rounding
     regular = np.where(determined[:, None, None], kept, np.eye(size))
     weights = np.linalg.solve(regular, (y - x @ factor.theta)[..., None])
     combined = np.einsum("kqd,kqe->kd", whitened, weights)
