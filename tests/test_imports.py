@@ -34,20 +34,26 @@ def test_importing_the_package_loads_no_library():
     assert loaded_by("import epsflow") == {"epsflow", "lazy_loader"}
 
 
-FIRST_SCHEDULE = """
+HEAVY = {
+    *("jax", "equinox", "diffrax", "optimistix", "lineax", "optax", "scipy", "casadi", "sklearn", "matplotlib"),
+    *("pandas", "xarray", "dask", "distributed", "rich", "typer", "pydantic"),
+}
+LINEAR = """
+import os; os.environ["JAX_ENABLE_X64"] = "1"
 import numpy as np
 import epsflow as ef
-from epsflow.cli import main
-import os; os.environ["JAX_ENABLE_X64"] = "1"
 problem = ef.linear_regression(ef.load_dataset("diabetes"), [382])
-ef.compare_schedules(problem, np.zeros(10), s=0.1, T=0.4)
 """
 
 
-def test_the_linear_job_loads_nothing_for_other_models_data_or_figures():
-    loaded = loaded_by(FIRST_SCHEDULE)
-    assert {"epsflow", "numpy", "scipy", "jax", "equinox"} <= loaded
-    assert loaded.isdisjoint({"sklearn", "matplotlib", "pandas", "xarray", "dask", "distributed", "optax"})
+def test_a_linear_flow_needs_no_integrator():
+    code = "ef.gradient_flow(problem, ef.Step(1.0), np.zeros(10), ts=np.array([1.0])); ef.equilibrium(problem, eps=0.0)"
+    assert loaded_by(f"{LINEAR}\n{code}") & HEAVY == {"jax", "equinox", "scipy"}
+
+
+def test_the_linear_job_loads_neither_data_libraries_nor_figures():
+    loaded = loaded_by(f"{LINEAR}\nef.compare_schedules(problem, np.zeros(10), s=0.1, T=0.4)") & HEAVY
+    assert loaded <= {"jax", "equinox", "scipy", "diffrax", "optimistix", "lineax", "casadi"}
 
 
 REFUSALS = (["--help"], ["optimise", "--frobnicate"], ["optimise", "--budget", "-1"], ["influence", "--damping", "-1"])

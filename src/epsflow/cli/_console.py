@@ -97,8 +97,8 @@ class Table:
         drawn = Drawn(box=box.SIMPLE_HEAD, pad_edge=False)
         for column, own in zip(self.columns, widths, strict=True):
             # What has a width of its own is not narrowed to make room.
-            place = {"justify": "right", "width": own} if column.number else {"justify": "left"}
-            drawn.add_column(column.name, overflow="fold", **place)
+            justify, width = ("right", own) if column.number else ("left", None)
+            drawn.add_column(column.name, overflow="fold", justify=justify, width=width)
         for row in self.rows:
             if row.section:
                 drawn.add_section()

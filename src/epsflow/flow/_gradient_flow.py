@@ -1,6 +1,6 @@
 """`gradient_flow`: one call for every problem and schedule."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +12,9 @@ from ..schedules import AbstractPiecewiseConstant, AbstractSchedule
 from ._collocation import solve_collocation
 from ._exact import distinct_levels, exact_flow
 from ._trajectory import Trajectory
+
+if TYPE_CHECKING:
+    import diffrax
 
 EXACT_LIMIT = 250_000_000
 """Numbers that the exact flow may hold (one d×d eigenbasis per level of ε): 2 GB."""
@@ -25,7 +28,7 @@ def gradient_flow(
     ts: Float[Array, " k"],
     t0: float = 0.0,
     method: str = "auto",
-    solver: Any = None,
+    solver: "diffrax.AbstractSolver | None" = None,
     rtol: float = 1e-10,
     atol: float = 1e-12,
     dense: bool = False,

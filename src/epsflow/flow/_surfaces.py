@@ -1,7 +1,7 @@
 """Flows over grids: the homotopy θ(t, ε) and the rewinding surface θ(T, s), all rows of each side by side."""
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import equinox as eqx
 import jax
@@ -13,6 +13,9 @@ from .._core import RESULTS, SUCCESS, Array, ConvergenceError, InputError, messa
 from ..problem import AbstractRisk, Problem, Quadratic
 from ..schedules import AbstractPiecewiseConstant, AbstractSchedule, Constant, Members, Step
 from ._exact import distinct_levels, exact_flows
+
+if TYPE_CHECKING:
+    import diffrax
 
 BASES = 50_000_000
 """Numbers in the eigenbases that are held at once: 400 MB."""
@@ -129,7 +132,7 @@ def _solve(
     theta0: Any,
     ts: Float[np.ndarray, " k"],
     *,
-    solver: Any = None,
+    solver: "diffrax.AbstractSolver | None" = None,
     rtol: float = 1e-10,
     atol: float = 1e-12,
     max_steps: int = 100_000,
