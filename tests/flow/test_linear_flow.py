@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import reference as ref
-from epsflow._core import RESULTS, InputError
-from epsflow.flow import Trajectory, gradient_flow
+from epsflow._core import RESULTS, ConvergenceError, InputError, succeeded
+from epsflow.flow import Trajectory, gradient_flow, homotopy
 from epsflow.problem import Dataset, LinearModel, LogisticLoss, Problem, linear_regression
 from epsflow.schedules import (
     AbstractSchedule,
@@ -367,3 +367,16 @@ def test_collocation_of_constants_is_the_exact_flow(pair):
         exact, other = (gradient_flow(pair[0], schedule, THETA0, ts=TS, method=way) for way in ("exact", "collocation"))
         assert largest_error(other, np.asarray(exact.thetas)) <= float(exact.error) + float(other.error)
         np.testing.assert_allclose(other.thetas, exact.thetas, rtol=0, atol=2e-13)  # as expm above
+
+
+def test_a_flow_that_overflows_says_so():
+    """A negative weight lets a direction grow like e^{40 t}: past 1e308 before t = 1000."""
+    with pytest.raises(
+        ConvergenceError, match="the flow overflows before t = 1000: NaN or infinity appeared"
+    ) as caught:
+        gradient_flow(LINEAR, Constant(-10.0), THETA0, ts=np.array([0.0, 1000.0]))
+    np.testing.assert_array_equal(
+        caught.value.result.thetas[0], gradient_flow(LINEAR, Constant(1.0), THETA0, ts=TS)(0.0)
+    )
+    surface = homotopy(LINEAR, theta0=THETA0, eps=np.array([-10.0, 1.0]), ts=np.array([1000.0]), throw=False)
+    assert succeeded(surface.result).tolist() == [False, True]

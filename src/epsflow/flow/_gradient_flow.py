@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from .._core import RESULTS, SUCCESS, Array, ConvergenceError, InputError, as_scalar, message, succeeded
+from .._core import RESULTS, Array, ConvergenceError, InputError, as_scalar, decide, message, succeeded
 from ..problem import Problem, Quadratic
 from ..schedules import AbstractPiecewiseConstant, AbstractSchedule
 from ._collocation import solve_collocation
@@ -68,14 +68,12 @@ def gradient_flow(
     if eps.ndim > 1 and eps.shape[1:] != problem.delete.shape:
         raise InputError(f"the schedule has {eps.shape[-1]} weights, but {problem.delete.size} points are deleted.")
     if method != "diffrax" and isinstance(risk, Quadratic):
-        if isinstance(schedule, AbstractPiecewiseConstant) and method != "collocation":
-            flow = exact_flow(risk, schedule, np.asarray(start), first)
-            thetas, stats = flow.at(times), {"arcs": len(flow.arc_starts)}
-            error = np.asarray(flow.rounding(times, thetas))
-            return Trajectory(times, thetas, eps, error, SUCCESS, "exact", stats, flow)
-        if method == "collocation" or not (dense or solver):
-            thetas, error, panels = solve_collocation(risk, schedule, np.asarray(start), times, first)
-            return Trajectory(times, thetas, eps, np.asarray(error), SUCCESS, "collocation", {"panels": panels}, None)
+        exact = isinstance(schedule, AbstractPiecewiseConstant) and method != "collocation"
+        if exact or method == "collocation" or not (dense or solver):
+            trajectory = _linear(risk, schedule, np.asarray(start), times, first, eps=eps, exact=exact)
+            if throw:
+                _throw(trajectory)
+            return trajectory
     from ._diffrax import choose_solver, solve_diffrax  # linear regression does not wait for diffrax
 
     chosen = solver or choose_solver(risk, start, float(times[-1] - first))
@@ -92,6 +90,37 @@ def gradient_flow(
     if throw:
         _throw(trajectory)
     return trajectory
+
+
+def _linear(
+    risk: Quadratic,
+    schedule: Any,
+    start: Float[np.ndarray, " d"],
+    times: Float[np.ndarray, " k"],
+    first: Float[np.ndarray, ""],
+    *,
+    eps: Array,
+    exact: bool,
+) -> Trajectory:
+    """The exact flow, or that by collocation."""
+    if exact:
+        flow = exact_flow(risk, schedule, start, first)
+        thetas, stats = flow.at(times), {"arcs": len(flow.arc_starts)}
+        error = flow.rounding(times, thetas)
+    else:
+        flow = None
+        thetas, error, panels = solve_collocation(risk, schedule, start, times, first)
+        stats = {"panels": panels}
+    return Trajectory(
+        ts=times,
+        thetas=thetas,
+        eps=eps,
+        error=np.asarray(error),
+        result=decide((~np.isfinite(thetas).all(), RESULTS.nonfinite)),
+        method="exact" if exact else "collocation",
+        stats=stats,
+        interpolant=flow,
+    )
 
 
 def _times(ts: Any, t0: float) -> tuple[Float[np.ndarray, " k"], Float[np.ndarray, ""]]:
@@ -134,6 +163,12 @@ def _check_tolerances(rtol: float, atol: float) -> None:
 def _throw(trajectory: Trajectory) -> None:
     if succeeded(trajectory.result):
         return
+    if trajectory.method != "diffrax":
+        raise ConvergenceError(
+            f"the flow overflows before t = {float(trajectory.ts[-1]):g}: {message(trajectory.result)} A negative "
+            "weight lets a direction grow without bound; ask for earlier times. throw=False returns what there is.",
+            trajectory,
+        )
     raise ConvergenceError(
         f"the flow stopped before t = {float(trajectory.ts[-1]):g}: {message(trajectory.result)} "
         f"({trajectory.stats['solver']}, rtol {trajectory.stats['rtol']:g}). A looser rtol or diffrax.Kvaerno5() "

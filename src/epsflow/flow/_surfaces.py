@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from .._core import RESULTS, SUCCESS, Array, ConvergenceError, InputError, message, pick, stack, succeeded
+from .._core import RESULTS, Array, ConvergenceError, InputError, decide, message, pick, succeeded
 from ..problem import AbstractRisk, Problem, Quadratic
 from ..schedules import AbstractPiecewiseConstant, AbstractSchedule, Constant, Members, Step
 from ._exact import distinct_levels, exact_flows
@@ -141,7 +141,7 @@ def _solve(
     start = problem.parameters(theta0, "theta0")
     if isinstance(problem.risk, Quadratic):
         thetas, rounding = _exact_rows(problem.risk, Members.of([kind(row) for row in numbers]), np.asarray(start), ts)
-        return thetas, rounding, stack([SUCCESS] * len(numbers)), "exact"
+        return thetas, rounding, decide((~np.isfinite(thetas).all(axis=(1, 2)), RESULTS.nonfinite)), "exact"
     from ._diffrax import choose_solver  # linear regression does not wait for diffrax
 
     chosen = solver or choose_solver(problem.risk, start, float(ts[-1]))
