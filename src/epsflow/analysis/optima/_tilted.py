@@ -16,6 +16,7 @@ training risk, so the PBRF holds its Bregman divergence too, which is (λ/2)‖�
 
 import functools
 from dataclasses import dataclass
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -25,7 +26,7 @@ from jaxtyping import Float, Int
 
 from ..._core import Array
 from ...problem import EmpiricalRisk, GeneralisedLinear, LinearModel, Local
-from ._anchor import UNIT, Anchor
+from ._anchor import UNIT, Anchor, GaussNewton
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +56,24 @@ class TiltedRisk:
     def product(self, shift: Float[np.ndarray, " d"], vector: Float[np.ndarray, " d"]) -> Float[np.ndarray, " d"]:
         """∇²Q(θ_s + shift) v."""
         return self._data.product(self.anchor.theta + shift, vector) + self.rho * vector
+
+    def compiled_step(
+        self,
+        shift: Float[np.ndarray, " d"],
+        basis: GaussNewton,
+        rho: float,
+        gradient: Float[np.ndarray, " d"],
+        radius: float,
+        accuracy: float,
+    ) -> tuple[Float[np.ndarray, " d"], float, int, bool] | None:
+        """The whole truncated iteration in one call for a network, whose products are shorter than a call; or None."""
+        data = self._data
+        if isinstance(data, _LinearData):
+            return None
+        numbers = (np.asarray(number) for number in (self.rho, rho, radius, accuracy))
+        arguments = (*data.arguments, self.anchor.theta + shift, *data.basis(basis), *numbers, gradient)
+        move, promised, count, negative = _truncated_cg(*arguments)
+        return np.asarray(move), float(promised), int(count), bool(negative)
 
     def rounding(self) -> tuple[float, float]:
         """What rounding alone may change in Q and in ‖∇Q‖, near θ_s: 8u times the sum of the terms' sizes."""
@@ -106,6 +125,15 @@ class _NetworkData:
             anchor.points.values,
             np.asarray((risk.tilts * anchor.outputs).sum()),
         )
+        # On the device once: a search calls with them again and again.
+        self.arguments = jax.device_put(self.arguments)
+        self._basis: tuple[GaussNewton, Array, Array] | None = None
+
+    def basis(self, basis: GaussNewton) -> tuple[Array, Array]:
+        """Eigenvalues and vectors on the device."""
+        if self._basis is None or self._basis[0] is not basis:
+            self._basis = basis, jax.device_put(basis.values), jax.device_put(basis.vectors)
+        return self._basis[1], self._basis[2]
 
     def value_and_gradient(self, theta: Float[np.ndarray, " d"]) -> tuple[float, Float[np.ndarray, " d"]]:
         value, gradient = _value_and_gradient(*self.arguments, theta)
@@ -132,6 +160,42 @@ def _value_and_gradient(*arguments: object) -> tuple[Float[Array, ""], Float[Arr
 def _product(*arguments: object) -> Float[Array, " d"]:
     *data, theta, vector = arguments
     return jax.jvp(lambda t: jax.grad(_value, argnums=5)(*data, t), (theta,), (vector,))[1]
+
+
+@eqx.filter_jit
+def _truncated_cg(*arguments: Any) -> tuple[Array, Array, Array, Array]:
+    """As `_trust_region._truncated_cg`, products inside: p, the decrease promised, products, negative curvature."""
+    *data, theta, values, vectors, own, rho, radius, accuracy, gradient = arguments
+    _, hessian = jax.linearize(lambda t: jax.grad(_value, argnums=5)(*data, t), theta)
+    inside, outside = 1.0 / jnp.sqrt(jnp.maximum(values, 0.0) + rho), 1.0 / jnp.sqrt(rho)
+
+    def half(vector: Array) -> Array:
+        rest = vector - vectors @ (vector @ vectors)
+        return outside * rest + vectors @ (inside * (vector @ vectors))
+
+    def going(carry: tuple[Array, ...]) -> Array:
+        _, _, _, done, _, count = carry
+        return ~done & (count < 2 * gradient.shape[0])
+
+    def advance(carry: tuple[Array, ...]) -> tuple[Array, ...]:
+        point, residual, direction, _, _, count = carry
+        plain = half(direction)
+        image = half(hessian(plain) + own * plain)
+        square, bend = residual @ residual, direction @ image
+        ahead = point + square / bend * direction
+        leaves = (bend <= 0.0) | (ahead @ ahead >= radius**2)
+        a, b, c = direction @ direction, point @ direction, point @ point - radius**2
+        border = (-b + jnp.sqrt(jnp.maximum(b**2 - a * c, 0.0))) / a
+        length = jnp.where(leaves, border, square / bend)
+        residual = residual + length * image
+        new_square = residual @ residual
+        done = leaves | (jnp.sqrt(new_square) <= accuracy)
+        ahead = point + length * direction
+        return ahead, residual, -residual + new_square / square * direction, done, bend <= 0.0, count + 1
+
+    start = (jnp.zeros_like(gradient), gradient, -gradient, jnp.asarray(False), jnp.asarray(False), jnp.asarray(0))
+    point, residual, _, _, negative, count = jax.lax.while_loop(going, advance, start)
+    return point, -0.5 * point @ (gradient + residual), count, negative
 
 
 def leave_out(anchor: Anchor, deleted: Int[np.ndarray, " m"], damping: float) -> TiltedRisk:

@@ -113,7 +113,8 @@ def _newton_step(
 
     # A residual of order ‖g‖^{3/2} keeps inexact Newton superlinear (Dembo, Eisenstat & Steihaug 1982).
     accuracy = norm * min(0.1, float(np.sqrt(norm / first)))
-    step = _truncated_cg(product, gradient, state.radius, accuracy)
+    compiled = objective.compiled_step(state.shift, curvature, rho, gradient, state.radius, accuracy)
+    step = _truncated_cg(product, gradient, state.radius, accuracy) if compiled is None else _Step(*compiled)
     shift = state.shift + curvature.power(step.move, rho, -0.5)
     value, new_gradient = objective.value_and_gradient(shift)
     ratio = (state.value - value + noise) / (step.promised + noise)
