@@ -375,8 +375,7 @@ def test_a_flow_that_overflows_says_so():
         ConvergenceError, match="the flow overflows before t = 1000: NaN or infinity appeared"
     ) as caught:
         gradient_flow(LINEAR, Constant(-10.0), THETA0, ts=np.array([0.0, 1000.0]))
-    np.testing.assert_array_equal(
-        caught.value.result.thetas[0], gradient_flow(LINEAR, Constant(1.0), THETA0, ts=TS)(0.0)
-    )
+    # There and back in a basis of three.
+    np.testing.assert_allclose(caught.value.result.thetas[0], THETA0, rtol=1e-14)
     surface = homotopy(LINEAR, theta0=THETA0, eps=np.array([-10.0, 1.0]), ts=np.array([1000.0]), throw=False)
     assert succeeded(surface.result).tolist() == [False, True]
