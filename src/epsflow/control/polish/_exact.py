@@ -32,8 +32,8 @@ PATIENCE, ALMOST_EXACT = 16.0, 1e-8
 `_reach`: all of its cost can vanish, and S vanishes with it, so that there is nothing to steer by."""
 
 PRICED = 10
-"""Insertions where effort has a price or is limited: every further arc may be worth a little less, singular arcs are
-for the mesh to find. Switches from which a descent within a budget begins."""
+"""Insertions where effort has a price or is limited, and the most switches with which a descent within a budget begins:
+every further arc may be worth a little less, and singular arcs are for the mesh to find."""
 
 SAMPLES = 33
 """Of S, between two of its zeros and the switches."""

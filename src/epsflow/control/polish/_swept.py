@@ -99,8 +99,10 @@ class SweptEngine(AbstractEngine):
         pieces = arcs.pieces(self.most)
         found = self._sweep(pieces)
         cost, violations = self._cost(found, arcs), []
-        for component, arc in arcs.numbered:
-            violations += _on_arc(arcs, pieces, np.asarray(found.levels)[:, component], component, arc, self.price)
+        for component, row in enumerate(arcs.components):
+            slopes = np.asarray(found.levels)[:, component]
+            for arc in range(len(row.parts)):
+                violations += _on_arc(arcs, pieces, slopes, component, arc, self.price)
         worth = [violation for violation in violations if violation.gain > SETTLED * abs(cost)]
         return Survey(cost, sorted(worth, reverse=True)[:TRIED])
 

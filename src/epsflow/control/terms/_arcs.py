@@ -195,11 +195,6 @@ class Arcs:
         rows = np.eye(len(self.unknowns))
         return rows[following + 1] - rows[following]
 
-    @property
-    def numbered(self) -> list[tuple[int, int]]:
-        """Every component and, of that, every arc."""
-        return [(c, arc) for c, row in enumerate(self.components) for arc in range(len(row.parts))]
-
     @cached_property
     def joint(self) -> Joint:
         """All arcs over each other."""
