@@ -11,7 +11,7 @@ from ..bounds._branching import NODES, MixedBound, branch
 from ..bounds._dual import DualBound, SignCertificate, certify_signs, evaluate_dual
 from ..bounds._paths import Paths
 from ..linear._path import linear_extremal
-from ..linear._pencil import advance
+from ..linear._pencil import SECULAR, advance
 from ..linear._task import LinearTask
 from ..terms._deadline import UNLIMITED, Deadline
 from ..terms._extremal import Extremal
@@ -20,14 +20,14 @@ from ..terms._levels import arcs_of, effort_between, levels_of
 from ._exact import Polished, polish_linear
 from ._reach import ExactUnlearning, reach
 
-SWITCHES = 33
-"""Times at which a single switch is tried."""
+SWITCHES, SCANS = 33, 4
+"""Times at which a single switch is tried, and how often: each scan is sixteen times finer than the one before."""
 
 PROVED = 1e-9
 """Relative gap to the dual bound at which no further start is polished: far below the one that certificates ask for."""
 
 BRIEF = 40
-"""Nodes of the branching where a price or a spent budget keeps the cost above the bound anyway."""
+"""Nodes of a first branching, and of one where a price or a spent budget keeps the cost above the bound anyway."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +82,7 @@ def linear_optimum(
     switches = _best_switches(task, one_weight, priced=task.price > 0.0 or budget < np.inf)
     best, bound = _search(paths, [*switches, *starts], signs, budget, deadline)
     found = best.extremal
-    if bound is None and found.cost > found.cost_error:
+    if (bound is None or not _proves(best, bound)) and not signs.settled and found.cost > found.cost_error:
         nodes = nodes_of_branching(task.price, spent(best.schedule, task), budget)
         mu = task.form.image(best.miss)
         bound = branch(paths, signs, found.cost, mu, max_nodes=nodes, deadline=deadline)
@@ -114,43 +114,62 @@ def _search(
     signs: SignCertificate,
     budget: float,
     deadline: Deadline,
-) -> tuple[Polished, DualBound | None]:
-    """The cheapest of the polished starts, and its dual bound where the signs are settled.
+) -> tuple[Polished, DualBound | MixedBound | None]:
+    """The cheapest of the polished starts, and its bound: dual where the signs are settled, else by a brief branching.
 
     The first start that its bound proves the best ends the search.
     """
     task, runs = paths.tasks[0], []
+    free, own = task.price == 0.0 and budget == np.inf, task.points == 1 or starts[0][1].ndim > 1
     for start in starts:
         if runs and deadline.passed:
             break
         run = polish_linear(task, *start, budget=budget)
-        bound = evaluate_dual(paths, task.form.image(run.miss), signs.signs) if signs.settled else None
+        bound, mu = None, task.form.image(run.miss)
+        if signs.settled:
+            bound = evaluate_dual(paths, mu, signs.signs)
+        elif free and own and not runs and run.cost > run.extremal.cost_error:
+            bound = branch(paths, signs, run.cost, mu, max_nodes=BRIEF, deadline=deadline)
         runs.append((run, bound))
-        free = task.price == 0.0 and budget == np.inf
-        if bound is not None and free and run.cost - bound.value + bound.rounding <= PROVED * run.cost:
+        if bound is not None and free and _proves(run, bound):
             break
     return min(runs, key=lambda each: each[0].objective)
 
 
-def _best_switches(task: LinearTask, one_weight: bool, *, priced: bool) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The best schedules with one switch between any two levels, cheapest first; constants included.
+def _proves(run: Polished, bound: DualBound | MixedBound) -> bool:
+    """Whether no further start can do better, up to what certificates leave open."""
+    if isinstance(bound, MixedBound):
+        return bound.closed
+    return bool(run.cost - bound.value + bound.rounding <= PROVED * run.cost)
 
-    On a grid that is finer near s.
-    """
-    fractions = np.linspace(0.0, 1.0, SWITCHES) ** 2
+
+def _best_switches(task: LinearTask, one_weight: bool, *, priced: bool) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The best schedules with one switch between any two levels, cheapest first; constants included."""
     found = []
     for first, second in itertools.permutations(levels_of(task.bounds, float(priced))[::-1], 2):
-        before, after = task.spectrum(first), task.spectrum(second)
-        middle = advance(before, task.start, fractions * task.length)
-        rest = (1.0 - fractions) * task.length
-        ends = advance(after, middle, rest)
-        costs = np.array([task.form.value(end) for end in ends])
-        costs += task.price * task.length * (abs(first) * fractions + abs(second) * (1.0 - fractions))
-        time = task.s + task.length * fractions[int(np.argmin(costs))]
-        knots = np.unique([task.s, time, task.T])
-        levels = np.array([first, second] if len(knots) == 3 else [second if time == task.s else first])
-        found.append((costs.min(), (knots, levels if one_weight else np.tile(levels[:, None], task.points))))
+        cost, elapsed = _best_switch(task, first, second)
+        knots = np.unique([task.s, task.s + elapsed, task.T])
+        levels = np.array([first, second] if len(knots) == 3 else [first if elapsed > 0.0 else second])
+        found.append((cost, (knots, levels if one_weight else np.tile(levels[:, None], task.points))))
     return [start for _, start in sorted(found, key=lambda pair: pair[0])]
+
+
+def _best_switch(task: LinearTask, first: float, second: float) -> tuple[float, float]:
+    """The least cost with one switch between two levels, and the time after s.
+
+    On a grid that is finer near s; with few parameters, where a scan costs less than a Newton step, on ever finer ones
+    around its best point as well.
+    """
+    before, after = task.spectrum(first), task.spectrum(second)
+    elapsed, k, costs = task.length * np.linspace(0.0, 1.0, SWITCHES) ** 2, 0, np.zeros(1)
+    for scan in range(SCANS if len(task.rates) < SECULAR else 1):
+        if scan > 0:
+            elapsed = np.linspace(elapsed[max(k - 1, 0)], elapsed[min(k + 1, SWITCHES - 1)], SWITCHES)
+        ends = advance(after, advance(before, task.start, elapsed), task.length - elapsed)
+        effort = abs(first) * elapsed + abs(second) * (task.length - elapsed)
+        costs = task.form.values(ends) + task.price * effort
+        k = int(np.argmin(costs))
+    return float(costs[k]), float(elapsed[k])
 
 
 def _arrival(task: LinearTask, one_weight: bool, budget: float) -> ExactUnlearning | None:

@@ -21,6 +21,9 @@ from ..terms._runs import SecondOrder, least_curvature
 from ._engine import AbstractEngine, Derivatives, Survey
 
 NEWTON_STEPS = 60
+UNSEEN = 1e-13
+"""What a step must promise, as a fraction of the cost: less is lost in its rounding, and is left to the last digits."""
+
 LAST_STEPS = 4
 """Newton steps for the last digits, each of which must halve what is left."""
 
@@ -148,7 +151,7 @@ def _step_down(engine: AbstractEngine, arcs: Arcs, found: Derivatives) -> Arcs |
     floor = 1e-13 * np.abs(values).max() + np.finfo(np.float64).tiny
     step = -vectors @ ((vectors.T @ found.gradient) / np.maximum(np.abs(values), floor))
     promised, size = float(found.gradient @ step), min(1.0, arcs.room(step))
-    if -promised <= 1e-16 * found.cost:
+    if -promised <= UNSEEN * found.cost:
         return None
     while size > 1e-10:
         trial = arcs.at(arcs.unknowns + size * step).ordered()

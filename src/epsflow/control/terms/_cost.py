@@ -45,6 +45,10 @@ class EndForm(NamedTuple):
         image = self.image(delta)
         return 0.5 * float(image @ image)
 
+    def values(self, deltas: Float[np.ndarray, "*n d"]) -> Float[np.ndarray, "*n"]:
+        """½‖Lδ‖² of each δ."""
+        return 0.5 * np.square(self.image(deltas)).sum(axis=-1)
+
     @property
     def norm(self) -> float:
         """A bound on ‖L‖: the largest entry of a diagonal, else the Frobenius norm."""
