@@ -3,7 +3,7 @@
 # isort: off
 from . import (
     analysis as analysis, claims as claims, control as control, flow as flow, plots as plots, problem as problem,
-    schedules as schedules, studies as studies,
+    schedules as schedules, studies as studies, unlearning as unlearning,
 )
 from ._core import (
     RESULTS as RESULTS, ConvergenceError as ConvergenceError, EpsflowError as EpsflowError, InputError as InputError,
@@ -46,3 +46,7 @@ from .schedules import (
     PolynomialDecay as PolynomialDecay, SearchSpace as SearchSpace, Step as Step, check_admissible as check_admissible,
 )
 from .studies import Study as Study
+from .unlearning import (
+    gaussian_delta as gaussian_delta, gaussian_epsilon as gaussian_epsilon, gaussian_r as gaussian_r,
+    rdp_to_dp as rdp_to_dp, trade_off as trade_off,
+)

@@ -1,0 +1,9 @@
+"""What does an unlearning algorithm guarantee? Distances and constants come in; (ε_dp, δ_dp) and noise go out.
+
+The privacy parameters are always called `epsilon` and `delta` here; elsewhere ε alone is the data's weight. Start in
+`_gaussian.py`: from a distance over the noise to (ε_dp, δ_dp), exactly; `_renyi.py` does the same for a Rényi bound.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
