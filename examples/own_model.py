@@ -30,5 +30,5 @@ problem = ef.Problem(model, ef.SquaredLoss(), data, delete=[3], l2=0.01)
 comparison = ef.compare_schedules(problem, model.start, s=0.3, T=2.0, families=(ef.Step, ef.LinearDecay), intervals=20)
 for row in comparison.rows():
     print(f"{row['family']:12}  cost {row['cost']:.6e}  ratio {row['ratio']:.4f}  {row['status']}")
-print(f"method: {comparison.optimum.method}, PMP gap {comparison.optimum.pmp_gap:.1e}")
+print(f"method: {comparison.optimum.how}, PMP gap {comparison.optimum.pmp_gap:.1e}")
 ef.plots.save(ef.plots.schedule(comparison), "own-model.png")

@@ -21,12 +21,13 @@ from .analysis import (
 )
 from .claims import Claim as Claim, Ledger as Ledger, Verdict as Verdict, verify as verify, write_report as write_report
 from .control import (
-    Comparison as Comparison, Distance as Distance, FamilyResult as FamilyResult, PredictionGap as PredictionGap,
+    AbstractCost as AbstractCost, Arrival as Arrival, Comparison as Comparison, Distance as Distance,
+    EndForm as EndForm, ExactStarts as ExactStarts, ExactUnlearning as ExactUnlearning, Extremal as Extremal,
+    FamilyResult as FamilyResult, FamilyStatus as FamilyStatus, PredictionGap as PredictionGap,
     QuadraticForm as QuadraticForm, RetainedLoss as RetainedLoss, ScheduleSolution as ScheduleSolution, Scope as Scope,
-    SecondOpinion as SecondOpinion,
-    Status as Status, best_in_family as best_in_family, certify as certify, compare_schedules as compare_schedules,
-    exact_starts as exact_starts, exact_unlearning_time as exact_unlearning_time, extremal as extremal,
-    optimal_schedule as optimal_schedule,
+    SearchMethod as SearchMethod, SecondOpinion as SecondOpinion, Status as Status, best_in_family as best_in_family,
+    certify as certify, compare_schedules as compare_schedules, exact_starts as exact_starts,
+    exact_unlearning_time as exact_unlearning_time, extremal as extremal, optimal_schedule as optimal_schedule,
 )
 from .flow import (
     Equilibrium as Equilibrium, HomotopySurface as HomotopySurface, RewindSurface as RewindSurface,

@@ -48,7 +48,7 @@ def test_schedule_from_the_program_is_polished_and_certified():
     problem, start = question(5, 10, 1)
     window = {"s": 0.2, "T": 0.6, "bounds": (-0.5, 1.0)}
     found = ef.optimal_schedule(problem, start, **window, method="qp", intervals=40)
-    assert found.method == "qp + polish"
+    assert (found.method, found.polished) == (ef.SearchMethod.QP, True)
     assert found.scope is ef.Scope.GLOBAL
     assert found.cost == pytest.approx(ef.optimal_schedule(problem, start, **window).cost, rel=1e-12)
 

@@ -44,7 +44,7 @@ def test_identity_example_of_the_notes():
     problem = ef.linear_regression(ef.Dataset(np.eye(3), np.ones(3)), [2])
     found = ef.best_in_family(problem, ef.Step, jnp.zeros(3), s=0.5, T=2.0, target=np.array([1.0, 1.0, 0.0]))
     assert found.parameters["τ"] == 0.5
-    assert found.status == "at the bound of τ"
+    assert (found.status, found.at_bound) == (ef.FamilyStatus.AT_BOUND, ("τ",))
     assert found.cost == pytest.approx(reference.identity_step_cost(3, 0.5, 2.0), rel=1e-12)
 
 

@@ -47,7 +47,7 @@ def test_known_optimum_by_the_adjoint_route(found):
     assert [arc.kind for arc in found.arcs] == ["high", "low"]
     assert (found.status, found.scope) == (ef.Status.BANG_BANG, ef.Scope.LOCAL)
     assert found.pmp_gap <= 1e-12 * found.cost
-    assert found.method == "adjoint + polish"
+    assert (found.method, found.polished) == (ef.SearchMethod.ADJOINT, True)
     assert all(run.success and run.sweeps > 0 for run in found.candidates)
 
 
@@ -105,9 +105,9 @@ def sorting(rng):
 def test_auto_leaves_large_models_to_the_adjoint_route(disguised, zero, monkeypatch):
     task = make_task(disguised, zero, s=0.0, T=T)
     setting = _setting(task)
-    assert _mesh.choose_method(setting, N) == "shooting"
+    assert _mesh.choose_method(setting, N) is ef.SearchMethod.SHOOTING
     monkeypatch.setattr(_mesh, "PROGRAM_LIMIT", 100)
-    assert _mesh.choose_method(setting, N) == "adjoint"
+    assert _mesh.choose_method(setting, N) is ef.SearchMethod.ADJOINT
 
 
 def test_counted_operations_are_those_of_the_translation(disguised, zero):
@@ -147,8 +147,9 @@ def test_ipopt_stops_between_two_iterations(disguised, zero):
     task = make_task(disguised, zero, s=0.0, T=T)
     setting = _setting(task)
     guess = {"half way": np.full((N, 1), 0.5)}
-    (free,) = _mesh.search_by_program(setting, guess, "collocation")
-    (cut,) = _mesh.search_by_program(setting._replace(deadline=_passed()), guess, "collocation")
+    (free,) = _mesh.search_by_program(setting, guess, ef.SearchMethod.COLLOCATION)
+    late = setting._replace(deadline=_passed())
+    (cut,) = _mesh.search_by_program(late, guess, ef.SearchMethod.COLLOCATION)
     assert (free.status, free.success) == ("Solve_Succeeded", True)
     assert (cut.status, cut.success) == ("User_Requested_Stop", False)
     assert cut.iterations < free.iterations < MAX_ITERATIONS
@@ -246,7 +247,7 @@ def test_breast_cancer():
     problem = ef.Problem(ef.LinearModel(30), ef.LogisticLoss(), data, [38], l2=0.01, reduction="mean")
     solved = ef.optimal_schedule(problem, jnp.zeros(30), s=5.0, T=25.0, intervals=40)
     step = ef.best_in_family(problem, ef.Step, jnp.zeros(30), s=5.0, T=25.0, grid=21)
-    assert solved.method == "adjoint + polish"
+    assert (solved.method, solved.polished) == (ef.SearchMethod.ADJOINT, True)
     assert solved.scope is ef.Scope.LOCAL
     # A scan sees the cost alone, and so half the digits of τ.
     assert solved.arcs[0].end == pytest.approx(step.parameters["τ"], abs=1e-3)
@@ -262,7 +263,7 @@ def test_eleven_thousand_parameters():
     start = model.init(jax.random.key(0))
     retrained = ef.gradient_flow(problem, ef.Constant(0.0), start, ts=np.array([1.5])).end
     solved = ef.optimal_schedule(problem, start, s=0.5, T=1.5, intervals=8, target=retrained)
-    assert solved.method.startswith("adjoint")
+    assert solved.method is ef.SearchMethod.ADJOINT
     assert solved.extremal.method == "adjoint"
     assert solved.scope is ef.Scope.LOCAL
     end = ef.gradient_flow(problem, solved.schedule, start, ts=np.array([1.5])).end

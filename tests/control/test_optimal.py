@@ -22,7 +22,9 @@ def test_every_transcription_finds_the_known_optimum(row_one, zero, method):
     knots = np.linspace(0.0, T, 101)
     never = Deadline(None)
     setting = Setting(system_of(task, shared=True), task.theta_s, 0.0, MeshWindow(T, (0.0, 1.0), 1.0), never)
-    runs = _mesh._run(task, setting, method, _mesh.guesses_of(task, knots, (), columns=1, step_until=never))
+    runs = _mesh._run(
+        task, setting, ef.SearchMethod(method), _mesh.guesses_of(task, knots, (), columns=1, step_until=never)
+    )
     assert all(run.success for run in runs)
     best = min((ef.PiecewiseConstant(knots, run.values) for run in runs), key=lambda u: cost_of(row_one, u, zero))
     # The switch may lie anywhere in an interval of 0.02; smearing it over that interval costs the square of its width.

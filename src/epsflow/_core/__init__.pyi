@@ -1,13 +1,25 @@
 from ._arrays import Array as Array, namespace as namespace
 from ._checks import (
+    as_choice as as_choice,
+    as_count as as_count,
+    as_flag as as_flag,
     as_float64 as as_float64,
     as_index_array as as_index_array,
+    as_instance as as_instance,
     as_matrix as as_matrix,
     as_scalar as as_scalar,
     as_vector as as_vector,
+    brief as brief,
     require_x64 as require_x64,
 )
-from ._display import Shown as Shown, Summary as Summary, Tabular as Tabular, to_frame as to_frame
+from ._display import (
+    Shown as Shown,
+    Summary as Summary,
+    Tabular as Tabular,
+    shown as shown,
+    to_frame as to_frame,
+    with_error as with_error,
+)
 from ._errors import ConvergenceError as ConvergenceError, EpsflowError as EpsflowError, InputError as InputError
 from ._linalg import Eigen as Eigen, decay_integral as decay_integral, eigen as eigen
 from ._provenance import provenance as provenance
@@ -20,4 +32,5 @@ from ._results import (
     stack as stack,
     succeeded as succeeded,
 )
+from ._stored import Stored as Stored, read_fields as read_fields
 from ._text import printable as printable

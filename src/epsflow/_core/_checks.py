@@ -1,9 +1,14 @@
 """Checks made where a value enters the library. Each refuses with one message; none changes a value in silence."""
 
+from collections.abc import Sequence
+from typing import TypeVar
+
 import numpy as np
 from jaxtyping import Float, Int
 
 from ._errors import InputError
+
+Kind = TypeVar("Kind")
 
 
 def require_x64() -> None:
@@ -105,3 +110,63 @@ def as_index_array(value: object, name: str, n: int) -> Int[np.ndarray, " m"]:
     if unique.size == n:
         raise InputError(f"{name} lists all {n} points: nothing would be left to train on.")
     return array.astype(np.int64)
+
+
+def as_flag(value: object, name: str) -> bool:
+    """True or False (NumPy's too), or an `InputError` that names it: "yes", 1 and None are none."""
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    raise InputError(f"{name} is {brief(value)}; it is either on or off: write {name}=True or {name}=False.")
+
+
+def as_count(value: object, name: str, least: int = 1) -> int:
+    """A whole number, at least `least`, or an `InputError` that names it: "10", True and 1.5 are none."""
+    if not isinstance(value, int | np.integer) or isinstance(value, bool):
+        raise InputError(f"{name} is {brief(value)}; a whole number is needed, for instance {name}={max(least, 10)}.")
+    if value < least:
+        raise InputError(f"{name} is {value}; it must be at least {least}.")
+    return int(value)
+
+
+def as_choice(value: object, name: str, options: Sequence[str]) -> str:
+    """One of several words, or an `InputError` that lists them."""
+    if not isinstance(value, str):
+        raise InputError(f"{name} is {brief(value)}; a word is needed, one of {', '.join(map(repr, options))}.")
+    if value not in options:
+        raise InputError(f"unknown {name} {value!r}: choose {', '.join(options[:-1])} or {options[-1]}.")
+    return value
+
+
+def as_instance(value: object, name: str, kind: type[Kind], advice: str) -> Kind:
+    """An object of a class, or an `InputError` that says what came and what to write.
+
+    Args:
+        value: what was given.
+        name: of the argument.
+        kind: the class.
+        advice: what to write instead, from a verb on.
+    """
+    if isinstance(value, kind):
+        return value
+    if isinstance(value, type) and issubclass(value, kind):
+        raise InputError(f"{name} is the class {value.__name__} itself; an object of it is needed: {advice}.")
+    raise InputError(f"{name} is {brief(value)}, where {article(kind.__name__)} is needed: {advice}.")
+
+
+def article(name: str) -> str:
+    """A name with its article, without the prefix of an abstract class: "a Schedule", "an array"."""
+    word = name.removeprefix("Abstract")
+    return f"{'an' if word[:1] in 'AEIOUaeiou' else 'a'} {word}"
+
+
+def brief(value: object) -> str:
+    """What came, in a few words: a short value as it is written, the rest by its type (and shape)."""
+    shape = getattr(value, "shape", None)
+    if shape:
+        return f"an array of shape {tuple(shape)}"
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    if callable(value):
+        return f"the function {getattr(value, '__name__', type(value).__name__)}"
+    words = repr(value)
+    return words if len(words) <= 40 else article(type(value).__name__)

@@ -15,6 +15,7 @@ written out: a fact that is one appears as its shape, an outcome per row as how 
 """
 
 import html
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -88,6 +89,10 @@ class Shown:
         """Names and values of the line, most important first."""
         raise NotImplementedError(f"{type(self).__name__} does not say what its line shows.")
 
+    def _figures(self) -> dict[str, object]:
+        """What the summary says above its table, where that is more than the line."""
+        return self._facts()
+
     def _rows(self) -> list[dict[str, Any]]:
         """The table under the facts; none unless a class says so."""
         return []
@@ -102,7 +107,7 @@ class Shown:
 
     def summary(self) -> Summary:
         """The table that a paper would print: `print(result.summary())`; a notebook shows it as HTML."""
-        return Summary(self._title(), self._facts(), self._rows())
+        return Summary(self._title(), self._figures(), self._rows())
 
     def _repr_html_(self) -> str:
         return self.summary()._repr_html_()
@@ -151,6 +156,14 @@ def shown(value: object) -> str:
         return f"[{', '.join(shown(entry) for entry in array)}]" if few else f"array{array.shape}"
     number = array[()]
     return f"{number:.4g}" if array.dtype.kind == "f" else str(number)
+
+
+def with_error(value: float, error: float) -> str:
+    """A number with all the digits that its error leaves: "0.0123456(± 2e-07)" is written 0.0123456 ± 2e-07."""
+    if not (math.isfinite(value) and math.isfinite(error) and error > 0.0):
+        return f"{value:.10g} ± {error:.1g}"
+    digits = 2 + math.floor(math.log10(max(abs(value), error))) - math.floor(math.log10(error))
+    return f"{value:.{min(17, max(1, digits))}g} ± {error:.1g}"
 
 
 def _outcome(result: Any) -> str:

@@ -91,7 +91,7 @@ def _optimum(optimum: ScheduleSolution, intervals: int) -> dict[str, Any]:
         "arcs": [arc._asdict() for arc in optimum.arcs],
         "pmp_gap": optimum.pmp_gap,
         "hamiltonian_drift": optimum.hamiltonian_drift,
-        "method": optimum.method,
+        "method": optimum.how,
         "intervals": intervals,
         "candidates": [
             {"start": run.start, "status": run.status, "success": run.success, "iterations": run.iterations}

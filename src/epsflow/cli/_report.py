@@ -52,6 +52,10 @@ def finding(comparison: Comparison) -> str:
         return f"The leave-out optimum is reached in finite time by {found}."
     claim = {
         Scope.GLOBAL: f"certified as the best of all schedules (none costs less than {optimum.lower_bound:.4g})",
+        Scope.WITHIN_ERROR: (
+            f"no schedule costs less by more than the error of this cost, ±{optimum.cost_error:.1g}, too large "
+            "beside it for more"
+        ),
         Scope.LOCAL: "a local optimum: first-order conditions hold, a global bound was not proved",
     }[optimum.scope]
     if optimum.objective >= base * (1.0 - NO_GAIN):

@@ -3,33 +3,34 @@
 import numpy as np
 from scipy.optimize import fminbound, root_scalar
 
-from .._core import InputError
+from .._core import RESULTS, SUCCESS, InputError
 from ..problem import Problem, Quadratic
 from ..schedules import AbstractPiecewiseConstant, AbstractSchedule, check_admissible, least_effort
 from ._pontryagin import extremal_of
-from ._solution import ScheduleSolution
+from ._solution import Found, ScheduleSolution
 from ._task import ControlTask, effort_of, linear_of, make_task, simulate
 from .bounds._ascent import maximise_dual
 from .bounds._branching import branch
 from .bounds._dual import certify_signs, evaluate_dual
 from .bounds._paths import Paths
-from .linear._path import LinearPath
+from .linear._path import LinearPath, linear_path
 from .polish._optimum import nodes_of_branching
+from .polish._reach import reach, rounding_of
 from .terms._cost import AbstractCost
-from .terms._extremal import AbstractPath, Extremal
+from .terms._deadline import UNLIMITED, Deadline
+from .terms._extremal import AbstractPath
 from .terms._kinds import (
-    GLOBAL_GAP,
     SPENT,
     VERIFIED_GAP,
     Scope,
+    SearchMethod,
     Status,
     classify,
     describe_arcs,
-    is_exact,
+    scope_of,
     singular_arcs_hold,
 )
 from .terms._levels import arcs_of, best_level, effort_between, in_numbers, levels_of
-from .terms._runs import Candidate, SecondOrder
 
 SETTLED_GAP = 1e-9
 """Gap at which the bound that a schedule's own costate gives is not maximised further."""
@@ -47,13 +48,14 @@ def certify(
     cost: AbstractCost | None = None,
     budget: float | None = None,
     price: float = 0.0,
+    time_limit: float | None = None,
 ) -> ScheduleSolution:
     """Simulate a schedule of any origin and say how far from the global optimum it is.
 
     For linear regression with settled residual signs the lower bound is the dual maximum, which equals the least cost
-    with one weight per point. Where residuals may change their signs it comes from branching on when they do, for some
-    seconds. One ε shared by several points can at best do as well: the bound holds for it, without being tight. For
-    other models the bound is 0, and only Pontryagin's conditions are reported.
+    with one weight per point. Where residuals may change their signs it comes from branching on when they do. One ε
+    shared by several points can at best do as well: the bound holds for it, without being tight. For other models the
+    bound is 0, and only Pontryagin's conditions are reported.
 
     Args:
         problem: what is trained, and which points are deleted.
@@ -64,11 +66,13 @@ def certify(
         target: where θ(T) should be. Default: the leave-out optimum.
         cost: of θ(T): `Distance` (default), `QuadraticForm`, `PredictionGap`, `RetainedLoss`.
         budget, price: as in `optimal_schedule`. The lower bound is that without them, which remains one.
+        time_limit: seconds after which branching ends; what is proved by then stands.
 
     Raises:
         InputError: a schedule outside E_s or beyond the budget, or a question that makes no sense.
         ConvergenceError: a flow failed.
     """
+    deadline = Deadline(time_limit)
     task = make_task(problem, theta0, s=s, T=T, bounds=bounds, target=target, cost=cost, budget=budget, price=price)
     check_admissible(schedule, task.s, task.T, task.bounds)
     spent = effort_of(task, schedule)
@@ -76,55 +80,40 @@ def certify(
         raise InputError(
             f"the schedule spends ∫|ε| dt = {spent:.6g} between s and T, beyond the budget {task.budget:g}."
         )
-    return judge(task, schedule, method="given")
+    return judge(task, Found(schedule=schedule, method=SearchMethod.GIVEN), deadline)
 
 
-def judge(
-    task: ControlTask,
-    schedule: AbstractSchedule,
-    *,
-    method: str,
-    candidates: tuple[Candidate, ...] = (),
-    mesh: float = 0.0,
-    lower_bound: float | None = None,
-    extremal: Extremal | None = None,
-    second_order: SecondOrder | None = None,
-    interrupted: bool = False,
-) -> ScheduleSolution:
-    """Everything that is said about a schedule.
+def judge(task: ControlTask, found: Found, deadline: Deadline = UNLIMITED) -> ScheduleSolution:
+    """Everything that is said about a schedule: what it costs, how sure that is, and among which it is the best.
 
     Args:
         task: the question.
-        schedule: in E_s.
-        method: how it was found.
-        candidates: the solver's runs behind it.
-        mesh: length of an interval, if the schedule lives on a mesh that its optimum need not fit.
-        lower_bound: a bound on the cost of θ(T) that is known already; computed if None.
-        extremal: the schedule's, at the task's price, if it is known already.
-        second_order: derivatives by its switch times, if they were free.
-        interrupted: whether time ran out on the search: then only a certificate counts.
+        found: a schedule in E_s, and what is known of it. After a search that did not end well only a certificate
+            counts.
+        deadline: when to stop proving; what is proved by then stands.
     """
+    schedule = found.schedule
     cost, error = simulate(task, schedule)
-    if extremal is not None and isinstance(extremal.path, LinearPath):
-        knots, levels = extremal.path.knots, extremal.path.levels
+    if found.extremal is not None and isinstance(found.extremal.path, LinearPath):
+        knots, levels = found.extremal.path.knots, found.extremal.path.levels
     else:
         knots, levels = in_numbers(schedule, task.s, task.T)
     spent, columns = effort_between(knots, levels), 1 if levels.ndim == 1 else levels.shape[1]
     multiplier = multiplier_of(task, schedule, spent)
-    path = extremal_of(task, schedule, multiplier) if extremal is None else extremal
+    path = extremal_of(task, schedule, multiplier) if found.extremal is None else found.extremal
     arcs = describe_arcs(knots, levels, task.bounds)
+    lower_bound = found.lower_bound
     if lower_bound is None:
         miss = np.asarray(path.theta(np.array([task.T]))[0] - task.target)
-        lower_bound = _lower_bound(task, miss, nodes_of_branching(task.price, spent, task.budget))
+        lower_bound = _lower_bound(task, miss, nodes_of_branching(task.price, spent, task.budget), deadline)
     bound = lower_bound + task.price * columns * least_effort(task.T - task.s, task.bounds)
-    objective, exact = cost + task.price * spent, is_exact(cost, task.initial)
-    certified = (exact and task.price == 0.0) or (bound > 0.0 and objective - bound <= GLOBAL_GAP * objective)
-    verified = path.pmp_gap <= VERIFIED_GAP * objective
-    failed = interrupted or (bool(candidates) and not any(candidate.success for candidate in candidates))
-    sound = certified or (verified and not failed and singular_arcs_hold(path, arcs, mesh, multiplier))
-    status = classify(exact, path, arcs, mesh, multiplier) if sound else Status.UNVERIFIED
-    # A certificate stands on its own; a local claim needs a solver that converged, too.
-    local = Scope.LOCAL if status is not Status.UNVERIFIED else Scope.NONE
+    objective = cost + task.price * spent
+    exact = cost <= error and (arrives(task, schedule, deadline) if found.arrived is None else found.arrived)
+    scope = scope_of(objective, error, min(bound, objective), exact=exact and task.price == 0.0)
+    if scope is Scope.NONE and bool(found.result == RESULTS.successful) and np.isfinite([objective, error]).all():
+        verified = path.pmp_gap <= VERIFIED_GAP * objective
+        scope = Scope.LOCAL if verified and singular_arcs_hold(path, arcs, found.mesh, multiplier) else Scope.NONE
+    kind = classify(exact, path, arcs, found.mesh, multiplier)
     return ScheduleSolution(
         task=task,
         schedule=schedule,
@@ -133,17 +122,55 @@ def judge(
         effort=spent,
         multiplier=multiplier,
         lower_bound=min(bound, objective),
-        status=status,
-        scope=Scope.GLOBAL if certified else local,
+        status=Status.UNVERIFIED if scope is Scope.NONE else kind,
+        scope=scope,
         arcs=arcs,
         extremal=path,
-        candidates=candidates,
-        method=method,
-        second_order=second_order,
+        candidates=found.candidates,
+        method=found.method,
+        polished=found.polished,
+        second_order=found.second_order,
+        result=SUCCESS if scope in (Scope.GLOBAL, Scope.WITHIN_ERROR) else found.result,
     )
 
 
-def _lower_bound(task: ControlTask, miss: np.ndarray, max_nodes: int) -> float:
+def arrives(task: ControlTask, schedule: AbstractSchedule, deadline: Deadline = UNLIMITED) -> bool:
+    """Whether a schedule is certified to reach the target in finite time and to stay there.
+
+    It starts there, or its last arc with ε ≠ 0 passes through the target and ends in it, and the target is one that
+    `exact_unlearning_time` says can be reached by then. A flow that decays towards the target comes as near, but does
+    not arrive. One ε for several points is not certified: whether it can arrive is not known.
+    """
+    if not isinstance(task.problem.risk, Quadratic):
+        return bool(np.array_equal(np.asarray(task.theta_s), np.asarray(task.target)))
+    linear, (low, high) = linear_of(task), task.bounds
+    rounding = rounding_of(linear)
+    if float(np.linalg.norm(linear.start)) <= max(rounding, task.target_error):
+        return True
+    at_rest = not linear.drift.any() and low <= 0.0 <= high
+    if not (at_rest and isinstance(schedule, AbstractPiecewiseConstant)):
+        return False
+    knots, levels = arcs_of(schedule, task.s, task.T)
+    shared, acting = levels.ndim == 1, np.flatnonzero(levels.reshape(len(levels), -1).any(axis=1))
+    if not acting.size or (shared and linear.points > 1):
+        return False
+    path, last = linear_path(linear, knots, levels), int(acting[-1])
+    before, after = np.linalg.norm(path.deltas[last : last + 2], axis=1)
+    spectrum = path.spectra[last]
+    rate = float(np.abs(spectrum.rates).max())
+    near = max(rounding, len(linear.rates) * np.finfo(np.float64).eps * (1.0 + rate * linear.T) * float(before))
+    passes = float(np.linalg.norm(spectrum.drift)) * (knots[last + 1] - knots[last]) > PASSING * near
+    if not (after <= near and before > PASSING * near and passes):
+        return False
+    arrival = reach(linear, deadline)
+    return arrival.schedule is not None and bool(arrival.time <= knots[last + 1] * (1.0 + 1e-9))
+
+
+PASSING = 100.0
+"""How much farther than rounding a flow has to come from, and would go on, if it passes through the target."""
+
+
+def _lower_bound(task: ControlTask, miss: np.ndarray, max_nodes: int, deadline: Deadline) -> float:
     """The dual maximum less its rounding where residual signs are settled; else what branching on them proves, or 0.
 
     It is taken over one weight per point, and so holds for a shared one, too.
@@ -155,7 +182,7 @@ def _lower_bound(task: ControlTask, miss: np.ndarray, max_nodes: int) -> float:
     paths, cost, mu = Paths([linear]), linear.form.value(delta), linear.form.image(delta)
     signs = certify_signs(paths)
     if not signs.settled:
-        return branch(paths, signs, cost, mu, max_nodes=max_nodes).value
+        return branch(paths, signs, cost, mu, max_nodes=max_nodes, deadline=deadline).value
     dual = evaluate_dual(paths, mu, signs.signs)
     if cost - dual.value > SETTLED_GAP * cost:
         dual = maximise_dual(paths, mu, signs.signs)

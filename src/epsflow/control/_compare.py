@@ -4,18 +4,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from .._core import Stored, Tabular, as_flag, read_fields
 from ..problem import Problem
 from ..schedules import AbstractSchedule
-from ._families import FAMILIES, FamilyResult, baseline, search_families
-from ._optimal import solve_task
+from ._families import FAMILIES, FamilyResult, FamilyStatus, as_families, baseline, search_families
+from ._optimal import Options, solve_task
 from ._second_opinion import SecondOpinion, second_opinion
-from ._solution import ScheduleSolution
+from ._solution import ScheduleSolution, known_classes
 from ._task import ControlTask, make_task
 from .terms._cost import AbstractCost
+from .terms._deadline import Deadline
+
+FEW_SWITCHES = 8
+"""Arcs up to which a row lists the optimum's switch times."""
 
 
-@dataclass(frozen=True, eq=False)
-class Comparison:
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class Comparison(Tabular, Stored):
     """Schedules for one task, side by side.
 
     Attributes:
@@ -45,19 +50,17 @@ class Comparison:
                 "cost_error": result.cost_error,
                 "effort": result.effort,
                 "ratio": self._ratio(self.objective(result)),
-                "status": result.status,
+                "status": result.words,
             }
             for result in (self.baseline, *self.families)
         ]
         if self.optimum is not None:
             best = self.optimum
-            switches = (
-                {f"switch {i}": arc.end for i, arc in enumerate(best.arcs[:-1], 1)} if len(best.arcs) <= 8 else {}
-            )
+            switches = {f"switch {i}": arc.end for i, arc in enumerate(best.arcs[:-1], 1)}
             rows.append(
                 {
                     "family": "optimum",
-                    "parameters": switches,
+                    "parameters": switches if len(best.arcs) <= FEW_SWITCHES else {},
                     "cost": best.cost,
                     "cost_error": best.cost_error,
                     "effort": best.effort,
@@ -84,10 +87,46 @@ class Comparison:
         """What is compared: the cost, plus the price (if one was given) times the effort."""
         return result.cost + self.task.price * result.effort
 
+    @classmethod
+    def from_json(cls, text: str, problem: Problem) -> "Comparison":
+        """The comparison that `to_json` wrote, for the problem that it was made for; see `ScheduleSolution.from_json`.
+
+        Raises:
+            InputError: another document, another problem, or a class of schedule or cost that is not known here.
+        """
+        fields = read_fields(cls, text, [*known_classes(), FamilyResult, FamilyStatus, SecondOpinion])
+        task, optimum = fields.pop("task").of(problem), fields.pop("optimum")
+        return cls(task=task, optimum=None if optimum is None else optimum.of(problem), **fields)
+
     def _ratio(self, cost: float) -> float:
         if self.baseline.cost == 0.0:
             return 1.0 if cost == 0.0 else float("inf")
         return cost / self.baseline.cost
+
+    def _facts(self) -> dict[str, object]:
+        best, optimum = min((self.baseline, *self.families), key=self.objective), self.optimum
+        facts = {"schedules": 1 + len(self.families) + (optimum is not None), "best": best.family, "cost": best.cost}
+        # A family may contain the optimum: then rounding decides which of them costs less.
+        if optimum is not None and optimum.objective <= self.objective(best) + optimum.cost_error + best.cost_error:
+            return facts | {"best": "optimum", "cost": optimum.cost}
+        return facts
+
+    def _title(self) -> str:
+        return f"Schedules for {self.task.title}"
+
+    def _rows(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "family": row["family"],
+                "parameters": ", ".join(f"{name} = {value:.6g}" for name, value in row["parameters"].items()),
+                "cost": row["cost"],
+                "cost_error": row["cost_error"],
+                **({"effort": row["effort"]} if self.task.priced else {}),
+                "ratio": row["ratio"],
+                "status": row["status"],
+            }
+            for row in self.rows()
+        ]
 
 
 def compare_schedules(
@@ -104,7 +143,12 @@ def compare_schedules(
     budget: float | None = None,
     price: float = 0.0,
     check: bool = False,
-    **options: Any,
+    intervals: int = 100,
+    per_point: bool = False,
+    method: str = "auto",
+    starts: Sequence[AbstractSchedule] = (),
+    time_limit: float | None = None,
+    throw: bool = True,
 ) -> Comparison:
     """The baseline 1_[0,s], the best member of each family, and the optimal schedule, for one problem.
 
@@ -120,18 +164,26 @@ def compare_schedules(
         budget, price: for ∫|ε| dt over (s, T), as in `optimal_schedule`; they bind the families, too.
         check: whether to ask CasADi as well: direct transcription from ε half way between its bounds, solved by IPOPT
             and simulated by the flow room (`SecondOpinion`).
-        **options: for the optimum: `intervals`, `per_point`, `method`, `starts`, `time_limit`, `throw` as in
-            `optimal_schedule`.
+        intervals, per_point, method, starts: for the optimum, as in `optimal_schedule`.
+        time_limit: seconds for all of it. A family's search then ends with what its scans have found, and says so.
+        throw: raise if the search for the optimum fails or time runs out; otherwise it is returned as UNVERIFIED.
 
     Raises:
         InputError: as `optimal_schedule` and `best_in_family`.
         ConvergenceError: as there.
     """
     task = make_task(problem, theta0, s=s, T=T, bounds=bounds, target=target, cost=cost, budget=budget, price=price)
-    best = solve_task(task, **options) if optimum else None
+    options = Options(intervals=intervals, per_point=per_point, method=method, starts=starts, throw=throw).checked(task)
+    deadline, classes = Deadline(time_limit), as_families(families)
+    best = solve_task(task, options, deadline) if as_flag(optimum, "optimum") else None
     other = None
-    if check:
+    if as_flag(check, "check"):
         bound = float("nan") if best is None else best.lower_bound
-        asked = {name: options[name] for name in ("intervals", "per_point", "time_limit") if name in options}
-        other = second_opinion(task, bound, **asked)
-    return Comparison(task, baseline(task), search_families(task, families), best, other)
+        other = second_opinion(task, bound, intervals=options.intervals, per_point=options.per_point, deadline=deadline)
+    return Comparison(
+        task=task,
+        baseline=baseline(task),
+        families=search_families(task, classes, deadline),
+        optimum=best,
+        check=other,
+    )

@@ -13,13 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from .._core import InputError
+from .._core import InputError, Shown, Stored, as_count, as_instance, as_scalar, read_fields
 from ..problem import Problem
 from ._task import linear_of, make_task
 from .linear._exponentials import ExponentialSum, bracketed_zero, resolving_grid
 from .linear._pencil import Spectrum, advance
 from .linear._task import LinearTask
 from .polish._reach import ExactUnlearning, reach, require_rest
+from .terms._deadline import Deadline
 
 
 def exact_unlearning_time(
@@ -29,6 +30,7 @@ def exact_unlearning_time(
     s: float,
     bounds: tuple[float, float] = (0.0, 1.0),
     horizon: float | None = None,
+    time_limit: float | None = None,
 ) -> ExactUnlearning:
     """The least T at which θ(T) = θ*_{-D} exactly for some schedule in E_s; ∞ where it is unreachable.
 
@@ -38,6 +40,7 @@ def exact_unlearning_time(
         s: when the deletion request arrives.
         bounds: least and largest ε after s; must contain 0, or the target could not be kept.
         horizon: how far ahead to look (a time > s); default s + 40/λ_min(H_{-D}), when e^{−40} of the start is left.
+        time_limit: seconds after which the answer is left undecided, with what is certain by then.
 
     Raises:
         InputError: not linear regression; rank-deficient H_{-D}; 0 outside the bounds.
@@ -46,15 +49,15 @@ def exact_unlearning_time(
     linear = linear_of(probe)
     if horizon is None:
         linear = linear.until(s + 40.0 / float(linear.rates[0]))
-    return reach(linear)
+    return reach(linear, Deadline(time_limit), probe.target_error)
 
 
 ROUNDING = 1e-13
 """A residual at the target below this fraction of its terms is zero: H_{-D}⁻¹b and two rotations made them."""
 
 
-@dataclass(frozen=True, eq=False)
-class ExactStarts:
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class ExactStarts(Shown, Stored):
     """The starts θ(s) in the plane from which exact unlearning is possible.
 
     Attributes:
@@ -73,6 +76,23 @@ class ExactStarts:
     times: Float[np.ndarray, "k l"]
     target: Float[np.ndarray, " 2"]
 
+    @classmethod
+    def from_json(cls, text: str) -> "ExactStarts":
+        """What `to_json` wrote.
+
+        Raises:
+            InputError: another document.
+        """
+        return cls(**read_fields(cls, text, ()))
+
+    def _facts(self) -> dict[str, object]:
+        return {
+            "starts": self.starts,
+            "levels": self.levels,
+            "longest": float(self.times.max()),
+            "target": self.target,
+        }
+
 
 def exact_starts(
     problem: Problem, *, longest: float, bounds: tuple[float, float] = (0.0, 1.0), grid: int = 41
@@ -87,29 +107,39 @@ def exact_starts(
         longest: the longest time before, and after, the costate's sign change. So every start from which the target
             can be reached within it is covered.
         bounds: least and largest ε.
-        grid: how many times before, and after.
+        grid: how many times before, and after; at least 2.
 
     Raises:
         InputError: another number of parameters or points; a deleted point that the target fits exactly, where ε does
             nothing; or as `exact_unlearning_time`.
     """
+    as_instance(problem, "problem", Problem, "write epsflow.linear_regression(data, delete=[17])")
+    count = as_count(grid, "grid", 2)
     if problem.dim != 2 or problem.delete.size != 1:
         raise InputError(
             "the set of exact starts is drawn for two parameters and one deleted point; this problem has "
             f"{problem.dim} and {problem.delete.size}. `exact_unlearning_time` answers for one start in any dimension."
         )
-    linear = linear_of(make_task(problem, np.zeros(2), s=0.0, T=longest, bounds=bounds))
+    task = make_task(problem, np.zeros(2), s=0.0, T=as_scalar(longest, "longest"), bounds=bounds)
+    linear = linear_of(task)
     require_rest(linear)
     fitted = np.abs(problem.data.x[problem.delete[0]]) @ np.abs(linear.target)
     if np.abs(linear.residuals[0]) <= ROUNDING * fitted:
         raise InputError(
             "the target fits the deleted point exactly: ε has no effect there, and only the target arrives."
         )
-    (low, high), times = bounds, np.linspace(0.0, longest, grid)
+    (low, high), times = task.bounds, np.linspace(0.0, task.T, count)
     ends = [(last, other) for last, other in ((high, low), (low, high)) if last != 0.0]
     deltas = np.stack([_sheet(linear, levels, times) for levels in ends])
     last = np.array([levels[0] for levels in ends])
-    return ExactStarts(linear.theta(deltas), last, times, times, times[:, None] + times, linear.target)
+    return ExactStarts(
+        starts=linear.theta(deltas),
+        levels=last,
+        last_times=times,
+        first_times=times,
+        times=times[:, None] + times,
+        target=np.asarray(linear.target),
+    )
 
 
 def _sheet(linear: LinearTask, levels: tuple[float, float], times: np.ndarray) -> np.ndarray:

@@ -1,8 +1,9 @@
 """The best member of a family, and families side by side."""
 
+import enum
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import diffrax
@@ -12,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from .._core import Array, InputError
+from .._core import RESULTS, SUCCESS, Array, InputError, Shown, Stored, as_count, brief, read_fields, with_error
 from ..flow._diffrax import choose_solver, solve_diffrax
 from ..problem import AbstractRisk, Problem
 from ..schedules import (
@@ -25,10 +26,10 @@ from ..schedules import (
     build_members,
     check_admissible,
 )
-from ._task import ControlTask, effort_of, make_task, simulate
-from .linear._families import least_member
-from .linear._task import LinearTask
+from ._task import ControlTask, effort_of, known_schedules, make_task, simulate
+from .linear._families import FamilyMinimum, least_member
 from .terms._cost import AbstractCost
+from .terms._deadline import UNLIMITED, Deadline
 from .terms._levels import efforts
 
 FAMILIES: tuple[type[AbstractSchedule], ...] = (Step, LinearDecay, PolynomialDecay, ExponentialDecay)
@@ -38,8 +39,17 @@ SCAN_POINTS = {1: 201, 2: 21}
 """Grid points per number, for families of one and two numbers."""
 
 
-@dataclass(frozen=True, eq=False)
-class FamilyResult:
+class FamilyStatus(enum.Enum):
+    """Where in its family's range the best member lies."""
+
+    INSIDE = "inside its range"
+    AT_BOUND = "at the bound of its range"
+    NO_MEMBER = "no member within the budget"
+    BASELINE = "baseline"
+
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class FamilyResult(Shown, Stored):
     """The best schedule of one family.
 
     Attributes:
@@ -47,11 +57,13 @@ class FamilyResult:
         schedule: the best member found.
         parameters: the numbers that pick it.
         cost: of θ(T), simulated again by the flow room.
-        cost_error: bound or estimate of the error in `cost`.
-        status: "inside its range", or "at the bound of …": then a wider family might do better. With a budget also "no
-            member within the budget"; the cost is then infinite.
+        cost_error: bound or estimate of the error in `cost`, that of the target included.
+        status: where it lies; at a bound of its range a wider family might do better. Without a member within the
+            budget the cost is infinite.
+        at_bound: which numbers are at a bound of their range.
         evaluations: schedules simulated in the search.
         effort: ∫|ε| dt over (s, T).
+        result: whether the search ended, or time ran out on its refinement.
     """
 
     family: str
@@ -59,9 +71,61 @@ class FamilyResult:
     parameters: dict[str, float]
     cost: float
     cost_error: float
-    status: str
+    status: FamilyStatus
+    at_bound: tuple[str, ...] = ()
     evaluations: int
     effort: float
+    result: RESULTS = field(default_factory=lambda: SUCCESS)
+
+    @property
+    def words(self) -> str:
+        """Its status in words, and what kept the search from its end."""
+        where = f"at the bound of {', '.join(self.at_bound)}" if self.at_bound else self.status.value
+        return where if bool(self.result == RESULTS.successful) else f"{where}; the time limit was reached"
+
+    @classmethod
+    def from_json(cls, text: str) -> "FamilyResult":
+        """What `to_json` wrote.
+
+        Raises:
+            InputError: another document, or a schedule class that is not known here.
+        """
+        return cls(**read_fields(cls, text, [FamilyStatus, *known_schedules()]))
+
+    def _facts(self) -> dict[str, object]:
+        return {"family": self.family, **self.parameters, "cost": self.cost, "status": self.words}
+
+    def _title(self) -> str:
+        return f"The best of {self.family}"
+
+    def _figures(self) -> dict[str, object]:
+        return {
+            **self.parameters,
+            "cost": with_error(self.cost, self.cost_error),
+            "∫|ε| dt": self.effort,
+            "status": self.words,
+            "evaluations": self.evaluations,
+        }
+
+
+def as_families(families: object) -> tuple[type[AbstractSchedule], ...]:
+    """Schedule classes that can be searched.
+
+    Raises:
+        InputError: no sequence of classes.
+    """
+    given = tuple(families) if isinstance(families, Sequence) and not isinstance(families, str) else (families,)
+    return tuple(_as_family(family) for family in given)
+
+
+def _as_family(family: object) -> type[AbstractSchedule]:
+    if isinstance(family, type) and issubclass(family, AbstractSchedule):
+        return family
+    known = ", ".join(each.__name__ for each in FAMILIES)
+    advice = f"pass the class itself, without quotes: {known}, or a class of your own with `search_space`"
+    if isinstance(family, AbstractSchedule):
+        advice = f"pass its class {type(family).__name__}; certify() takes one schedule"
+    raise InputError(f"a family is a schedule class; got {brief(family)}: {advice}.")
 
 
 def best_in_family(
@@ -77,6 +141,7 @@ def best_in_family(
     budget: float | None = None,
     price: float = 0.0,
     grid: int | None = None,
+    time_limit: float | None = None,
 ) -> FamilyResult:
     """The least cost in one family: a scan of its whole range, then scans of ever smaller boxes around the best point.
 
@@ -95,28 +160,31 @@ def best_in_family(
         cost: of θ(T); default: the distance 𝓔.
         budget, price: for ∫|ε| dt over (s, T), as in `optimal_schedule`; the least cost + ρ∫|ε| dt among the
             members within the budget.
-        grid: points per number of the first scan; default 201 for one number and, for linear regression, 49 for two
-            (21 for other models).
+        grid: points per number of the first scan, at least 5; default 201 for one number and, for linear regression, 49
+            for two (21 for other models).
+        time_limit: seconds after which no further box is scanned; what was found by then is returned, and says so.
 
     Raises:
         InputError: a family without a search space, or whose members are outside E_s.
         ConvergenceError: the flow of the best member failed.
     """
     task = make_task(problem, theta0, s=s, T=T, bounds=bounds, target=target, cost=cost, budget=budget, price=price)
-    return search_family(task, family, grid)
+    return search_family(task, _as_family(family), grid, Deadline(time_limit))
 
 
-def search_family(task: ControlTask, family: type[AbstractSchedule], grid: int | None = None) -> FamilyResult:
+def search_family(
+    task: ControlTask, family: type[AbstractSchedule], grid: int | None = None, deadline: Deadline = UNLIMITED
+) -> FamilyResult:
     """`best_in_family` for a task that has been checked."""
     space = family.search_space(task.s, task.T)
     lower, upper = _to_scale(space, np.array(space.lower)), _to_scale(space, np.array(space.upper))
     corner = space.build(_from_scale(space, 0.5 * (lower + upper)))
     check_admissible(corner, task.s, task.T, task.bounds)
-    per_axis = grid or SCAN_POINTS.get(len(space.names), 9)
-    if per_axis < 5:
-        raise InputError(f"grid is {per_axis}; at least 5 per number are needed to bracket a minimum.")
+    per_axis = SCAN_POINTS.get(len(space.names), 9) if grid is None else as_count(grid, "grid", 5)
     if task.linear is not None:
-        return _search_linear(task, task.linear, family, grid)
+        best = least_member(task.linear, space, task.budget, grid, deadline)
+        outcome = SUCCESS if best.finished else RESULTS.time_limit_reached
+        return _found(task, family, best, outcome)
     solver = choose_solver(task.problem.risk, task.theta_s, task.T - task.s)
     unit, evaluations = np.linspace(0.0, 1.0, per_axis), 0
     low, high, best, best_cost = lower, upper, 0.5 * (lower + upper), np.inf
@@ -128,45 +196,39 @@ def search_family(task: ControlTask, family: type[AbstractSchedule], grid: int |
         index = int(np.argmin(costs))
         if costs[index] < best_cost:
             best, best_cost = members[index], costs[index]
-        if ((high - low) <= 1e-7 * (upper - lower)).all():
+        settled = bool(((high - low) <= 1e-7 * (upper - lower)).all())
+        if settled or deadline.passed:
             break
         # Two cells to each side: a valley that runs across the axes may leave the nearest cell.
         reach = 2.0 * (high - low) / (per_axis - 1)
         low, high = np.maximum(lower, best - reach), np.minimum(upper, best + reach)
-    at_bound = _at_bound(space, best, lower, upper)
-    return _found(task, family, _from_scale(space, best), float(best_cost), at_bound, evaluations)
+    best = FamilyMinimum(
+        numbers=_from_scale(space, best),
+        cost=float(best_cost),
+        at_bound=_at_bound(space, best, lower, upper),
+        evaluations=evaluations,
+        finished=settled,
+    )
+    return _found(task, family, best, SUCCESS if settled else RESULTS.time_limit_reached)
 
 
-def _search_linear(
-    task: ControlTask, linear: LinearTask, family: type[AbstractSchedule], grid: int | None
-) -> FamilyResult:
-    """`search_family` for linear regression: no compilation, and hundreds of members together."""
-    best = least_member(linear, family.search_space(task.s, task.T), task.budget, grid)
-    return _found(task, family, best.numbers, best.cost, best.at_bound, best.evaluations)
-
-
-def _found(
-    task: ControlTask,
-    family: type[AbstractSchedule],
-    numbers: Float[np.ndarray, " p"],
-    least: float,
-    at_bound: tuple[str, ...],
-    evaluations: int,
-) -> FamilyResult:
-    """The member that a search has found, simulated again; `least` is infinite where there is none."""
-    space = family.search_space(task.s, task.T)
-    schedule = space.build(numbers)
-    cost, error = simulate(task, schedule) if least < np.inf else (np.inf, 0.0)
-    inside = f"at the bound of {', '.join(at_bound)}" if at_bound else "inside its range"
+def _found(task: ControlTask, family: type[AbstractSchedule], best: FamilyMinimum, result: RESULTS) -> FamilyResult:
+    """The member that a search has found, simulated again; its cost is infinite where there is none."""
+    space, exists = family.search_space(task.s, task.T), best.cost < np.inf
+    schedule = space.build(best.numbers)
+    cost, error = simulate(task, schedule) if exists else (np.inf, 0.0)
+    inside = FamilyStatus.AT_BOUND if best.at_bound else FamilyStatus.INSIDE
     return FamilyResult(
         family=family.__name__,
         schedule=schedule,
-        parameters=dict(zip(space.names, map(float, numbers), strict=True)),
+        parameters=dict(zip(space.names, map(float, best.numbers), strict=True)),
         cost=cost,
         cost_error=error,
-        status=inside if least < np.inf else "no member within the budget",
-        evaluations=evaluations,
+        status=inside if exists else FamilyStatus.NO_MEMBER,
+        at_bound=best.at_bound if exists else (),
+        evaluations=best.evaluations,
         effort=effort_of(task, schedule),
+        result=result,
     )
 
 
@@ -217,17 +279,28 @@ def _from_scale(space: SearchSpace, scaled: np.ndarray) -> np.ndarray:
 
 def _at_bound(space: SearchSpace, best: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> tuple[str, ...]:
     near = 1e-7 * (upper - lower)
-    on = (best <= lower + near) | (best >= upper - near)
-    return tuple(name for name, at in zip(space.names, on, strict=True) if at)
+    on_bound = (best <= lower + near) | (best >= upper - near)
+    return tuple(name for name, on in zip(space.names, on_bound, strict=True) if on)
 
 
 def baseline(task: ControlTask) -> FamilyResult:
     """The notes' 1_[0,s]: the points are dropped when the request arrives."""
     schedule = Step(task.s)
     cost, error = simulate(task, schedule)
-    return FamilyResult("1_[0,s]", schedule, {"τ": task.s}, cost, error, "baseline", 1, 0.0)
+    return FamilyResult(
+        family="1_[0,s]",
+        schedule=schedule,
+        parameters={"τ": task.s},
+        cost=cost,
+        cost_error=error,
+        status=FamilyStatus.BASELINE,
+        evaluations=1,
+        effort=0.0,
+    )
 
 
-def search_families(task: ControlTask, families: Sequence[type[AbstractSchedule]]) -> tuple[FamilyResult, ...]:
+def search_families(
+    task: ControlTask, families: Sequence[type[AbstractSchedule]], deadline: Deadline = UNLIMITED
+) -> tuple[FamilyResult, ...]:
     """The best member of each family."""
-    return tuple(search_family(task, family) for family in families)
+    return tuple(search_family(task, family, deadline=deadline) for family in families)

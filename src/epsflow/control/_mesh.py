@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
@@ -14,6 +15,7 @@ from ..flow._diffrax import largest_curvature
 from ..problem import AbstractRisk, Quadratic
 from ..schedules import AbstractPiecewiseConstant, AbstractSchedule, PiecewiseConstant, Step
 from ._families import search_family
+from ._solution import Found
 from ._task import ControlTask, effort_of, linear_of, simulate
 from .bounds._dual import settled_signs
 from .polish._exact import polish_linear
@@ -26,7 +28,7 @@ from .systems._descent import Descent, best_switch
 from .systems._rollout import FINE_AGREEMENT, choose_steps
 from .systems._system import AbstractSystem, RiskSystem
 from .terms._deadline import Deadline
-from .terms._kinds import describe_arcs, is_singular
+from .terms._kinds import SearchMethod, describe_arcs, is_singular
 from .terms._levels import arcs_of
 from .terms._reading import read_arcs
 from .terms._runs import Candidate, SecondOrder
@@ -71,13 +73,13 @@ class Setting(NamedTuple):
         return self.system.risk
 
 
-def choose_method(setting: Setting, intervals: int) -> str:
+def choose_method(setting: Setting, intervals: int) -> SearchMethod:
     """Shooting; collocation where stability would need more than four steps an interval; adjoint for large systems."""
     substeps = stable_substeps(setting, intervals)
     evaluations = 4 * substeps if substeps <= SUBSTEP_LIMIT else DEGREE
     if operations(setting.system) * evaluations * intervals * setting.system.dim > PROGRAM_LIMIT:
-        return "adjoint"
-    return "shooting" if substeps <= SUBSTEP_LIMIT else "collocation"
+        return SearchMethod.ADJOINT
+    return SearchMethod.SHOOTING if substeps <= SUBSTEP_LIMIT else SearchMethod.COLLOCATION
 
 
 def operations(system: AbstractSystem) -> float:
@@ -98,11 +100,11 @@ def stable_substeps(setting: Setting, intervals: int) -> int:
 
 
 def search_by_program(
-    setting: Setting, guesses: dict[str, Float[np.ndarray, "N controls"]], method: str
+    setting: Setting, guesses: dict[str, Float[np.ndarray, "N controls"]], method: SearchMethod
 ) -> list[Candidate]:
-    """IPOPT from every guess, by "shooting" or "collocation"."""
+    """IPOPT from every guess, by shooting or collocation."""
     intervals = len(next(iter(guesses.values())))
-    substeps = stable_substeps(setting, intervals) if method == "shooting" else None
+    substeps = stable_substeps(setting, intervals) if method is SearchMethod.SHOOTING else None
     given = setting.system, np.asarray(setting.start), setting.window, setting.deadline
     return Transcription(*given, intervals=intervals, substeps=substeps).solve_from(guesses)
 
@@ -162,28 +164,8 @@ def as_column(values: Float[np.ndarray, "N controls"]) -> Float[np.ndarray, "N *
     return values[:, 0] if values.shape[1] == 1 else values
 
 
-class Found(NamedTuple):
-    """What a search came up with.
-
-    Attributes:
-        schedule: in E_s and within the budget.
-        objective: what it costs, price included.
-        method: how it was found.
-        mesh: length of an interval, if it lives on a mesh; else 0.
-        candidates: the solver's runs.
-        second_order: the derivatives by its switch times, if they were free.
-    """
-
-    schedule: AbstractSchedule
-    objective: float
-    method: str
-    mesh: float
-    candidates: tuple[Candidate, ...]
-    second_order: SecondOrder | None
-
-
 def solve_on_mesh(
-    task: ControlTask, setting: Setting, method: str, knots: np.ndarray, guesses: dict[str, np.ndarray]
+    task: ControlTask, setting: Setting, method: SearchMethod, knots: np.ndarray, guesses: dict[str, np.ndarray]
 ) -> Found:
     """Solve on a mesh from every guess, simulate all proposals, keep the best, and free it of the mesh."""
     candidates = _run(task, setting, method, guesses)
@@ -192,13 +174,11 @@ def solve_on_mesh(
     costs = [_objective(task, schedule) for schedule in schedules]
     best = int(np.argmin(costs))
     mesh = setting.window.length / (len(knots) - 1)
-    found = Found(schedules[best], costs[best], method, mesh, tuple(candidates), None)
+    found = Found(schedule=schedules[best], method=method, mesh=mesh, candidates=tuple(candidates))
     freed = _freed_of_mesh(task, setting, knots, proposals[best])
-    if freed is None or (cost := _objective(task, freed.schedule)) > found.objective:
+    if freed is None or _objective(task, freed.schedule) > costs[best]:
         return found
-    return found._replace(
-        schedule=freed.schedule, objective=cost, method=f"{method} + polish", mesh=0.0, second_order=freed.second_order
-    )
+    return replace(found, schedule=freed.schedule, polished=True, mesh=0.0, second_order=freed.second_order)
 
 
 def _objective(task: ControlTask, schedule: AbstractSchedule) -> float:
@@ -253,10 +233,11 @@ def _proposals(
     return [u for i, u in enumerate(options) if not any(np.array_equal(u, earlier) for earlier in options[:i])]
 
 
-def method_of(setting: Setting, method: str, intervals: int) -> str:
+def method_of(setting: Setting, method: str, intervals: int) -> SearchMethod:
+    """The solver that was asked for, or the one that fits."""
     if method != "auto":
-        return method
-    return "exponential" if isinstance(setting.risk, Quadratic) else choose_method(setting, intervals)
+        return SearchMethod(method)
+    return SearchMethod.EXPONENTIAL if isinstance(setting.risk, Quadratic) else choose_method(setting, intervals)
 
 
 def guesses_of(
@@ -279,7 +260,8 @@ def guesses_of(
     }
     linear = isinstance(task.problem.risk, Quadratic)
     if linear and low <= 0.0 and high >= 1.0 and step_until is not None and not step_until.passed:
-        guesses["best step"] = sampled(search_family(task, Step).schedule, knots, columns)
+        best = search_family(task, Step, deadline=step_until).schedule
+        guesses["best step"] = sampled(best, knots, columns)
     for i, schedule in enumerate(extra):
         guesses[f"given {i + 1}: {type(schedule).__name__}"] = np.clip(sampled(schedule, knots, columns), low, high)
     return guesses
@@ -294,15 +276,15 @@ def sampled(
     return np.broadcast_to(values, (len(values), columns)).copy()
 
 
-def _run(task: ControlTask, setting: Setting, method: str, guesses: dict[str, np.ndarray]) -> list[Candidate]:
+def _run(task: ControlTask, setting: Setting, method: SearchMethod, guesses: dict[str, np.ndarray]) -> list[Candidate]:
     """One run of a solver from every guess; a QP solver needs none."""
     intervals = len(next(iter(guesses.values())))
-    if method == "qp":
+    if method is SearchMethod.QP:
         linear = linear_of(task)
         return [solve_conic(linear, settled_signs(linear, 'method="qp"'), intervals).candidate]
-    if method == "adjoint":
+    if method is SearchMethod.ADJOINT:
         return search_by_adjoint(setting, guesses)
-    if method != "exponential":
+    if method is not SearchMethod.EXPONENTIAL:
         started = guesses if setting.deadline.passed else _with_switch(setting, guesses)[0]
         return search_by_program(setting, started, method)
     given, controls = (linear_of(task), setting.window, setting.deadline), setting.system.controls

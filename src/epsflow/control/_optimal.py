@@ -1,22 +1,29 @@
-"""`optimal_schedule`: transcribe, solve from several starts, simulate every proposal, keep the best, say what it is."""
+"""`optimal_schedule`: choose a route, search, simulate what it found, say what it is."""
 
+import abc
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .._core import ConvergenceError, InputError
+from .._core import RESULTS, SUCCESS, ConvergenceError, InputError, as_choice, as_count, as_flag
 from ..problem import Problem, Quadratic
-from ..schedules import AbstractPiecewiseConstant, AbstractSchedule, PiecewiseConstant, least_effort
+from ..schedules import (
+    AbstractPiecewiseConstant,
+    AbstractSchedule,
+    PiecewiseConstant,
+    as_schedules,
+    least_effort,
+)
 from ._certify import judge
 from ._families import baseline
 from ._mesh import Setting, as_column, guesses_of, method_of, sampled, solve_on_mesh, system_of
-from ._solution import ScheduleSolution
+from ._solution import Found, ScheduleSolution
 from ._task import ControlTask, linear_of, make_task
 from .polish._optimum import linear_optimum
 from .terms._cost import AbstractCost
-from .terms._deadline import Deadline
-from .terms._kinds import Scope
+from .terms._deadline import UNLIMITED, Deadline
+from .terms._kinds import Scope, SearchMethod
 from .terms._levels import arcs_of
 from .terms._window import MeshWindow
 
@@ -77,8 +84,8 @@ def optimal_schedule(
         price: ρ, what is paid for each unit of ∫|ε| dt; claims are local then. With either, an optimum may have
             singular arcs, on which ε lies between its bounds: for linear regression "auto" looks for them on the mesh
             where the polished bang-bang schedule leaves something to gain.
-        time_limit: seconds after which the search stops between two iterations; it begins when the target and θ(s) are
-            known. What it has by then is simulated and returned as UNVERIFIED, unless a certificate stands.
+        time_limit: seconds after which the search, and the proof, stop between two iterations. What there is by then is
+            simulated and returned as UNVERIFIED, unless a certificate stands.
         throw: raise if no run succeeds, or time runs out; otherwise the best proposal is returned as UNVERIFIED.
 
     Raises:
@@ -86,57 +93,72 @@ def optimal_schedule(
         ConvergenceError: the solver failed from every start (its own words), time ran out (`.result` holds the best
             schedule so far), or a flow failed.
     """
-    task = make_task(problem, theta0, s=s, T=T, bounds=bounds, target=target, cost=cost, budget=budget, price=price)
-    options = {"intervals": intervals, "per_point": per_point, "method": method, "starts": starts}
-    return solve_task(task, **options, time_limit=time_limit, throw=throw)
-
-
-def solve_task(
-    task: ControlTask,
-    *,
-    intervals: int = 100,
-    per_point: bool = False,
-    method: str = "auto",
-    starts: Sequence[AbstractSchedule] = (),
-    time_limit: float | None = None,
-    throw: bool = True,
-) -> ScheduleSolution:
-    """`optimal_schedule` for a task that has been checked."""
     deadline = Deadline(time_limit)
-    _check(task, method, intervals, per_point)
-    columns = task.problem.delete.size if per_point else 1
-    knots = np.linspace(task.s, task.T, intervals + 1)
-    if task.budget <= columns * least_effort(task.T - task.s, task.bounds):
-        return judge(task, _cheapest(task, columns), method="the only schedule within the budget")
-    bang = None
-    if method == "auto" and isinstance(task.problem.risk, Quadratic):
-        bang = _without_mesh(task, knots, starts, columns, deadline)
-        if bang.scope is Scope.GLOBAL or (task.priced and bang.pmp_gap <= SETTLED * bang.objective):
-            return bang
-    unit = max(baseline(task).cost, np.finfo(np.float64).tiny)
-    window = MeshWindow(task.T - task.s, task.bounds, unit, task.price, task.budget)
-    setting = Setting(system_of(task, not per_point), task.theta_s, task.s, window, deadline)
-    chosen = method_of(setting, method, intervals)
-    if bang is not None and task.priced:
-        starts = (bang.schedule,)
-    else:
-        bang = None
-    guesses = guesses_of(task, knots, starts, columns, deadline if chosen != "adjoint" and bang is None else None)
-    guesses = {name: window.affordable(values) for name, values in guesses.items()}
-    found = solve_on_mesh(task, setting, chosen, knots, guesses)
-    if bang is not None and bang.objective <= found.objective:
-        found = found._replace(schedule=bang.schedule, method=bang.method, mesh=0.0, candidates=(), second_order=None)
-    solution = judge(
-        task,
-        found.schedule,
-        method=found.method,
-        candidates=found.candidates,
-        mesh=found.mesh,
-        second_order=found.second_order,
-        interrupted=deadline.passed,
-    )
-    solution = replace(solution, trouble=_trouble(solution, interrupted=deadline.passed))
-    if throw and solution.trouble:
+    task = make_task(problem, theta0, s=s, T=T, bounds=bounds, target=target, cost=cost, budget=budget, price=price)
+    options = Options(intervals=intervals, per_point=per_point, method=method, starts=starts, throw=throw)
+    return solve_task(task, options, deadline)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How the optimum is sought: the arguments of `optimal_schedule` that do not change the question.
+
+    Attributes:
+        intervals: N, of a mesh on [s, T].
+        per_point: one ε for each deleted point instead of one for all of them.
+        method: one of `METHODS`.
+        starts: further schedules to start from.
+        throw: whether to raise if the search does not end well.
+    """
+
+    intervals: int = 100
+    per_point: bool = False
+    method: str = "auto"
+    starts: Sequence[AbstractSchedule] = ()
+    throw: bool = True
+
+    def checked(self, task: ControlTask) -> "Options":
+        """The same, refused where the task cannot be sought like that.
+
+        Raises:
+            InputError: what is wrong.
+        """
+        options = replace(
+            self,
+            intervals=as_count(self.intervals, "intervals"),
+            per_point=as_flag(self.per_point, "per_point"),
+            method=as_choice(self.method, "method", METHODS),
+            starts=as_schedules(self.starts, "starts"),
+            throw=as_flag(self.throw, "throw"),
+        )
+        _check_method(task, options)
+        least = LEAST_INTERVAL * task.T
+        if task.T - task.s < options.intervals * least:
+            raise InputError(
+                f"T − s = {task.T - task.s:g} cannot hold {options.intervals} intervals: times near T = {task.T:g} are "
+                f"known to {least:.1g} only. Ask for a later T, or for fewer intervals."
+            )
+        return options
+
+    def columns(self, task: ControlTask) -> int:
+        """Components of ε."""
+        return task.problem.delete.size if self.per_point else 1
+
+    def knots(self, task: ControlTask) -> np.ndarray:
+        """The mesh."""
+        return np.linspace(task.s, task.T, self.intervals + 1)
+
+
+def solve_task(task: ControlTask, options: Options, deadline: Deadline = UNLIMITED) -> ScheduleSolution:
+    """`optimal_schedule` for a task that has been checked.
+
+    Raises:
+        InputError, ConvergenceError: as there.
+    """
+    options = options.checked(task)
+    route = choose(task, options, deadline)
+    solution = route.solve()
+    if options.throw and solution.trouble:
         more = "A larger time_limit" if deadline.passed else "Another method"
         raise ConvergenceError(
             f"{solution.trouble}; the best proposal, cost {solution.cost:.6g}, is in `.result`. {more}, fewer "
@@ -146,66 +168,137 @@ def solve_task(
     return solution
 
 
-def _trouble(solution: ScheduleSolution, *, interrupted: bool) -> str:
-    """Why a schedule is not verified: time ran out, or no run of the solver succeeded. Empty where it is."""
-    candidates = solution.candidates
-    if solution.scope is Scope.GLOBAL:
-        return ""
-    if interrupted:
-        return f"the time limit was reached after {len(candidates)} of the starts"
-    if candidates and not any(candidate.success for candidate in candidates):
-        words = ", ".join(sorted({candidate.status for candidate in candidates}))
-        descent = "L-BFGS-B" if solution.task.budget == np.inf else "SLSQP"
-        solver = {"adjoint": descent, "qp": "the QP solver"}.get(solution.method.split(" ")[0], "IPOPT")
-        return f"{solver} failed from all {len(candidates)} starts ({words})"
-    return ""
+@dataclass(frozen=True)
+class AbstractRoute(abc.ABC):
+    """One way to the optimum.
 
-
-def _without_mesh(
-    task: ControlTask, knots: np.ndarray, starts: Sequence[AbstractSchedule], columns: int, deadline: Deadline
-) -> ScheduleSolution:
-    """Polish the best single switches: where the outcome is certified as the global optimum, no program is needed.
-
-    With a price or a budget, the starts that were given are polished as well; smooth ones by their means on the mesh.
+    Attributes:
+        task: the question.
+        options: how it is sought, checked.
+        deadline: when to stop.
     """
-    given = []
-    for start in starts if task.priced else ():
-        constant = isinstance(start, AbstractPiecewiseConstant)
-        given.append(arcs_of(start, task.s, task.T) if constant else (knots, as_column(sampled(start, knots, columns))))
-    optimum = linear_optimum(linear_of(task), given, shared=columns == 1, budget=task.budget, deadline=deadline)
-    # A budget has a multiplier, at which the extremal is another.
-    known = None if task.budget < np.inf else optimum.extremal
-    return judge(task, optimum.schedule, method="polish", lower_bound=optimum.lower_bound, extremal=known)
+
+    task: ControlTask
+    options: Options
+    deadline: Deadline
+
+    @abc.abstractmethod
+    def search(self) -> Found:
+        """The best schedule that this route comes to."""
+
+    def solve(self) -> ScheduleSolution:
+        """What it found, judged."""
+        return judge(self.task, self.search(), self.deadline)
 
 
-def _cheapest(task: ControlTask, columns: int) -> AbstractPiecewiseConstant:
-    """The schedule with the least ∫|ε| dt."""
-    level = np.full((1, columns), np.clip(0.0, *task.bounds))
-    return PiecewiseConstant(np.array([task.s, task.T]), as_column(level))
+def choose(task: ControlTask, options: Options, deadline: Deadline) -> AbstractRoute:
+    """The route for a task: what the budget leaves no choice about, exact switch times, or a mesh."""
+    if task.budget <= options.columns(task) * least_effort(task.T - task.s, task.bounds):
+        return OnlySchedule(task, options, deadline)
+    if options.method == "auto" and isinstance(task.problem.risk, Quadratic):
+        return ExactSwitches(task, options, deadline)
+    return OnMesh(task, options, deadline)
 
 
-def _check(task: ControlTask, method: str, intervals: int, per_point: bool) -> None:
-    if intervals < 1:
-        raise InputError(f"intervals is {intervals}; at least one is needed between s and T.")
-    if method not in METHODS:
-        raise InputError(f"unknown method {method!r}: choose {', '.join(METHODS[:-1])} or {METHODS[-1]}.")
+class OnlySchedule(AbstractRoute):
+    """The budget is the least that the bounds allow: ε is where |ε| is least."""
+
+    def search(self) -> Found:
+        """See `AbstractRoute`."""
+        level = np.full((1, self.options.columns(self.task)), np.clip(0.0, *self.task.bounds))
+        schedule = PiecewiseConstant(np.array([self.task.s, self.task.T]), as_column(level))
+        return Found(schedule=schedule, method=SearchMethod.ONLY)
+
+
+@dataclass(frozen=True)
+class OnMesh(AbstractRoute):
+    """ε constant on equal intervals, by one of the solvers of `_mesh`, and then freed of them.
+
+    Attributes:
+        best_step: whether to begin from the best step, too, which takes hundreds of flows to find.
+    """
+
+    best_step: bool = True
+
+    def search(self) -> Found:
+        """See `AbstractRoute`."""
+        task, options = self.task, self.options
+        unit = max(baseline(task).cost, np.finfo(np.float64).tiny)
+        window = MeshWindow(task.T - task.s, task.bounds, unit, task.price, task.budget)
+        system = system_of(task, not options.per_point)
+        setting = Setting(system, task.theta_s, task.s, window, self.deadline)
+        method = method_of(setting, options.method, options.intervals)
+        # The adjoint route has a search for it of its own.
+        step_until = self.deadline if self.best_step and method is not SearchMethod.ADJOINT else None
+        guesses = guesses_of(task, options.knots(task), options.starts, options.columns(task), step_until)
+        guesses = {name: window.affordable(values) for name, values in guesses.items()}
+        found = solve_on_mesh(task, setting, method, options.knots(task), guesses)
+        return replace(found, result=self._outcome(found))
+
+    def _outcome(self, found: Found) -> RESULTS:
+        if self.deadline.passed:
+            return RESULTS.time_limit_reached
+        failed = bool(found.candidates) and not any(candidate.success for candidate in found.candidates)
+        return RESULTS.no_start_succeeded if failed else SUCCESS
+
+
+class ExactSwitches(AbstractRoute):
+    """Linear regression: the best single switches and the given starts, polished; a mesh where that proves nothing.
+
+    With a price or a budget an optimum may have singular arcs, which only a mesh finds.
+    """
+
+    def search(self) -> Found:
+        """See `AbstractRoute`."""
+        task, options, knots = self.task, self.options, self.options.knots(self.task)
+        columns, starts = options.columns(task), []
+        for start in options.starts:
+            # Smooth ones by their means on the mesh.
+            constant = isinstance(start, AbstractPiecewiseConstant)
+            levels = as_column(sampled(start, knots, columns))
+            starts.append(arcs_of(start, task.s, task.T) if constant else (knots, levels))
+        optimum = linear_optimum(
+            linear_of(task), starts, shared=columns == 1, budget=task.budget, deadline=self.deadline
+        )
+        return Found(
+            schedule=optimum.schedule,
+            method=SearchMethod.POLISH,
+            polished=True,
+            lower_bound=optimum.lower_bound,
+            # A budget has a multiplier, at which the extremal is another.
+            extremal=None if task.budget < np.inf else optimum.extremal,
+            arrived=True if optimum.exact is not None and optimum.exact.schedule is not None else None,
+            result=RESULTS.time_limit_reached if self.deadline.passed else SUCCESS,
+        )
+
+    def solve(self) -> ScheduleSolution:
+        """What the polish found, where that is certified; else the better one of it and what a mesh finds."""
+        found = super().solve()
+        settled = self.task.priced and found.pmp_gap <= SETTLED * found.objective
+        if found.scope in (Scope.GLOBAL, Scope.WITHIN_ERROR) or settled or self.deadline.passed:
+            return found
+        # With a price or a budget, what was found is the start; the steps are among what it was found from.
+        options = replace(self.options, starts=(found.schedule,)) if self.task.priced else self.options
+        other = OnMesh(self.task, options, self.deadline, best_step=not self.task.priced).solve()
+        return found if found.objective <= other.objective and found.scope is not Scope.NONE else other
+
+
+def _check_method(task: ControlTask, options: Options) -> None:
+    """Refuse a method that the task cannot be solved by."""
+    method, points = options.method, task.problem.delete.size
     if method in ("exponential", "qp") and not isinstance(task.problem.risk, Quadratic):
         raise InputError(f'method="{method}" is for linear regression; use "shooting", "collocation" or "adjoint".')
     if method == "qp" and task.priced:
         raise InputError(
             'method="qp" knows no price and no budget: |ε| = |w|/|e| is not convex in w = εe. Use method="auto".'
         )
-    if method == "qp" and not per_point and task.problem.delete.size > 1:
+    if method == "qp" and not options.per_point and points > 1:
         raise InputError('method="qp" needs one weight per deleted point: per_point=True; a shared ε is not convex.')
-    if per_point and task.budget < task.problem.delete.size * least_effort(task.T - task.s, task.bounds):
+    if method == "qp" and options.starts:
+        raise InputError('method="qp" is a convex program and begins nowhere: leave starts out, or use another method.')
+    least = points * least_effort(task.T - task.s, task.bounds)
+    if options.per_point and task.budget < least:
         raise InputError(
             f"no schedule with one weight per point meets the budget {task.budget:g}: ∫|ε| dt, summed over the "
-            f"{task.problem.delete.size} points, is at least "
-            f"{task.problem.delete.size * least_effort(task.T - task.s, task.bounds):g}."
-        )
-    least = LEAST_INTERVAL * task.T
-    if task.T - task.s < intervals * least:
-        raise InputError(
-            f"T − s = {task.T - task.s:g} cannot hold {intervals} intervals: times near T = {task.T:g} are known to "
-            f"{least:.1g} only. Ask for a later T, or for fewer intervals."
+            f"{points} points, is at least {least:g}."
         )

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from .._core import InputError
+from .._core import InputError, Shown
 from ..problem import Quadratic
 from ..schedules import AbstractSchedule, PiecewiseConstant
 from ._families import baseline
 from ._task import ControlTask, effort_of, linear_of, simulate
 from .programs._exponential import ExponentialTranscription
-from .terms._deadline import Deadline
+from .terms._deadline import UNLIMITED, Deadline
+from .terms._kinds import SearchMethod
 from .terms._runs import Candidate
 from .terms._window import MeshWindow
 
@@ -20,8 +21,8 @@ ON_BOUND = 1e-3
 """Fraction of the bounds' distance within which an interior-point method's value may mean the bound itself."""
 
 
-@dataclass(frozen=True, eq=False)
-class SecondOpinion:
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class SecondOpinion(Shown):
     """What IPOPT finds from ε half way between its bounds, on equal intervals; nothing of ours helps it.
 
     Attributes:
@@ -54,6 +55,9 @@ class SecondOpinion:
         above = f", {100.0 * (objective - bound) / bound:.2g} % above the bound" if bound > 0.0 else ""
         return f"{self.status}{above}, {self.seconds:.2f} s"
 
+    def _facts(self) -> dict[str, object]:
+        return {"cost": self.cost, "status": self.status, "intervals": self.intervals, "seconds": self.seconds}
+
 
 def second_opinion(
     task: ControlTask,
@@ -61,14 +65,15 @@ def second_opinion(
     *,
     intervals: int = 100,
     per_point: bool = False,
-    time_limit: float | None = None,
+    deadline: Deadline = UNLIMITED,
 ) -> SecondOpinion:
     """Solve the task by direct transcription alone.
 
     Args:
         task: the question.
         lower_bound: of the optimum that it stands beside; NaN without one.
-        intervals, per_point, time_limit: as in `optimal_schedule`.
+        intervals, per_point: as in `optimal_schedule`.
+        deadline: when IPOPT stops.
 
     Raises:
         InputError: a model too large for a program, or one that cannot be translated.
@@ -78,7 +83,7 @@ def second_opinion(
     unit = max(baseline(task).cost, np.finfo(np.float64).tiny)
     window = MeshWindow(task.T - task.s, task.bounds, unit, task.price, task.budget)
     guess = {"half way": window.affordable(np.full((intervals, columns), 0.5 * sum(task.bounds)))}
-    run = _solve(task, window, guess, shared=not per_point, deadline=Deadline(time_limit))
+    run = _solve(task, window, guess, shared=not per_point, deadline=deadline)
     knots = np.linspace(task.s, task.T, intervals + 1)
     tried = [PiecewiseConstant(knots, values) for values in (run.values, window.onto_options(run.values, ON_BOUND))]
     simulated = [simulate(task, schedule) for schedule in tried]
@@ -114,7 +119,7 @@ def _solve(
 
     setting = Setting(system_of(task, shared), task.theta_s, task.s, window, deadline)
     method = method_of(setting, "auto", len(guess["half way"]))
-    if method == "adjoint":
+    if method is SearchMethod.ADJOINT:
         raise InputError(
             f"check=True: {task.problem.dim} parameters are too many for a program in CasADi; leave the check out."
         )

@@ -1,40 +1,89 @@
 """What the control room answers with, and what it claims about it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
-from .._core import Array
+from .._core import RESULTS, SUCCESS, Array, Shown, Stored, read_fields, with_error
+from ..problem import Problem
 from ..schedules import AbstractSchedule
-from ._task import ControlTask
+from ._pontryagin import extremal_of
+from ._task import ControlTask, descendants, known_schedules
+from .terms._cost import AbstractCost
 from .terms._extremal import Extremal
-from .terms._kinds import Arc, Scope, Status
+from .terms._kinds import Arc, Scope, SearchMethod, Status
+from .terms._levels import thresholds
 from .terms._runs import Candidate, SecondOrder
 
 
-@dataclass(frozen=True, eq=False)
-class ScheduleSolution:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Found:
+    """What a search came up with, before it is judged.
+
+    Attributes:
+        schedule: in E_s and within the budget.
+        method: how it was found.
+        polished: whether its switch times were freed of the mesh.
+        mesh: length of an interval, if it lives on a mesh that its optimum need not fit; else 0.
+        candidates: the solver's runs.
+        second_order: the derivatives by its switch times, if they were free.
+        lower_bound: no schedule has a smaller cost of θ(T); None where that is still to be computed.
+        extremal: at the task's price, if it is known already.
+        arrived: whether it is known to reach the target in finite time; None where that is still to be asked.
+        result: how the search ended.
+    """
+
+    schedule: AbstractSchedule
+    method: SearchMethod
+    polished: bool = False
+    mesh: float = 0.0
+    candidates: tuple[Candidate, ...] = ()
+    second_order: SecondOrder | None = None
+    lower_bound: float | None = None
+    extremal: Extremal | None = None
+    arrived: bool | None = None
+    result: RESULTS = field(default_factory=lambda: SUCCESS)
+
+
+class StoredSolution(NamedTuple):
+    """A solution without its problem: its fields, with a `StoredTask`."""
+
+    values: dict[str, Any]
+
+    def of(self, problem: Problem) -> "ScheduleSolution":
+        """The solution, for the problem that it was found for; what was not stored is computed again."""
+        values = dict(self.values)
+        task = values.pop("task").of(problem)
+        again = extremal_of(task, values["schedule"], values["multiplier"])
+        return ScheduleSolution(task=task, **values | {"extremal": values["extremal"].along(again.path)})
+
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class ScheduleSolution(Shown, Stored):
     """A schedule, what it costs, and how sure that is.
 
     Attributes:
         task: the question.
         schedule: the answer, in E_s.
         cost: of θ(T), 𝓔 = ½‖θ(T) − target‖² unless another was asked for, simulated again with this very schedule.
-        cost_error: bound or estimate of the error in `cost`.
+        cost_error: bound or estimate of the error in `cost`, that of the target included.
         effort: ∫|ε| dt over (s, T), summed over the components of ε.
         multiplier: ρ, what a unit of effort is worth: the price that was given, or the multiplier of a spent budget;
             else 0.
         lower_bound: no admissible schedule has a smaller objective; 0 where nothing better was proved. With a budget it
             is the bound without it, which remains one.
         status: what kind of schedule it is; UNVERIFIED where Pontryagin's conditions fail visibly.
-        scope: GLOBAL (the lower bound meets the cost), LOCAL (first-order conditions hold), NONE.
+        scope: GLOBAL (the lower bound meets the cost), WITHIN_ERROR (it does up to `cost_error`), LOCAL (first-order
+            conditions hold), NONE.
         arcs: the schedule in words, ascending in time.
         extremal: costate, switching function and Hamiltonian along it.
         candidates: every run of a solver that was made; empty for a schedule of other origin.
         method: how the schedule was found.
+        polished: whether its switch times were then freed of the mesh.
         second_order: gradient and Hessian of 𝓔 by the switch times, where they were free; None on a mesh.
-        trouble: why the search did not end well (the limit of time, the solver's own words); empty if it did.
+        result: how the search ended: the limit of time, or a solver that failed from every start, leave it unverified.
     """
 
     task: ControlTask
@@ -49,9 +98,10 @@ class ScheduleSolution:
     arcs: tuple[Arc, ...]
     extremal: Extremal
     candidates: tuple[Candidate, ...]
-    method: str
+    method: SearchMethod
+    polished: bool
     second_order: SecondOrder | None = None
-    trouble: str = ""
+    result: RESULTS = field(default_factory=lambda: SUCCESS)
 
     @property
     def objective(self) -> float:
@@ -76,6 +126,89 @@ class ScheduleSolution:
         """max 𝓗 − min 𝓗 over [s, T]: zero for an extremal."""
         return self.extremal.hamiltonian_drift
 
+    @property
+    def thresholds(self) -> tuple[float, ...]:
+        """The values of S at which the best ε changes: 0, or ±ρ where a unit of effort is worth ρ."""
+        return thresholds(self.task.bounds, self.multiplier)
+
+    @property
+    def how(self) -> str:
+        """How it was found, in words."""
+        return self.method.value + (" + polish" if self.polished and self.method is not SearchMethod.POLISH else "")
+
+    @property
+    def trouble(self) -> str:
+        """Why the search did not end well (the limit of time, the solver's own words); empty if it did."""
+        count = len(self.candidates)
+        if bool(self.result == RESULTS.time_limit_reached):
+            return f"the time limit was reached after {count} of the starts" if count else "the time limit was reached"
+        if bool(self.result == RESULTS.no_start_succeeded):
+            words = ", ".join(sorted({candidate.status for candidate in self.candidates}))
+            descent = "L-BFGS-B" if self.task.budget == np.inf else "SLSQP"
+            solver = {SearchMethod.ADJOINT: descent, SearchMethod.QP: "the QP solver"}.get(self.method, "IPOPT")
+            return f"{solver} failed from all {count} starts ({words})"
+        return ""
+
     def switching(self, t: Float[np.ndarray, "*shape"] | Array | float) -> Float[Array, "*values"]:
         """S(t) = ∂𝓔/∂ε(t) at any times in [s, T]: negative where a larger ε would lower the cost."""
         return self.extremal.switching(t)
+
+    @classmethod
+    def from_json(cls, text: str, problem: Problem) -> "ScheduleSolution":
+        """The solution that `to_json` wrote, for the problem that it was found for.
+
+        Every figure is the stored one; θ(t), the costate and S(t) are computed again from the problem.
+
+        Args:
+            text: the document.
+            problem: as it was; it is not stored.
+
+        Raises:
+            InputError: another document, another problem, or a class of schedule or cost that is not known here.
+        """
+        return cls._revived(**read_fields(cls, text, known_classes())).of(problem)
+
+    @classmethod
+    def _revived(cls, **values: Any) -> "StoredSolution":
+        return StoredSolution(values)
+
+    def _facts(self) -> dict[str, object]:
+        return {
+            "cost": self.cost,
+            "gap": self.gap,
+            "status": self.status,
+            "scope": self.scope,
+            "arcs": len(self.arcs),
+            **({"result": self.result} if self.trouble else {}),
+        }
+
+    def _title(self) -> str:
+        return f"Schedule for {self.task.title}"
+
+    def _figures(self) -> dict[str, object]:
+        relative = self.gap / self.objective if self.objective > 0.0 else 0.0
+        return {
+            "cost": with_error(self.cost, self.cost_error),
+            **self.task.worth(self.effort, self.multiplier),
+            "lower bound": f"{self.lower_bound:.10g}",
+            "gap": f"{self.gap:.3g} ({relative:.2g} of what it costs)",
+            "status": self.status,
+            "scope": self.scope,
+            "method": self.how,
+            **({"trouble": self.trouble} if self.trouble else {}),
+            "PMP gap": self.pmp_gap,
+            "Hamiltonian drift": self.hamiltonian_drift,
+        }
+
+    def _rows(self) -> list[dict[str, Any]]:
+        return [
+            {"arc": k, **({} if arc.point is None else {"point": int(self.task.problem.delete[arc.point])}), **words}
+            for k, arc in enumerate(self.arcs, 1)
+            for words in [{"from": arc.start, "to": arc.end, "ε": arc.level, "on": arc.kind}]
+        ]
+
+
+def known_classes() -> list[type]:
+    """What a document of the control room may hold: its own values, and every schedule and cost that is imported."""
+    values = [ControlTask, ScheduleSolution, Extremal, Arc, Candidate, SecondOrder, SearchMethod, Status, Scope]
+    return [*values, *known_schedules(), *descendants(AbstractCost)]

@@ -1,24 +1,27 @@
 """The question that the room answers: which ε(t) in E_s ends nearest to the target, or where another cost is least?"""
 
-from dataclasses import dataclass
-from typing import NamedTuple
+import hashlib
+from dataclasses import dataclass, fields
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from .._core import Array, InputError, as_scalar
-from ..flow import equilibrium, gradient_flow
-from ..problem import Problem, Quadratic, minimum
-from ..problem._problem import DENSE_LIMIT
+from .._core import Array, InputError, Shown, Stored, as_instance, as_scalar
+from ..flow import gradient_flow
+from ..problem import Problem, Quadratic
 from ..schedules import (
     AbstractPiecewiseConstant,
     AbstractSchedule,
+    BangBang,
     Constant,
+    LinearDecay,
     Members,
     check_effort,
     check_window,
 )
+from ._target import Target, leave_out_optimum, warn_of
 from .linear._decays import member_ends
 from .linear._pencil import SECULAR, advance
 from .linear._task import LinearTask, linear_task
@@ -27,8 +30,8 @@ from .terms._levels import arcs_of, efforts
 from .terms._window import Window
 
 
-@dataclass(frozen=True, eq=False)
-class ControlTask:
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class ControlTask(Shown, Stored):
     """min cost(θ(T)) + ρ∫|ε| dt over ε ∈ E_s with ∫|ε| dt ≤ B: ε = 1 on [0, s], low ≤ ε ≤ high on (s, T), then 0.
 
     Attributes:
@@ -37,6 +40,7 @@ class ControlTask:
         s, T: when the request arrives, and by when the points must be gone.
         bounds: (low, high) for ε on (s, T).
         target: θ*_{-D}, or the point that was given instead, shape (d,).
+        target_error: estimate of the ‖·‖₂ error in `target`; 0 for one that was given.
         theta_s: θ(s), where the choice begins, shape (d,).
         theta_s_error: estimate of the ‖·‖∞ error in `theta_s`.
         cost: of θ(T); zero at the target.
@@ -53,6 +57,7 @@ class ControlTask:
     T: float
     bounds: tuple[float, float]
     target: Float[Array, " d"]
+    target_error: float = 0.0
     theta_s: Float[Array, " d"]
     theta_s_error: float
     cost: AbstractCost
@@ -70,6 +75,99 @@ class ControlTask:
         """Whether ∫|ε| dt matters."""
         return self.price > 0.0 or self.budget < np.inf
 
+    @property
+    def title(self) -> str:
+        """The question in one line."""
+        points, data = self.problem.delete.tolist(), self.problem.data.name
+        which = f"point {points[0]}" if len(points) == 1 else f"{len(points)} points"
+        return f"{data} without {which}, s = {self.s:g}, T = {self.T:g}"
+
+    def worth(self, effort: float, multiplier: float) -> dict[str, object]:
+        """What a summary says of ∫|ε| dt; nothing where it does not matter."""
+        if not self.priced:
+            return {}
+        limit = f" of {self.budget:.6g}" if self.budget < np.inf else ""
+        return {"∫|ε| dt": f"{effort:.6g}{limit}", "worth of a unit": multiplier}
+
+    def _facts(self) -> dict[str, object]:
+        return {
+            "data": self.problem.data.name,
+            "points": self.problem.delete,
+            "s": self.s,
+            "T": self.T,
+            "bounds": f"[{self.bounds[0]:g}, {self.bounds[1]:g}]",
+            "cost": type(self.cost).__name__,
+            **({"budget": self.budget, "price": self.price} if self.priced else {}),
+        }
+
+    def _stored(self) -> dict[str, Any]:
+        values = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "linear"}
+        return values | {"problem": fingerprint(self.problem)}
+
+    @classmethod
+    def _revived(cls, **values: Any) -> "StoredTask":
+        return StoredTask(values.pop("problem"), values)
+
+
+class StoredTask(NamedTuple):
+    """A task without its problem.
+
+    Attributes:
+        problem: its fingerprint.
+        values: the other fields.
+    """
+
+    problem: dict[str, Any]
+    values: dict[str, Any]
+
+    def of(self, problem: Problem) -> ControlTask:
+        """The task, for the problem that it was made for.
+
+        Raises:
+            InputError: another problem.
+        """
+        as_instance(problem, "problem", Problem, "pass the problem that the result was found for")
+        given, known = fingerprint(problem), self.problem
+        other = [f"{name} {known[name]} (here {given[name]})" for name in given if given[name] != known[name]]
+        if other:
+            raise InputError(f"this was found for another problem: {', '.join(other)}.")
+        values = {name: jnp.asarray(v) if isinstance(v, np.ndarray) else v for name, v in self.values.items()}
+        window = Window(values["s"], values["T"], *values["bounds"])
+        rest = {name: values[name] for name in ("theta0", "target", "cost", "price")}
+        return ControlTask(problem=problem, linear=_in_eigenbasis(problem, window=window, **rest), **values)
+
+
+def fingerprint(problem: Problem) -> dict[str, Any]:
+    """What tells one problem from another: names, sizes, penalty, the points, and a digest of the data."""
+    digest = hashlib.sha256()
+    for part in (problem.data.x, problem.data.y, problem.delete):
+        for start in range(0, len(part), DIGESTED):
+            digest.update(np.ascontiguousarray(part[start : start + DIGESTED]).tobytes())
+    return {
+        "model": type(problem.model).__name__,
+        "loss": type(problem.loss).__name__,
+        "parameters": problem.dim,
+        "points": problem.data.n,
+        "deleted": tuple(problem.delete.tolist()),
+        "l2": problem.l2,
+        "reduction": problem.reduction,
+        "data": digest.hexdigest(),
+    }
+
+
+def known_schedules() -> list[type]:
+    """Every schedule class that is imported; naming one of each file of schedules imports them all."""
+    return list(dict.fromkeys([*descendants(AbstractSchedule), BangBang, LinearDecay]))
+
+
+def descendants(cls: type) -> list[type]:
+    """A class and all that derive from it."""
+    return [cls, *(each for child in cls.__subclasses__() for each in descendants(child))]
+
+
+DIGESTED = 65_536
+"""Rows of the data that are read at once for a digest."""
+
 
 def make_task(
     problem: Problem,
@@ -86,32 +184,35 @@ def make_task(
     """Check the question once, and train up to s.
 
     Raises:
-        InputError: no deleted point; s < 0, T ≤ s or reversed bounds; θ0 of the wrong length; a cost that does not fit;
-            no unique leave-out optimum, or one out of reach, and no `target`; a budget that no admissible ε meets; a
-            negative price.
+        InputError: no `Problem`, or none that deletes a point; s < 0, T ≤ s or reversed bounds; θ0 of the wrong length;
+            a cost that does not fit; no unique leave-out optimum, or one out of reach, and no `target`; a budget that
+            no admissible ε meets; a negative price; numbers whose squares overflow.
         ConvergenceError: the leave-out optimum or the flow up to s did not converge.
     """
     s, T, bounds = check_window(s, T, bounds)
+    as_instance(problem, "problem", Problem, "write epsflow.linear_regression(data, delete=[17])")
     if problem.delete.size == 0:
         raise InputError("the problem deletes no point, so there is nothing to unlearn: make it with delete=[index].")
-    start, cost = problem.parameters(theta0, "theta0"), cost or Distance()
+    start, cost = problem.parameters(theta0, "theta0"), Distance() if cost is None else cost
     given = None if target is None else problem.parameters(target, "target")
-    if not isinstance(cost, AbstractCost):
-        raise InputError(f"cost is {cost!r}; pass Distance(), QuadraticForm(W), PredictionGap(x) or RetainedLoss().")
+    as_instance(cost, "cost", AbstractCost, "write Distance(), QuadraticForm(W), PredictionGap(x) or RetainedLoss()")
     cost.check(problem, given)
     limit, price = check_effort(budget, price, T - s, bounds), as_scalar(price, "price")
-    goal = _leave_out_optimum(problem, start, cost) if given is None else given
-    window, linear = Window(s, T, *bounds), None
-    if isinstance(problem.risk, Quadratic):
-        linear = linear_task(problem.risk, start, window=window, target=goal, cost=cost, price=price)
+    _check_size(problem, T, start)
+    goal = leave_out_optimum(problem, start, cost) if given is None else Target(given, 0.0)
+    _check_size(problem, T, goal.theta, goal.error)
+    window = Window(s, T, *bounds)
+    linear = _in_eigenbasis(problem, theta0=start, window=window, target=goal.theta, cost=cost, price=price)
     theta_s, error = (start, 0.0) if s == 0.0 else _trained(problem, start, s, linear)
+    warn_of(problem, goal, float(np.linalg.norm(np.asarray(theta_s) - np.asarray(goal.theta))))
     return ControlTask(
         problem=problem,
         theta0=start,
         s=s,
         T=T,
         bounds=bounds,
-        target=goal,
+        target=goal.theta,
+        target_error=goal.error,
         theta_s=theta_s,
         theta_s_error=error,
         cost=cost,
@@ -119,6 +220,25 @@ def make_task(
         price=price,
         linear=linear,
     )
+
+
+def _in_eigenbasis(problem: Problem, *, theta0: Float[Array, " d"], **question: Any) -> LinearTask | None:
+    """The question for the wings of linear regression; None where it is another problem."""
+    return linear_task(problem.risk, theta0, **question) if isinstance(problem.risk, Quadratic) else None
+
+
+def _check_size(problem: Problem, T: float, theta: Float[Array, " d"], error: float = 0.0) -> None:
+    """Refuse numbers whose squares overflow: a cost of them means nothing."""
+    risk, d, far = problem.risk, problem.dim, float(np.abs(np.asarray(theta)).max())
+    rate = float(np.abs(np.asarray(risk.h_retained)).max()) if isinstance(risk, Quadratic) else 1.0
+    with np.errstate(over="ignore"):
+        sizes = np.square([far * d, rate * d, rate * T])
+    if not np.isfinite([*sizes, error]).all():
+        raise InputError(
+            f"parameters are about {far:.1g} here, second derivatives {rate:.1g}, and T is {T:.1g}: their squares "
+            "overflow, and the cost would mean nothing. Measure the targets y (and θ0), the features or the time in "
+            "larger units, for instance y / y.std()."
+        )
 
 
 def _trained(
@@ -137,36 +257,6 @@ def _rounding(linear: LinearTask, time: float, size: float) -> float:
     """First order: eigenvalues carry an error of d·u·μ_max, which acts for a time."""
     rate = float(linear.rates[-1] + max(map(abs, (1.0, *linear.bounds))) * np.sum(linear.rows**2))
     return len(linear.target) * np.finfo(np.float64).eps * (1.0 + rate * time) * float(size)
-
-
-def _leave_out_optimum(problem: Problem, theta0: Array, cost: AbstractCost) -> Array:
-    free = problem.undetermined_direction()
-    if free is not None and _sees(cost, problem):
-        raise InputError(
-            "the leave-out optimum is not unique: the retained points leave the direction "
-            f"({free}) undetermined, so 'the distance to it' has no meaning. Give l2 > 0, or the target that you want, "
-            "or a cost that does not see that direction, such as RetainedLoss()."
-        )
-    if isinstance(problem.risk, Quadratic):
-        return minimum(problem, np.zeros(()), np.asarray(theta0)).theta
-    if problem.dim > DENSE_LIMIT:
-        raise InputError(
-            f"the leave-out optimum of {problem.dim} parameters is out of reach: certifying it takes a dense Hessian "
-            f"(limit {DENSE_LIMIT}). Give a target, for instance what retraining from the same start gives at T: "
-            "gradient_flow(problem, Constant(0.0), theta0, ts=[T]).end."
-        )
-    return jnp.asarray(equilibrium(problem, eps=0.0, theta0=theta0).theta)
-
-
-def _sees(cost: AbstractCost, problem: Problem) -> bool:
-    """Whether the cost changes along ker H_{-D}."""
-    risk = problem.risk
-    assert isinstance(risk, Quadratic)  # only linear regression knows an undetermined direction
-    rates, vectors, kernel = (
-        np.asarray(a) for a in (risk.retained.values, risk.retained.vectors, risk.retained.kernel)
-    )
-    along = cost.form(rates[kernel], vectors[:, kernel]).norm
-    return along > 1e-10 * cost.form(rates, vectors).norm
 
 
 def linear_of(task: ControlTask) -> LinearTask:
@@ -188,7 +278,7 @@ class Simulation(NamedTuple):
 
     Attributes:
         cost: of θ(T), without the price of ∫|ε| dt.
-        error: bound on the error of `cost`, from the flow's own error estimate.
+        error: bound on the error of `cost`, from the flow's own error estimate and that of the target.
     """
 
     cost: float
@@ -198,11 +288,11 @@ class Simulation(NamedTuple):
 def simulate(task: ControlTask, schedule: AbstractSchedule) -> Simulation:
     """The cost of a schedule: near rounding for linear regression, by diffrax otherwise.
 
-    An error e in every coordinate of θ(T) changes the cost by at most ‖∇cost‖e√d, and ½‖W‖e²d for linear regression
-    (where it is quadratic). The error in θ(s) is added to e as it stands: a convex risk contracts it, another one might
-    not. Linear regression under a piecewise-constant schedule is simulated from θ(0), so that nothing is used again of
-    how the schedule was found. From 64 parameters on it is propagated by rank-one updates of one eigendecomposition
-    instead; the flow room would make one per level.
+    An error e in every coordinate of θ(T), and one of e' in the target, change the cost by at most ‖∇cost‖(e√d + e'),
+    and ½‖W‖(e√d + e')² for linear regression (where it is quadratic). The error in θ(s) is added to e as it stands: a
+    convex risk contracts it, another one might not. Linear regression under a piecewise-constant schedule is simulated
+    from θ(0), so that nothing is used again of how the schedule was found. From 64 parameters on it is propagated by
+    rank-one updates of one eigendecomposition instead; the flow room would make one per level.
     """
     problem, ts = task.problem, np.array([task.T])
     if task.linear is not None and not isinstance(schedule, AbstractPiecewiseConstant):
@@ -218,8 +308,8 @@ def simulate(task: ControlTask, schedule: AbstractSchedule) -> Simulation:
         end, error = path.end, float(path.error) + task.theta_s_error
     cost, slope = cost_and_gradient(task.cost, problem.risk, end, task.target)
     curvature = 1.0 if task.linear is None else task.linear.form.norm**2
-    bound = float(np.linalg.norm(slope)) * error * problem.dim**0.5 + 0.5 * curvature * error**2 * problem.dim
-    return Simulation(float(cost), bound)
+    off = error * problem.dim**0.5 + task.target_error
+    return Simulation(float(cost), float(np.linalg.norm(slope) * off + 0.5 * curvature * off**2))
 
 
 def _decayed(task: ControlTask, linear: LinearTask, schedule: AbstractSchedule) -> Simulation:
@@ -230,6 +320,7 @@ def _decayed(task: ControlTask, linear: LinearTask, schedule: AbstractSchedule) 
         float(ends.errors[0]) + _rounding(linear, task.T - task.s, size) + task.theta_s_error * task.problem.dim**0.5
     )
     slope, curvature = float(np.linalg.norm(linear.form.gradient(delta))), linear.form.norm**2
+    error += task.target_error
     return Simulation(linear.form.value(delta), slope * error + 0.5 * curvature * error**2)
 
 

@@ -112,7 +112,7 @@ def _draw_switching(ax: Axes, optimum: ScheduleSolution) -> None:
     times = np.linspace(task.s, task.T, POINTS)
     curves = np.asarray(optimum.switching(times)).reshape(len(times), -1)
     ax.axhline(0.0, color=BLACK, linewidth=0.8, zorder=1.5)
-    levels = _thresholds(optimum)
+    levels = optimum.thresholds
     for level in levels if optimum.multiplier > 0.0 else ():
         ax.axhline(level, color=BLACK, linewidth=0.8, linestyle="--", zorder=1.5)
         sign = "-" if level < 0.0 else ""
@@ -128,12 +128,6 @@ def _draw_switching(ax: Axes, optimum: ScheduleSolution) -> None:
         legend_above(ax, columns=6)
     ax.set_ylabel("switching function $S(t)$\n(units of $\\theta^2$ / time)")
     ax.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3), useMathText=True)
-
-
-def _thresholds(optimum: ScheduleSolution) -> tuple[float, ...]:
-    """The values of S at which the best ε changes."""
-    rho, (low, high) = optimum.multiplier, optimum.task.bounds
-    return (0.0,) if rho == 0.0 else (-rho,) * (high > 0.0) + (rho,) * (low < 0.0)
 
 
 def _draw_costate(ax: Axes, optimum: ScheduleSolution) -> None:

@@ -72,11 +72,12 @@ def minimum(problem: Problem, weights: Float[np.ndarray, "*m"], nearest: Float[n
     error = design.error(theta)
     inexact = (error > EXACT * np.abs(theta)).any()
     if isinstance(design, Design) and full and inexact and problem.data.x.size <= REFINED:
-        w = np.full(problem.data.n, problem.scale)
-        w[problem.delete] *= each
+        # Of R_ε/c: rows that are multiplied by √c are no longer those that were given, in their last digit.
+        w = np.ones(problem.data.n)
+        w[problem.delete] = each
         root, kept = np.sqrt(w[w > 0.0]), w > 0.0
         x, y = np.asarray(problem.data.x)[kept], np.asarray(problem.data.y)[kept]
-        theta, error = refine(theta, root[:, None] * x, root * y, problem.l2)
+        theta, error = refine(theta, root[:, None] * x, root * y, problem.l2 / problem.scale)
     gradient = design.gradient(theta)
     return Minimum(
         theta=theta,

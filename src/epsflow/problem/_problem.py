@@ -205,7 +205,10 @@ class Problem:
         """
         if not isinstance(self.risk, Quadratic) or not self.risk.retained.kernel.any():
             return None
-        direction = np.asarray(self.risk.retained.vectors[:, self.risk.retained.kernel.argmax()])
+        return self.in_words(np.asarray(self.risk.retained.vectors[:, self.risk.retained.kernel.argmax()]))
+
+    def in_words(self, direction: Float[np.ndarray, " d"]) -> str:
+        """The largest entries of a direction in the parameter space of a linear model, by the names of its features."""
         weights = np.abs(direction * self.design.scales) if self.design is not None else np.abs(direction)
         sizes = np.round(weights / weights.max(), 6)  # so that equals stay in the order of the features
         counted = np.flatnonzero(sizes > 0.0)

@@ -1,4 +1,8 @@
-from ._admissible import check_admissible as check_admissible
+from ._admissible import (
+    as_schedule as as_schedule,
+    as_schedules as as_schedules,
+    check_admissible as check_admissible,
+)
 from ._base import (
     AbstractPiecewiseConstant as AbstractPiecewiseConstant,
     AbstractSchedule as AbstractSchedule,

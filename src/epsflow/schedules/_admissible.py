@@ -1,13 +1,40 @@
 """Membership of E_s: the schedules among which an optimum is sought."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from .._core import InputError
+from .._core import InputError, as_instance, brief
 from ._base import AbstractSchedule
 from ._window import check_window
 
 _SAMPLES = 33
 """Points per smooth piece at which a schedule's bounds are checked; monotone pieces need only the two outermost."""
+
+
+def as_schedule(value: object, name: str = "schedule") -> AbstractSchedule:
+    """One schedule.
+
+    Raises:
+        InputError: a class, a function of t, an array, or anything else: what to write instead.
+    """
+    advice = "write Step(2.0), PiecewiseConstant(knots, values), …"
+    if callable(value) and not isinstance(value, type | AbstractSchedule):
+        advice = "derive a class from epsflow.AbstractSchedule whose `inner(t)` is that function, and pass one of it"
+    elif not isinstance(value, str | type):
+        advice += "; the order is f(problem, schedule, theta0, s=…, T=…)"
+    return as_instance(value, name, AbstractSchedule, advice)
+
+
+def as_schedules(values: object, name: str) -> tuple[AbstractSchedule, ...]:
+    """Several schedules, in a list or tuple.
+
+    Raises:
+        InputError: something else.
+    """
+    if isinstance(values, AbstractSchedule) or not isinstance(values, Sequence) or isinstance(values, str):
+        raise InputError(f"{name} is {brief(values)}; a list of schedules is needed, for instance {name}=[Step(2.0)].")
+    return tuple(as_schedule(value, f"{name}[{k}]") for k, value in enumerate(values))
 
 
 def check_admissible(schedule: AbstractSchedule, s: float, T: float, bounds: tuple[float, float] = (0.0, 1.0)) -> None:
@@ -19,6 +46,7 @@ def check_admissible(schedule: AbstractSchedule, s: float, T: float, bounds: tup
     Raises:
         InputError: with the first time at which it fails, and the value there.
     """
+    as_schedule(schedule)
     s, T, (low, high) = check_window(s, T, bounds)
     marks = np.concatenate([[0.0, s, T, 2.0 * T], np.asarray(schedule.jump_ts)])
     marks = np.unique(marks[(marks >= 0.0) & (marks <= 2.0 * T)])

@@ -1,8 +1,11 @@
 """The window [s, T], the bounds of ε on it, and what ∫|ε| dt may be: checked before anything heavy is loaded."""
 
 import math
+from collections.abc import Sequence
 
-from .._core import InputError, as_scalar
+import numpy as np
+
+from .._core import InputError, as_scalar, brief
 
 
 def check_window(s: object, T: object, bounds: tuple[float, float]) -> tuple[float, float, tuple[float, float]]:
@@ -12,6 +15,8 @@ def check_window(s: object, T: object, bounds: tuple[float, float]) -> tuple[flo
         InputError: naming the one that is wrong.
     """
     start, end = as_scalar(s, "s"), as_scalar(T, "T")
+    if not isinstance(bounds, Sequence | np.ndarray) or isinstance(bounds, str) or len(bounds) != 2:
+        raise InputError(f"bounds is {brief(bounds)}; the least and the largest ε are needed: bounds=(0.0, 1.0).")
     low, high = as_scalar(bounds[0], "the lower bound of ε"), as_scalar(bounds[1], "the upper bound of ε")
     if start < 0.0:
         raise InputError(f"s is {start:g}; the deletion request cannot arrive before training starts at 0.")

@@ -12,6 +12,7 @@ from jaxtyping import Float
 
 from ...flow._decays import SCAN, Precision
 from ...schedules import SearchSpace, build_members
+from ..terms._deadline import UNLIMITED, Deadline
 from ..terms._levels import efforts
 from ._decays import member_ends
 from ._interpolant import Interpolant, interpolate, nodes
@@ -43,12 +44,14 @@ class FamilyMinimum(NamedTuple):
         cost: with the price of its effort; infinite if no member is within the budget.
         at_bound: names of the numbers that are at their bounds.
         evaluations: members whose flow was computed.
+        finished: whether the search ended before its deadline.
     """
 
     numbers: Float[np.ndarray, " p"]
     cost: float
     at_bound: tuple[str, ...]
     evaluations: int
+    finished: bool
 
 
 class Box(NamedTuple):
@@ -92,7 +95,11 @@ def box_of(task: LinearTask, space: SearchSpace) -> Box:
 
 
 def least_member(
-    task: LinearTask, space: SearchSpace, budget: float = np.inf, grid: int | None = None
+    task: LinearTask,
+    space: SearchSpace,
+    budget: float = np.inf,
+    grid: int | None = None,
+    deadline: Deadline = UNLIMITED,
 ) -> FamilyMinimum:
     """The least cost + ρ∫|ε| dt among the members within the budget.
 
@@ -101,8 +108,9 @@ def least_member(
         space: the family; its members are smooth, or constant, between their jumps.
         budget: of ∫|ε| dt.
         grid: points per number of the scan; default: `GRID`.
+        deadline: when to stop; the scan, and a look at its best place, are made in any case.
     """
-    search = _Search(task, box_of(task, space), budget)
+    search = _Search(task, box_of(task, space), budget, deadline)
     numbers = len(space.names)
     points = grid or GRID.get(numbers, WIDE)
     whole = search.whole() if numbers in GRID else None
@@ -113,14 +121,21 @@ def least_member(
         best, cost = search.closely(whole, points)
     at_bound = tuple(name for name, x in zip(space.names, best, strict=True) if min(x, 1.0 - x) <= 1e-7)
     best = np.where(best <= 1e-7, 0.0, np.where(best >= 1.0 - 1e-7, 1.0, best))
-    return FamilyMinimum(search.box.numbers(best), cost, at_bound, search.evaluations)
+    return FamilyMinimum(
+        numbers=search.box.numbers(best),
+        cost=cost,
+        at_bound=at_bound,
+        evaluations=search.evaluations,
+        finished=not search.cut,
+    )
 
 
 class _Search:
-    """One search, and how many members it has computed."""
+    """One search, how many members it has computed, and whether its deadline has cut it short."""
 
-    def __init__(self, task: LinearTask, box: Box, budget: float):
+    def __init__(self, task: LinearTask, box: Box, budget: float, deadline: Deadline):
         self.task, self.box, self.budget, self.evaluations = task, box, budget, 0
+        self.deadline, self.cut = deadline, False
         self.priced = task.price > 0.0 or budget < np.inf
         self.limit = budget * (1.0 - SLACK) + 1e-12 * task.length
 
@@ -173,6 +188,9 @@ class _Search:
             x, cost = self._followed(grid[place], cell)
             if cost < least:
                 best, least = x, cost
+            if self.deadline.passed:
+                self.cut = True
+                break
         return best, least
 
     def _followed(self, x: Float[np.ndarray, " p"], reach: float) -> tuple[Float[np.ndarray, " p"], float]:
@@ -188,7 +206,7 @@ class _Search:
             best = np.where(inside <= 0.0, low, np.where(inside >= 1.0, high, best))
             stuck = ((inside > 0.0) | (low <= 0.0)) & ((inside < 1.0) | (high >= 1.0))
             x, cost = best, float(found.costs[0])
-            if stuck.all() or not np.isfinite(cost):
+            if stuck.all() or not np.isfinite(cost) or self.deadline.passed:
                 break
         return x, cost
 

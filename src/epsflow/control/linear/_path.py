@@ -94,4 +94,14 @@ def linear_extremal(task: LinearTask, knots: np.ndarray, levels: np.ndarray) -> 
     rounding = len(miss) * np.finfo(np.float64).eps * (1.0 + max(rates) * task.T) * np.abs(path.deltas).max()
     error = np.linalg.norm(path.costates[-1]) * rounding + 0.5 * (task.form.norm * rounding) ** 2
     cost = task.form.value(miss)
-    return Extremal(task.s, task.T, cost, float(error), gap, drift, zeros, "exact", path)
+    return Extremal(
+        s=task.s,
+        T=task.T,
+        cost=cost,
+        cost_error=float(error),
+        pmp_gap=gap,
+        hamiltonian_drift=drift,
+        zeros=zeros,
+        method="exact",
+        path=path,
+    )

@@ -13,7 +13,7 @@ from ..linear._path import LinearPath, linear_extremal, linear_path
 from ..linear._pencil import advance
 from ..linear._task import LinearTask
 from ..terms._arcs import Arcs, bangs
-from ..terms._deadline import UNLIMITED
+from ..terms._deadline import UNLIMITED, Deadline
 from ..terms._extremal import Extremal
 from ..terms._levels import best_level, levels_of
 from ..terms._runs import SecondOrder
@@ -62,13 +62,13 @@ class ExactEngine(AbstractEngine):
 
     Attributes:
         task: the problem, with its price.
-        budget: see `AbstractEngine`.
+        budget, deadline: see `AbstractEngine`.
     """
 
     task: LinearTask
     budget: float = np.inf
+    deadline: Deadline = UNLIMITED
     most = np.inf
-    deadline = UNLIMITED
     exact = True
     rounding = 1e-14
 
@@ -94,7 +94,7 @@ class ExactEngine(AbstractEngine):
 
     def priced(self, price: float) -> "ExactEngine":
         """See `AbstractEngine`."""
-        return ExactEngine(self.task.priced(price))
+        return ExactEngine(self.task.priced(price), deadline=self.deadline)
 
     def cost(self, arcs: Arcs) -> float:
         """See `AbstractEngine`."""
@@ -229,6 +229,7 @@ def polish_linear(
     *,
     budget: float = np.inf,
     insertions: int = INSERTIONS,
+    deadline: Deadline = UNLIMITED,
 ) -> Polished:
     """The local optimum that a schedule leads to.
 
@@ -237,10 +238,13 @@ def polish_linear(
         knots, levels: where to start; what is not bang-bang is rounded.
         budget: B, not less than the least that the bounds allow.
         insertions: the most arcs that may be inserted.
+        deadline: when to insert no more.
     """
-    engine = ExactEngine(task, budget)
+    engine = ExactEngine(task, budget, deadline)
     arcs = _initial(engine, knots, levels)
-    found = polish(ExactEngine(task), arcs, min(insertions, PRICED) if task.price > 0.0 else insertions)
+    found = polish(
+        ExactEngine(task, deadline=deadline), arcs, min(insertions, PRICED) if task.price > 0.0 else insertions
+    )
     if not engine.keeps(found.arcs):
         found = polish(engine, found.arcs if len(found.arcs.times) <= PRICED else arcs, PRICED)
     extremal, derivatives = found.survey.extremal, found.derivatives

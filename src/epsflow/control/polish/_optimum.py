@@ -89,7 +89,7 @@ def linear_optimum(
     lower = 0.0 if bound is None else bound.value - (bound.rounding if isinstance(bound, DualBound) else 0.0)
     schedule, arrival = best.schedule, None
     if lower <= max(found.cost_error, EXACT_FRACTION * task.form.value(task.start)) and not deadline.passed:
-        arrival = _arrival(task, one_weight, budget)
+        arrival = _arrival(task, one_weight, budget, deadline)
     if arrival is not None and arrival.schedule is not None:
         schedule = arrival.schedule
         found = linear_extremal(task, *arcs_of(schedule, task.s, task.T))
@@ -124,7 +124,7 @@ def _search(
     for start in starts:
         if runs and deadline.passed:
             break
-        run = polish_linear(task, *start, budget=budget)
+        run = polish_linear(task, *start, budget=budget, deadline=deadline)
         bound, mu = None, task.form.image(run.miss)
         if signs.settled:
             bound = evaluate_dual(paths, mu, signs.signs)
@@ -172,13 +172,13 @@ def _best_switch(task: LinearTask, first: float, second: float) -> tuple[float, 
     return float(costs[k]), float(elapsed[k])
 
 
-def _arrival(task: LinearTask, one_weight: bool, budget: float) -> ExactUnlearning | None:
+def _arrival(task: LinearTask, one_weight: bool, budget: float, deadline: Deadline) -> ExactUnlearning | None:
     """The exact-unlearning schedule with the fewest switches, if it fits in the window and in the budget."""
     low, high = task.bounds
     impossible = task.drift.any() or not low <= 0.0 <= high
     if impossible or task.price > 0.0 or (one_weight and task.points > 1):
         return None
-    arrival = reach(task)
+    arrival = reach(task, deadline)
     if arrival.schedule is None or arrival.time > task.T or spent(arrival.schedule, task) > budget:
         return None
     return arrival

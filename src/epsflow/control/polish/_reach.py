@@ -7,11 +7,12 @@ t, the first t' > t with h_t'(π) = 0 is a lower bound on the time, from one pat
 At the target ε = 0 keeps it there, because f = 0.
 """
 
+import enum
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..._core import InputError
+from ..._core import InputError, Shown, Stored, read_fields
 from ...schedules import AbstractPiecewiseConstant, PiecewiseConstant, Step
 from ..bounds._dual import certify_signs, evaluate_dual, least_along
 from ..bounds._paths import MAX_ARCS, Paths, Request, one_sign
@@ -19,6 +20,7 @@ from ..linear._exponentials import ExponentialSum, resolving_grid
 from ..linear._task import LinearTask
 from ..terms._arcs import Arcs
 from ..terms._cost import Distance
+from ..terms._deadline import UNLIMITED, Deadline
 from ._exact import ExactEngine, polish_linear
 
 EATON_STEPS, NEWTON_STEPS = 60, 30
@@ -30,40 +32,88 @@ ARRIVAL = 1e-4
 from a slow decay: ‖δ‖ becomes small either way."""
 
 
-@dataclass(frozen=True, eq=False)
-class ExactUnlearning:
+class Arrival(enum.Enum):
+    """Whether the target can be reached exactly, in finite time."""
+
+    AT_START = "θ(s) is the target"
+    REACHED = "reached"
+    NEVER = "out of reach at any time: one direction separates the target from all reachable points"
+    NOT_WITHIN = "out of reach up to the horizon: one direction separates the target from all reachable points"
+    UNDECIDED = "not decided: rounding hides the rest"
+    TIME_LIMIT = "not decided: the time limit was reached"
+
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class ExactUnlearning(Shown, Stored):
     """Whether and when 𝓔 = 0 is possible.
 
     Attributes:
-        time: the least T with 𝓔 = 0; ∞ if there is none up to the horizon; NaN where rounding leaves it undecided.
+        arrival: the answer.
+        time: the least T with 𝓔 = 0; ∞ if there is none up to the horizon; NaN where it is not decided.
         not_before: at no earlier time is 𝓔 = 0 possible, whatever the schedule (certified where `certified`); ∞ where
             it is never possible.
         certified: the signs of the residuals e_j are settled up to `time` (or the horizon), so that the lower bound
             `not_before` holds for all admissible schedules.
         schedule: reaches the target at `time` with the fewest switches and stays there (ε = 0); None if `time` is ∞.
         distance: ‖δ(time)‖ under it: rounding.
-        reason: in words.
     """
 
+    arrival: Arrival
     time: float
     not_before: float
     certified: bool
-    schedule: AbstractPiecewiseConstant | None
-    distance: float
-    reason: str
+    schedule: AbstractPiecewiseConstant | None = None
+    distance: float = np.nan
+
+    @property
+    def reason(self) -> str:
+        """The answer in words."""
+        if self.schedule is not None and self.arrival is Arrival.REACHED:
+            return f"reached at {self.time:.12g} with {len(np.asarray(self.schedule.jump_ts)) - 1} arcs"
+        if self.arrival in (Arrival.UNDECIDED, Arrival.TIME_LIMIT):
+            return f"{self.arrival.value}; certain is only that the target is out of reach before {self.not_before:g}"
+        return self.arrival.value
+
+    @classmethod
+    def from_json(cls, text: str) -> "ExactUnlearning":
+        """What `to_json` wrote.
+
+        Raises:
+            InputError: another document.
+        """
+        return cls(**read_fields(cls, text, [Arrival, PiecewiseConstant, Step]))
+
+    def _facts(self) -> dict[str, object]:
+        return {"time": self.time, "not_before": self.not_before, "certified": self.certified, "reason": self.reason}
 
 
-def reach(task: LinearTask) -> ExactUnlearning:
-    """`exact_unlearning_time` in the eigenbasis, up to task.T."""
+def reach(task: LinearTask, deadline: Deadline = UNLIMITED, near: float = 0.0) -> ExactUnlearning:
+    """`exact_unlearning_time` in the eigenbasis, up to task.T.
+
+    Args:
+        task: the problem.
+        deadline: when to stop.
+        near: ‖δ(s)‖ up to which θ(s) is the target, if that is known no better.
+    """
     require_rest(task)
     task = replace(task, form=Distance().form(task.rates, task.basis), price=0.0)
     paths = Paths([task])
     signs = certify_signs(paths)
-    if not task.start.any():
-        return ExactUnlearning(task.s, task.s, True, Step(task.s), 0.0, "θ(s) is the target")
-    elapsed, p = 0.0, task.start
-    rounding = ROUNDING * (np.linalg.norm(task.origin) + np.linalg.norm(task.target))
+    rounding, away = rounding_of(task), float(np.linalg.norm(task.start))
+    if away <= max(rounding, near):
+        return ExactUnlearning(
+            arrival=Arrival.AT_START,
+            time=task.s,
+            not_before=task.s,
+            certified=True,
+            schedule=Step(task.s),
+            distance=away,
+        )
+    elapsed, p, undecided = 0.0, task.start, Arrival.UNDECIDED
     for _ in range(EATON_STEPS):
+        if deadline.passed:
+            undecided = Arrival.TIME_LIMIT
+            break
         later = max(
             _first_zero(paths, p, signs.signs, elapsed),
             elapsed + _forward_zero(task, p, float(p @ p), signs.signs),
@@ -82,8 +132,12 @@ def reach(task: LinearTask) -> ExactUnlearning:
         elapsed = later
     # The last bound holds for as long as the signs do.
     known = min(task.s + elapsed, signs.until)
-    reason = f"not decided: certain is only that the target is out of reach before {known:g}; rounding hides the rest"
-    return ExactUnlearning(np.nan, known, signs.settled, None, np.nan, reason)
+    return ExactUnlearning(arrival=undecided, time=np.nan, not_before=known, certified=signs.settled)
+
+
+def rounding_of(task: LinearTask) -> float:
+    """The distance from the target that counts as none."""
+    return ROUNDING * float(np.linalg.norm(task.origin) + np.linalg.norm(task.target))
 
 
 def _finish(task: LinearTask, window: LinearTask, arcs: Arcs, not_before: float) -> ExactUnlearning | None:
@@ -103,22 +157,28 @@ def _finish(task: LinearTask, window: LinearTask, arcs: Arcs, not_before: float)
     window, arcs = best
     knots, levels = arcs.knots_and_levels
     # With ε = 0 the flow approaches the target for ever, but does not arrive.
-    scale = np.linalg.norm(task.origin) + np.linalg.norm(task.target)
-    if best_distance > ROUNDING * scale or not levels[-1].any():
+    if best_distance > rounding_of(task) or not levels[-1].any():
         return None
     signs = certify_signs(Paths([window]))
     least = min(task.s + not_before, float(window.T), signs.until)
-    reason = f"reached at {window.T:.12g} with {len(knots) - 1} arcs"
     return ExactUnlearning(
-        float(window.T), least, signs.settled, PiecewiseConstant(knots, levels), best_distance, reason
+        arrival=Arrival.REACHED,
+        time=float(window.T),
+        not_before=least,
+        certified=signs.settled,
+        schedule=PiecewiseConstant(knots, levels),
+        distance=best_distance,
     )
 
 
 def _out_of_reach(task: LinearTask, until: float, certified: bool) -> ExactUnlearning:
     never = np.isinf(until)
-    when = "at any time" if never else f"up to t = {task.T:g}"
-    reason = f"out of reach {when}: one direction separates the target from all reachable points"
-    return ExactUnlearning(np.inf, np.inf if never else task.T, certified, None, np.nan, reason)
+    return ExactUnlearning(
+        arrival=Arrival.NEVER if never else Arrival.NOT_WITHIN,
+        time=np.inf,
+        not_before=np.inf if never else task.T,
+        certified=certified,
+    )
 
 
 def require_rest(task: LinearTask) -> None:

@@ -23,7 +23,7 @@ from ..linear._pencil import advance, retreat
 from ..linear._task import LinearTask
 from ..polish._exact import Polished, polish_linear
 from ..polish._reach import reach
-from ..terms._kinds import EXACT_FRACTION, GLOBAL_GAP, VERIFIED_GAP, Scope, Status, is_exact
+from ..terms._kinds import VERIFIED_GAP, Scope, Status, negligible, scope_of
 from ..terms._levels import arcs_of
 from ._stack import LinearBatch, Many, cost_of_ends, rounding
 
@@ -37,6 +37,8 @@ SHORT = 1e-5
 """Arcs shorter than this part of T − s are left to the polish, which tells whether they exist."""
 
 GRID, NEWTON_STEPS = 33, 30
+MOVED = 1e4
+"""Times the cost that rounding leaves, which a pulse that arrives has taken away."""
 
 
 class Answer(NamedTuple):
@@ -81,6 +83,7 @@ class Case(NamedTuple):
         cost, error, end, switches: of the best schedule so far: 𝓔, its rounding, δ(T), number of switches.
         polished: that schedule, where it is polished.
         bound: what branching has proved for it; None: not tried.
+        arrived: whether it reaches the target in finite time.
     """
 
     task: LinearTask
@@ -91,6 +94,7 @@ class Case(NamedTuple):
     switches: int
     polished: Polished | None = None
     bound: float | None = None
+    arrived: bool = False
 
     def polish(self, start: int) -> "Case":
         """From one of the single switches. What branching has proved holds for the last digits of a cost, too."""
@@ -99,7 +103,9 @@ class Case(NamedTuple):
         bound = self.bound if best.cost >= (1.0 - PROVED) * self.cost else None
         switches = _switches(arcs_of(best.schedule, task.s, task.T)[1])
         error = float(best.extremal.cost_error)
-        return Case(task, self.starts, float(best.cost), error, end, switches, best, bound)
+        return self._replace(
+            cost=float(best.cost), error=error, end=end, switches=switches, polished=best, bound=bound, arrived=False
+        )
 
     @property
     def initial(self) -> float:
@@ -132,7 +138,7 @@ def answer_rest(
         attained = {k: _attained(cases[k], mu) for k, mu in tops.items()}
         answers |= {k: answer for k, answer in attained.items() if answer is not None}
         cases |= {k: cases[k]._replace(bound=bound.value) for k, bound in bounds.items()}
-        closed = [k for k, bound in bounds.items() if bound.closed and not is_exact(cases[k].cost, cases[k].initial)]
+        closed = [k for k, bound in bounds.items() if bound.closed and not negligible(cases[k].cost, cases[k].initial)]
         answers |= {k: cases[k].answer(bounds[k].value, Status.BANG_BANG, Scope.GLOBAL) for k in closed}
     return answers | _by_polish({k: case for k, case in cases.items() if k not in answers}, nodes)
 
@@ -176,10 +182,13 @@ def _arrive(batch: LinearBatch, members: Int[np.ndarray, " k"]) -> dict[int, Ans
         best = np.clip(best, -length, 2.0 * length)
     inside = (best >= 0.0).all(axis=0) & (best.sum(axis=0) <= length)
     best = np.maximum(best, 0.0)
-    middle = advance(some.high, advance(some.low, some.start, best[0]), best[1])
-    ends = advance(some.low, middle, length - best.sum(axis=0))
+    waited = advance(some.low, some.start, best[0])
+    reached = advance(some.high, waited, best[1])
+    ends = advance(some.low, reached, length - best.sum(axis=0))
     costs, errors = cost_of_ends(ends), rounding(some, ends, 3)
-    exact = inside & (costs <= EXACT_FRACTION * cost_of_ends(some.start))
+    # It arrives when the pulse ends: after that anything decays. And the pulse must have brought it there.
+    arrived, before = cost_of_ends(reached), cost_of_ends(waited)
+    exact = inside & (arrived <= rounding(some, reached, 3)) & (before > MOVED * arrived)
     switches = (best[0] > 0.0).astype(np.int64) + (best.sum(axis=0) < length)
     return {
         int(members[k]): Answer(
@@ -216,7 +225,7 @@ def _attained(case: Case, mu: np.ndarray) -> Answer | None:
     end = mu + bound.gradient @ task.basis
     cost, lower = 0.5 * float(end @ end), bound.value - bound.rounding
     resolved = np.diff(bound.knots).min() > SHORT * task.length
-    if not resolved or lower <= 0.0 or cost - lower > PROVED * cost or is_exact(cost, case.initial):
+    if not resolved or lower <= 0.0 or cost - lower > PROVED * cost or negligible(cost, case.initial):
         return None
     # The bound's rounding is that of p and δ over the same arcs, and the cost's is no larger.
     switches = len(bound.levels) - 1
@@ -270,11 +279,11 @@ def _settle(cases: dict[int, Case], nodes: int) -> dict[int, Answer]:
     for k, case in arrived.items():
         assert case.polished is not None
         lower = min(max(bounds[k], 0.0), case.cost)
-        exact = is_exact(case.cost, case.initial)
-        proved = exact or (lower > 0.0 and case.cost - lower <= GLOBAL_GAP * case.cost)
-        verified = case.polished.extremal.pmp_gap <= VERIFIED_GAP * case.cost
-        status = Status.EXACT if exact else Status.BANG_BANG if proved or verified else Status.UNVERIFIED
-        answers[k] = case.answer(lower, status, Scope.GLOBAL if proved else Scope.LOCAL if verified else Scope.NONE)
+        scope = scope_of(case.cost, case.error, lower, exact=case.arrived)
+        if scope is Scope.NONE and case.polished.extremal.pmp_gap <= VERIFIED_GAP * case.cost:
+            scope = Scope.LOCAL
+        status = Status.EXACT if case.arrived else Status.UNVERIFIED if scope is Scope.NONE else Status.BANG_BANG
+        answers[k] = case.answer(lower, status, scope)
     return answers
 
 
@@ -290,7 +299,11 @@ def _arrived(case: Case) -> Case:
     found = linear_extremal(task, knots, levels)
     polished = replace(best, extremal=found)
     return case._replace(
-        cost=float(found.cost), error=float(found.cost_error), switches=_switches(levels), polished=polished
+        cost=float(found.cost),
+        error=float(found.cost_error),
+        switches=_switches(levels),
+        polished=polished,
+        arrived=True,
     )
 
 

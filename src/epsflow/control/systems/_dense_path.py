@@ -80,7 +80,17 @@ def general_extremal(
     rate = float(largest_curvature(risk, theta))
     gap, drift, zeros = conditions(path, knots, [rate] * (len(knots) - 1), bounds, price)
     error = abs(float(value - cost_and_gradient(cost, risk, rough_theta, target)[0]))
-    return Extremal(s, T, float(value), error, gap, drift, zeros, "diffrax", path)
+    return Extremal(
+        s=s,
+        T=T,
+        cost=float(value),
+        cost_error=error,
+        pmp_gap=gap,
+        hamiltonian_drift=drift,
+        zeros=zeros,
+        method="diffrax",
+        path=path,
+    )
 
 
 def _throw(solution: diffrax.Solution, what: str, steps: int) -> None:

@@ -112,4 +112,14 @@ def mesh_extremal(
     path = MeshPath(system, theta_s, steps, pieces, switching, energy)
     cost = float(found.cost)
     gap, drift, zeros = conditions(path, path.knots, [0.0] * last, bounds, price)
-    return Extremal(s, T, cost, AGREEMENT * max(cost, 1e-6 * unit), gap, drift, zeros, "adjoint", path)
+    return Extremal(
+        s=s,
+        T=T,
+        cost=cost,
+        cost_error=AGREEMENT * max(cost, 1e-6 * unit),
+        pmp_gap=gap,
+        hamiltonian_drift=drift,
+        zeros=zeros,
+        method="adjoint",
+        path=path,
+    )

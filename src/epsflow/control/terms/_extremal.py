@@ -2,13 +2,13 @@
 
 import abc
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import dataclass, fields, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import ArrayLike, Float
 
-from ..._core import Array
+from ..._core import Array, InputError, Shown, Stored, read_fields, with_error
 from ._levels import best_level, graded_grid, levels_of, thresholds
 
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(8)
@@ -56,8 +56,26 @@ class Signals(NamedTuple):
     eps: Float[np.ndarray, "k *m"]
 
 
-@dataclass(frozen=True, eq=False)
-class Extremal:
+class ForgottenPath(AbstractPath):
+    """In place of a path that was not stored."""
+
+    def at(self, ts: Float[np.ndarray, " k"]) -> Point:
+        """Refused."""
+        raise InputError(FORGOTTEN)
+
+    def signals(self, ts: Float[np.ndarray, " k"]) -> Signals:
+        """Refused."""
+        raise InputError(FORGOTTEN)
+
+
+FORGOTTEN = (
+    "θ(t), the costate and S(t) are not stored with an extremal, only its figures: ask "
+    "epsflow.extremal(problem, schedule, theta0, s=…, T=…) again."
+)
+
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class Extremal(Shown, Stored):
     """A schedule with its costate, and how well it meets Pontryagin's conditions.
 
     Attributes:
@@ -81,7 +99,7 @@ class Extremal:
     hamiltonian_drift: float
     zeros: tuple[Float[np.ndarray, " _"], ...]
     method: str
-    path: AbstractPath = field(repr=False)
+    path: AbstractPath
 
     @property
     def relative_pmp_gap(self) -> float:
@@ -103,6 +121,53 @@ class Extremal:
     def hamiltonian(self, t: ArrayLike) -> Float[Array, "*shape"]:
         """𝓗(t) = pᵀθ̇."""
         return self._shaped(t, self.path.signals(_flat(t)).hamiltonian)
+
+    def along(self, path: AbstractPath) -> "Extremal":
+        """The same figures, with another source of θ, p, S and 𝓗."""
+        return replace(self, path=path)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Extremal":
+        """The figures that `to_json` wrote; the path is not among them, and asking for it is refused.
+
+        Raises:
+            InputError: another document.
+        """
+        return cls._revived(**read_fields(cls, text, ()))
+
+    @classmethod
+    def _revived(cls, **figures: Any) -> "Extremal":
+        return cls(**figures, path=ForgottenPath())
+
+    def _stored(self) -> dict[str, Any]:
+        return {each.name: getattr(self, each.name) for each in fields(self) if each.name != "path"}
+
+    def _facts(self) -> dict[str, object]:
+        return {
+            "cost": self.cost,
+            "pmp_gap": self.pmp_gap,
+            "hamiltonian_drift": self.hamiltonian_drift,
+            "zeros": sum(len(zeros) for zeros in self.zeros),
+        }
+
+    def _title(self) -> str:
+        return f"Pontryagin's conditions on [{self.s:g}, {self.T:g}]"
+
+    def _figures(self) -> dict[str, object]:
+        return {
+            "cost": with_error(self.cost, self.cost_error),
+            "PMP gap": f"{self.pmp_gap:.3g} ({self.relative_pmp_gap:.2g} of the cost)",
+            "Hamiltonian drift": self.hamiltonian_drift,
+            "method": self.method,
+        }
+
+    def _rows(self) -> list[dict[str, Any]]:
+        several = len(self.zeros) > 1
+        return [
+            {"S changes at": float(t)} | ({"component": j} if several else {})
+            for j, zeros in enumerate(self.zeros)
+            for t in zeros
+        ]
 
     def _shaped(self, t: ArrayLike, values: np.ndarray | Array) -> Array:
         return np.reshape(values, np.shape(t) + values.shape[1:])

@@ -1,4 +1,4 @@
-"""What is said of a schedule: its arcs in words, its status, and among which schedules it is the best."""
+"""What is said of a schedule: how it was found, its arcs, its status, and among which schedules it is the best."""
 
 import enum
 import itertools
@@ -10,8 +10,21 @@ from jaxtyping import Float
 from ._extremal import Extremal
 
 
+class SearchMethod(enum.Enum):
+    """How a schedule was found."""
+
+    GIVEN = "given"
+    ONLY = "the only schedule within the budget"
+    POLISH = "polish"
+    EXPONENTIAL = "exponential"
+    SHOOTING = "shooting"
+    COLLOCATION = "collocation"
+    ADJOINT = "adjoint"
+    QP = "qp"
+
+
 class Status(enum.Enum):
-    """What kind of schedule was found."""
+    """What kind of schedule was found. EXACT: it arrives at the target in finite time, which is certified."""
 
     BANG_BANG = "bang-bang"
     BANG_SINGULAR = "bang-singular"
@@ -21,9 +34,14 @@ class Status(enum.Enum):
 
 
 class Scope(enum.Enum):
-    """Among which schedules it is claimed to be the best."""
+    """Among which schedules it is claimed to be the best.
+
+    WITHIN_ERROR: no schedule costs less by more than the error of this one's cost, which is then too large, beside the
+    cost, for a claim about the schedule itself.
+    """
 
     GLOBAL = "global (certified)"
+    WITHIN_ERROR = "global up to the error of its cost"
     LOCAL = "local"
     NONE = "none"
 
@@ -49,8 +67,8 @@ SPENT = 1e-5
 """A budget counts as spent when less than this fraction is left: what SLSQP leaves where effort is worth little."""
 
 EXACT_FRACTION = 1e-12
-"""𝓔 below this fraction of ½‖δ(s)‖² counts as zero: δ(T) is then a millionth of δ(s). The cost itself is no yardstick,
-because a long flow can make it as small as one likes without reaching the target."""
+"""𝓔 below this fraction of ½‖δ(s)‖² makes it worth asking whether the target can be reached. It is no proof: a long
+flow can make the cost as small as one likes without arriving."""
 
 SINGULAR, SAMPLES = 0.01, 200
 """Mean of |S + ρ sign ε| over an interior arc, relative to its maximum over (s, T), up to which the arc counts as
@@ -60,8 +78,8 @@ MANY_ARCS = 20
 """Arcs of one schedule, free of a mesh, beyond which they look like an approximation of a singular arc."""
 
 
-def is_exact(cost: float, initial: float) -> bool:
-    """Whether a cost is zero for all purposes; `initial` is the cost of θ(s)."""
+def negligible(cost: float, initial: float) -> bool:
+    """Whether a cost is so small that the target may have been reached; `initial` is the cost of θ(s)."""
     return cost <= EXACT_FRACTION * initial
 
 
@@ -73,7 +91,7 @@ def classify(exact: bool, extremal: Extremal, arcs: tuple[Arc, ...], mesh: float
     infinitely many, or one with a singular arc that they imitate.
 
     Args:
-        exact: whether 𝓔 = 0.
+        exact: whether it is certified to arrive at the target.
         extremal: the schedule's Pontryagin figures.
         arcs: its arcs.
         mesh: length of an interval; 0 for a schedule that is not bound to a mesh.
@@ -136,6 +154,24 @@ def _merge(knots: np.ndarray, levels: np.ndarray, bounds: tuple[float, float], p
 
 GLOBAL_GAP = 1e-6
 """Gap to the lower bound, in units of the cost, at which a schedule counts as globally optimal."""
+
+
+def scope_of(objective: float, error: float, bound: float, *, exact: bool) -> Scope:
+    """What a lower bound proves about a schedule: GLOBAL, WITHIN_ERROR, or NONE; numbers that are not finite, nothing.
+
+    Args:
+        objective: what the schedule costs.
+        error: bound on the error of `objective`; the bound suffers from the same.
+        bound: no schedule has a smaller objective.
+        exact: whether the schedule is certified to cost nothing, which none can undercut.
+    """
+    gap = objective - bound
+    if not np.isfinite([objective, error, bound]).all():
+        return Scope.NONE
+    if exact or (bound > 0.0 and gap + error <= GLOBAL_GAP * objective):
+        return Scope.GLOBAL
+    return Scope.WITHIN_ERROR if gap <= error else Scope.NONE
+
 
 VERIFIED_GAP = 0.02
 """PMP gap, in units of the cost, up to which a schedule on a mesh counts as locally optimal. The intervals that smear

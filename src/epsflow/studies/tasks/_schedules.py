@@ -170,7 +170,7 @@ def _optimum_columns(best: ScheduleSolution) -> dict[str, Value]:
         "switches": len(best.arcs) - 1,
         "kind": best.status.value,
         "scope": best.scope.value,
-        "found_by": best.method,
+        "found_by": best.how,
     }
 
 
