@@ -173,7 +173,7 @@ def decompose(
     """Split cold retraining − influence estimate into five signed gaps, which sum to it.
 
     See `Decomposition` for the six stages. The first four are minimised by the trust-region Newton method of `pbrf`,
-    each to ‖∇‖ ≤ tol·min(1, ‖∇ at its start‖) or rounding; the fifth is a linear solve with its residual; the sixth
+    each to ‖∇‖ ≤ tol·‖∇ at its start‖ or rounding; the fifth is a linear solve with its residual; the sixth
     meets the solver's own criterion or is flagged: its error is what is measured, so it is not an error here.
 
     Args:

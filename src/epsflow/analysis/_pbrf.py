@@ -1,11 +1,10 @@
 """`pbrf`: the proximal Bregman response to a deletion, minimised to a certified gradient norm."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
-import scipy.linalg
 from jaxtyping import Float, Int
 
 from .._core import (
@@ -21,10 +20,11 @@ from .._core import (
     stack,
     succeeded,
 )
-from ..problem import Problem, Quadratic, statistics
+from ..problem import LinearModel, Problem, Quadratic
 from ._deletions import Points, deletion_sets
 from .curvature import require_dense
 from .optima._anchor import UNIT, Anchor, anchor_at
+from .optima._removal import Removal, remove
 from .optima._tilted import bregman_response
 from .optima._trust_region import minimise
 
@@ -129,8 +129,8 @@ def pbrf(
     leave-out optimum.
 
     Linear regression is solved in closed form. Otherwise trust-region Newton with exact Hessian products,
-    preconditioned by the GGN at θ_s, until ‖∇Q(θ)‖ ≤ tol·min(1, ‖Σg_j(θ_s)‖), or rounding of the gradient if that is
-    more.
+    preconditioned by the GGN at θ_s, until ‖∇Q(θ)‖ ≤ tol·‖Σg_j(θ_s)‖, or rounding of the gradient if that is more;
+    where λ + λ_d = 0, in units in which every feature has a mean square of about one.
 
     Args:
         problem: what is trained, and which points are deleted.
@@ -161,10 +161,22 @@ def pbrf(
     if isinstance(problem.risk, Quadratic):
         table = _quadratic(problem, place, sets, dampings, delete_bregman=delete_bregman)
     else:
-        anchor = anchor_at(problem, place, matrix=matrix)
+        free = problem.l2 + float(dampings.min()) == 0.0 and isinstance(problem.model, LinearModel)
+        units = _units(problem) if free else np.ones(problem.dim)
+        anchor = anchor_at(_in_units(problem, units) if free else problem, units * place, matrix=matrix)
         check_objective(anchor, float(dampings.min()))
+        # Without a proximal term nothing ties the features' units together; with one they are as they are.
+        damped = anchor_at(problem, place, matrix=matrix) if free and dampings.max() > 0.0 else anchor
         limits = {"tol": tol, "max_steps": max_steps, "delete_bregman": delete_bregman}
-        table = [[_minimise(anchor, deleted, float(lam), **limits) for deleted in sets] for lam in dampings]
+        table = [
+            [
+                _minimise(damped, deleted, float(lam), **limits)
+                if lam > 0.0
+                else _in_own_units(_minimise(anchor, deleted, 0.0, **limits), units)
+                for deleted in sets
+            ]
+            for lam in dampings
+        ]
     method = "closed form" if isinstance(problem.risk, Quadratic) else "newton"
     # Axes that were not asked for are dropped: one damping, one group.
     kept = (0 if np.ndim(damping) == 0 else slice(None), 0 if points is None else slice(None))
@@ -184,6 +196,34 @@ def pbrf(
     if throw:
         _throw(response)
     return response
+
+
+def _units(problem: Problem) -> Float[np.ndarray, " d"]:
+    """For each parameter the length of its feature's column, to a power of two, which rounds nothing."""
+    x = np.asarray(problem.data.x)
+    peaks = np.abs(x).max(axis=0)
+    peaks = np.where(peaks > 0.0, peaks, 1.0)
+    lengths = peaks * np.sqrt(np.mean((x / peaks) ** 2, axis=0))
+    return np.repeat(np.exp2(np.round(np.log2(np.where(lengths > 0.0, lengths, 1.0)))), problem.dim // x.shape[1])
+
+
+def _in_units(problem: Problem, units: Float[np.ndarray, " d"]) -> Problem:
+    """The same problem with every feature divided by its unit, in which parameters are multiplied by it."""
+    columns = units[:: problem.dim // problem.data.x.shape[1]]
+    data = replace(problem.data, x=np.asarray(problem.data.x) / columns)
+    return Problem(
+        problem.model, problem.loss, data, problem.delete if problem.delete.size else None, 0.0, problem.reduction
+    )
+
+
+def _in_own_units(response: _Response, units: Float[np.ndarray, " d"]) -> _Response:
+    """θ as it was asked for; norms of gradients stay in the units in which they were judged."""
+    return replace(
+        response,
+        theta=response.theta / units,
+        change=response.change / units,
+        linearised=response.linearised / units,
+    )
 
 
 def _dampings(damping: object) -> Float[np.ndarray, " k"]:
@@ -215,50 +255,62 @@ def _quadratic(
 ) -> list[list[_Response]]:
     """Linear regression: Q is quadratic with Hessian H_1 − share·c X_DᵀX_D + λ_d I and −∇Q(θ_s) = Σ g_j."""
     require_dense(problem.dim, "the Hessian", "Use fewer features; a matrix-free version exists for other models only.")
-    full, _ = statistics(problem, np.ones(problem.delete.shape))
-    return [
-        [_solved(problem, full, anchor, deleted, float(lam), delete_bregman) for deleted in sets] for lam in dampings
-    ]
+    table = []
+    for lam in dampings:
+        try:
+            once = remove(problem, anchor, sets, float(lam))
+            whole = once if delete_bregman else once.twice()
+        except InputError as error:
+            raise InputError(f"the PBRF objective has no unique minimum at damping {lam:g}: {error}") from error
+        if not whole.definite.all():
+            _refuse(whole, sets, float(lam))
+        table.append(_solved(anchor, once, whole, float(lam), delete_bregman=delete_bregman))
+    return table
 
 
-def _solved(
-    problem: Problem, full: np.ndarray, anchor: np.ndarray, deleted: np.ndarray, damping: float, delete_bregman: bool
-) -> _Response:
-    x, y = np.asarray(problem.data.x[deleted]), np.asarray(problem.data.y[deleted])
-    force, d = problem.scale * x.T @ (x @ anchor - y), problem.dim
-    whole = full + damping * np.eye(d)
-    linear = whole if delete_bregman else whole - problem.scale * x.T @ x
-    matrix = linear - problem.scale * x.T @ x
-    values = np.linalg.eigvalsh(matrix)
-    if values[0] <= d * UNIT * values[-1]:
-        raise InputError(
-            f"the PBRF objective without points {deleted.tolist()} has no unique minimum at damping "
-            f"{damping:g}: the least eigenvalue of its Hessian is {values[0]:.3g}. Damping above "
-            f"{damping + max(-values[0], 0.0):.3g} makes it positive definite."
-        )
-    (change, slope), (line, left) = _solve_refined(matrix, force), _solve_refined(linear, force)
-    size = float(np.linalg.norm(force))
-    return _Response(
-        theta=anchor + change,
-        change=change,
-        gradient_norm=float(np.linalg.norm(slope)),
-        # The rounding of a product with the matrix: no solve can be certified below it.
-        tolerance=d * UNIT * (float(values[-1]) * float(np.linalg.norm(change)) + size),
-        value=-0.5 * float(force @ change),
-        steps=0,
-        products=0,
-        linearised=anchor + line,
-        linearised_residual=float(np.linalg.norm(left)) / size if size > 0.0 else 0.0,
-        result=RESULTS.successful,
+def _refuse(whole: Removal, sets: np.ndarray, damping: float) -> None:
+    first = int(np.argmin(whole.definite))
+    matrix = whole.hessian - whole.rows[first].T @ whole.rows[first] + damping * np.eye(len(whole.hessian))
+    least = float(np.linalg.eigvalsh(matrix)[0])
+    raise InputError(
+        f"the PBRF objective without points {sets[first].tolist()} has no unique minimum at damping "
+        f"{damping:g}: the least eigenvalue of its Hessian is {least:.3g}. Damping above "
+        f"{damping + max(-least, 0.0):.3g} makes it positive definite."
     )
 
 
-def _solve_refined(matrix: np.ndarray, rhs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """matrix⁻¹ rhs with one step of refinement, and its residual."""
-    factor = scipy.linalg.lu_factor(matrix, check_finite=False)
-    solution = scipy.linalg.lu_solve(factor, rhs, check_finite=False)
-    solution = solution + scipy.linalg.lu_solve(factor, rhs - matrix @ solution, check_finite=False)
-    return solution, matrix @ solution - rhs
+def _solved(
+    anchor: np.ndarray, once: Removal, whole: Removal, damping: float, *, delete_bregman: bool
+) -> list[_Response]:
+    """One Newton step with what is left of H_1 + λ_d I, from the factor that all linear regression shares."""
+    forces, d = once.pulls, anchor.size
+    changes = whole.solve(forces)
+    lines = forces @ once.inverse @ once.inverse.T if delete_bregman else once.solve(forces)
+    diagonal = np.diag_indices(d)
+    responses = []
+    for k, force in enumerate(forces):
+        matrix = whole.hessian - whole.rows[k].T @ whole.rows[k]
+        linear = whole.hessian.copy() if delete_bregman else whole.hessian - once.rows[k].T @ once.rows[k]
+        matrix[diagonal] += damping
+        linear[diagonal] += damping
+        size, length = float(np.linalg.norm(force)), float(np.linalg.norm(changes[k]))
+        left = float(np.linalg.norm(linear @ lines[k] - force))
+        responses.append(
+            _Response(
+                theta=anchor + changes[k],
+                change=changes[k],
+                gradient_norm=float(np.linalg.norm(matrix @ changes[k] - force)),
+                # The rounding of a product with the matrix: no solve can be certified below it.
+                tolerance=d * UNIT * (float(np.linalg.norm(matrix)) * length + size),
+                value=-0.5 * float(force @ changes[k]),
+                steps=0,
+                products=0,
+                linearised=anchor + lines[k],
+                linearised_residual=left / size if size > 0.0 else 0.0,
+                result=RESULTS.successful,
+            )
+        )
+    return responses
 
 
 def check_objective(anchor: Anchor, damping: object) -> float:

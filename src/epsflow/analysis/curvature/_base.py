@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 
 from ..._core import RESULTS, Array, Shown, decide, succeeded
 from ._curvature import Curvature
-from ._linear import LinearCurvature
+from ._linear import FACTOR_NUMBERS, LinearCurvature
 
 AnyCurvature = Curvature | LinearCurvature
 """C + λ_d I of any model, or of a linear one (in NumPy)."""
@@ -90,10 +90,6 @@ def dense(curvature: AnyCurvature) -> Float[np.ndarray, "d d"]:
 def factor(curvature: AnyCurvature) -> Float[np.ndarray, "rows d"]:
     """B with C + λ_d I = BᵀB + ridge·I."""
     return curvature.factor() if isinstance(curvature, LinearCurvature) else np.asarray(_factor(curvature))
-
-
-FACTOR_NUMBERS = 2**27
-"""Numbers (1 GB) that a factor B may take."""
 
 
 @eqx.filter_jit

@@ -10,6 +10,10 @@ from jaxtyping import Float
 from ..._core import RESULTS, InputError
 from ._base import AbstractCurvatureSolver, AnyCurvature, CurvatureSolve, dense, judge, relative_residuals
 from ._curvature import require_dense
+from ._linear import LinearCurvature
+
+WELL_CONDITIONED = 1e-4
+"""Least pivot of the scaled matrix from which it may be factored as it is; below, its rows are."""
 
 SOLVED = 1e-6
 """Residual above which a direct solve says nothing: the matrix is singular to working precision."""
@@ -19,17 +23,25 @@ UNIT = np.finfo(np.float64).eps
 
 @dataclass(frozen=True, eq=False)
 class Factored:
-    """A matrix, and the lower triangle of its Cholesky factor."""
+    """A matrix, and its triangular factor in units in which its diagonal is one.
+
+    Attributes:
+        matrix: C + λ_d I.
+        widths: the roots of its diagonal, shape (d,).
+        triangle: L with C + λ_d I = (widths·L)(widths·L)ᵀ.
+    """
 
     matrix: Float[np.ndarray, "d d"]
+    widths: Float[np.ndarray, " d"]
     triangle: Float[np.ndarray, "d d"]
 
 
 @dataclass(frozen=True)
 class Cholesky(AbstractCurvatureSolver):
-    """Dense C + λ_d I = LLᵀ: O(d³) once.
+    """Dense C + λ_d I = LLᵀ: O(d³) once; of an ill-conditioned linear model by QR of its rows B, C + λ_d I = BᵀB.
 
-    Refuses a matrix that is not positive definite with its least eigenvalue and the damping that would make it so.
+    What is singular is judged with the diagonal scaled to one, whatever the units of the features. Refuses a matrix
+    that is not positive definite with its least eigenvalue and the damping that would make it so.
     """
 
     def init(self, curvature: AnyCurvature) -> Factored:
@@ -41,18 +53,29 @@ class Cholesky(AbstractCurvatureSolver):
             'parameters solver="dual".',
         )
         matrix = dense(curvature)
-        triangle, failed = scipy.linalg.lapack.dpotrf(matrix, lower=1, clean=0)
-        diagonal = np.diagonal(matrix)
-        # A pivot below the rounding of the largest diagonal entry carries no digit.
-        if failed or not np.diagonal(triangle).min() ** 2 > len(matrix) * UNIT * diagonal.max():
+        diagonal, d = np.diagonal(matrix), len(matrix)
+        if not (diagonal > 0.0).all():
             raise InputError(_not_definite(curvature.kind, matrix))
-        return Factored(matrix, triangle)
+        widths = np.sqrt(diagonal)
+        triangle, failed = scipy.linalg.lapack.dpotrf(matrix / widths / widths[:, None], lower=1, clean=0)
+        least = 0.0 if failed else float(np.diagonal(triangle).min()) ** 2
+        if least < WELL_CONDITIONED and isinstance(curvature, LinearCurvature) and curvature.factored:
+            triangle = np.asfortranarray(_by_rows(curvature, widths).T)
+            # A pivot below the rounding of a column of length one carries no digit.
+            rounding = UNIT * max(d, 4.0 * np.sqrt(len(curvature.model.x)))
+            definite = bool(np.abs(np.diagonal(triangle)).min() > rounding)
+        else:
+            definite = least > d * UNIT
+        if not definite:
+            raise InputError(_not_definite(curvature.kind, matrix))
+        return Factored(matrix, widths, triangle)
 
     def compute(self, state: Any, rhs: Float[np.ndarray, "q d"]) -> CurvatureSolve:
         """Two triangular solves for each right-hand side."""
         # Fortran's order on both sides: LAPACK solves in place of the copy, without a transposition.
-        solution = scipy.linalg.lapack.dpotrs(state.triangle, rhs.T, lower=1)[0].T
-        residual = relative_residuals(solution @ state.matrix, rhs)
+        scaled = (rhs / state.widths).T
+        solution = scipy.linalg.lapack.dpotrs(state.triangle, scaled, lower=1)[0].T / state.widths
+        residual = relative_residuals(solution @ state.matrix / state.widths, rhs / state.widths)
         return CurvatureSolve(
             solution=solution,
             residual=residual,
@@ -60,6 +83,14 @@ class Cholesky(AbstractCurvatureSolver):
             steps=np.zeros(len(rhs), np.int64),
             solver="cholesky",
         )
+
+
+def _by_rows(curvature: LinearCurvature, widths: Float[np.ndarray, " d"]) -> Float[np.ndarray, "d d"]:
+    """R of the rows in units of the widths, the ridge among them; no condition is squared."""
+    ridge = np.sqrt(curvature.ridge) * np.diag(1.0 / widths) if curvature.ridge > 0.0 else np.zeros((0, len(widths)))
+    rows = np.vstack([curvature.factor() / widths, ridge])
+    missing = max(0, len(widths) - len(rows))
+    return np.linalg.qr(np.vstack([rows, np.zeros((missing, len(widths)))]), mode="r")
 
 
 def _not_definite(kind: str, matrix: Float[np.ndarray, "d d"]) -> str:

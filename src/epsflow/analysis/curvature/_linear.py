@@ -21,6 +21,9 @@ from ._labels import hyperbolic_information, label_factor
 CANONICAL = (SquaredLoss, LogisticLoss, SoftmaxCrossEntropy)
 """Losses −log p(y|f) whose ∇²_f does not depend on y: the Gauss–Newton matrix is the Fisher matrix."""
 
+FACTOR_NUMBERS = 2**27
+"""Numbers (1 GB) that a factor B may take."""
+
 
 @dataclass(frozen=True, eq=False)
 class LinearCurvature:
@@ -62,6 +65,12 @@ class LinearCurvature:
         if self.kind == "hessian":
             return None
         return len(self.model.x) * (1 if self.kind == "empirical_fisher" else self.model.outputs or 1)
+
+    @property
+    def factored(self) -> bool:
+        """Whether C is a Gram matrix of rows B of moderate number, √w_i times a root of A_i."""
+        fits = len(self.model.x) * (self.model.outputs or 1) * self.dim <= FACTOR_NUMBERS
+        return self.problem.loss.convex and float(self.weights.min(initial=0.0)) >= 0.0 and fits
 
     def matrix(self) -> Float[np.ndarray, "d d"]:
         """C + λ_d I."""

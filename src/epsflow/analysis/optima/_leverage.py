@@ -1,5 +1,6 @@
 """Leverage and leave-one-out diagnostics of least squares, without refitting: one factor, two passes over the rows."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -8,12 +9,15 @@ import scipy.linalg
 from jaxtyping import Bool, Float
 
 from ..._core import InputError, Tabular
-from ...problem import Design, Problem, WideDesign
+from ...problem import Design, Problem, WideDesign, factor_rows
 
 UNIT = float(np.finfo(np.float64).eps)
 
 CHUNK_NUMBERS = 2_000_000
 """Entries of X in memory at once beside the results (16 MB)."""
+
+DOMINANT = 0.999
+"""Share of ‖ê‖² from which subtracting a point's part would lose more than three digits of what is left."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -105,13 +109,16 @@ def leverage(problem: Problem) -> Leverage:
     """
     factor = factorise(problem)
     x, y, n, d = problem.data.x, problem.data.y, problem.data.n, problem.dim
-    leverages, residuals, solved = np.empty(n), np.empty(n), np.empty((n, d))
+    leverages, residuals, solved, sizes = np.empty(n), np.empty(n), np.empty((n, d)), np.empty(n)
     for rows in _chunks(n, d):
         block = np.asarray(x[rows])
         whitened = block @ factor.inverse
         np.einsum("id,id->i", whitened, whitened, out=leverages[rows])
         np.subtract(y[rows], block @ factor.theta, out=residuals[rows])
         np.matmul(whitened, factor.inverse.T, out=solved[rows])
+        np.add(np.abs(block) @ np.abs(factor.theta), np.abs(y[rows]), out=sizes[rows])
+    if np.linalg.norm(residuals) <= _noise(n, d) * np.linalg.norm(sizes):
+        residuals[:] = 0.0  # a perfect fit, whose residuals are rounding
     variances = np.einsum("kd,kd->k", factor.inverse, factor.inverse)  # diagonal of A⁻¹
     dof = d - factor.ridge * float(variances.sum())
     if n - 1 - dof <= 0.0:
@@ -127,7 +134,11 @@ def leverage(problem: Problem) -> Leverage:
             f"{problem.data.name}: without the deleted points the optimum is not unique"
             f"{f' (along {direction})' if direction else ''}. Delete fewer points, or add l2 > 0."
         )
-    return _diagnose(factor, leverages, residuals, solved, joint[0], dof, np.sqrt(variances))
+    # A point that holds nearly all of ‖ê‖² leaves a difference of large numbers: the fit is made again without it.
+    alone = np.flatnonzero(residuals**2 > DOMINANT * float(residuals @ residuals) * (1.0 - leverages))
+    alone = alone[1.0 - leverages[alone] > factor.rounding]
+    refitted = {int(i): _squares_without(problem, int(i)) for i in alone}
+    return _diagnose(factor, leverages, residuals, solved, joint[0], dof, np.sqrt(variances), refitted)
 
 
 def _diagnose(
@@ -138,8 +149,12 @@ def _diagnose(
     joint: np.ndarray,
     dof: float,
     scales: np.ndarray,
+    refitted: dict[int, float],
 ) -> Leverage:
-    """All diagnostics from P_ii, ê_i and A⁻¹x_i; what is 0/0 (a perfect fit, an undetermined deletion) is NaN."""
+    """All diagnostics from P_ii, ê_i and A⁻¹x_i; what is 0/0 (a perfect fit, an undetermined deletion) is NaN.
+
+    `refitted`: ‖ê_(i)‖² of points for which it was computed directly.
+    """
     n, ridge, theta = len(leverages), factor.ridge, factor.theta
     determined = 1.0 - leverages > factor.rounding
     kept = np.where(determined, 1.0 - leverages, np.nan)
@@ -155,6 +170,7 @@ def _diagnose(
         moved = moved - ridge * lengths
         rss_without = rss_without + ridge * (-2.0 * change @ theta - lengths)
         dof_without = dof - ridge * np.einsum("id,id->i", solved, solved) / kept
+    rss_without[list(refitted)] = list(refitted.values())
     with np.errstate(divide="ignore", invalid="ignore"):
         variance = rss / (n - dof)
         variances = np.maximum(rss_without, 0.0) / (n - 1 - dof_without)
@@ -176,6 +192,28 @@ def _diagnose(
             dfbetas=solved * (left_out / s_without)[:, None] / scales,
             determined=determined,
         )
+
+
+def _squares_without(problem: Problem, point: int) -> float:
+    """‖ê_(i)‖² of the fit without a point, made afresh; 0 where it is rounding."""
+    x, y, n, d = problem.data.x, problem.data.y, problem.data.n, problem.dim
+
+    def others() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for rows in _chunks(n, d):
+            kept = np.arange(n)[rows] != point
+            yield np.asarray(x[rows])[kept], np.asarray(y[rows])[kept]
+
+    theta = factor_rows(others(), d, problem.l2 / problem.scale).minimum()
+    squares, sizes = 0.0, 0.0
+    for block, targets in others():
+        squares += float(np.sum((targets - block @ theta) ** 2))
+        sizes += float(np.sum((np.abs(block) @ np.abs(theta) + np.abs(targets)) ** 2))
+    return squares if squares > _noise(n, d) ** 2 * sizes else 0.0
+
+
+def _noise(n: int, d: int) -> float:
+    """‖ê‖ below this share of ‖|X||θ| + |y|‖ is rounding: Householder's QR is backward stable."""
+    return 2.0 * UNIT * max(d, np.sqrt(n))
 
 
 def factorise(problem: Problem, damping: float = 0.0) -> Factor:

@@ -30,6 +30,7 @@ class Removal:
         kept: I − BR⁻¹R⁻ᵀBᵀ, shape (k, r, r); NaN where it is not positive definite.
         gradient_norm: ‖∇R_1(θ)‖.
         definite: whether what is left is positive definite beyond rounding, shape (k,).
+        rounding: below this, an eigenvalue of `kept` carries no digit.
     """
 
     hessian: Float[np.ndarray, "d d"]
@@ -40,6 +41,14 @@ class Removal:
     whitened: Float[np.ndarray, "k r d"]
     kept: Float[np.ndarray, "k r r"]
     definite: Bool[np.ndarray, " k"]
+    rounding: float = 0.0
+
+    def twice(self) -> "Removal":
+        """The same without another BᵀB: H_1 + λ_d I − 2BᵀB."""
+        root = np.sqrt(2.0)
+        return _assemble(
+            self.hessian, self.inverse, root * self.rows, self.pulls, rounding=self.rounding, norm=self.gradient_norm
+        )
 
     def solve(
         self, vectors: Float[np.ndarray, "k d"], which: Int[np.ndarray, " j"] | slice = slice(None)
@@ -131,6 +140,7 @@ def _assemble(
         whitened=whitened,
         kept=kept,
         definite=definite,
+        rounding=rounding,
     )
 
 

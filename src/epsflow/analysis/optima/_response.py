@@ -119,6 +119,40 @@ class Node:
         return self.regular and self.stationary
 
 
+@dataclass(frozen=True, eq=False)
+class Goal:
+    """When a node counts as stationary.
+
+    Attributes:
+        widths: in whose units gradients are measured: the roots of H's diagonal at the first node, shape (d,).
+        norm: of ∇R_ε/widths.
+        rounding: u(8 + √n): what rounding may change in ∇R_ε, as a share of the sizes of its terms.
+    """
+
+    widths: np.ndarray
+    norm: float
+    rounding: float
+
+    def target(self, risk: Derivatives, theta: np.ndarray, eps: float) -> float:
+        """What ‖∇R_ε/widths‖ must not exceed."""
+        return max(self.norm, self.rounding * float(np.linalg.norm(risk.sizes(theta, eps) / self.widths)))
+
+    def size(self, gradient: np.ndarray) -> float:
+        """‖g/widths‖."""
+        return float(np.linalg.norm(gradient / self.widths))
+
+    def length(self, move: np.ndarray) -> float:
+        """‖widths·Δθ‖."""
+        return float(np.linalg.norm(move * self.widths))
+
+
+def _goal(problem: Problem, risk: Derivatives, start: np.ndarray, eps: float, tol: float) -> Goal:
+    diagonal = np.abs(np.diagonal(risk.hessian(start, eps)))
+    widths = np.sqrt(np.where(diagonal > 0.0, diagonal, 1.0))
+    pull = float(np.linalg.norm(risk.pulls(start).sum(axis=0) / widths))
+    return Goal(widths, tol * pull, UNIT * (8.0 + np.sqrt(problem.data.n)))
+
+
 def response_path(
     problem: Problem,
     theta: Float[Array, " d"] | Float[np.ndarray, " d"] | None = None,
@@ -139,7 +173,8 @@ def response_path(
         problem: what is trained, and which points are deleted.
         theta: a start for θ at the first weight, shape (d,). Needed for non-convex risks.
         eps: strictly monotone weights, shape (k,), k ≥ 2. Default: 21 from 1 to 0.
-        tol: ‖∇R_ε‖ ≤ tol·max(c, ‖Σ g_j‖ at the first node).
+        tol: ‖∇R_ε‖ ≤ tol·‖Σ g_j‖ at the first node, or rounding of ∇R_ε if that is more; both in units in which H_ε has
+            ones on its diagonal there.
         throw: raise where the path breaks down.
 
     Raises:
@@ -151,16 +186,16 @@ def response_path(
     start = trained_optimum(problem, theta, eps=float(grid[0]))
     _require_dense(problem)
     risk = derivatives(problem)
-    scale = max(problem.scale, float(np.linalg.norm(risk.pulls(start).sum(axis=0))))
-    nodes = _follow(risk, start, grid, tol * scale)
+    goal = _goal(problem, risk, start, float(grid[0]), tol)
+    nodes = _follow(risk, start, grid, goal)
     if nodes[-1].reached:
         return _path(nodes, start, grid, (np.nan, np.nan), RESULTS.successful)
     *good, bad = nodes
     last = good[-1] if good else bad
     if good:
-        last, bad = _bracket(risk, last, bad, tol * scale)
+        last, bad = _bracket(risk, last, bad, goal)
     # At a fold the corrector fails before an eigenvalue changes its sign; its fall shows what happens.
-    singular = not bad.regular or last.least < 0.01 * nodes[0].least
+    singular = not bad.regular or _least(risk, last, goal) < 0.01 * _least(risk, nodes[0], goal)
     result = decide((not singular, RESULTS.not_stationary), otherwise=RESULTS.singular)
     path = _path(good, start, grid, (last.eps, bad.eps), result)
     if throw:
@@ -192,14 +227,13 @@ def response_jacobian(
     _require_dense(problem)
     risk = derivatives(problem)
     hessian, pulls = risk.hessian(at, weights), risk.pulls(at)
-    values, vectors = np.linalg.eigh(hessian)
-    rounding = _rounding(values)
-    if not values[0] > rounding:
+    inverse = risk.inverse(at, weights)
+    if not inverse.regular:
         raise InputError(
-            f"H_ε is not positive definite: its least eigenvalue is {values[0]:.3e} (rounding "
-            f"{rounding:.0e}), so θ(ε) has no derivative. Add l2 > 0, or pass a θ that is a minimum."
+            f"H_ε is not positive definite: its least eigenvalue is {inverse.least:.3e}, or rounding, so θ(ε) "
+            "has no derivative. Add l2 > 0, or pass a θ that is a minimum."
         )
-    columns = -vectors @ ((pulls @ vectors) / values).T
+    columns = -np.stack([inverse.solve(pull) for pull in pulls], axis=1)
     sizes = np.linalg.norm(pulls, axis=1)
     return ResponseJacobian(
         jacobian=columns,
@@ -207,7 +241,7 @@ def response_jacobian(
         eps=weights,
         residual=np.linalg.norm(columns.T @ hessian + pulls, axis=1) / np.where(sizes > 0.0, sizes, 1.0),
         gradient_norm=float(np.linalg.norm(risk.gradient(at, weights))),
-        smallest_curvature=float(values[0]),
+        smallest_curvature=inverse.least,
     )
 
 
@@ -227,26 +261,18 @@ def _require_dense(problem: Problem) -> None:
         raise InputError(f"a dense Hessian for d = {problem.dim} takes {8e-9 * problem.dim**2:.1f} GB: too many here.")
 
 
-def _rounding(values: Float[np.ndarray, " d"]) -> float:
-    """An eigenvalue below d·u·max|λ| carries no digit."""
-    return len(values) * UNIT * float(np.abs(values).max())
-
-
-def _correct(risk: Derivatives, theta: np.ndarray, eps: float, target: float) -> np.ndarray:
+def _correct(risk: Derivatives, theta: np.ndarray, eps: float, goal: Goal) -> np.ndarray:
     """Newton's method on ∇R_ε from a prediction, with steps halved until the gradient shortens."""
     slope = risk.gradient(theta, eps)
-    norm = np.linalg.norm(slope)
+    norm = goal.size(slope)
     for _ in range(CORRECTOR_STEPS):
-        if norm <= target or not np.isfinite(norm):
+        if norm <= goal.target(risk, theta, eps) or not np.isfinite(norm):
             break
-        try:
-            move = -np.linalg.solve(risk.hessian(theta, eps), slope)
-        except np.linalg.LinAlgError:
-            break
+        move = -risk.inverse(theta, eps).solve(slope)
         for halving in range(HALVINGS):
             trial = theta + 0.5**halving * move
             new_slope = risk.gradient(trial, eps)
-            new_norm = np.linalg.norm(new_slope)
+            new_norm = goal.size(new_slope)
             if new_norm <= (1.0 - 0.1 * 0.5**halving) * norm:
                 break
         else:
@@ -255,46 +281,57 @@ def _correct(risk: Derivatives, theta: np.ndarray, eps: float, target: float) ->
     return theta
 
 
-def _advance(risk: Derivatives, last: Node, eps: float, target: float) -> Node:
+def _advance(risk: Derivatives, last: Node, eps: float, goal: Goal) -> Node:
     """Predict from a node to the weight ε, correct there, and say all that the path needs to know."""
     h = eps - last.eps
-    theta = _correct(risk, last.theta + h * last.dot + 0.5 * h**2 * last.ddot, eps, target)
-    values, vectors = np.linalg.eigh(risk.hessian(theta, eps))
-    safe = np.where(values == 0.0, 1.0, values)
-    dot = -vectors @ ((risk.pulls(theta).sum(axis=0) @ vectors) / safe)
-    ddot = -vectors @ ((risk.bend(theta, eps, dot) @ vectors) / safe)
-    norm = float(np.linalg.norm(risk.gradient(theta, eps)))
-    length = abs(h) * np.linalg.norm(last.dot) + 0.5 * h**2 * np.linalg.norm(last.ddot)
-    near = np.linalg.norm(theta - last.theta) <= JUMP * length + 1e-9 * np.linalg.norm(last.theta)
+    theta = _correct(risk, last.theta + h * last.dot + 0.5 * h**2 * last.ddot, eps, goal)
+    inverse, gradient = risk.inverse(theta, eps), risk.gradient(theta, eps)
+    dot = -inverse.solve(risk.pulls(theta).sum(axis=0))
+    length = abs(h) * goal.length(last.dot) + 0.5 * h**2 * goal.length(last.ddot)
+    near = goal.length(theta - last.theta) <= JUMP * length + 1e-9 * goal.length(last.theta)
     return Node(
         eps=eps,
         theta=theta,
         dot=dot,
-        ddot=ddot,
-        gradient_norm=norm,
-        least=float(values[0]),
-        regular=bool(values[0] > _rounding(values)),
-        stationary=norm <= target and (bool(near) or h == 0.0),
+        ddot=-inverse.solve(risk.bend(theta, eps, dot)),
+        gradient_norm=float(np.linalg.norm(gradient)),
+        least=inverse.least,
+        regular=inverse.regular,
+        stationary=bool(goal.size(gradient) <= goal.target(risk, theta, eps) and (near or h == 0.0)),
     )
 
 
-def _follow(risk: Derivatives, start: np.ndarray, grid: Float[np.ndarray, " k"], target: float) -> list[Node]:
+def _follow(risk: Derivatives, start: np.ndarray, grid: Float[np.ndarray, " k"], goal: Goal) -> list[Node]:
     """The nodes of the grid, each from the one before, up to the first that is not reached."""
     still = np.zeros_like(start)
-    last = Node(float(grid[0]), start, still, still, 0.0, 0.0, True, True)
+    last = Node(
+        eps=float(grid[0]),
+        theta=start,
+        dot=still,
+        ddot=still,
+        gradient_norm=0.0,
+        least=0.0,
+        regular=True,
+        stationary=True,
+    )
     nodes: list[Node] = []
     for eps in grid:
-        last = _advance(risk, last, float(eps), target)
+        last = _advance(risk, last, float(eps), goal)
         nodes.append(last)
         if not last.reached:
             break
     return nodes
 
 
-def _bracket(risk: Derivatives, last: Node, bad: Node, target: float) -> tuple[Node, Node]:
+def _least(risk: Derivatives, node: Node, goal: Goal) -> float:
+    """The least eigenvalue of H_ε at a node, in the units of the path."""
+    return float(np.linalg.eigvalsh(risk.hessian(node.theta, node.eps) / goal.widths / goal.widths[:, None])[0])
+
+
+def _bracket(risk: Derivatives, last: Node, bad: Node, goal: Goal) -> tuple[Node, Node]:
     """Bisect between the last node reached and the first that was not."""
     for _ in range(BISECTIONS):
-        middle = _advance(risk, last, 0.5 * (last.eps + bad.eps), target)
+        middle = _advance(risk, last, 0.5 * (last.eps + bad.eps), goal)
         if middle.reached:
             last = middle
         else:

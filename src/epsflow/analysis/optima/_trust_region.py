@@ -70,7 +70,7 @@ def minimise(
     tol: float,
     max_steps: int,
 ) -> Minimum:
-    """A local minimum of Q near θ_s + start, at which ‖∇Q‖ ≤ max(tol·min(1, ‖∇Q(start)‖), rounding).
+    """A local minimum of Q near θ_s + start, at which ‖∇Q‖ ≤ max(tol·‖∇Q(start)‖, rounding).
 
     Args:
         objective: Q.
@@ -83,7 +83,7 @@ def minimise(
     noise, floor = objective.rounding()
     value, gradient = objective.value_and_gradient(start)
     first = float(np.linalg.norm(curvature.power(gradient, rho, -0.5)))
-    tolerance = max(tol * min(1.0, float(np.linalg.norm(gradient))), floor)
+    tolerance = max(tol * float(np.linalg.norm(gradient)), floor)
     state = _State(start, value, gradient, first)
     # A radius at which a step no longer changes θ ends the search; a NaN norm ends it too.
     while np.linalg.norm(state.gradient) > tolerance and state.steps < max_steps and state.radius > UNIT * first:
