@@ -1,5 +1,7 @@
 from ._arrays import Array as Array, namespace as namespace
 from ._checks import (
+    article as article,
+    as_array as as_array,
     as_choice as as_choice,
     as_count as as_count,
     as_flag as as_flag,
@@ -20,6 +22,7 @@ from ._display import (
     to_frame as to_frame,
     with_error as with_error,
 )
+from ._doors import COMMON as COMMON, Check as Check, door as door
 from ._errors import ConvergenceError as ConvergenceError, EpsflowError as EpsflowError, InputError as InputError
 from ._linalg import Eigen as Eigen, decay_integral as decay_integral, eigen as eigen
 from ._provenance import provenance as provenance

@@ -38,10 +38,9 @@ def as_float64(value: object, name: str) -> np.ndarray:
 
 def _in_float64(value: object, name: str) -> np.ndarray:
     # Only a *floating* narrow dtype has lost digits already; integers and Python lists convert exactly.
-    try:
-        array = np.asarray(value)
-    except (ValueError, TypeError) as error:
-        raise InputError(f"{name} is not an array of numbers ({error}). Pass a list or array of floats.") from error
+    if isinstance(value, bool):
+        raise InputError(f"{name} is {value}; a number is needed.")
+    array = as_array(value, name)
     if array.dtype.kind == "f" and array.dtype.itemsize < 8:
         raise InputError(
             f"{name} has dtype {array.dtype}, but float64 is needed: its rounding, about 1e-7, exceeds the effect of a "
@@ -50,6 +49,23 @@ def _in_float64(value: object, name: str) -> np.ndarray:
     if array.dtype.kind not in "fiub":
         raise InputError(f"{name} holds {array.dtype} values; numbers are needed.")
     return array.astype(np.float64, copy=False)
+
+
+def as_array(value: object, name: str) -> np.ndarray:
+    """Anything that NumPy takes for one array, as it is.
+
+    Raises:
+        InputError: rows of different lengths; a masked array with masked entries, which would come back as numbers.
+    """
+    if isinstance(value, np.ma.MaskedArray) and np.ma.getmaskarray(value).any():
+        raise InputError(
+            f"{name} is a masked array with {int(np.ma.getmaskarray(value).sum())} masked entries. Fill or remove them "
+            "first; no entry is imputed in silence."
+        )
+    try:
+        return np.asarray(value)
+    except Exception as error:  # what an object of any class answers
+        raise InputError(f"{name} is not an array of numbers ({error}). Pass a list or array of floats.") from error
 
 
 def as_scalar(value: object, name: str) -> float:
@@ -96,7 +112,7 @@ def as_index_array(value: object, name: str, n: int) -> Int[np.ndarray, " m"]:
     Raises:
         InputError: not integers, outside 0..n-1, listed twice, none, or all n of them.
     """
-    array = np.atleast_1d(np.asarray(value))
+    array = np.atleast_1d(as_array(value, name))
     if array.size == 0:
         raise InputError(f"{name} is empty: name at least one of the {n} points, for instance {name}=[0].")
     if array.ndim != 1 or array.dtype.kind not in "iu":

@@ -23,6 +23,7 @@ from .._core import (
     stack,
     succeeded,
 )
+from ..flow import checked
 from ..problem import AbstractModel, LinearModel, Problem, pointwise
 from ._deletions import Points, deletion_sets
 from ._pbrf import check_objective
@@ -155,6 +156,7 @@ class Decomposition(Tabular):
         ]
 
 
+@checked
 def decompose(
     problem: Problem,
     theta: Float[Array, " d"],

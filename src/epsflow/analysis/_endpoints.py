@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
-from .._core import Array, ConvergenceError, InputError, Tabular, as_vector, message, succeeded
-from ..flow import trained_optimum
+from .._core import Array, ConvergenceError, InputError, Tabular, as_count, as_scalar, as_vector, message, succeeded
+from ..flow import checked, trained_optimum
 from ..problem import Problem, Quadratic, pointwise
 from ._decompose import outputs_of
 from ._deletions import require_deletion
 from ._influence import influence
-from ._pbrf import pbrf
+from ._pbrf import pbrf, require_damping
 from .algorithms._descent import as_step_size, as_steps, run_steps
 from .optima._anchor import anchor_at
 from .optima._derivatives import derivatives
@@ -102,6 +102,7 @@ class _Row:
     note: str
 
 
+@checked
 def endpoints(
     problem: Problem,
     theta: Float[Array, " d"] | None = None,
@@ -145,7 +146,8 @@ def endpoints(
     if theta0 is None and not problem.convex:
         raise InputError("training a non-convex model depends on its start: pass theta0.")
     start = np.zeros(problem.dim) if theta0 is None else as_vector(theta0, "theta0", problem.dim)
-    if not 0 <= K <= steps:
+    require_damping(as_scalar(damping, "damping"))
+    if not as_count(K, "K", least=0) <= as_count(steps, "steps", least=0):
         raise InputError(f"K = {K} steps of unlearning and {steps} of training: 0 ≤ K ≤ steps is needed.")
     eta = as_step_size(problem, trained, step_size)
     table = {RETRAINING: _retrained(problem, trained, trained, tol, max_steps)}

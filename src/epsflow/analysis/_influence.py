@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from .._core import RESULTS, Array, InputError, Shown, decide, succeeded
-from ..flow import trained_optimum
+from ..flow import checked, trained_optimum
 from ..problem import Problem
 from ._deletions import Points
 from ._functionals import Functional, functional_curvatures, functional_jacobian
@@ -99,6 +99,7 @@ class SelfInfluence(Shown):
         }
 
 
+@checked
 def influence(
     problem: Problem,
     theta: Float[Array, " d"] | None = None,
@@ -205,6 +206,7 @@ def _of_functional(first: _First, jacobian: np.ndarray, curved: np.ndarray | flo
     return _First(change + added, first.theta_dot @ jacobian.T, first.residual, first.result)
 
 
+@checked
 def self_influence(
     problem: Problem,
     theta: Float[Array, " d"] | None = None,

@@ -13,6 +13,7 @@ from .._core import (
     ConvergenceError,
     InputError,
     Tabular,
+    as_float64,
     as_scalar,
     as_vector,
     message,
@@ -20,6 +21,7 @@ from .._core import (
     stack,
     succeeded,
 )
+from ..flow import checked
 from ..problem import LinearModel, Problem, Quadratic
 from ._deletions import Points, deletion_sets
 from .curvature import require_dense
@@ -109,6 +111,7 @@ class _Response:
     result: RESULTS
 
 
+@checked
 def pbrf(
     problem: Problem,
     theta: Float[Array, " d"],
@@ -227,12 +230,17 @@ def _in_own_units(response: _Response, units: Float[np.ndarray, " d"]) -> _Respo
 
 
 def _dampings(damping: object) -> Float[np.ndarray, " k"]:
-    values = np.atleast_1d(np.asarray(damping, dtype=np.float64))
+    values = np.atleast_1d(as_float64(damping, "damping"))
     if values.ndim != 1 or not values.size or not np.isfinite(values).all():
         raise InputError(f"damping must be a finite number or a vector of them; got {damping!r}.")
-    if values.min() < 0.0:
-        raise InputError(NEGATIVE.format(values.min()))
+    require_damping(float(values.min()))
     return values
+
+
+def require_damping(damping: float) -> None:
+    """Refuse a negative λ_d."""
+    if damping < 0.0:
+        raise InputError(NEGATIVE.format(damping))
 
 
 def _throw(response: PBRF) -> None:
@@ -320,8 +328,7 @@ def check_objective(anchor: Anchor, damping: object) -> float:
         InputError: with the least eigenvalue.
     """
     lam, problem, least = as_scalar(damping, "damping"), anchor.problem, anchor.basis.smallest
-    if lam < 0.0:
-        raise InputError(NEGATIVE.format(lam))
+    require_damping(lam)
     if problem.l2 + lam + least <= 0.0 or (problem.l2 + lam == 0.0 and not problem.convex):
         linear = "" if problem.convex else "; and far from θ_s the outputs of a nonlinear model bound nothing"
         raise InputError(

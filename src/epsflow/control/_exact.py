@@ -45,6 +45,7 @@ def exact_unlearning_time(
     Raises:
         InputError: not linear regression; rank-deficient H_{-D}; 0 outside the bounds.
     """
+    s = as_scalar(s, "s")
     probe = make_task(problem, theta0, s=s, T=s + 1.0 if horizon is None else horizon, bounds=bounds)
     linear = linear_of(probe)
     if horizon is None:

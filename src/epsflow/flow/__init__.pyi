@@ -5,6 +5,7 @@ from ._descent import (
     polish as polish,
     value_and_gradient as value_and_gradient,
 )
+from ._doors import as_problem as as_problem, checked as checked, checked_flow as checked_flow
 from ._equilibrium import equilibrium as equilibrium
 from ._exact import ExactFlow as ExactFlow, exact_flow as exact_flow, propagate as propagate
 from ._gradient_flow import gradient_flow as gradient_flow

@@ -5,9 +5,11 @@ from jaxtyping import Float
 
 from .._core import Array, ConvergenceError, succeeded
 from ..problem import Problem, Weights
+from ._doors import checked
 from ._stationary import Equilibrium, require_start, shortfall, stationary_point
 
 
+@checked
 def equilibrium(
     problem: Problem,
     theta0: Float[Array, " d"] | Float[np.ndarray, " d"] | None = None,

@@ -10,6 +10,7 @@ from .._core import RESULTS, Array, ConvergenceError, InputError, as_scalar, dec
 from ..problem import Problem, Quadratic
 from ..schedules import AbstractPiecewiseConstant, AbstractSchedule
 from ._collocation import solve_collocation
+from ._doors import checked_flow
 from ._exact import distinct_levels, exact_flow
 from ._trajectory import Trajectory
 
@@ -20,6 +21,7 @@ EXACT_LIMIT = 250_000_000
 """Numbers that the exact flow may hold (one d×d eigenbasis per level of ε): 2 GB."""
 
 
+@checked_flow
 def gradient_flow(
     problem: Problem,
     schedule: AbstractSchedule,

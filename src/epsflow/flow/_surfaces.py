@@ -9,9 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from .._core import RESULTS, Array, ConvergenceError, InputError, decide, message, pick, succeeded
+from .._core import RESULTS, Array, ConvergenceError, InputError, as_float64, decide, message, pick, succeeded
 from ..problem import AbstractRisk, Problem, Quadratic
 from ..schedules import AbstractPiecewiseConstant, AbstractSchedule, Constant, Members, Step
+from ._doors import checked
 from ._exact import distinct_levels, exact_flows
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ class RewindSurface(eqx.Module):
 Surface = TypeVar("Surface", HomotopySurface, RewindSurface)
 
 
+@checked
 def homotopy(
     problem: Problem,
     *,
@@ -95,6 +97,7 @@ def homotopy(
     return _checked(HomotopySurface(times, weights, *rows), throw)
 
 
+@checked
 def rewind_surface(
     problem: Problem,
     *,
@@ -121,6 +124,10 @@ def rewind_surface(
     drops, finals = _grid(s, "s"), _grid(np.atleast_1d(T), "T", ascending=True)
     if float(drops.min()) < 0.0:
         raise InputError(f"s contains {float(drops.min()):g}; points cannot be dropped before training starts at 0.")
+    if float(drops.max()) > float(finals[-1]):
+        raise InputError(
+            f"s contains {float(drops.max()):g}, after the last T = {float(finals[-1]):g}: by then the flow is over."
+        )
     rows = _solve(problem, Step, drops, theta0, finals, **options)
     return _checked(RewindSurface(drops, finals, *rows), throw)
 
@@ -194,7 +201,7 @@ def _diffrax_rows(
 
 
 def _grid(values: Any, name: str, *, dimensions: tuple[int, ...] = (1,), ascending: bool = False) -> np.ndarray:
-    grid = np.asarray(values, dtype=np.float64)
+    grid = as_float64(values, name)
     if grid.ndim not in dimensions or grid.size == 0 or not np.isfinite(grid).all():
         raise InputError(f"{name} must be a non-empty grid of finite numbers; got shape {grid.shape}.")
     if ascending and (grid[0] < 0.0 or (np.diff(grid) < 0.0).any()):

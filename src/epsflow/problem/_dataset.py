@@ -1,11 +1,12 @@
 """The data: n points, as NumPy arrays, possibly mapped from a file larger than memory."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from jaxtyping import Float
 
-from .._core import InputError
+from .._core import InputError, as_array, as_count, as_flag, brief
 
 CHUNK_ROWS = 65_536
 """Rows read at a time from arrays that may not fit in memory."""
@@ -16,15 +17,15 @@ class Dataset:
     """n points (x_i, y_i).
 
     Attributes:
-        x: features, shape (n, p), float64; a `numpy.memmap` stays on disk.
-        y: targets, shape (n,), or (n, k) for several outputs; class labels are stored as the numbers 0, 1, ….
+        x: features, shape (n, p), float64; a copy, but a `numpy.memmap` stays on disk.
+        y: targets, a copy, shape (n,), or (n, k) for several outputs; class labels are stored as the numbers 0, 1, ….
         name: what tables and figures call it.
         features: one name per column of x.
         target: the target's name, with its unit where known.
 
     Raises:
-        InputError: shapes that do not match, a narrow float type, no rows, or NaN/inf (memory maps are checked when
-            they are read).
+        InputError: shapes that do not match, a narrow float type, no rows, masked entries, a feature named twice, or
+            NaN/inf (memory maps are checked when they are read).
     """
 
     x: Float[np.ndarray, "n p"]
@@ -34,6 +35,9 @@ class Dataset:
     target: str = "y"
 
     def __post_init__(self) -> None:
+        for field_name in ("name", "target"):
+            if not isinstance(getattr(self, field_name), str):
+                raise InputError(f"{field_name} is {brief(getattr(self, field_name))}; a string is needed.")
         object.__setattr__(self, "x", _as_data(self.x, f"{self.name}: x"))
         object.__setattr__(self, "y", _as_data(self.y, f"{self.name}: y"))
         if self.x.ndim != 2 or 0 in self.x.shape:
@@ -47,10 +51,7 @@ class Dataset:
                 f"{self.name}: y has shape {self.y.shape}, but x has {len(self.x)} points; "
                 f"y must be ({len(self.x)},) or ({len(self.x)}, outputs)."
             )
-        if not self.features:
-            object.__setattr__(self, "features", tuple(f"x{i}" for i in range(self.x.shape[1])))
-        if len(self.features) != self.x.shape[1]:
-            raise InputError(f"{self.name}: {len(self.features)} feature names for {self.x.shape[1]} columns of x.")
+        object.__setattr__(self, "features", _as_names(self.features, self.x.shape[1], self.name))
         if not isinstance(self.x, np.memmap):
             check_finite(self.x, self.y, self.name)
 
@@ -64,7 +65,7 @@ class Dataset:
 
         A constant column has no scale: it becomes zero, and a linear model on it is then rank deficient.
         """
-        y = _standardised(self.y) if target else self.y
+        y = _standardised(self.y) if as_flag(target, "target") else self.y
         return replace(self, x=_standardised(self.x), y=y)
 
     def add_intercept(self) -> "Dataset":
@@ -74,14 +75,15 @@ class Dataset:
 
     def subsample(self, n: int, *, seed: int) -> "Dataset":
         """n points drawn without replacement by NumPy's default generator with this seed, in their original order."""
-        if not 1 <= n <= self.n:
+        as_count(seed, "seed", least=0)
+        if not 1 <= as_count(n, "n", least=0) <= self.n:
             raise InputError(f"cannot draw {n} points without replacement from {self.name}, which has {self.n}.")
         rows = np.sort(np.random.default_rng(seed).choice(self.n, size=n, replace=False))
         return replace(self, x=self.x[rows], y=self.y[rows])
 
 
 def _as_data(array: object, name: str) -> np.ndarray:
-    array = array if isinstance(array, np.memmap) else np.asarray(array)
+    array = array if isinstance(array, np.memmap) else as_array(array, name)
     if array.dtype.kind == "f" and array.dtype.itemsize < 8:
         raise InputError(
             f"{name} has dtype {array.dtype}, but float64 is needed to resolve the effect of a single point. "
@@ -89,14 +91,33 @@ def _as_data(array: object, name: str) -> np.ndarray:
         )
     if array.dtype.kind not in "fiub":
         raise InputError(f"{name} holds {array.dtype} values; numbers are needed.")
-    return array if array.dtype == np.float64 else array.astype(np.float64)
+    return array if isinstance(array, np.memmap) and array.dtype == np.float64 else array.astype(np.float64)
+
+
+def _as_names(names: object, columns: int, data: str) -> tuple[str, ...]:
+    """One name per column, each a string of its own; x0, x1, … where none are given."""
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise InputError(f"{data}: features is {brief(names)}; a list of names is needed, one for each column of x.")
+    listed = tuple(names) or tuple(f"x{i}" for i in range(columns))
+    strange = [name for name in listed if not isinstance(name, str)]
+    if strange:
+        raise InputError(f"{data}: a feature is named {brief(strange[0])}; a string is needed.")
+    if len(listed) != columns:
+        raise InputError(f"{data}: {len(listed)} feature names for {columns} columns of x.")
+    twice = sorted({name for name in listed if listed.count(name) > 1})
+    if twice:
+        raise InputError(f"{data}: two features are called {twice[0]!r}; give every feature a name of its own.")
+    return listed
 
 
 def _standardised(array: np.ndarray) -> np.ndarray:
-    centred = array - array.mean(axis=0)
+    # Divided by powers of two, which round nothing, so that no sum or square overflows or vanishes.
+    peaks = np.abs(array).max(axis=0)
+    reduced = np.ldexp(array, -np.frexp(peaks)[1])
+    centred = reduced - reduced.mean(axis=0)
     scale = centred.std(axis=0)
     # A constant column's computed deviation is rounding of its mean, not a scale.
-    constant = scale <= 1e-14 * np.abs(array).max(axis=0)
+    constant = scale <= 1e-14 * np.abs(reduced).max(axis=0)
     return np.where(constant, 0.0, centred) / np.where(constant, 1.0, scale)
 
 

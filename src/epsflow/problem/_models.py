@@ -2,15 +2,16 @@
 
 import abc
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Float, Key
 
-from .._core import Array, InputError
+from .._core import Array, InputError, as_count, brief
 
 _ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "tanh": jnp.tanh,
@@ -48,6 +49,11 @@ class LinearModel(AbstractModel):
     features: int = eqx.field(static=True)
     outputs: int | None = eqx.field(static=True, default=None)
 
+    def __check_init__(self) -> None:
+        as_count(self.features, "features")
+        if self.outputs is not None:
+            as_count(self.outputs, "outputs")
+
     @property
     def dim(self) -> int:
         """features × outputs."""
@@ -61,6 +67,23 @@ class LinearModel(AbstractModel):
         return jax.random.normal(key, (self.dim,), dtype=jnp.float64) / math.sqrt(self.features)
 
 
+def _as_widths(value: object) -> tuple[int, ...]:
+    """(features, hidden…, outputs), whole and positive."""
+    listed: Any = value if isinstance(value, Sequence | np.ndarray) and not isinstance(value, str | bytes) else ()
+    widths = tuple(listed)
+    if len(widths) < 2 or any(isinstance(width, bool) or not isinstance(width, int | np.integer) for width in widths):
+        raise InputError(f"MLP widths {brief(value)}: give (features, hidden…, outputs), all positive, whole.")
+    if min(widths) < 1:
+        raise InputError(f"MLP widths {widths}: give (features, hidden…, outputs), all positive.")
+    return tuple(int(width) for width in widths)
+
+
+def _as_activation(value: object) -> str:
+    if not isinstance(value, str) or value not in _ACTIVATIONS:
+        raise InputError(f"unknown activation {brief(value)}: choose one of {', '.join(_ACTIVATIONS)}.")
+    return value
+
+
 class MLP(AbstractModel):
     """Fully connected network with biases.
 
@@ -72,14 +95,8 @@ class MLP(AbstractModel):
         activation: tanh, relu, sigmoid, softplus, gelu or silu.
     """
 
-    widths: tuple[int, ...] = eqx.field(static=True, converter=tuple)
-    activation: str = eqx.field(static=True, default="tanh")
-
-    def __check_init__(self) -> None:
-        if len(self.widths) < 2 or any(width < 1 for width in self.widths):
-            raise InputError(f"MLP widths {self.widths}: give (features, hidden…, outputs), all positive.")
-        if self.activation not in _ACTIVATIONS:
-            raise InputError(f"unknown activation {self.activation!r}: choose one of {', '.join(_ACTIVATIONS)}.")
+    widths: tuple[int, ...] = eqx.field(static=True, converter=_as_widths)
+    activation: str = eqx.field(static=True, default="tanh", converter=_as_activation)
 
     @property
     def dim(self) -> int:
@@ -133,10 +150,15 @@ class FunctionModel(AbstractModel):
     start: Float[Array, " d"]
 
     def __init__(self, apply: Callable[[Any, Array], Array], params: Any):
+        if not callable(apply) or isinstance(apply, type):
+            raise InputError(f"FunctionModel: `apply` is {brief(apply)}; a function apply(params, x) is needed.")
         leaves, self.structure = jax.tree.flatten(params)
         if not leaves:
             raise InputError("FunctionModel: `params` has no arrays; nothing could be trained.")
-        arrays = [jnp.asarray(leaf) for leaf in leaves]
+        try:
+            arrays = [jnp.asarray(leaf) for leaf in leaves]
+        except (TypeError, ValueError) as error:
+            raise InputError(f"FunctionModel: `params` holds {brief(params)}; arrays of numbers are needed.") from error
         narrow = [array.dtype for array in arrays if array.dtype != jnp.float64]
         if narrow:
             raise InputError(

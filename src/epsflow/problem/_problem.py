@@ -1,7 +1,8 @@
 """`Problem`: a model, a loss, data, and the points to be deleted."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -9,7 +10,18 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
-from .._core import Array, InputError, as_float64, as_index_array, as_vector, require_x64
+from .._core import (
+    Array,
+    InputError,
+    article,
+    as_count,
+    as_float64,
+    as_index_array,
+    as_instance,
+    as_vector,
+    brief,
+    require_x64,
+)
 from ._dataset import Dataset
 from ._design import Design, WideDesign
 from ._generalised import GeneralisedLinear
@@ -18,6 +30,8 @@ from ._models import AbstractModel, LinearModel
 from ._penalty import as_penalty
 from ._quadratic import Gathered, Quadratic, gather
 from ._risk import AbstractRisk, EmpiricalRisk, Weights, loss_gradients
+
+DATASET = "write epsflow.load_dataset('diabetes'), epsflow.read_csv('file.csv') or epsflow.Dataset(x, y)"
 
 DENSE_LIMIT = 8_000
 """Largest d for which a dense d×d Hessian (512 MB in float64) is formed."""
@@ -71,11 +85,22 @@ class Problem:
                 that does not fit the features; JAX in 32-bit mode.
         """
         require_x64()
+        for name, value, kind, advice in (
+            ("model", model, AbstractModel, "write LinearModel(10), MLP((10, 16, 1)) or FunctionModel(apply, params)"),
+            (
+                "loss",
+                loss,
+                AbstractLoss,
+                "write SquaredLoss(), LogisticLoss(), …; the order is Problem(model, loss, data)",
+            ),
+            ("data", data, Dataset, DATASET),
+        ):
+            as_instance(value, name, kind, advice)
         points = np.zeros(0, np.int64) if delete is None else as_index_array(delete, "delete", data.n)
         penalty = as_penalty(l2)
-        if reduction not in ("sum", "mean"):
-            raise InputError(f"reduction is {reduction!r}; choose 'sum' or 'mean'.")
-        if chunk_rows < 1:
+        if not isinstance(reduction, str) or reduction not in ("sum", "mean"):
+            raise InputError(f"reduction is {brief(reduction)}; choose 'sum' or 'mean'.")
+        if as_count(chunk_rows, "chunk_rows", least=0) < 1:
             raise InputError(f"chunk_rows is {chunk_rows}; at least one row must be read at a time.")
         _check_model(model, loss, data)
         values = (model, loss, data, points, penalty, reduction, chunk_rows)
@@ -233,6 +258,7 @@ def linear_regression(
         l2: λ ≥ 0.
         reduction: "sum" (c = 1, the notes' R) or "mean" (c = 1/n).
     """
+    as_instance(data, "data", Dataset, DATASET)
     return Problem(LinearModel(data.x.shape[1]), SquaredLoss(), data, delete, l2, reduction)
 
 
@@ -243,16 +269,45 @@ def _check_model(model: AbstractModel, loss: AbstractLoss, data: Dataset) -> Non
     else:
         shape = _output_shape(model, data.x.shape[1])
     loss.check(shape, data.y)
+    if formula_of(loss).__module__ != AbstractLoss.__module__:
+        _check_loss(loss, shape, data.y.shape[1:])
 
 
 def _output_shape(model: AbstractModel, features: int) -> tuple[int, ...]:
     theta, point = (jax.ShapeDtypeStruct((size,), jnp.float64) for size in (model.dim, features))
-    try:
-        return jax.eval_shape(model, theta, point).shape
-    except (TypeError, ValueError) as error:
+    output = _traced("the model", f"cannot read a point with {features} features", model, theta, point)
+    if not isinstance(output, jax.ShapeDtypeStruct) or len(output.shape) > 1:
+        what = f"shape {output.shape}" if isinstance(output, jax.ShapeDtypeStruct) else article(type(output).__name__)
+        raise InputError(f"the model returns {what} for a point; a number or a vector is needed.")
+    return output.shape
+
+
+def _check_loss(loss: AbstractLoss, output: tuple[int, ...], target: tuple[int, ...]) -> None:
+    """Refuse a loss of one's own that is no number, or that JAX cannot follow."""
+    arguments = (jax.ShapeDtypeStruct(shape, jnp.float64) for shape in (output, target))
+    value = _traced(type(loss).__name__, "cannot be computed for one point", loss, *arguments)
+    if not isinstance(value, jax.ShapeDtypeStruct) or value.shape != ():
+        what = f"shape {value.shape}" if isinstance(value, jax.ShapeDtypeStruct) else article(type(value).__name__)
         raise InputError(
-            f"the model cannot read a point with {features} features: {str(error).splitlines()[0]}"
+            f"{type(loss).__name__} returns {what} for one point; a loss is one number: end it with jax.numpy.sum(...)."
+        )
+
+
+def _traced(what: str, trouble: str, function: Callable[..., Any], *arguments: jax.ShapeDtypeStruct) -> Any:
+    """The shapes that a function of the user's returns.
+
+    Raises:
+        InputError: whatever it raises itself, in one line.
+    """
+    try:
+        return jax.eval_shape(function, *arguments)
+    except jax.errors.JAXTypeError as error:
+        raise InputError(
+            f"{what} {trouble}: it leaves JAX ({str(error).splitlines()[0]}). Write it with jax.numpy, not numpy, "
+            "and without `if` on values (jax.numpy.where)."
         ) from error
+    except Exception as error:  # it is not our code
+        raise InputError(f"{what} {trouble}: {(str(error) or type(error).__name__).splitlines()[0]}") from error
 
 
 @eqx.filter_jit

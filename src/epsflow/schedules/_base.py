@@ -11,7 +11,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Float
 
-from .._core import Array, InputError, namespace, require_x64
+from .._core import Array, InputError, as_array, namespace, require_x64
 
 
 class SearchSpace(NamedTuple):
@@ -73,7 +73,9 @@ class AbstractSchedule(eqx.Module):
 
     def __call__(self, t: Float[Array, "*shape"] | float) -> Float[Array, "*values"]:
         """ε at any times: shape (*t.shape,), or (*t.shape, m)."""
-        times = namespace(t).asarray(t, dtype=np.float64)
+        times = namespace(t).asarray(t, dtype=np.float64) if namespace(t) is not np else as_float64(t)
+        if isinstance(times, np.ndarray) and np.isnan(times).any():
+            raise InputError(f"{type(self).__name__} is asked for its value at the time NaN.")
         values = self.inner(times)
         times = times.reshape(times.shape + (1,) * (values.ndim - times.ndim))
         xp = namespace(times, values, self.start, self.end)
@@ -113,8 +115,8 @@ def as_float64(value: object) -> Float[Array, "*shape"]:
     if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(value)):
         return jnp.asarray(value, dtype=jnp.float64)
     try:
-        array = np.asarray(value)
-    except (TypeError, ValueError) as error:
+        array = as_array(value, "the schedule")
+    except InputError as error:
         raise InputError(f"a schedule is made of numbers; got {value!r}.") from error
     if array.dtype.kind not in "fiub":
         raise InputError(f"a schedule is made of numbers; got {value!r}.")

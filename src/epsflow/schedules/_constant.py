@@ -7,7 +7,7 @@ import numpy as np
 from jax.tree_util import Partial
 from jaxtyping import Float
 
-from .._core import Array, InputError, namespace
+from .._core import Array, InputError, brief, namespace
 from ._base import (
     AbstractPiecewiseConstant,
     SearchSpace,
@@ -153,6 +153,12 @@ class PiecewiseConstant(AbstractPiecewiseConstant):
         return namespace(self.values).concatenate([outside, self.values, 0.0 * outside])
 
 
+def _as_level(value: object) -> str:
+    if not isinstance(value, str) or value not in ("high", "low"):
+        raise InputError(f"BangBang: first is {brief(value)}; choose 'high' or 'low'.")
+    return value
+
+
 class BangBang(AbstractPiecewiseConstant):
     """ε alternates between two levels: 1 until s, then arcs that end at the switch times, 0 from T on.
 
@@ -167,7 +173,7 @@ class BangBang(AbstractPiecewiseConstant):
     s: Float[Array, ""] = eqx.field(converter=as_number)
     switch_ts: Float[Array, " k"] = eqx.field(converter=as_float64)
     T: Float[Array, ""] = eqx.field(converter=as_number)
-    first: str = eqx.field(static=True, default="high")
+    first: str = eqx.field(static=True, default="high", converter=_as_level)
     low: Float[Array, ""] = eqx.field(converter=as_number, default=0.0)
     high: Float[Array, ""] = eqx.field(converter=as_number, default=1.0)
 
@@ -177,8 +183,6 @@ class BangBang(AbstractPiecewiseConstant):
         times = known(self.s[None], self.switch_ts, self.T[None])
         if times is not None:
             check_ascending("BangBang", np.concatenate(times))
-        if self.first not in ("high", "low"):
-            raise InputError(f"BangBang: first is {self.first!r}; choose 'high' or 'low'.")
         bounds = known(self.low, self.high)
         if bounds is not None and not (np.isfinite(bounds).all() and bounds[0] < bounds[1]):
             raise InputError(f"BangBang: low = {bounds[0]:g} must lie below high = {bounds[1]:g}, both finite.")

@@ -12,6 +12,7 @@ import optimistix as optx
 from jaxtyping import Float, Int, Key
 
 from ..._core import RESULTS, SUCCESS, Array, ConvergenceError, InputError, Shown, as_scalar, message
+from ...flow import checked
 from ...problem import AbstractRisk, EmpiricalRisk, LinearModel, Problem, Quadratic, statistics
 from ...schedules import AbstractSchedule, Constant
 from ..curvature import curvature_at, largest_eigenvalue
@@ -83,6 +84,7 @@ class Reconstruction(Shown, eqx.Module):
         return {"steps": len(self.steps) - 1, "breakdown": self.breakdown, "result": self.result}
 
 
+@checked
 def gradient_descent(
     problem: Problem,
     schedule: AbstractSchedule | float,
@@ -131,6 +133,7 @@ def gradient_descent(
     return found
 
 
+@checked
 def reconstruct(
     problem: Problem,
     theta: Float[Array, " d"],

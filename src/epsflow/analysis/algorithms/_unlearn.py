@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Key
 
-from ..._core import RESULTS, Array, ConvergenceError, InputError, Shown, as_scalar, pick
-from ...flow import gradient_flow, rewind_surface
+from ..._core import RESULTS, Array, ConvergenceError, InputError, Shown, as_float64, as_scalar, pick
+from ...flow import checked, gradient_flow, rewind_surface
 from ...problem import Problem
 from ...schedules import AbstractSchedule, Constant
 from .._deletions import require_deletion
@@ -62,6 +62,7 @@ class Unlearning(Shown, eqx.Module):
         return self.thetas[..., -1, :]
 
 
+@checked
 def descend_to_delete(
     problem: Problem,
     theta: Float[Array, " d"],
@@ -112,6 +113,7 @@ def descend_to_delete(
     return _descended(problem, marks, thetas, goal, reference, eta, batch, throw)
 
 
+@checked
 def rewind_to_delete(
     problem: Problem,
     theta0: Float[Array, " d"] | np.ndarray,
@@ -282,7 +284,7 @@ def _descended(
 
 
 def _times(values: Any, name: str) -> Float[np.ndarray, " k"]:
-    times = np.atleast_1d(np.asarray(values, dtype=np.float64))
+    times = np.atleast_1d(as_float64(values, name))
     if times.ndim != 1 or not times.size or not np.isfinite(times).all():
         raise InputError(f"{name} must be a finite number, or a vector of them; got {values!r}.")
     if times[0] < 0.0 or (np.diff(times) < 0.0).any():

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from ..._core import Array, ConvergenceError, InputError, message, pick, succeeded
+from ..._core import Array, ConvergenceError, InputError, brief, message, pick, succeeded
 from ...problem import DENSE_LIMIT
 from ._base import AbstractCurvatureSolver, AnyCurvature, CurvatureSolve
 from ._cg import CG
@@ -91,6 +91,8 @@ def as_solver(solver: str | AbstractCurvatureSolver, curvature: AnyCurvature) ->
     """
     if isinstance(solver, AbstractCurvatureSolver):
         return solver
+    if not isinstance(solver, str):
+        raise InputError(f"solver is {brief(solver)}: choose auto, {', '.join(_NAMED)}, or pass a solver object.")
     if solver == "auto":
         rows = curvature.factor_rows
         if rows is not None and rows < curvature.dim and rows <= DENSE_LIMIT and float(curvature.ridge) > 0.0:

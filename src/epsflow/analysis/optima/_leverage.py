@@ -9,6 +9,7 @@ import scipy.linalg
 from jaxtyping import Bool, Float
 
 from ..._core import InputError, Tabular
+from ...flow import checked
 from ...problem import Design, Problem, WideDesign, factor_rows
 
 UNIT = float(np.finfo(np.float64).eps)
@@ -89,6 +90,7 @@ class Factor(NamedTuple):
     rounding: float
 
 
+@checked
 def leverage(problem: Problem) -> Leverage:
     """Leverages, studentised residuals, Cook's distances, DFFITS, DFBETAS and exact leave-outs; O(nd²) time.
 

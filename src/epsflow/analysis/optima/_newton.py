@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from ..._core import Array, InputError, Shown, as_scalar
-from ...flow import trained_optimum, undetermined
+from ...flow import checked, trained_optimum, undetermined
 from ...problem import DENSE_LIMIT, EmpiricalRisk, LinearModel, Problem
 from .._deletions import Points, deletion_sets, require_deletion
 from ._removal import remove
@@ -60,6 +60,7 @@ class NewtonStep(Shown):
         }
 
 
+@checked
 def newton_step(
     problem: Problem, theta: Float[Array, " d"] | Float[np.ndarray, " d"] | None = None, *, damping: float = 0.0
 ) -> NewtonStep:
@@ -92,6 +93,7 @@ def newton_step(
     )
 
 
+@checked
 def newton_step_all(
     problem: Problem,
     theta: Float[Array, " d"] | Float[np.ndarray, " d"] | None = None,

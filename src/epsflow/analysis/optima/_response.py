@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ..._core import RESULTS, Array, ConvergenceError, InputError, Shown, Tabular, decide, message
-from ...flow import trained_optimum
+from ...flow import checked, trained_optimum
 from ...problem import DENSE_LIMIT, Problem
 from .._deletions import require_deletion
 from ._derivatives import Derivatives, derivatives
@@ -153,6 +153,7 @@ def _goal(problem: Problem, risk: Derivatives, start: np.ndarray, eps: float, to
     return Goal(widths, tol * pull, UNIT * (8.0 + np.sqrt(problem.data.n)))
 
 
+@checked
 def response_path(
     problem: Problem,
     theta: Float[Array, " d"] | Float[np.ndarray, " d"] | None = None,
@@ -203,6 +204,7 @@ def response_path(
     return path
 
 
+@checked
 def response_jacobian(
     problem: Problem,
     theta: Float[Array, " d"] | Float[np.ndarray, " d"] | None = None,

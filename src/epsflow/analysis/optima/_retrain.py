@@ -6,11 +6,12 @@ import numpy as np
 from jaxtyping import Float
 
 from ..._core import Array, ConvergenceError, InputError, succeeded
-from ...flow import METHODS, Equilibrium, Method, require_start, shortfall, stationary_point, undetermined
+from ...flow import METHODS, Equilibrium, Method, checked, require_start, shortfall, stationary_point, undetermined
 from ...problem import Problem, Quadratic
 from .._deletions import require_deletion
 
 
+@checked
 def retrain(
     problem: Problem,
     theta0: Float[Array, " d"] | Float[np.ndarray, " d"] | None = None,
@@ -67,6 +68,7 @@ def retrain(
     return end
 
 
+@checked
 def train(
     problem: Problem,
     theta0: Float[Array, " d"] | Float[np.ndarray, " d"] | None = None,

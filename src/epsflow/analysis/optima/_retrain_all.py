@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from ..._core import RESULTS, Array, ConvergenceError, Tabular, decide, message, pick, succeeded
-from ...flow import trained_optimum
+from ...flow import checked, trained_optimum
 from ...problem import Problem, Quadratic, statistics
 from .._deletions import Points, deletion_sets
 from ._leave_outs import leave_outs
@@ -62,6 +62,7 @@ class RetrainingAll(Tabular):
         ]
 
 
+@checked
 def retrain_all(
     problem: Problem,
     theta: Float[Array, " d"] | Float[np.ndarray, " d"] | None = None,
