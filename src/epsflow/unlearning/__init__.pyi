@@ -1,7 +1,18 @@
+from ._clipped_noise import clipped_sigma as clipped_sigma
+from ._descent_noise import d2d_sigma as d2d_sigma, r2d_sensitivity as r2d_sensitivity, r2d_sigma as r2d_sigma
 from ._gaussian import (
     gaussian_delta as gaussian_delta,
     gaussian_epsilon as gaussian_epsilon,
     gaussian_r as gaussian_r,
     trade_off as trade_off,
+)
+from ._langevin_noise import (
+    langevin_epsilon as langevin_epsilon,
+    langevin_sigma as langevin_sigma,
+    noisy_sgd_epsilon as noisy_sgd_epsilon,
+)
+from ._newton_noise import (
+    certified_removal_sigma as certified_removal_sigma,
+    newton_removal_sigma as newton_removal_sigma,
 )
 from ._renyi import rdp_to_dp as rdp_to_dp

@@ -73,7 +73,7 @@ def as_nonnegative(value: float, name: str) -> float:
     return number
 
 
-def as_count(value: int, name: str, least: int = 1, most: int | None = None, why: str = "") -> int:
+def as_count(value: float | int, name: str, least: int = 1, most: int | None = None, why: str = "") -> int:
     """A whole number from `least` to `most`.
 
     Raises:

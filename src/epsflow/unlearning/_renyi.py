@@ -72,10 +72,10 @@ def _toll(alpha: np.ndarray, log_delta: float, conversion: str) -> np.ndarray:
 
 def _least(of_order: Callable[[np.ndarray], np.ndarray]) -> float:
     """The least value over α > 1: a grid in log(α − 1), refined around its best node, each of whose values is valid."""
-    low, high = np.log(1e-6), np.log(1e9)
+    low, high, value = np.log(1e-6), np.log(1e9), np.inf
     for _ in range(6):
         nodes = np.linspace(low, high, 201)
         values = of_order(1 + np.exp(nodes))
         best = int(values.argmin())
-        low, high = nodes[max(best - 1, 0)], nodes[min(best + 1, 200)]
-    return float(values[best])
+        low, high, value = nodes[max(best - 1, 0)], nodes[min(best + 1, 200)], float(values[best])
+    return value
