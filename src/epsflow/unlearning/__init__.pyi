@@ -15,4 +15,5 @@ from ._newton_noise import (
     certified_removal_sigma as certified_removal_sigma,
     newton_removal_sigma as newton_removal_sigma,
 )
+from ._noise_shape import OptimalNoise as OptimalNoise, optimal_noise as optimal_noise
 from ._renyi import rdp_to_dp as rdp_to_dp
