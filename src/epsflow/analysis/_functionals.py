@@ -8,6 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Float
 
 from .._core import Array, InputError
@@ -37,7 +38,7 @@ Functional = AbstractFunctional | Callable[[Array], Array]
 
 
 def _as_numbers(value: Array) -> Array:
-    return value if isinstance(value, jax.core.Tracer) else np.asarray(value, dtype=np.float64)
+    return value if isinstance(value, Tracer) else np.asarray(value, dtype=np.float64)
 
 
 class Losses(AbstractFunctional):

@@ -7,7 +7,7 @@ taken in z and in the outputs f_i, which have the units of the loss's argument: 
 """
 
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.linalg
@@ -197,7 +197,8 @@ def scaled_coordinates(
     # With a penalty its rows belong to the design: what they determine is determined.
     ridge = np.sqrt(risk.l2) * np.diag(1.0 / widths)
     stacked = np.vstack([weighted, ridge]) if risk.l2 > 0.0 else weighted
-    frame, triangle = scipy.linalg.qr(stacked, mode="economic", check_finite=False)
+    factored: Any = scipy.linalg.qr(stacked, mode="economic", check_finite=False)
+    frame, triangle = factored
     turn, values, axes = np.linalg.svd(triangle)
     rank = int((values > max(stacked.shape) * UNIT * values[0]).sum())
     basis = axes[:rank].T / values[:rank] / widths[:, None]

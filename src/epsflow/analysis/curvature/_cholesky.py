@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import scipy.linalg
 from jaxtyping import Float
+from scipy.linalg import get_lapack_funcs
 
 from ..._core import RESULTS, InputError
 from ._base import AbstractCurvatureSolver, AnyCurvature, CurvatureSolve, dense, judge, relative_residuals
@@ -57,7 +57,8 @@ class Cholesky(AbstractCurvatureSolver):
         if not (diagonal > 0.0).all():
             raise InputError(_not_definite(curvature.kind, matrix))
         widths = np.sqrt(diagonal)
-        triangle, failed = scipy.linalg.lapack.dpotrf(matrix / widths / widths[:, None], lower=1, clean=0)
+        (potrf,) = get_lapack_funcs(("potrf",), (matrix,))
+        triangle, failed = potrf(matrix / widths / widths[:, None], lower=1, clean=0)
         least = 0.0 if failed else float(np.diagonal(triangle).min()) ** 2
         if least < WELL_CONDITIONED and isinstance(curvature, LinearCurvature) and curvature.factored:
             triangle = np.asfortranarray(_by_rows(curvature, widths).T)
@@ -74,7 +75,8 @@ class Cholesky(AbstractCurvatureSolver):
         """Two triangular solves for each right-hand side."""
         # Fortran's order on both sides: LAPACK solves in place of the copy, without a transposition.
         scaled = (rhs / state.widths).T
-        solution = scipy.linalg.lapack.dpotrs(state.triangle, scaled, lower=1)[0].T / state.widths
+        (potrs,) = get_lapack_funcs(("potrs",), (state.triangle,))
+        solution = potrs(state.triangle, scaled, lower=1)[0].T / state.widths
         residual = relative_residuals(solution @ state.matrix / state.widths, rhs / state.widths)
         return CurvatureSolve(
             solution=solution,

@@ -5,6 +5,7 @@ Of a model that is not linear one function is compiled, the outputs with their J
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -116,7 +117,8 @@ class Anchor:
                 return self.basis.power(vector, rho, -1.0)
             half = self.basis.power(vector, rho, -0.5)
             side = force.size
-            whitened = scipy.sparse.linalg.LinearOperator(
+            operator: Any = scipy.sparse.linalg.LinearOperator  # its stub is that of its private base class
+            whitened = operator(
                 (side, side),
                 matvec=lambda v: self.basis.power(product(self.basis.power(v, rho, -0.5)), rho, -0.5),
                 dtype=np.float64,

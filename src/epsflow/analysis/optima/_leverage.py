@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-import scipy.linalg
 from jaxtyping import Bool, Float
+from scipy.linalg import get_lapack_funcs
 
 from ..._core import InputError, Tabular
 from ...flow import checked
@@ -233,10 +233,14 @@ def factorise(problem: Problem, damping: float = 0.0) -> Factor:
             f"{type(problem.model).__name__} with {type(problem.loss).__name__}. `retrain_all` gives leave-one-outs of "
             "any model, `newton_step_all` one Newton step towards them."
         )
-    whole = isinstance(design, Design) and problem.delete.size == 0 and damping == 0.0
-    triangle, target = (design.triangle, design.projected) if whole else _extended(problem, design, damping)
+    if isinstance(design, Design) and problem.delete.size == 0 and damping == 0.0:
+        triangle, target, sizes = design.triangle, design.projected, design.sizes
+    else:
+        triangle, target = _extended(problem, design, damping)
+        sizes = None
     widths = np.sqrt(np.einsum("ij,ij->j", triangle, triangle))
-    sizes = design.sizes if whole else np.linalg.svd(triangle / np.where(widths > 0.0, widths, 1.0), compute_uv=False)
+    if sizes is None:
+        sizes = np.linalg.svd(triangle / np.where(widths > 0.0, widths, 1.0), compute_uv=False)
     if sizes[-1] <= max(d, 4.0 * np.sqrt(problem.data.n)) * UNIT * sizes[0]:
         direction = problem.undetermined_direction()
         raise InputError(
@@ -244,7 +248,8 @@ def factorise(problem: Problem, damping: float = 0.0) -> Factor:
             f"{sizes[0]:.2e}), so θ is not determined{f' along {direction}' if direction else ''}. "
             "Remove a dependent column, or add l2 > 0."
         )
-    inverse, _ = scipy.linalg.lapack.dtrtri(triangle / widths)
+    (trtri,) = get_lapack_funcs(("trtri",), (triangle,))
+    inverse, _ = trtri(triangle / widths)
     inverse = inverse / widths[:, None]
     return Factor(
         inverse=np.sqrt(problem.scale) * inverse,
@@ -264,7 +269,7 @@ def _extended(
     rows, targets = np.vstack([design.rows[0], x, penalty]), np.concatenate([design.rows[1], y, np.zeros(len(penalty))])
     missing = max(0, d - len(rows))
     stacked = np.vstack([np.hstack([rows, targets[:, None]]), np.zeros((missing + 1, d + 1))])
-    factor = np.linalg.qr(stacked, mode="r")
+    factor = np.asarray(np.linalg.qr(stacked, mode="r"))
     return factor[:d, :d], factor[:d, d]
 
 

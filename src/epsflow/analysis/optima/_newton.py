@@ -86,7 +86,7 @@ def newton_step(
         change=many.change[0],
         theta=many.theta,
         damping=many.damping,
-        residual=many.residual[0],
+        residual=float(np.ravel(many.residual)[0]),
         gradient_norm=many.gradient_norm,
         hessian=hessian,
         removed=many.removed[0],

@@ -35,8 +35,8 @@ def if_closed_form(trial: Trial) -> Evidence:
     example = {
         **TWO,
         "θ̂(ε_A)": "(3/2 − 2ε_A)/(1 − ε_A)",
-        "H⁻¹∇ℓ at θ̂, as written": 2.0 * float(influence(two).change[0]),
-        "derivative at ε_A = 1/2": -2.0 * float(influence(two, at="removed").theta_dot[0]),
+        "H⁻¹∇ℓ at θ̂, as written": 2.0 * float(np.ravel(influence(two).change)[0]),
+        "derivative at ε_A = 1/2": -2.0 * float(np.ravel(influence(two, at="removed").theta_dot)[0]),
     }
     remark = "For least squares the two differ by the factor (1 − P_jj)²; in the example P_jj = 1/2."
     return Evidence(
@@ -110,7 +110,7 @@ def if_is_newton(trial: Trial) -> Evidence:
     two = two_points()
     example = {
         **TWO,
-        "influence": float(influence(two).change[0]),
+        "influence": float(np.ravel(influence(two).change)[0]),
         "Newton step": float(newton_step(two).change[0]),
         "retraining": -0.5,
     }

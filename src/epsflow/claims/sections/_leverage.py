@@ -133,8 +133,8 @@ def ols_if_sign(trial: Trial) -> Evidence:
     two = two_points()
     example = {
         **TWO,
-        "(XᵀX)⁻¹x(y − xᵀθ̂), as written": float(influence(two).theta_dot[0]),
-        "dθ̂/d(nε_A) at 0": float(influence(two).change[0]),
+        "(XᵀX)⁻¹x(y − xᵀθ̂), as written": float(np.ravel(influence(two).theta_dot)[0]),
+        "dθ̂/d(nε_A) at 0": float(np.ravel(influence(two).change)[0]),
     }
     remark = "Beside its sign the formula lacks the factor n of H_L⁻¹ = n(XᵀX)⁻¹: it counts nε_A, not ε_A."
     return Evidence(

@@ -90,7 +90,7 @@ def newton_vs_if(trial: Trial) -> Evidence:
         gaps[name] = relative_gaps
     example = {
         **TWO,
-        "I(j) = θ̇(0)": float(influence(two_points(), at="removed").theta_dot[0]),
+        "I(j) = θ̇(0)": float(np.ravel(influence(two_points(), at="removed").theta_dot)[0]),
         "I_Nt(j)": float(newton_step(two_points()).change[0]),
     }
     name, values = next(iter(gaps.items()))

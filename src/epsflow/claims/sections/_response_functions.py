@@ -202,10 +202,10 @@ def damped_linearisation(trial: Trial) -> Evidence:
     )
 
 
-def _damped_influences(problem: Problem, theta: np.ndarray, damping: float) -> list[Array]:
+def _damped_influences(problem: Problem, theta: np.ndarray, damping: float) -> list[np.ndarray]:
     """I†/n with the Gauss–Newton matrix, and with the Hessian."""
     kinds = ("ggn", "hessian")
-    return [influence(problem, theta=theta, curvature=kind, damping=damping).change for kind in kinds]
+    return [np.asarray(influence(problem, theta=theta, curvature=kind, damping=damping).change) for kind in kinds]
 
 
 @claim(

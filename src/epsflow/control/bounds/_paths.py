@@ -182,14 +182,15 @@ class Paths:
         counts = [len(request.ends) for request in requests]
         owners = np.repeat([request.problem for request in requests], counts)
         ends = np.concatenate([request.ends for request in requests])
-        given = [np.repeat(part, counts, axis=0) for part in self._packed(requests)]
+        lengths, eighths, losses, windows = (np.repeat(part, counts, axis=0) for part in self._packed(requests))
         forward = np.repeat([request.forward for request in requests], counts)
         each = self.rows.shape[2] * max(self._spectra.grids.shape[1], self.rows.shape[2])
         share = max(1, AT_ONCE // each)
         parts = []
         for k in range(0, len(ends), share):
             here = slice(k, k + share)
-            least, legs = self._backward(owners[here], ends[here], *(part[here] for part in given), forward[here])
+            given = lengths[here], eighths[here], losses[here], windows[here], forward[here]
+            least, legs = self._backward(owners[here], ends[here], *given)
             parts.append((least, self._forward(owners[here], legs)[0]))
         least, deltas = (np.concatenate(column) for column in zip(*parts, strict=True))
         edges = np.cumsum(counts)[:-1]
@@ -202,8 +203,10 @@ class Paths:
             InputError: a path with too many arcs.
         """
         count = len(request.ends)
-        owners, given = np.full(count, request.problem), (np.repeat(p, count, axis=0) for p in self._packed([request]))
-        least, legs = self._backward(owners, request.ends, *given, np.full(count, True))
+        owners = np.full(count, request.problem)
+        lengths, eighths, losses, windows = (np.repeat(part, count, axis=0) for part in self._packed([request]))
+        given = lengths, eighths, losses, windows, np.full(count, True)
+        least, legs = self._backward(owners, request.ends, *given)
         deltas, largest = self._forward(owners, legs)
         arcs: list[list[PathArc]] = [[] for _ in range(count)]
         for leg in legs:

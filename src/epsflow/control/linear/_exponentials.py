@@ -82,9 +82,9 @@ def sign_changes(
     (times, read), m = table.read(coefficients), coefficients.shape[1]
     values, slopes, noise = read[:, :m], read[:, m : 2 * m], read[:, 2 * m :]
     signs, silent = _signs(values, noise, side)
-    crossed = signs[:, :, :-1] != signs[:, :, 1:]
+    crossed = np.not_equal(signs[:, :, :-1], signs[:, :, 1:])
     before = np.logical_or.accumulate(crossed, axis=2)
-    clear = ~(silent[:, :, 1:] & ~before).any(axis=2)
+    clear = np.logical_not((silent[:, :, 1:] & ~before).any(axis=2))
     dips = _dips(signs, values, slopes, np.diff(times)) & ~(before if first else crossed)
     if not crossed.any() and not dips.any():
         return Changes(np.full((*side.shape, 1), np.inf), clear)

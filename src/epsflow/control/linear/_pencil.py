@@ -47,7 +47,8 @@ class Spectrum(NamedTuple):
 
     def take(self, which: np.ndarray) -> "Spectrum":
         """Those of some problems of a stack."""
-        return Spectrum(*(None if part is None else part[which] for part in self))
+        vectors = None if self.vectors is None else self.vectors[which]
+        return Spectrum(self.rates[which], vectors, self.rows[which], self.drift[which])
 
 
 def _turned(
