@@ -112,6 +112,8 @@ def test_a_full_stdout_is_one_line(arguments: tuple[str, ...]):
 
 def test_completion_installs_and_completes(tmp_path: Path):
     paths = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "HOME": str(tmp_path)}
+    # Which shell is meant is said here, since a test may have none above it.
+    paths["_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION"] = "1"
     asked = {"_EPSFLOW_COMPLETE": "complete_bash", "COMP_WORDS": "epsflow opt", "COMP_CWORD": "1"}
 
     def run(*arguments: str, **environment: str) -> str:

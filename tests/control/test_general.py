@@ -56,7 +56,7 @@ def test_second_order_condition_is_the_exact_one(found, row_one, zero):
     second = found.second_order
     np.testing.assert_allclose(second.gradient, 0.0, atol=1e-12)
     # Central differences over 2e-4: their square times third derivatives of order one.
-    np.testing.assert_allclose(second.hessian, exact.hessian, rtol=1e-6)
+    np.testing.assert_allclose(second.hessian, exact.second_order.hessian, rtol=1e-6)
     assert second.least_curvature == pytest.approx(exact.least_curvature, rel=1e-6)
 
 

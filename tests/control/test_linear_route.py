@@ -30,7 +30,7 @@ def question(d: int, deleted: int) -> tuple[ef.Problem, np.ndarray]:
 def test_the_certified_route_compiles_nothing(d, deleted, options, compiled):
     problem, theta0 = question(d, deleted)
     best = ef.optimal_schedule(problem, theta0, s=0.3, T=2.0, throw=False, **options)
-    assert best.method == "polish"
+    assert best.method is ef.SearchMethod.POLISH
     np.testing.assert_allclose(best.switching(best.task.T), best.switching(np.array([0.4, best.task.T]))[1], rtol=1e-12)
     assert compiled == []
 

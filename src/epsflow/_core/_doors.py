@@ -71,9 +71,10 @@ def function(value: object, name: str) -> None:
 def random_key(value: object, name: str) -> None:
     """A key of JAX's random numbers."""
     import jax
+    import jax.numpy as jnp
 
     kind = getattr(value, "dtype", None)
-    typed = kind is not None and jax.dtypes.issubdtype(kind, jax.dtypes.prng_key)
+    typed = kind is not None and jnp.issubdtype(kind, jax.dtypes.prng_key)
     if not typed or getattr(value, "shape", None) != ():
         raise InputError(f"{name} is {brief(value)}; write {name}=jax.random.key(0), or another seed.")
 

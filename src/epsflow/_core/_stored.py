@@ -96,8 +96,9 @@ def _fields(value: Any) -> dict[str, Any] | None:
     """Of a named tuple or a dataclass; None of anything else."""
     if isinstance(value, Stored):
         return value._stored()
-    if isinstance(value, tuple) and hasattr(value, "_asdict"):
-        return value._asdict()
+    as_dictionary = getattr(value, "_asdict", None)
+    if isinstance(value, tuple) and as_dictionary is not None:
+        return as_dictionary()
     if dataclasses.is_dataclass(value):
         return {each.name: getattr(value, each.name) for each in dataclasses.fields(value)}
     return None
@@ -122,7 +123,8 @@ def _revive(entry: Any, classes: Mapping[str, type]) -> Any:
         return tuple(_revive(each, classes) for each in entry)
     if not isinstance(entry, dict):
         return entry
-    kind, parts = entry["is"], entry["of"]
+    kind: str = entry["is"]
+    parts: Any = entry["of"]
     if isinstance(parts, dict):
         parts = {key: _revive(each, classes) for key, each in parts.items()}
     elif isinstance(parts, list):

@@ -4,12 +4,11 @@ import hashlib
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
 from .._core import Array, InputError, Shown, Stored, as_instance, as_scalar
-from ..flow import gradient_flow
+from ..flow import exact_flow, gradient_flow
 from ..problem import Problem, Quadratic
 from ..schedules import (
     AbstractPiecewiseConstant,
@@ -131,7 +130,7 @@ class StoredTask(NamedTuple):
         other = [f"{name} {known[name]} (here {given[name]})" for name in given if given[name] != known[name]]
         if other:
             raise InputError(f"this was found for another problem: {', '.join(other)}.")
-        values = {name: jnp.asarray(v) if isinstance(v, np.ndarray) else v for name, v in self.values.items()}
+        values = dict(self.values)
         window = Window(values["s"], values["T"], *values["bounds"])
         rest = {name: values[name] for name in ("theta0", "target", "cost", "price")}
         return ControlTask(problem=problem, linear=_in_eigenbasis(problem, window=window, **rest), **values)
@@ -298,9 +297,11 @@ def simulate(task: ControlTask, schedule: AbstractSchedule) -> Simulation:
     if task.linear is not None and not isinstance(schedule, AbstractPiecewiseConstant):
         return _decayed(task, task.linear, schedule)
     if task.linear is not None and isinstance(schedule, AbstractPiecewiseConstant):
+        assert isinstance(problem.risk, Quadratic)  # whose task it is
         if problem.dim < SECULAR:
-            path = gradient_flow(problem, schedule, task.theta0, ts=ts)
-            end, error = path.end, float(path.error)
+            flow = exact_flow(problem.risk, schedule, np.asarray(task.theta0), np.asarray(0.0))
+            thetas = flow.at(ts)
+            end, error = thetas[-1], float(flow.rounding(ts, thetas))
         else:
             end, error = _propagate(task, schedule)
     else:

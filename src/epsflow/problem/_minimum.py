@@ -62,9 +62,17 @@ def minimum(problem: Problem, weights: Float[np.ndarray, "*m"], nearest: Float[n
     each = np.broadcast_to(weights, problem.delete.shape)
     if np.min(each, initial=0.0) < 0.0:
         return _stationary(problem.risk, each, nearest)
+    if not each.any() and problem.design.rank == problem.dim:  # the same whatever is near
+        return problem.leave_out
+    return by_factor(problem, problem.design, each, nearest)
+
+
+def by_factor(
+    problem: Problem, design: AbstractDesign, each: Float[np.ndarray, " m"], nearest: Float[np.ndarray, " d"]
+) -> Minimum:
+    """`minimum` for weights ε ≥ 0, from the factor of the retained rows."""
     counted = problem.delete[each > 0.0]
     roots = np.sqrt(problem.scale * each[each > 0.0])
-    design: AbstractDesign = problem.design
     if counted.size:
         more = roots[:, None] * problem.data.x[counted], roots * problem.data.y[counted]
         design = factor_rows([design.rows, more], design.dim, design.penalty)

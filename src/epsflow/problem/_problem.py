@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
 import jax
@@ -30,6 +31,9 @@ from ._models import AbstractModel, LinearModel
 from ._penalty import as_penalty
 from ._quadratic import Gathered, Quadratic, gather
 from ._risk import AbstractRisk, EmpiricalRisk, Weights, loss_gradients
+
+if TYPE_CHECKING:
+    from ._minimum import Minimum
 
 DATASET = "write epsflow.load_dataset('diabetes'), epsflow.read_csv('file.csv') or epsflow.Dataset(x, y)"
 
@@ -116,6 +120,19 @@ class Problem:
     def dim(self) -> int:
         """Number of parameters d."""
         return self.model.dim
+
+    @cached_property
+    def leave_out(self) -> "Minimum":
+        """argmin R_0 of linear regression, θ(0), found once, with its error.
+
+        Raises:
+            InputError: another problem, which has no factor to find it by: use `retrain`.
+        """
+        from ._minimum import by_factor  # which takes a Problem
+
+        if self.design is None:
+            raise InputError("only linear regression knows θ(0) by its factor; for other problems use `retrain`.")
+        return by_factor(self, self.design, np.zeros(self.delete.shape), np.zeros(self.dim))
 
     @property
     def scale(self) -> float:

@@ -92,7 +92,7 @@ def _by_rows(curvature: LinearCurvature, widths: Float[np.ndarray, " d"]) -> Flo
     ridge = np.sqrt(curvature.ridge) * np.diag(1.0 / widths) if curvature.ridge > 0.0 else np.zeros((0, len(widths)))
     rows = np.vstack([curvature.factor() / widths, ridge])
     missing = max(0, len(widths) - len(rows))
-    return np.linalg.qr(np.vstack([rows, np.zeros((missing, len(widths)))]), mode="r")
+    return np.asarray(np.linalg.qr(np.vstack([rows, np.zeros((missing, len(widths)))]), mode="r"))
 
 
 def _not_definite(kind: str, matrix: Float[np.ndarray, "d d"]) -> str:

@@ -18,7 +18,7 @@ from ..bounds._dual import certify_signs, evaluate_dual, least_along
 from ..bounds._paths import MAX_ARCS, Paths, Request, one_sign
 from ..linear._exponentials import ExponentialSum, resolving_grid
 from ..linear._task import LinearTask
-from ..terms._arcs import Arcs
+from ..terms._arcs import Arcs, bangs
 from ..terms._cost import Distance
 from ..terms._deadline import UNLIMITED, Deadline
 from ._exact import ExactEngine, polish_linear
@@ -142,6 +142,7 @@ def rounding_of(task: LinearTask) -> float:
 
 def _finish(task: LinearTask, window: LinearTask, arcs: Arcs, not_before: float) -> ExactUnlearning | None:
     """Newton (least squares) on δ(t) = 0 in the switch times and t; None where that is no arrival in finite time."""
+    window, arcs = _until_rest(window, arcs)
     best_distance, best = np.inf, (window, arcs)
     for _ in range(NEWTON_STEPS):
         slopes = ExactEngine(window).derivatives(arcs)
@@ -169,6 +170,16 @@ def _finish(task: LinearTask, window: LinearTask, arcs: Arcs, not_before: float)
         schedule=PiecewiseConstant(knots, levels),
         distance=best_distance,
     )
+
+
+def _until_rest(window: LinearTask, arcs: Arcs) -> tuple[LinearTask, Arcs]:
+    """What comes before the rest at the target: a window that is a rounding too long ends with ε = 0 there."""
+    knots, levels = arcs.knots_and_levels
+    moving = np.flatnonzero(levels.reshape(len(levels), -1).any(axis=1))
+    last = int(moving[-1]) + 1 if moving.size else len(levels)
+    if last == len(levels):
+        return window, arcs
+    return window.until(float(knots[last])), bangs(arcs.options, knots[: last + 1], levels[:last])
 
 
 def _out_of_reach(task: LinearTask, until: float, certified: bool) -> ExactUnlearning:
