@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from .._core import ConvergenceError, InputError, Shown
 from ._gaussian import gaussian_r
@@ -15,6 +15,7 @@ TO_BOUNDARY = 0.99  # the part of the way to the boundary that an interior step 
 GAP = 1e-11
 """The relative gap at which the iteration stops; a hundredth of what is promised."""
 PROMISED = 1e-9
+AT_ONCE = 600  # rows of one linear system
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -141,7 +142,7 @@ def _shape(z: Float[np.ndarray, "k d"]) -> tuple[np.ndarray, np.ndarray, float, 
     """Σ' that is feasible, μ with ∑μ = bound, the cost tr Σ', and the bound, within the span of z."""
     basis = _span(z)
     inside = z @ basis
-    mu = _dual_optimum(inside)
+    mu = _dual_optimum(inside) if len(inside) <= AT_ONCE else _dual_of_many(inside)
     roots, vectors = _root(inside, mu)
     worst = float((((inside @ vectors) ** 2) / roots).sum(1).max())
     trace = float(roots.sum())
@@ -161,6 +162,33 @@ def _root(z: Float[np.ndarray, "k q"], mu: Float[np.ndarray, " k"]) -> tuple[np.
     """Eigenvalues and eigenvectors of M^{1/2}, by the singular values of √μ z: the small ones keep their digits."""
     _, roots, rows = np.linalg.svd(np.sqrt(mu)[:, None] * z, full_matrices=False)
     return roots, rows.T
+
+
+def _dual_of_many(z: Float[np.ndarray, "k q"]) -> Float[np.ndarray, " k"]:
+    """The same μ for any number of rows: solved for some of them, joined by those not hidden, until all are."""
+    from scipy.linalg import qr  # not spent by `import epsflow`
+
+    mu = np.full(len(z), 1.0)
+    _, _, order = qr(z.T, mode="economic", pivoting=True)
+    independent = order[: z.shape[1]]
+    chosen = np.union1d(independent, _closest(z, mu))
+    for _ in range(MAX_STEPS):
+        mu = np.zeros(len(z))
+        mu[chosen] = _dual_optimum(z[chosen])
+        roots, vectors = _root(z[chosen], mu[chosen])
+        outside = ((z @ vectors) ** 2 / roots).sum(1) > roots.sum() / mu.sum() * (1 + 10 * GAP)
+        outside[chosen] = False
+        if not outside.any():
+            break
+        kept = chosen[mu[chosen] > 1e-9 * mu.max()]
+        chosen = np.union1d(np.union1d(independent, kept), _closest(z, mu))
+    return mu
+
+
+def _closest(z: Float[np.ndarray, "k q"], mu: Float[np.ndarray, " k"]) -> Int[np.ndarray, " j"]:
+    """The rows that N(0, M^{1/2}) hides least, half as many as are solved for at once."""
+    roots, vectors = _root(z, mu)
+    return np.argsort(((z @ vectors) ** 2 / roots).sum(1))[-AT_ONCE // 2 :]
 
 
 def _dual_optimum(z: Float[np.ndarray, "k q"]) -> Float[np.ndarray, " k"]:
@@ -212,18 +240,13 @@ def _curvature(inner: Float[np.ndarray, "k q"], roots: Float[np.ndarray, " q"]) 
 
 
 def _factored(a: Float[np.ndarray, "k p"], diagonal: Float[np.ndarray, " k"]) -> Callable[[np.ndarray], np.ndarray]:
-    """The solver of (AAᵀ + diag)x = b, factored in the smaller of the two dimensions."""
+    """The solver of (AAᵀ + diag)x = b."""
     from scipy.linalg import cho_factor, cho_solve  # not spent by `import epsflow`
 
-    if a.shape[0] <= a.shape[1]:
-        matrix = a @ a.T
-        matrix.flat[:: len(a) + 1] += diagonal
-        factor = cho_factor(matrix)
-        return lambda b: cho_solve(factor, b)
-    weight = np.sqrt(diagonal)
-    scaled = a / weight[:, None]
-    inner = cho_factor(np.eye(a.shape[1]) + scaled.T @ scaled)
-    return lambda b: (b / weight - scaled @ cho_solve(inner, scaled.T @ (b / weight))) / weight
+    matrix = a @ a.T
+    matrix.flat[:: len(a) + 1] += diagonal
+    factor = cho_factor(matrix)
+    return lambda b: cho_solve(factor, b)
 
 
 def _reach(value: np.ndarray, step: np.ndarray, part: float) -> float:
