@@ -23,7 +23,8 @@ from .polish._polish import Stationary, polish
 from .polish._swept import INSERTIONS, SweptEngine
 from .programs._conic import solve_conic
 from .programs._exponential import ExponentialTranscription
-from .programs._transcription import DEGREE, Transcription
+from .programs._primitives import UntranslatableError
+from .programs._transcription import DEGREE, Transcription, take_apart, translated_field
 from .systems._descent import Descent, best_switch
 from .systems._rollout import FINE_AGREEMENT, choose_steps
 from .systems._system import AbstractSystem, RiskSystem
@@ -74,10 +75,17 @@ class Setting(NamedTuple):
 
 
 def choose_method(setting: Setting, intervals: int) -> SearchMethod:
-    """Shooting; collocation where stability would need more than four steps an interval; adjoint for large systems."""
+    """Shooting; collocation where stability would need more than four steps an interval.
+
+    Adjoint for systems that are large, or that CasADi has no words for.
+    """
     substeps = stable_substeps(setting, intervals)
     evaluations = 4 * substeps if substeps <= SUBSTEP_LIMIT else DEGREE
     if operations(setting.system) * evaluations * intervals * setting.system.dim > PROGRAM_LIMIT:
+        return SearchMethod.ADJOINT
+    try:
+        translated_field(take_apart(setting.system)[0])  # kept for the program
+    except UntranslatableError:
         return SearchMethod.ADJOINT
     return SearchMethod.SHOOTING if substeps <= SUBSTEP_LIMIT else SearchMethod.COLLOCATION
 

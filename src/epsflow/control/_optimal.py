@@ -75,7 +75,7 @@ def optimal_schedule(
             point) is a convex program, the independent check of the polish. "auto": for linear regression, the best
             single switches polished, done if a certificate closes, else exponential; for other models shooting,
             collocation where stability would need more than four steps per interval, or adjoint where a program would
-            be too large.
+            be too large or the model has no translation; `ScheduleSolution.method` says which.
         starts: further schedules to start from.
         target: where θ(T) should be. Default: the leave-out optimum. A network too large for that can aim at what
             retraining gives: `gradient_flow(problem, Constant(0.0), theta0, ts=[T]).end`.

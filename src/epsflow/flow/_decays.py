@@ -102,8 +102,10 @@ class Stretch(NamedTuple):
     @property
     def blur(self) -> Float[np.ndarray, "*lead"]:
         """What the rounding of times makes of ε, which may fall from 1 to 0 on the stretch."""
-        length = np.maximum(self.length, np.finfo(np.float64).tiny)
-        return np.asarray(64.0 * np.finfo(np.float64).eps * (np.abs(self.begin) + length) / length)
+        unit = np.finfo(np.float64).eps
+        # A stretch shorter than the rounding of its beginning is all blur, however short.
+        length = np.maximum(self.length, np.maximum(unit * np.abs(self.begin), np.finfo(np.float64).tiny))
+        return np.asarray(64.0 * unit * (np.abs(self.begin) + length) / length)
 
 
 def integrate(

@@ -1,5 +1,11 @@
 from ._dataset import Dataset as Dataset
-from ._design import Design as Design, WideDesign as WideDesign, factor_rows as factor_rows
+from ._design import (
+    JACOBI as JACOBI,
+    Design as Design,
+    WideDesign as WideDesign,
+    factor_rows as factor_rows,
+    spectrum as spectrum,
+)
 from ._generalised import GeneralisedLinear as GeneralisedLinear, Local as Local
 from ._load import load_dataset as load_dataset, read_csv as read_csv
 from ._losses import (

@@ -8,7 +8,7 @@ import scipy.sparse
 from jaxtyping import Float
 
 from ..._core import Array
-from ...problem import Quadratic
+from ...problem import JACOBI, Quadratic
 from ..terms._cost import AbstractCost, Distance, EndForm
 from ..terms._window import Window
 from ._pencil import Pencil, Spectrum, advance
@@ -157,13 +157,15 @@ def _coupled(
 ) -> tuple[Float[np.ndarray, " r"], scipy.sparse.csr_array | None]:
     """Of every eigenspace with more than k dimensions, the at most k that the given vectors span; None: keep all.
 
-    Eigenvalues that agree to the rounding of their solver, d·u·λ_max, count as one. The dropped coordinates of all
-    given vectors are zero, and H_u keeps them apart, so they stay zero.
+    Eigenvalues that agree to the rounding of their solver count as one: d·u of themselves, or of the largest where
+    there are more than `JACOBI`. The dropped coordinates of all given vectors are zero, and H_u keeps them apart, so
+    they stay zero.
     """
-    close = len(rates) * np.finfo(np.float64).eps * np.abs(rates).max()
+    largest = rates if len(rates) <= JACOBI else np.full_like(rates, rates[-1])
+    close = len(rates) * np.finfo(np.float64).eps * np.abs(largest)
     starts, blocks, means = [0], [], []
     for i in range(1, len(rates)):
-        if rates[i] - rates[starts[-1]] > close:
+        if rates[i] - rates[starts[-1]] > close[i]:
             starts.append(i)
     edges = [*starts, len(rates)]
     if max(np.diff(edges)) <= len(vectors):

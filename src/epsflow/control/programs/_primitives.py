@@ -284,13 +284,13 @@ def _rows(value: Value, axes: Sequence[int]) -> ca.SX:
 
 
 def _reduce(op: Operation, eqn: JaxprEqn, args: Sequence[Value]) -> list[Value]:
-    rows = _rows(args[0], eqn.params["axes"])
+    rows = _rows(args[0], [int(axis) for axis in eqn.params["axes"]])
     total = functools.reduce(op, (rows[i, :] for i in range(rows.size1())))
     return [Symbolic(total.T, out_aval(eqn).shape)]
 
 
 def _reduce_sum(eqn: JaxprEqn, args: Sequence[Value]) -> list[Value]:
-    return [Symbolic(ca.sum1(_rows(args[0], eqn.params["axes"])).T, out_aval(eqn).shape)]
+    return [Symbolic(ca.sum1(_rows(args[0], [int(axis) for axis in eqn.params["axes"]])).T, out_aval(eqn).shape)]
 
 
 def _cumulative(op: Operation, eqn: JaxprEqn, args: Sequence[Value]) -> list[Value]:

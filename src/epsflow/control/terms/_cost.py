@@ -187,7 +187,9 @@ class RetainedLoss(AbstractCost):
         if target is None:
             return
         slope, size = (float(jnp.linalg.norm(problem.gradient(t, 0.0))) for t in (target, jnp.zeros(problem.dim)))
-        if slope > 1e-8 * max(size, problem.scale):
+        # Where zero is a minimum too, the size of the terms is that of the deleted points.
+        pulls = float(jnp.linalg.norm(problem.point_gradients(target), axis=1).sum()) if problem.delete.size else 0.0
+        if slope > 1e-8 * max(size, pulls):
             raise InputError(
                 f"RetainedLoss is measured from its own minimum, but the given target is none (‖∇R_0‖ = {slope:.2g} "
                 "there). Leave the target out, or measure the distance to it by QuadraticForm."
