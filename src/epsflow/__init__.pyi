@@ -48,11 +48,13 @@ from .schedules import (
 )
 from .studies import Study as Study
 from .unlearning import (
-    OptimalNoise as OptimalNoise,
+    DistanceLaw as DistanceLaw, OptimalNoise as OptimalNoise, batch_law as batch_law,
     certified_removal_sigma as certified_removal_sigma, clipped_sigma as clipped_sigma, d2d_sigma as d2d_sigma,
     gaussian_delta as gaussian_delta, gaussian_epsilon as gaussian_epsilon, gaussian_r as gaussian_r,
     langevin_epsilon as langevin_epsilon, langevin_sigma as langevin_sigma,
-    newton_removal_sigma as newton_removal_sigma, noisy_sgd_epsilon as noisy_sgd_epsilon,
+    mean_delta as mean_delta, mixture_delta as mixture_delta, newton_removal_sigma as newton_removal_sigma,
+    noisy_sgd_epsilon as noisy_sgd_epsilon,
     optimal_noise as optimal_noise,
-    r2d_sensitivity as r2d_sensitivity, r2d_sigma as r2d_sigma, rdp_to_dp as rdp_to_dp, trade_off as trade_off,
+    r2d_sensitivity as r2d_sensitivity, r2d_sigma as r2d_sigma, rdp_to_dp as rdp_to_dp,
+    second_moment_delta as second_moment_delta, trade_off as trade_off,
 )

@@ -3,7 +3,8 @@
 The privacy parameters are always called `epsilon` and `delta` here; elsewhere ε alone is the data's weight. Start in
 `_gaussian.py`: from a distance over the noise to (ε_dp, δ_dp), exactly; `_renyi.py` does the same for a Rényi bound.
 `_descent_noise.py`, `_langevin_noise.py`, `_clipped_noise.py` and `_newton_noise.py` hold what the published algorithms
-promise in the worst case, from constants of the risk; `_noise_shape.py` the covariance that costs least.
+promise in the worst case, from constants of the risk; `_noise_shape.py` the covariance that costs least,
+`_random_batches.py` what a random distance means.
 """
 
 import lazy_loader

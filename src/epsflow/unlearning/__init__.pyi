@@ -16,4 +16,11 @@ from ._newton_noise import (
     newton_removal_sigma as newton_removal_sigma,
 )
 from ._noise_shape import OptimalNoise as OptimalNoise, optimal_noise as optimal_noise
+from ._random_batches import (
+    DistanceLaw as DistanceLaw,
+    batch_law as batch_law,
+    mean_delta as mean_delta,
+    mixture_delta as mixture_delta,
+    second_moment_delta as second_moment_delta,
+)
 from ._renyi import rdp_to_dp as rdp_to_dp

@@ -144,6 +144,11 @@ def log_gaussian_delta(epsilon: Float[np.ndarray, "..."], r: Float[np.ndarray, "
     return out
 
 
+def elasticity(epsilon: Float[np.ndarray, " n"], r: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """∂ log δ_G/∂ log r = rφ(a)/δ_G of checked vectors with r > 0, which falls with r."""
+    return r * _curve(epsilon, r)[1]
+
+
 def mills(x: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
     """Mills' ratio Φ(−x)/φ(x); infinite below about −38."""
     from scipy.special import erfcx

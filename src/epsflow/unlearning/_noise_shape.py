@@ -169,8 +169,7 @@ def _dual_of_many(z: Float[np.ndarray, "k q"]) -> Float[np.ndarray, " k"]:
     from scipy.linalg import qr  # not spent by `import epsflow`
 
     mu = np.full(len(z), 1.0)
-    _, _, order = qr(z.T, mode="economic", pivoting=True)
-    independent = order[: z.shape[1]]
+    independent = np.asarray(qr(z.T, mode="r", pivoting=True)[-1])[: z.shape[1]]  # the pivots come last
     chosen = np.union1d(independent, _closest(z, mu))
     for _ in range(MAX_STEPS):
         mu = np.zeros(len(z))
