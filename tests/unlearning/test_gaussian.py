@@ -37,9 +37,9 @@ ROUNDING = np.finfo(float).eps
 
 
 def conditioning(epsilon: float, r: float) -> float:
-    """The relative change of δ_G for one of ε or r: 1 + |a|(r/2 + ε/r), and for φ(a)."""
+    """How many roundings of δ_G one of ε or r makes: of a, magnified at most 1 + |a| times, and of φ(a)."""
     a = r / 2 - epsilon / r
-    return 1 + a * a + abs(a) * (r / 2 + epsilon / r)
+    return 1 + a * a + (1 + abs(a)) * (r / 2 + epsilon / r)
 
 
 @pytest.mark.parametrize(("epsilon", "r", "delta"), REFERENCE)

@@ -40,7 +40,8 @@ def gaussian_delta(epsilon: Numbers, r: Numbers) -> Float[np.ndarray, "..."] | f
         δ_G(ε; r) = Φ(r/2 − ε/r) − e^ε Φ(−r/2 − ε/r)
 
     If two outputs differ by at most Δ and each gets noise N(0, σ²I), they are (ε, δ_G(ε; ‖Δ‖/σ))-indistinguishable, and
-    no smaller δ_dp is true. Relative error: a few roundings, times the condition number a² + 1 of the problem.
+    no smaller δ_dp is true. Relative error: some roundings (150 at the worst, near r/(1 + ε/r) = 0.05), times
+    1 + a² + (1 + |a|)(r/2 + ε/r), a = r/2 − ε/r, which is how much a rounding of ε or r alone changes it.
 
     Args:
         epsilon: ε_dp ≥ 0, any shape.

@@ -129,7 +129,8 @@ def noisy_sgd_epsilon(
     `rdp_to_dp`.
 
     Assumed: each point's loss is μ-strongly convex, L_s-smooth and G-Lipschitz on the convex set of the projection;
-    batches of b, the same before and after, in the same order; one point is replaced.
+    batches of b, the same before and after, in the same order; one point is replaced. Compared are K epochs on the
+    changed data after training on the old data, and after training on the changed data.
 
     Args:
         n: number of points, a multiple of `batch`.
