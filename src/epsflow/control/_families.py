@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -14,7 +13,6 @@ import numpy as np
 from jaxtyping import Float
 
 from .._core import RESULTS, SUCCESS, Array, InputError, Shown, Stored, as_count, brief, read_fields, with_error
-from ..flow._diffrax import choose_solver, solve_diffrax
 from ..problem import AbstractRisk, Problem
 from ..schedules import (
     AbstractSchedule,
@@ -185,6 +183,8 @@ def search_family(
         best = least_member(task.linear, space, task.budget, grid, deadline)
         outcome = SUCCESS if best.finished else RESULTS.time_limit_reached
         return _found(task, family, best, outcome)
+    from ..flow._diffrax import choose_solver  # diffrax
+
     solver = choose_solver(task.problem.risk, task.theta_s, task.T - task.s)
     unit, evaluations = np.linspace(0.0, 1.0, per_axis), 0
     low, high, best, best_cost = lower, upper, 0.5 * (lower + upper), np.inf
@@ -233,7 +233,7 @@ def _found(task: ControlTask, family: type[AbstractSchedule], best: FamilyMinimu
 
 
 def _costs(
-    task: ControlTask, space: SearchSpace, grid: Float[np.ndarray, "k p"], solver: diffrax.AbstractSolver
+    task: ControlTask, space: SearchSpace, grid: Float[np.ndarray, "k p"], solver: Any
 ) -> Float[np.ndarray, " k"]:
     numbers = _from_scale(space, grid)
     window = jnp.asarray([task.s, task.T])
@@ -258,6 +258,8 @@ def _family_costs(
     solver: Any,
 ) -> Float[Array, " k"]:
     """Costs of all members of a grid; infinite where the integration fails, so that such a member is never chosen."""
+    from ..flow._diffrax import solve_diffrax  # diffrax
+
     s, T = window
 
     def cost_of(parameters: Array) -> Array:

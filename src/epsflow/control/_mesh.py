@@ -30,7 +30,7 @@ from .systems._rollout import FINE_AGREEMENT, choose_steps
 from .systems._system import AbstractSystem, RiskSystem
 from .terms._deadline import Deadline
 from .terms._kinds import SearchMethod, describe_arcs, is_singular
-from .terms._levels import arcs_of
+from .terms._levels import arcs_of, as_column, sampled
 from .terms._reading import read_arcs
 from .terms._runs import Candidate, SecondOrder
 from .terms._window import MeshWindow
@@ -167,11 +167,6 @@ def polish_mesh(setting: Setting, values: Float[np.ndarray, "N controls"]) -> St
     return polish(engine, arcs, INSERTIONS)
 
 
-def as_column(values: Float[np.ndarray, "N controls"]) -> Float[np.ndarray, "N *m"]:
-    """A single column as a vector."""
-    return values[:, 0] if values.shape[1] == 1 else values
-
-
 def solve_on_mesh(
     task: ControlTask, setting: Setting, method: SearchMethod, knots: np.ndarray, guesses: dict[str, np.ndarray]
 ) -> Found:
@@ -273,15 +268,6 @@ def guesses_of(
     for i, schedule in enumerate(extra):
         guesses[f"given {i + 1}: {type(schedule).__name__}"] = np.clip(sampled(schedule, knots, columns), low, high)
     return guesses
-
-
-def sampled(
-    schedule: AbstractSchedule, knots: Float[np.ndarray, " knots"], columns: int
-) -> Float[np.ndarray, "N controls"]:
-    """Averages over each interval, so that a switch inside one leaves its mark."""
-    inside = knots[:-1, None] + np.diff(knots)[:, None] * (np.arange(16) + 0.5) / 16
-    values = np.asarray(schedule(inside)).reshape(*inside.shape, -1).mean(axis=1)
-    return np.broadcast_to(values, (len(values), columns)).copy()
 
 
 def _run(task: ControlTask, setting: Setting, method: SearchMethod, guesses: dict[str, np.ndarray]) -> list[Candidate]:

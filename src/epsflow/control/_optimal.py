@@ -17,14 +17,13 @@ from ..schedules import (
 )
 from ._certify import judge
 from ._families import baseline
-from ._mesh import Setting, as_column, guesses_of, method_of, sampled, solve_on_mesh, system_of
 from ._solution import Found, ScheduleSolution
 from ._task import ControlTask, linear_of, make_task
 from .polish._optimum import linear_optimum
 from .terms._cost import AbstractCost
 from .terms._deadline import UNLIMITED, Deadline
 from .terms._kinds import Scope, SearchMethod
-from .terms._levels import arcs_of
+from .terms._levels import arcs_of, as_column, sampled
 from .terms._window import MeshWindow
 
 METHODS = ("auto", "exponential", "shooting", "collocation", "adjoint", "qp")
@@ -222,6 +221,8 @@ class OnMesh(AbstractRoute):
 
     def search(self) -> Found:
         """See `AbstractRoute`."""
+        from ._mesh import Setting, guesses_of, method_of, solve_on_mesh, system_of  # diffrax and CasADi
+
         task, options = self.task, self.options
         unit = max(baseline(task).cost, np.finfo(np.float64).tiny)
         window = MeshWindow(task.T - task.s, task.bounds, unit, task.price, task.budget)

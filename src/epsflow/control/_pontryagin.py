@@ -13,9 +13,7 @@ from ..problem import Problem, Quadratic
 from ..schedules import AbstractPiecewiseConstant, AbstractSchedule, check_admissible
 from ._task import ControlTask, linear_of, make_task
 from .linear._path import linear_extremal
-from .systems._dense_path import DENSE_NUMBERS, general_extremal
-from .systems._mesh_path import mesh_extremal
-from .systems._system import RiskSystem
+from .systems._system import DENSE_NUMBERS, RiskSystem
 from .terms._cost import AbstractCost
 from .terms._extremal import Extremal
 from .terms._levels import arcs_of
@@ -66,5 +64,9 @@ def extremal_of(task: ControlTask, schedule: AbstractSchedule, multiplier: float
     if task.problem.dim > DENSE_DIM:
         shared = schedule(np.asarray(task.T)).ndim == 0
         system = RiskSystem(risk, task.target, shared, task.cost)
+        from .systems._mesh_path import mesh_extremal  # compiles
+
         return mesh_extremal(system, schedule, task.theta_s, *window, multiplier)
+    from .systems._dense_path import general_extremal  # diffrax
+
     return general_extremal(risk, schedule, task.theta0, *window, task.target, task.cost, multiplier)

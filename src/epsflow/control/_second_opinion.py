@@ -11,7 +11,6 @@ from ..problem import Quadratic
 from ..schedules import AbstractSchedule, PiecewiseConstant
 from ._families import baseline
 from ._task import ControlTask, effort_of, linear_of, simulate
-from .programs._exponential import ExponentialTranscription
 from .terms._deadline import UNLIMITED, Deadline
 from .terms._kinds import SearchMethod
 from .terms._runs import Candidate
@@ -114,6 +113,8 @@ def _solve(
     if isinstance(task.problem.risk, Quadratic):
         ((name, values),) = guess.items()
         given = {"intervals": len(values), "controls": values.shape[1]}
+        from .programs._exponential import ExponentialTranscription  # CasADi
+
         return ExponentialTranscription(linear_of(task), window, deadline, **given).solve(name, values)
     from ._mesh import Setting, method_of, search_by_program, system_of  # with diffrax, which linear regression spares
 

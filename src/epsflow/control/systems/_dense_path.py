@@ -16,13 +16,11 @@ from ...problem import AbstractRisk
 from ...schedules import AbstractSchedule
 from ..terms._cost import AbstractCost, cost_and_gradient
 from ..terms._extremal import AbstractPath, Extremal, Point, Signals, conditions
+from ._system import DENSE_NUMBERS
 
 TOLERANCES = (1e-10, 1e-12)
 CHUNK = 256
 """Times at which interpolants are evaluated at once."""
-
-DENSE_NUMBERS = 2**26
-"""Numbers that the interpolants of a diffrax solve may hold (0.5 GB each)."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,6 +13,9 @@ from ..._core import Array
 from ...problem import AbstractRisk
 from ..terms._cost import AbstractCost, Distance
 
+DENSE_NUMBERS = 2**26
+"""Numbers that the interpolants of a diffrax solve may hold (0.5 GB each)."""
+
 
 class AbstractSystem(eqx.Module):
     """min φ(x(T)) subject to ẋ = f(x, u), by the choice of u(t) within bounds.

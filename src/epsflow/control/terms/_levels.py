@@ -95,3 +95,17 @@ def efforts(members: Members, s: float, T: float) -> Float[np.ndarray, " k"]:
             values = np.abs(members(left[:, None] + length * fractions)).reshape(members.size, len(fractions), -1)
             total += length[:, 0] * (weights @ values.sum(axis=-1).T)
     return total
+
+
+def as_column(values: Float[np.ndarray, "N controls"]) -> Float[np.ndarray, "N *m"]:
+    """A single column as a vector."""
+    return values[:, 0] if values.shape[1] == 1 else values
+
+
+def sampled(
+    schedule: AbstractSchedule, knots: Float[np.ndarray, " knots"], columns: int
+) -> Float[np.ndarray, "N controls"]:
+    """Averages over each interval, so that a switch inside one leaves its mark."""
+    inside = knots[:-1, None] + np.diff(knots)[:, None] * (np.arange(16) + 0.5) / 16
+    values = np.asarray(schedule(inside)).reshape(*inside.shape, -1).mean(axis=1)
+    return np.broadcast_to(values, (len(values), columns)).copy()
