@@ -264,7 +264,7 @@ def test_8_a_variance_without_a_dominant_point_is_that_of_a_refit():
     np.testing.assert_allclose(found.dfbetas[5], (found.theta - theta) / scales, rtol=1e-9)
 
 
-@pytest.mark.parametrize("unit", [1e-150, 1.0, 1e150])
+@pytest.mark.parametrize("unit", [1e-70, 1.0, 1e70])
 def test_9_a_perfect_fit_has_no_cooks_distance(unit):
     x = np.column_stack([np.arange(1.0, 11.0), np.ones(10)])
     found = ef.leverage(ef.linear_regression(Dataset(x, unit * (2.0 * x[:, 0] + 3.0))))
@@ -295,3 +295,38 @@ def test_11_a_header_of_years_is_not_a_point(tmp_path):
     (tmp_path / "years.csv").write_text("2019,2020,2021\n10,2,1\n20,3,2\n30,5,4\n")
     with pytest.raises(InputError, match="header"):
         ef.read_csv(tmp_path / "years.csv")
+
+
+# ---- numbers whose squares overflow ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("x_unit", "y_unit"), [(1.0, 1e160), (1e100, 1.0), (1e160, 1.0), (1e-170, 1.0), (1.0, 1e-170)])
+def test_units_whose_squares_leave_the_range_of_numbers_are_refused(rng, x_unit, y_unit):
+    data = Dataset(x_unit * rng.standard_normal((9, 2)), y_unit * rng.standard_normal(9))
+    for loss in (SquaredLoss(), ef.PseudoHuberLoss()):
+        with pytest.raises(InputError, match="squares overflow or vanish"):
+            Problem(LinearModel(2), loss, data, [0])
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        lambda p, start: ef.gradient_flow(p, ef.LinearDecay(1.0, 2.0), start, ts=np.array([3.0])),
+        lambda p, start: ef.gradient_descent(p, 1.0, start, steps=3),
+        lambda p, start: ef.optimal_schedule(p, start, s=1.0, T=2.0),
+        lambda p, start: ef.rewind_surface(p, s=np.array([1.0]), T=np.array([2.0]), theta0=start),
+    ],
+)
+def test_a_start_whose_squares_overflow_is_refused(rng, question):
+    problem = ef.linear_regression(Dataset(rng.standard_normal((9, 2)), rng.standard_normal(9)), [0])
+    with pytest.raises(InputError, match=r"theta0 is about 2e\+200 in size; .* squares overflow"):
+        question(problem, np.full(2, 2e200))
+
+
+def test_a_very_long_flow_ends_in_equilibrium(rng):
+    problem = ef.linear_regression(Dataset(rng.standard_normal((9, 2)), rng.standard_normal(9)), [0])
+    for schedule in (ef.Step(1.0), ef.LinearDecay(1.0, 2.0)):
+        end = ef.gradient_flow(problem, schedule, np.zeros(2), ts=np.array([1e300])).end
+        np.testing.assert_allclose(end, ef.retrain(problem).theta, rtol=1e-13)
+    with pytest.raises(InputError, match="overflow"):
+        ef.optimal_schedule(problem, np.zeros(2), s=1.0, T=1e300)

@@ -299,8 +299,12 @@ def _bounds(
     effects = []
     for (mean, largest), times in zip(defects, (1.0, 2.0), strict=True):
         # ∫ e^{−μ(h−t)} dt times the largest, where that is less; the largest at the checks may miss some of it.
-        whole = 2.0 * largest / np.maximum(times * rates, np.finfo(np.float64).tiny)
-        effects.append(np.minimum(mean * lengths, whole) * grown**times)
+        every, rate = mean * lengths, times * rates
+        # Compared before it is divided: a tiny rate would overflow, where the other bound is the less anyhow.
+        with np.errstate(invalid="ignore"):  # an effect without a bound, at the rate 0
+            short = every * rate > 2.0 * largest
+        whole = np.divide(2.0 * largest, rate, out=np.array(every), where=short)
+        effects.append(whole * grown**times)
     pushed, squared = effects
     bound, worst = before, before
     for fade, grow, push, square in zip(*(np.moveaxis(a, -1, 0) for a in (fades, grown, pushed, squared)), strict=True):

@@ -121,6 +121,27 @@ def _standardised(array: np.ndarray) -> np.ndarray:
     return np.where(constant, 0.0, centred) / np.where(constant, 1.0, scale)
 
 
+LARGEST = 1e75
+"""Largest size of a number in the data, and one over the least size of a column: so that the squares of second
+derivatives, of gradients and of parameters stay finite."""
+
+
+def check_range(data: Dataset) -> None:
+    """Refuse columns in units in which squares overflow or vanish; memory maps are read for that when they are used."""
+    if isinstance(data.x, np.memmap):
+        return
+    names = [f"feature {name!r}" for name in data.features]
+    targets = data.y.reshape(data.n, -1)
+    names += [f"target {data.target!r}"] * targets.shape[1]
+    peaks = np.concatenate([np.maximum(part.max(axis=0), -part.min(axis=0)) for part in (data.x, targets)])
+    wrong = np.flatnonzero((peaks > LARGEST) | ((peaks > 0.0) & (peaks < 1.0 / LARGEST)))
+    if wrong.size:
+        raise InputError(
+            f"{data.name}: {names[wrong[0]]} is about {peaks[wrong[0]]:.1g} in size: squares overflow or vanish. "
+            "Measure the targets and features in other units, for instance by `data.standardise()`."
+        )
+
+
 def check_finite(x: np.ndarray, y: np.ndarray, name: str, first_row: int = 0) -> None:
     """Refuse NaN and infinities, naming the first row that has one."""
     bad = ~(np.isfinite(x).all(axis=1) & np.isfinite(y.reshape(len(x), -1)).all(axis=1))

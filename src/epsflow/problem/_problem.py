@@ -23,7 +23,7 @@ from .._core import (
     brief,
     require_x64,
 )
-from ._dataset import Dataset
+from ._dataset import LARGEST, Dataset, check_range
 from ._design import Design, WideDesign
 from ._generalised import GeneralisedLinear
 from ._losses import AbstractLoss, SquaredLoss, formula_of
@@ -106,6 +106,7 @@ class Problem:
             raise InputError(f"reduction is {brief(reduction)}; choose 'sum' or 'mean'.")
         if as_count(chunk_rows, "chunk_rows", least=0) < 1:
             raise InputError(f"chunk_rows is {chunk_rows}; at least one row must be read at a time.")
+        check_range(data)
         _check_model(model, loss, data)
         values = (model, loss, data, points, penalty, reduction, chunk_rows)
         names = ("model", "loss", "data", "delete", "l2", "reduction", "chunk_rows")
@@ -143,6 +144,15 @@ class Problem:
     def convex(self) -> bool:
         """Whether R_ε is convex for every ε ≥ 0: a linear model under a convex loss."""
         return isinstance(self.model, LinearModel) and self.loss.convex
+
+    @cached_property
+    def _reach(self) -> float:
+        """How large parameters may be, so that squares of theirs and of H·θ are finite."""
+        if isinstance(self.risk, Quadratic):
+            largest = float(np.diag(np.asarray(self.risk.h_retained)).max(initial=0.0))
+        else:
+            largest = float(np.square(self.data.x).max(initial=0.0))
+        return LARGEST**2 / max(1.0, largest)
 
     def empirical(self) -> EmpiricalRisk:
         """R_ε as a sum over the data, for what sufficient statistics cannot say (per-point quantities)."""
@@ -226,6 +236,12 @@ class Problem:
     def parameters(self, theta: object, name: str = "theta") -> Float[Array, " d"]:
         """θ as a finite float64 vector of length d, NumPy's for linear regression; or an `InputError` that names it."""
         vector = as_vector(theta, name, self.dim)
+        size = np.abs(vector).max(initial=0.0)
+        if not size <= self._reach:
+            raise InputError(
+                f"{name} is about {size:.1g} in size; beyond {self._reach:.1g} its squares overflow. Measure the "
+                "targets (or the features) in other units."
+            )
         return vector if isinstance(self.risk, Quadratic) else jnp.asarray(vector)
 
     def weights(self, eps: object, name: str = "eps") -> Float[Array, "*m"]:
