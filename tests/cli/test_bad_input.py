@@ -64,6 +64,7 @@ INFLUENCE = {
     "unknown data": (("--data", "iris"), "choose one of diabetes, breast_cancer, digits, wine, or read a CSV file"),
     "labels for linear": (("--data", "wine", "--model", "linear"), "wine has class labels: use --model logistic"),
     "numbers for logistic": (("--model", "logistic"), "diabetes has a number as its target"),
+    "damping": (("--damping", "-1"), "Invalid value for '--damping': Input should be greater than or equal to 0"),
     "fractions as labels": (("--csv", "half.csv", "--model", "logistic"), "LogisticLoss needs labels 0 and 1"),
     "hidden layers of none": (("--hidden", "3"), "--hidden and --stop describe the training of an MLP"),
     "an empty layer": (("--model", "mlp", "--hidden", "0"), "Invalid value for '--hidden'"),
@@ -98,6 +99,13 @@ def test_csv(case: str, command, here: Path):
         (here / "bad.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
         files.add("bad.csv")
     check_refusal(command("optimise", "--csv", "bad.csv"), reason, here, files)
+
+
+@pytest.mark.parametrize(("one", "other"), [(1, 2), (0, 5_000_000)])
+def test_classes_are_numbered_from_zero_without_a_gap(one: int, other: int, command, here: Path):
+    (here / "bad.csv").write_text(f"a,y\n1,{one}\n2,{other}\n3,{one}\n")
+    ran = command("influence", "--csv", "bad.csv", "--model", "logistic")
+    check_refusal(ran, "number them from 0 to 1, without a gap", here, {"good.csv", "bad.csv"})
 
 
 @pytest.mark.parametrize("case", OPTIONS)

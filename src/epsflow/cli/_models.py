@@ -7,10 +7,11 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from .._core import Array, ConvergenceError
+from .._core import Array, ConvergenceError, InputError
 from ..analysis import gradient_descent, self_influence, train
 from ..problem import (
     MLP,
+    Dataset,
     LinearModel,
     LogisticLoss,
     Problem,
@@ -74,11 +75,22 @@ def train_model(source: AnySource, training: Training, material: Material) -> Tr
     return Trained(Deletion(problem, "the largest self-influence"), theta0, theta_s, step_size, story)
 
 
+def _count_classes(data: Dataset) -> int:
+    """How many classes there are; a class without a point, or a label that counts from 1, would be trained as well."""
+    labels = np.unique(data.y)
+    if (labels % 1.0).any():
+        return 2  # no labels at all, which the loss says
+    if not np.array_equal(labels, np.arange(len(labels))):
+        few = ", ".join(f"{label:g}" for label in labels[:4]) + (", …" if len(labels) > 4 else "")
+        raise InputError(f"{data.name}: the classes are {few}; number them from 0 to {len(labels) - 1}, without a gap.")
+    return len(labels)
+
+
 def _problem(source: AnySource, training: Training, material: Material, delete: tuple[int, ...]) -> Problem:
     kind, labelled, data = material.kind, material.labelled, material.data
     features = data.x.shape[1]
     # Two classes share one logit.
-    classes = max(2, int(data.y.max()) + 1) if labelled else 2
+    classes = max(2, _count_classes(data)) if labelled else 2
     outputs = classes if classes > 2 else 1
     loss = SquaredLoss() if not labelled else SoftmaxCrossEntropy() if classes > 2 else LogisticLoss()
     if kind == "mlp":

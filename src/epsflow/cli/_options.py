@@ -66,7 +66,7 @@ NetworkSeed = Annotated[int, typer.Option("--seed", min=0, help="Seed of an MLP'
 StopAt = Annotated[
     Stop | None, typer.Option("--stop", help="Where an MLP's training ends. Default: minimum; early: after --steps.")
 ]
-Damping = Annotated[float, typer.Option("--damping", help="λ_d of the damped influence and the PBRF.")]
+Damping = Annotated[float, typer.Option("--damping", min=0.0, help="λ_d of the damped influence and the PBRF.")]
 Steps = Annotated[int, typer.Option("--steps", min=0, help="Steps of gradient descent in training.")]
 ExtraSteps = Annotated[int, typer.Option("--extra-steps", min=0, help="The last of them, redone without the points.")]
 StepSize = Annotated[
