@@ -6,14 +6,14 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from jaxtyping import Float
 
-from .._core import InputError, as_array, as_count, as_flag, brief
+from .._core import InputError, Shown, as_array, as_count, as_flag, brief
 
 CHUNK_ROWS = 65_536
 """Rows read at a time from arrays that may not fit in memory."""
 
 
-@dataclass(frozen=True, eq=False)
-class Dataset:
+@dataclass(frozen=True, eq=False, repr=False)
+class Dataset(Shown):
     """n points (x_i, y_i).
 
     Attributes:
@@ -54,6 +54,9 @@ class Dataset:
         object.__setattr__(self, "features", _as_names(self.features, self.x.shape[1], self.name))
         if not isinstance(self.x, np.memmap):
             check_finite(self.x, self.y, self.name)
+
+    def _facts(self) -> dict[str, object]:
+        return {"name": self.name, "n": self.n, "features": self.x.shape[1], "target": self.target}
 
     @property
     def n(self) -> int:

@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from .._core import (
     Array,
     InputError,
+    Shown,
     article,
     as_count,
     as_float64,
@@ -41,8 +42,8 @@ DENSE_LIMIT = 8_000
 """Largest d for which a dense d×d Hessian (512 MB in float64) is formed."""
 
 
-@dataclass(frozen=True, eq=False, init=False)
-class Problem:
+@dataclass(frozen=True, eq=False, init=False, repr=False)
+class Problem(Shown):
     """What is trained, and which points D are to be forgotten.
 
     R_ε(θ) = c·[Σ_{i∉D} ℓ(f(θ;x_i), y_i) + Σ_{j∈D} ε_j ℓ(f(θ;x_j), y_j)] + (λ/2)‖θ‖²
@@ -116,6 +117,16 @@ class Problem:
         gathered = gather(data, points, penalty, self.scale) if linear else Gathered(self.empirical(), None)
         object.__setattr__(self, "risk", gathered.risk)
         object.__setattr__(self, "design", gathered.design)
+
+    def _facts(self) -> dict[str, object]:
+        return {
+            "data": f"{self.data.name} ({self.data.n}×{self.data.x.shape[1]})",
+            "deleted": self.delete,
+            "model": type(self.model).__name__,
+            "loss": type(self.loss).__name__,
+            "l2": self.l2,
+            "reduction": self.reduction,
+        }
 
     @property
     def dim(self) -> int:
