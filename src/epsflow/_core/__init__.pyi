@@ -30,6 +30,7 @@ from ._results import (
     RESULTS as RESULTS,
     SUCCESS as SUCCESS,
     decide as decide,
+    ended_as as ended_as,
     message as message,
     pick as pick,
     stack as stack,

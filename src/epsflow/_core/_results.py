@@ -113,7 +113,12 @@ def stack(results: Any) -> RESULTS:
 
 def succeeded(result: RESULTS) -> Any:
     """Which of them are successful, as a NumPy array of the same shape."""
-    return _code(result) == _code(RESULTS.successful)
+    return ended_as(result, RESULTS.successful)
+
+
+def ended_as(result: RESULTS, outcome: Any) -> Any:
+    """Which of them have one outcome, in NumPy: equinox's own comparison would compile."""
+    return _code(result) == _code(outcome)
 
 
 def _code(result: Any) -> np.ndarray:

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.optimize import fminbound, root_scalar
 
-from .._core import RESULTS, SUCCESS, InputError
+from .._core import SUCCESS, InputError, succeeded
 from ..problem import Problem, Quadratic
 from ..schedules import AbstractPiecewiseConstant, AbstractSchedule, check_admissible, least_effort
 from ._pontryagin import extremal_of
@@ -110,7 +110,7 @@ def judge(task: ControlTask, found: Found, deadline: Deadline = UNLIMITED) -> Sc
     objective = cost + task.price * spent
     exact = cost <= error and (arrives(task, schedule, deadline) if found.arrived is None else found.arrived)
     scope = scope_of(objective, error, min(bound, objective), exact=exact and task.price == 0.0)
-    if scope is Scope.NONE and bool(found.result == RESULTS.successful) and np.isfinite([objective, error]).all():
+    if scope is Scope.NONE and bool(succeeded(found.result)) and np.isfinite([objective, error]).all():
         verified = path.pmp_gap <= VERIFIED_GAP * objective
         scope = Scope.LOCAL if verified and singular_arcs_hold(path, arcs, found.mesh, multiplier) else Scope.NONE
     kind = classify(exact, path, arcs, found.mesh, multiplier)

@@ -12,7 +12,19 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from .._core import RESULTS, SUCCESS, Array, InputError, Shown, Stored, as_count, brief, read_fields, with_error
+from .._core import (
+    RESULTS,
+    SUCCESS,
+    Array,
+    InputError,
+    Shown,
+    Stored,
+    as_count,
+    brief,
+    read_fields,
+    succeeded,
+    with_error,
+)
 from ..problem import AbstractRisk, Problem
 from ..schedules import (
     AbstractSchedule,
@@ -79,7 +91,7 @@ class FamilyResult(Shown, Stored):
     def words(self) -> str:
         """Its status in words, and what kept the search from its end."""
         where = f"at the bound of {', '.join(self.at_bound)}" if self.at_bound else self.status.value
-        return where if bool(self.result == RESULTS.successful) else f"{where}; the time limit was reached"
+        return where if bool(succeeded(self.result)) else f"{where}; the time limit was reached"
 
     @classmethod
     def from_json(cls, text: str) -> "FamilyResult":

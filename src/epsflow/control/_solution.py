@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from .._core import RESULTS, SUCCESS, Array, Shown, Stored, read_fields, with_error
+from .._core import RESULTS, SUCCESS, Array, Shown, Stored, ended_as, read_fields, with_error
 from ..problem import Problem
 from ..schedules import AbstractSchedule
 from ._pontryagin import extremal_of
@@ -140,9 +140,9 @@ class ScheduleSolution(Shown, Stored):
     def trouble(self) -> str:
         """Why the search did not end well (the limit of time, the solver's own words); empty if it did."""
         count = len(self.candidates)
-        if bool(self.result == RESULTS.time_limit_reached):
+        if bool(ended_as(self.result, RESULTS.time_limit_reached)):
             return f"the time limit was reached after {count} of the starts" if count else "the time limit was reached"
-        if bool(self.result == RESULTS.no_start_succeeded):
+        if bool(ended_as(self.result, RESULTS.no_start_succeeded)):
             words = ", ".join(sorted({candidate.status for candidate in self.candidates}))
             descent = "L-BFGS-B" if self.task.budget == np.inf else "SLSQP"
             solver = {SearchMethod.ADJOINT: descent, SearchMethod.QP: "the QP solver"}.get(self.method, "IPOPT")

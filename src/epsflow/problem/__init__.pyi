@@ -15,7 +15,7 @@ from ._losses import (
     SoftmaxCrossEntropy as SoftmaxCrossEntropy,
     SquaredLoss as SquaredLoss,
 )
-from ._minimum import Minimum as Minimum, minimum as minimum, statistics as statistics
+from ._minimum import Minimum as Minimum
 from ._models import (
     MLP as MLP,
     AbstractModel as AbstractModel,
@@ -26,4 +26,5 @@ from ._penalty import as_penalty as as_penalty
 from ._pointwise import Pointwise as Pointwise, pointwise as pointwise
 from ._problem import DENSE_LIMIT as DENSE_LIMIT, Problem as Problem, linear_regression as linear_regression
 from ._quadratic import Quadratic as Quadratic
+from ._regression import minimum as minimum, statistics as statistics
 from ._risk import AbstractRisk as AbstractRisk, EmpiricalRisk as EmpiricalRisk, Weights as Weights

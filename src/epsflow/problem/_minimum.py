@@ -3,11 +3,11 @@
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from .._core import eigen
+from ._dataset import Dataset
 from ._design import UNIT, AbstractDesign, Design, factor_rows, refine
-from ._problem import Problem
 from ._quadratic import Quadratic
 
 REFINED = 1_000_000
@@ -48,44 +48,47 @@ class Minimum(NamedTuple):
         return bool(max(np.linalg.norm(self.scales * part) for part in (self.left, self.error)) <= size)
 
 
-def minimum(problem: Problem, weights: Float[np.ndarray, "*m"], nearest: Float[np.ndarray, " d"]) -> Minimum:
-    """The minimum of R_ε for linear regression; of several, the one nearest to a point.
+class Points(NamedTuple):
+    """The data of a linear regression, and how they count.
 
-    Args:
-        problem: linear regression.
-        weights: ε, one number or one per deleted point. With a negative one there need be no minimum, and what is
-            returned is the stationary point.
-        nearest: shape (d,).
+    Attributes:
+        data: all points.
+        delete: indices of the deleted ones.
+        scale: c.
     """
-    assert isinstance(problem.risk, Quadratic)  # the caller's business
-    assert problem.design is not None
-    each = np.broadcast_to(weights, problem.delete.shape)
-    if np.min(each, initial=0.0) < 0.0:
-        return _stationary(problem.risk, each, nearest)
-    if not each.any() and problem.design.rank == problem.dim:  # the same whatever is near
-        return problem.leave_out
-    return by_factor(problem, problem.design, each, nearest)
+
+    data: Dataset
+    delete: Int[np.ndarray, " m"]
+    scale: float
 
 
 def by_factor(
-    problem: Problem, design: AbstractDesign, each: Float[np.ndarray, " m"], nearest: Float[np.ndarray, " d"]
+    points: Points, design: AbstractDesign, each: Float[np.ndarray, " m"], nearest: Float[np.ndarray, " d"]
 ) -> Minimum:
-    """`minimum` for weights ε ≥ 0, from the factor of the retained rows."""
-    counted = problem.delete[each > 0.0]
-    roots = np.sqrt(problem.scale * each[each > 0.0])
+    """The minimum for weights ε ≥ 0 of the deleted points, from the factor of the retained rows.
+
+    Args:
+        points: the data.
+        design: the factor of what is not deleted.
+        each: ε, shape (m,).
+        nearest: of several minima the one nearest to it is returned, shape (d,).
+    """
+    data, delete, scale = points
+    counted = delete[each > 0.0]
+    roots = np.sqrt(scale * each[each > 0.0])
     if counted.size:
-        more = roots[:, None] * problem.data.x[counted], roots * problem.data.y[counted]
+        more = roots[:, None] * data.x[counted], roots * data.y[counted]
         design = factor_rows([design.rows, more], design.dim, design.penalty)
     theta, full = design.minimum(nearest), design.rank == design.dim
     error = design.error(theta)
     inexact = (error > EXACT * np.abs(theta)).any()
-    if isinstance(design, Design) and full and inexact and problem.data.x.size <= REFINED:
+    if isinstance(design, Design) and full and inexact and data.x.size <= REFINED:
         # Of R_ε/c: rows that are multiplied by √c are no longer those that were given, in their last digit.
-        w = np.ones(problem.data.n)
-        w[problem.delete] = each
+        w = np.ones(data.n)
+        w[delete] = each
         root, kept = np.sqrt(w[w > 0.0]), w > 0.0
-        x, y = np.asarray(problem.data.x)[kept], np.asarray(problem.data.y)[kept]
-        theta, error = refine(theta, root[:, None] * x, root * y, problem.l2 / problem.scale)
+        x, y = np.asarray(data.x)[kept], np.asarray(data.y)[kept]
+        theta, error = refine(theta, root[:, None] * x, root * y, design.penalty / scale)
     gradient = design.gradient(theta)
     return Minimum(
         theta=theta,
@@ -99,16 +102,7 @@ def by_factor(
     )
 
 
-def statistics(
-    problem: Problem, weights: Float[np.ndarray, " m"]
-) -> tuple[Float[np.ndarray, "d d"], Float[np.ndarray, " d"]]:
-    """(H_ε, b_ε) of linear regression."""
-    assert isinstance(problem.risk, Quadratic)  # the caller's business
-    h, b = problem.risk.system(weights)
-    return np.asarray(h), np.asarray(b)
-
-
-def _stationary(risk: Quadratic, weights: Float[np.ndarray, " m"], nearest: Float[np.ndarray, " d"]) -> Minimum:
+def stationary(risk: Quadratic, weights: Float[np.ndarray, " m"], nearest: Float[np.ndarray, " d"]) -> Minimum:
     """Where ∇R_ε vanishes for weights of any sign, by the eigendecomposition of H_ε in scaled coordinates."""
     h, b = (np.asarray(part) for part in risk.system(weights))
     scales = np.sqrt(np.diag(np.asarray(risk.h_retained)))

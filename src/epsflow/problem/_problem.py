@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -28,13 +28,11 @@ from ._dataset import LARGEST, Dataset, check_range
 from ._design import Design, WideDesign
 from ._generalised import GeneralisedLinear
 from ._losses import AbstractLoss, SquaredLoss, formula_of
+from ._minimum import Minimum, Points, by_factor
 from ._models import AbstractModel, LinearModel
 from ._penalty import as_penalty
 from ._quadratic import Gathered, Quadratic, gather
 from ._risk import AbstractRisk, EmpiricalRisk, Weights, loss_gradients
-
-if TYPE_CHECKING:
-    from ._minimum import Minimum
 
 DATASET = "write epsflow.load_dataset('diabetes'), epsflow.read_csv('file.csv') or epsflow.Dataset(x, y)"
 
@@ -133,18 +131,21 @@ class Problem(Shown):
         """Number of parameters d."""
         return self.model.dim
 
+    @property
+    def points(self) -> Points:
+        """The data and how they count, for what is computed from rows."""
+        return Points(self.data, self.delete, self.scale)
+
     @cached_property
-    def leave_out(self) -> "Minimum":
+    def leave_out(self) -> Minimum:
         """argmin R_0 of linear regression, θ(0), found once, with its error.
 
         Raises:
             InputError: another problem, which has no factor to find it by: use `retrain`.
         """
-        from ._minimum import by_factor  # which takes a Problem
-
         if self.design is None:
             raise InputError("only linear regression knows θ(0) by its factor; for other problems use `retrain`.")
-        return by_factor(self, self.design, np.zeros(self.delete.shape), np.zeros(self.dim))
+        return by_factor(self.points, self.design, np.zeros(self.delete.shape), np.zeros(self.dim))
 
     @property
     def scale(self) -> float:
