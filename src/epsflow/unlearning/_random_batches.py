@@ -14,6 +14,10 @@ NEGLIGIBLE = 1e-32
 """A tail of less probability is put at the largest distance that is possible."""
 
 
+SMALLEST = 1e-290
+"""ε below which 1/r, for r of its size, would overflow."""
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class DistanceLaw(Shown):
     """A law that bounds how far apart two coupled runs end: P(‖Δ‖ ≥ x) is at most that of the law, for every x.
@@ -180,6 +184,7 @@ def second_moment_delta(second_moment: Numbers, epsilon: float, sigma: float) ->
 
 def _envelope(r: np.ndarray | np.float64, epsilon: float, power: int) -> Float[np.ndarray, "..."] | float:
     """The concave envelope in r^power."""
+    epsilon = epsilon if epsilon > SMALLEST else 0.0  # δ_G falls in ε, so that it remains one
     eps, touch = as_epsilons(epsilon), _tangent_point(epsilon, power)
     # A scalar of NumPy is no array.
     beyond = np.exp(log_gaussian_delta(eps, np.asarray(np.maximum(r, touch))))
