@@ -14,7 +14,5 @@ study.run()
 for sentence in study.summary().answer:
     print(sentence)
 for table in study.summary().tables:
-    print(f"\n{table.title}")
-    for row in (table.columns, *table.rows):
-        print("  " + " | ".join(row))
+    print(f"\n{table}")
 print("\nWritten:", *study.report("step-vs-linear-report"))
