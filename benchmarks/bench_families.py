@@ -9,6 +9,7 @@ import itertools
 import time
 from collections.abc import Callable
 
+import jax
 import numpy as np
 from rich.console import Console
 from rich.table import Table
@@ -16,6 +17,8 @@ from scipy.integrate import solve_ivp
 
 import epsflow as ef
 from epsflow.schedules import build_members
+
+jax.config.update("jax_enable_x64", True)
 
 DELETED, S, T = 382, 50.0, 200.0
 FAMILIES = (ef.Step, ef.LinearDecay, ef.PolynomialDecay, ef.ExponentialDecay)
