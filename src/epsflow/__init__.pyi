@@ -2,8 +2,8 @@
 # fmt: off
 # isort: off
 from . import (
-    analysis as analysis, claims as claims, control as control, flow as flow, plots as plots, problem as problem,
-    schedules as schedules, studies as studies, unlearning as unlearning,
+    analysis as analysis, attribution as attribution, claims as claims, control as control, flow as flow,
+    plots as plots, problem as problem, schedules as schedules, studies as studies, unlearning as unlearning,
 )
 from ._core import (
     RESULTS as RESULTS, ConvergenceError as ConvergenceError, EpsflowError as EpsflowError, InputError as InputError,

@@ -1,0 +1,10 @@
+"""Which points matter, and when? A problem and a schedule, or a utility, come in; scores of points go out.
+
+Every score is the *predicted change upon removal*, with its units, its sign and its error. Start in
+`_density.py`: the influence density K_j(t), from which scores over any window of training, and their limits, are read.
+`_deep_linear.py` holds the closed form that influence over stages of learning is held against.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
