@@ -13,10 +13,11 @@ def mode_strengths(
     initial: Float[np.ndarray, " modes"] | float,
     tau: float = 1.0,
 ) -> Float[np.ndarray, "k modes"]:
-    """How far a two-layer linear network has learned each mode: 𝒢_k(t) = s_k e^{2s_kt/τ}/(e^{2s_kt/τ} − 1 + s_k/𝒢_k(0)).
+    """How far a two-layer linear network has learned each mode, 𝒢_k(t).
 
-    The solution of τ𝒢̇ = 2𝒢(s − 𝒢): gradient flow of ½‖W₂W₁ − Σ‖² on whitened inputs, both layers balanced and aligned
-    with the singular vectors of the input–output correlation Σ. Mode k rises at t ≈ (τ/2s_k) ln(s_k/𝒢_k(0)).
+    𝒢_k(t) = s_k e^{2s_kt/τ}/(e^{2s_kt/τ} − 1 + s_k/𝒢_k(0)) solves τ𝒢̇ = 2𝒢(s − 𝒢): the gradient flow of
+    ½‖W₂W₁ − Σ‖² on whitened inputs, both layers balanced and aligned with the singular vectors of the input–output
+    correlation Σ. Mode k rises at t ≈ (τ/2s_k) ln(s_k/𝒢_k(0)).
 
     Source: Saxe, McClelland and Ganguli, "Exact solutions to the nonlinear dynamics of learning in deep linear
     neural networks" (2014).
