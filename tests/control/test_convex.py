@@ -11,6 +11,7 @@ from epsflow.control.bounds import _ascent
 from epsflow.control.bounds._dual import evaluate_dual
 from epsflow.control.bounds._paths import Paths, Request, stretch
 from epsflow.control.bounds._sets import Reach
+from epsflow.control.bounds._together import run
 from epsflow.problem import Dataset, linear_regression, load_dataset
 from epsflow.schedules import Constant, PiecewiseConstant
 
@@ -179,6 +180,30 @@ def test_a_stiff_problem_with_thirty_parameters():
     assert found.bound.nodes <= 30
 
 
+def test_smaller_sets_do_not_begin_where_a_larger_one_ended_in_zero():
+    """The first sets contain ends at the target: D is largest at its kink, μ = 0, from where no ascent gets away."""
+    rows = np.array([[2.171, -0.376], [-2.196, 0.054], [-1.27, -0.425], [-1.144, -1.616], [0.417, 1.529]])
+    more = np.array([[-0.44, -0.999], [-0.691, 2.914], [1.639, 3.588], [-1.72, -1.591], [0.49, -3.316]])
+    targets = np.array([-1.945, 2.644, 2.421, 2.186, -0.946, 1.35, -0.084, -3.383, 2.84, 0.433])
+    problem = linear_regression(Dataset(np.vstack([rows, more]), targets), delete=[0], reduction="mean")
+    found = linear_optimum(make_task(problem, np.array([0.692, -0.53]), s=0.553, T=4.401))
+    assert not found.signs.settled
+    assert found.bound.closed
+    assert found.bound.nodes <= 60  # it had not closed at 2,000
+    assert found.gap <= 1e-6 * found.extremal.cost
+
+
+@pytest.mark.parametrize("scale", [1e-9, 1e3])
+def test_an_ascent_does_not_depend_on_the_length_of_its_start(scale):
+    task = linear_of(random_task(MIXED[0]))
+    reach, mu = Reach.of(0, task), best_of(random_task(MIXED[0]))[1]
+    stretches = [one_sign(task.s, task.T, 1)]
+    starts = (mu, scale * mu)
+    at_once = [run(_ascent.maximise(reach, start, stretches, lambda *_: True), Paths([task])) for start in starts]
+    np.testing.assert_allclose(at_once[1][1], at_once[0][1], rtol=1e-11)  # ½‖μ‖² in front of h(μ): scale · eps
+    assert at_once[1][0] == pytest.approx(at_once[0][0], rel=1e-11)
+
+
 @pytest.mark.parametrize("d", [10, 70])
 def test_one_sign_throughout_is_the_dual_of_any_size(d, rng):
     """From 64 parameters on, matrices are not stacked. Of two paths, the one with many windows does not want its δ."""
@@ -211,5 +236,5 @@ def test_a_search_that_sees_no_curvature_ends(monkeypatch):
     monkeypatch.setattr(_ascent, "dual", straight)
     reach = Reach.of(0, linear_of(random_task(MIXED[0])))
     with pytest.raises(StopIteration) as ended:
-        next(_ascent.maximise(reach, np.array([8.9e-21, -4.4e-21]), (), lambda value, lack: False))
+        next(_ascent.maximise(reach, np.array([8.9e-21, -4.4e-21]), (), lambda *_: False))
     assert ended.value.value[0] == pytest.approx(slope @ [8.9e-21, -4.4e-21], rel=1e-15)

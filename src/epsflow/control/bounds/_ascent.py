@@ -33,7 +33,7 @@ def maximising(
     linear part: at L δ(T) = μ + ∇D.
     """
     whole = [one_sign(reach.task, reach.signs)]
-    _, mu = yield from maximise(reach, mu, whole, lambda value, lack: lack <= tolerance * value, max_iterations)
+    _, mu = yield from maximise(reach, mu, whole, lambda value, gap, _: gap <= tolerance * value, max_iterations)
     return mu
 
 
@@ -41,17 +41,26 @@ def maximise(
     reach: Reach,
     mu: np.ndarray,
     stretches: Sequence[Stretch],
-    enough: Callable[[float, float], bool],
+    enough: Callable[[float, float, float], bool],
     max_iterations: int = MAX_ITERATIONS,
 ) -> Search[tuple[float, Float[np.ndarray, " k"]]]:
-    """max D(μ), by BFGS with a shortened step, until D and what it lacks at most are `enough`.
+    """max D(μ), by BFGS with a shortened step, until D, ½‖∇D‖² and what D lacks at most are `enough`.
 
-    D is concave with a curvature of at least 1 in every direction: it cannot exceed D(μ) + ½‖∇D(μ)‖².
+    D(μ) = h(μ) − ½‖μ‖², where h(μ), the least μᵀy over a convex set of y, has degree one: of all multiples of μ, the
+    one by h/‖μ‖² is the best, and its path is the same. The largest D is half the squared distance of that set from 0,
+    so D cannot exceed ½‖y‖² for any y in it: the ends y = μ + ∇D of the paths, and what lies between two of them.
+    With y = μ + ∇D itself that is D + ½‖∇D‖².
     """
     value, gradient = yield from dual(reach, mu, stretches)
-    inverse = np.eye(len(mu))
+    size = float(mu @ mu)
+    least = value + 0.5 * size
+    if least > 0.0 < size:
+        share = least / size
+        mu, value, gradient = share * mu, 0.5 * share * least, gradient + (1.0 - share) * mu
+    nearest, inverse = mu + gradient, np.eye(len(mu))
     for _ in range(max_iterations):
-        if enough(value, 0.5 * float(gradient @ gradient)):
+        gap = 0.5 * float(gradient @ gradient)
+        if enough(value, gap, min(gap, 0.5 * float(nearest @ nearest) - value)):
             break
         step, size = inverse @ gradient, 1.0
         rise = float(gradient @ step)
@@ -69,7 +78,15 @@ def maximise(
         inverse += np.outer(moved, moved) * ((along + float(bent @ image)) / along**2)
         inverse -= (np.outer(image, moved) + np.outer(moved, image)) / along
         mu, value, gradient = mu + moved, then, slope
+        nearest = _nearest(nearest, mu + gradient)
     return value, mu
+
+
+def _nearest(first: Float[np.ndarray, " k"], second: Float[np.ndarray, " k"]) -> Float[np.ndarray, " k"]:
+    """The point nearest to 0 between two points."""
+    way = second - first
+    size = float(way @ way)
+    return first + min(1.0, max(0.0, -float(first @ way) / size)) * way if size > 0.0 else first
 
 
 def dual(reach: Reach, mu: np.ndarray, stretches: Sequence[Stretch]) -> Search[tuple[float, Float[np.ndarray, " k"]]]:

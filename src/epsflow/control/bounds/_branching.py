@@ -22,7 +22,7 @@ from ._paths import Paths, looseness
 from ._sets import Node, Pattern, Reach
 from ._together import Search, run, together
 
-GAP, NODES = 1e-6, 400
+GAP, NODES = 1e-6, 1000
 """Relative gap and nodes at which branching ends."""
 
 FIRST_WINDOWS, PARTS, AT_ONCE = 4, 4, 8
@@ -114,9 +114,10 @@ def _bound(reach: Reach, node: Node, goal: float) -> Search[tuple[float, Node | 
     if known is None:
         return np.inf, None
     value, mu = yield from maximise(
-        reach, known.mu, known.stretches, lambda value, lack: value >= goal or lack <= HOPELESS * (goal - value)
+        reach, known.mu, known.stretches, lambda value, _, lack: value >= goal or lack <= HOPELESS * (goal - value)
     )
-    return max(value, 0.0), known._replace(mu=mu)
+    # Where the maximum is at μ = 0, the way there says nothing about smaller sets.
+    return max(value, 0.0), known._replace(mu=mu) if value > 0.0 else known
 
 
 def _split(reach: Reach, node: Node) -> list[Node]:
