@@ -19,6 +19,10 @@ from .analysis import (
     retrain as retrain, retrain_all as retrain_all, rewind_to_delete as rewind_to_delete,
     self_influence as self_influence, train as train,
 )
+from .attribution import (
+    CoalitionFunction as CoalitionFunction, DataValues as DataValues, ModelUtility as ModelUtility,
+    data_banzhaf as data_banzhaf, data_shapley as data_shapley, knn_shapley as knn_shapley, loo_values as loo_values,
+)
 from .claims import Claim as Claim, Ledger as Ledger, Verdict as Verdict, verify as verify, write_report as write_report
 from .control import (
     AbstractCost as AbstractCost, Arrival as Arrival, Comparison as Comparison, Distance as Distance,

@@ -1,1 +1,9 @@
 from ._deep_linear import mode_strengths as mode_strengths
+from .values._data_values import data_banzhaf as data_banzhaf, data_shapley as data_shapley, loo_values as loo_values
+from .values._knn import KNNShapley as KNNShapley, knn_shapley as knn_shapley
+from .values._result import DataValues as DataValues
+from .values._utility import (
+    AbstractUtility as AbstractUtility,
+    CoalitionFunction as CoalitionFunction,
+    ModelUtility as ModelUtility,
+)
