@@ -56,7 +56,20 @@ def test_the_linear_job_needs_neither_integrator_nor_program():
     assert loaded == {"jax", "equinox", "scipy"}
 
 
-REFUSALS = (["--help"], ["optimise", "--frobnicate"], ["optimise", "--budget", "-1"], ["influence", "--damping", "-1"])
+REFUSALS = (
+    ["--help"],
+    ["optimise", "--frobnicate"],
+    ["optimise", "--budget", "-1"],
+    ["influence", "--damping", "-1"],
+    ["optimise", "--csv", "nowhere.csv"],
+    ["influence", "--csv", "nowhere.csv"],
+    ["influence", "--data", "iris"],
+    ["verify", "--only", "no-such-claim"],
+    ["verify", "--section", "no such section"],
+    ["study", "run", "no-such-study"],
+    ["study", "run", "nowhere.toml"],
+    ["study", "show", "nowhere.sqlite"],
+)
 
 
 @pytest.mark.parametrize("arguments", REFUSALS, ids=" ".join)

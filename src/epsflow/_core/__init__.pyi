@@ -12,6 +12,7 @@ from ._checks import (
     as_scalar as as_scalar,
     as_vector as as_vector,
     brief as brief,
+    check_file as check_file,
     require_x64 as require_x64,
 )
 from ._display import (

@@ -1,6 +1,7 @@
 """Checks made where a value enters the library. Each refuses with one message; none changes a value in silence."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -167,6 +168,18 @@ def as_instance(value: object, name: str, kind: type[Kind], advice: str) -> Kind
     if isinstance(value, type) and issubclass(value, kind):
         raise InputError(f"{name} is the class {value.__name__} itself; an object of it is needed: {advice}.")
     raise InputError(f"{name} is {brief(value)}, where {article(kind.__name__)} is needed: {advice}.")
+
+
+def check_file(path: str | Path) -> None:
+    """Refuse a file that is not there or cannot be read, before anything is loaded that reads it.
+
+    Raises:
+        InputError: in the file system's words.
+    """
+    try:
+        open(path, "rb").close()
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}.") from error
 
 
 def article(name: str) -> str:

@@ -13,8 +13,9 @@ from typing import Annotated
 import typer
 
 from .. import _core
-from ._console import BAD_INPUT, INTERRUPTED, NOT_CONVERGED
+from ._console import BAD_INPUT, NOT_CONVERGED
 from ._influence import influence
+from ._interrupt import INTERRUPTED
 from ._optimise import compare, optimise
 from ._options import spread
 from ._study import study
@@ -81,16 +82,8 @@ def _options(
     pass  # --version is answered before; `epsflow` alone is an error that names the commands
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line.
-
-    Args:
-        arguments: what follows the program's name; default: those of this process.
-
-    Returns:
-        The exit status: 0; 1 if a computation did not converge, a claim changed its verdict, or the answer could not be
-        printed; 2 for bad input, said in one line on stderr.
-    """
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Parse, call, and turn what is raised into one line and an exit status; see `main`."""
     _work_in_double_precision()
     gc.set_threshold(*COLLECTIONS)
     for stream in (sys.stdout, sys.stderr):

@@ -1,8 +1,6 @@
-"""What the user sees: stages of work on stderr, results on stdout; and what an exit status means."""
+"""What the user reads: tables and sentences on stdout; and what an exit status means."""
 
-import contextlib
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,8 +10,8 @@ from .._core import printable
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-NOT_CONVERGED, BAD_INPUT, INTERRUPTED = 1, 2, 130
-"""Exit statuses: a computation did not converge (or a claim changed its verdict), input that cannot be used, Ctrl-C."""
+NOT_CONVERGED, BAD_INPUT = 1, 2
+"""Exit statuses: a computation did not converge (or a claim changed its verdict), input that cannot be used."""
 
 PIPED_WIDTH = 132
 """Columns of a table that is not printed on a terminal, so that its lines are the same everywhere."""
@@ -115,25 +113,6 @@ class Table:
                 name = "\n" if number == 0 else f"  {column.name}: "
                 lines.append(f"{name}{printable(cell)}\n", style=row.marks.get(number, row.style))
         return lines
-
-
-@contextlib.contextmanager
-def stages(total: int, *, quiet: bool) -> Iterator[Callable[[str], None]]:
-    """A progress bar on stderr, where stderr is a terminal; the function yielded names the stage that begins."""
-    if quiet or not sys.stderr.isatty():
-        yield lambda description: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-    columns = SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn()
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=total, completed=-1)
-
-        def begin(description: str) -> None:
-            bar.update(task, advance=1, description=description)
-
-        yield begin
 
 
 def show(table: Table, sentence: str, files: Sequence[Path], *, quiet: bool, notes: Sequence[str] = ()) -> None:

@@ -7,9 +7,10 @@ import numpy as np
 
 from .. import analysis, plots, problem
 from . import _options as options
-from ._console import Column, Row, Table, show, stages
+from ._console import Column, Row, Table, show
 from ._inputs import AnySource, Training, read_material
 from ._output import ENDPOINTS_FIGURE, RESULT, check_folder, write_folder
+from ._progress import stages
 
 if TYPE_CHECKING:
     from ..analysis import Endpoints

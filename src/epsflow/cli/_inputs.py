@@ -47,6 +47,7 @@ class Source:
         if self.csv is not None:
             if self.data is not None:
                 raise _core.InputError("--data and --csv exclude each other: name one source of data.")
+            _core.check_file(self.csv)
             return self.csv
         if self.target is not None:
             raise _core.InputError(
@@ -238,7 +239,7 @@ def _kind(name: str | Path, training: Training) -> tuple[options.Kind, bool]:
     if isinstance(name, Path):
         kind = training.model or "linear"
         return kind, kind == "logistic"
-    problem.load_dataset(name)  # an unknown name is the first complaint
+    problem.check_bundled(name)  # an unknown name is the first complaint
     labelled = name in CLASSIFICATION
     kind = training.model or ("logistic" if labelled else "linear")
     if labelled and kind == "linear":

@@ -5,14 +5,16 @@ from typing import TYPE_CHECKING, Any
 
 from .. import _core, control, plots
 from . import _options as options
-from ._console import show, stages
+from ._console import show
 from ._inputs import Question, Search, Source, read_data
 from ._output import CSV, RESULT, SCHEDULE_FIGURE, check_folder, write_folder
+from ._progress import stages
 
 if TYPE_CHECKING:
     from ..control import Comparison
 
 DEFAULT_FOLDER = Path("epsflow-optimise")
+ADVICE = " (--time-limit SECONDS ends the search with the best so far)"
 
 
 def optimise(
@@ -77,7 +79,7 @@ def run(
 
         deletion = choose_points(source, data)
         theta0 = starting_point(question, deletion.problem)
-        begin("searching the schedules")
+        begin("searching the schedules", ADVICE if command == "optimise" else "")
         window = {"s": question.s, "T": question.T, "bounds": question.bounds}
         worth = {"budget": question.budget, "price": question.price}
         # What did not succeed is reported as such, with the best that there is.

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .._core import InputError
+from ._interrupt import WATCH, undone_by, working
 
 PROGRAM = "epsflow"
 FORMAT = 1
@@ -94,7 +95,8 @@ def write_folder(folder: Path | None, texts: Mapping[str, str], draw: Callable[[
         with _staged(folder) as staged:
             for name, text in texts.items():
                 (staged / name).write_text(text, encoding="utf-8")
-            draw(staged)
+            with working(lambda: f"the figures were not finished. {_rescue(texts)[:-1]}"):
+                draw(staged)
             return Written(_move(staged, folder), None)
     except OSError as error:
         return Written([], InputError(f"cannot write to {folder}: {_reason(error)}. {_rescue(texts)}"))
@@ -107,18 +109,31 @@ def _staged(folder: Path) -> Iterator[Path]:
     home = target if target.exists() else target.parent
     missing = [parent for parent in (home, *home.parents) if not parent.exists()]
     staged = home / f".{PROGRAM}-{secrets.token_hex(4)}"
-    try:
-        staged.mkdir(parents=True)
-        yield staged
-    finally:
+
+    def clear() -> None:
         shutil.rmtree(staged, ignore_errors=True)
         if not target.exists():
             for parent in missing:
                 with contextlib.suppress(OSError):
                     parent.rmdir()
 
+    with undone_by(clear):
+        try:
+            staged.mkdir(parents=True)
+            yield staged
+        finally:
+            clear()
+
 
 def _move(staged: Path, folder: Path) -> list[Path]:
+    """Every file to its place, which Ctrl-C waits for, and then tells of."""
+    with WATCH.moving:
+        files = _moved(staged, folder)
+        WATCH.result = f"the whole result is in {folder}"
+        return files
+
+
+def _moved(staged: Path, folder: Path) -> list[Path]:
     made = [name for name in NAMES if (staged / name).exists()]
     if not folder.exists():
         staged.rename(folder.absolute())

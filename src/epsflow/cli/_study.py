@@ -1,20 +1,19 @@
 """`epsflow study`: run a study, look at it, take it elsewhere."""
 
-import contextlib
 import json
-import math
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from .. import _core, studies
-from ._console import INTERRUPTED, NOT_CONVERGED, Column, Row, Table, draw, show
+from ._console import NOT_CONVERGED, Column, Row, Table, draw, show
+from ._interrupt import INTERRUPTED, working
+from ._progress import rows, say
 
 if TYPE_CHECKING:
-    from ..studies import Progress, Specification, Store, Study, Table as Found
+    from ..studies import Specification, Store, Study, Table as Found
 
 study = typer.Typer(
     no_args_is_help=False,
@@ -63,7 +62,7 @@ def show_study(what: What, as_json: AsJson = False) -> None:
     if Path(what).suffix == ".toml" or what in studies.READY:
         _print_json(json.loads(_specification(what).to_json()))
         return
-    opened = studies.Study.open(what)
+    opened = _open(what)
     status = opened.status()
     if as_json:
         content = {"specification": json.loads(opened.specification.to_json()), "rows": status}
@@ -97,7 +96,8 @@ def run(
     quiet: Quiet = False,
 ) -> int:
     """Rows into a store."""
-    found = studies.Study(_specification(what), store=_default_store(what, store))
+    specification = _specification(what)
+    found = studies.Study(specification, store=_default_store(what, store))
     return _run(found, runner, workers, one_by_one, retry_failed, limit, quiet, force_new)
 
 
@@ -112,7 +112,7 @@ def resume(
     quiet: Quiet = False,
 ) -> int:
     """The rest of the rows."""
-    return _run(studies.Study.open(store), runner, workers, one_by_one, retry_failed, limit, quiet, False)
+    return _run(_open(store), runner, workers, one_by_one, retry_failed, limit, quiet, False)
 
 
 @study.command(help="Write a store's table as .csv, .parquet or .nc (netCDF), by the files' endings.")
@@ -122,7 +122,7 @@ def export(
     overwrite: Overwrite = False,
 ) -> None:
     """Tables."""
-    for path in studies.Study.open(store).export(*files, overwrite=overwrite):
+    for path in _open(store).export(*files, overwrite=overwrite):
         print(f"Written: {_core.printable(str(path))}")
 
 
@@ -136,12 +136,18 @@ def report(
 ) -> None:
     """The page."""
     folder = store.with_name(f"{store.stem}-report") if out is None else out
-    for path in studies.Study.open(store).report(folder, overwrite=overwrite):
+    for path in _open(store).report(folder, overwrite=overwrite):
         print(f"Written: {_core.printable(str(path))}")
+
+
+def _open(store: str | Path) -> "Study":
+    _core.check_file(store)
+    return studies.Study.open(store)
 
 
 def _specification(what: str) -> "Specification":
     if Path(what).suffix == ".toml":
+        _core.check_file(what)
         return studies.read_specification(what)
     if what in studies.READY:
         return studies.ready_made(what)
@@ -166,17 +172,20 @@ def _run(
 ) -> int:
     """Run with a progress bar; the state at the end in one line."""
     method: Literal["stack", "one by one"] = "one by one" if one_by_one else "stack"
+
+    def kept() -> str:
+        status = found.status()
+        return (
+            f"{status['done'] + status['failed']} of {status['total']} rows are kept in {found.store}, and the same "
+            "command goes on from there"
+        )
+
     try:
-        with _rows(quiet=quiet) as progress:
+        with working(kept, tidy=True), rows(quiet=quiet) as progress:
             options = {"runner": runner, "workers": workers, "retry_failed": retry_failed, "limit": limit}
             state = found.run(**options, method=method, force_new=force_new, progress=progress)
     except KeyboardInterrupt:
-        status = found.status()
-        print(
-            f"epsflow: stopped. {status['done'] + status['failed']} of {status['total']} rows are kept in "
-            f"{found.store}; the same command goes on from there.",
-            file=sys.stderr,
-        )
+        say(f"interrupted; {kept()}.")
         return INTERRUPTED
     speed = f", {state.throughput:.1f} per second" if state.done + state.failed else ""
     print(
@@ -191,28 +200,6 @@ def _run(
             file=sys.stderr,
         )
     return NOT_CONVERGED if failed else 0
-
-
-@contextlib.contextmanager
-def _rows(*, quiet: bool) -> "Iterator[Callable[[Progress], None] | None]":
-    """A bar of rows on stderr, where stderr is a terminal; what is yielded draws a state."""
-    if quiet or not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress as Bar, TextColumn
-
-    columns = BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}", markup=False)
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("starting", total=None)
-
-        def update(state: "Progress") -> None:
-            left = state.seconds_left
-            rest = "–" if math.isinf(left) else f"{int(left) // 60}:{int(left) % 60:02d} left"
-            words = f"{state.throughput:.1f} rows/s, {rest}" + (f", {state.failed} failed" if state.failed else "")
-            bar.update(task, total=state.total, completed=state.total - state.left, description=words)
-
-        yield update
 
 
 def _print_json(content: Any) -> None:

@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING
 
 from .. import _core, claims
 from . import _options as options
-from ._console import INTERRUPTED, NOT_CONVERGED, Column, Row, Table, show, stages
+from ._console import NOT_CONVERGED, Column, Row, Table, show
+from ._interrupt import INTERRUPTED, WATCH, working
 from ._output import FORMAT, PROGRAM, require_writable
+from ._progress import say, stages
 
 if TYPE_CHECKING:
     from ..claims import Ledger
@@ -32,18 +34,19 @@ def verify(
     Raises:
         InputError: unknown ids, or a folder that cannot be written to; nothing has been computed.
     """
+    count = claims.check_names(only or None, section)
     if report is not None:
         _check_report(report)
-    count = len(claims.choose(only or None, section))
     files: list[Path] = []
-    with stages(count + 1, quiet=quiet) as begin:
-        ledger = claims.verify(
-            only or None,
-            section=section,
-            thorough=thorough,
-            seed=seed,
-            progress=lambda claim, index, total: begin(f"{index + 1}/{total} {claim.id}"),
-        )
+    with stages(count + 1, quiet=quiet, timed=True) as begin:
+        with working(WATCH.kept, tidy=True):
+            ledger = claims.verify(
+                only or None,
+                section=section,
+                thorough=thorough,
+                seed=seed,
+                progress=lambda claim, index, total: begin(f"checking {claim.id}, {index + 1} of {total}"),
+            )
         if report is not None:
             begin("writing the report")
             files = list(claims.write_report(ledger, report))
@@ -54,6 +57,7 @@ def verify(
     else:
         show(_table(ledger), ledger.sentence(), files, quiet=quiet)
     if ledger.interrupted:
+        say(f"interrupted; what had been found is kept ({len(ledger.verdicts)} of {count} verdicts, printed above).")
         return INTERRUPTED
     return NOT_CONVERGED if ledger.surprises else 0
 

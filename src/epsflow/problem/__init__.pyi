@@ -1,3 +1,4 @@
+from ._bundled import check_bundled as check_bundled
 from ._dataset import Dataset as Dataset
 from ._design import (
     JACOBI as JACOBI,

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from .._core import InputError
+from .._core import InputError, brief
 
 _CELL = (
     *("radius", "texture", "perimeter", "area", "smoothness"),
@@ -63,6 +63,16 @@ BUNDLED = {
     ),
 }
 """By the name of scikit-learn's loader, without `load_`."""
+
+
+def check_bundled(name: object) -> None:
+    """Refuse a name that is none of scikit-learn's tables.
+
+    Raises:
+        InputError: with those that are.
+    """
+    if not isinstance(name, str) or name not in BUNDLED:
+        raise InputError(f"unknown data set {brief(name)}: choose one of {', '.join(BUNDLED)}, or read a CSV file.")
 
 
 def read_bundled(name: str) -> Float[np.ndarray, "n columns"]:

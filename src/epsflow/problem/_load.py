@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from .._core import InputError, as_flag, brief
-from ._bundled import BUNDLED, read_bundled
+from ._bundled import BUNDLED, check_bundled, read_bundled
 from ._dataset import Dataset
 
 
@@ -22,8 +22,7 @@ def load_dataset(name: str, *, standardise: bool = True) -> Dataset:
     Raises:
         InputError: an unknown name.
     """
-    if not isinstance(name, str) or name not in BUNDLED:
-        raise InputError(f"unknown data set {brief(name)}: choose one of {', '.join(BUNDLED)}, or read a CSV file.")
+    check_bundled(name)
     as_flag(standardise, "standardise")
     table, known = read_bundled(name), BUNDLED[name]
     x, y = np.ascontiguousarray(table[:, :-1]), np.ascontiguousarray(table[:, -1])

@@ -1,5 +1,5 @@
 from ._errors import StoreError as StoreError
-from ._ready import READY as READY, ready_made as ready_made
+from ._ready import READY as READY
 from ._rows import Row as Row
 from ._runners import Dask as Dask, Here as Here, Processes as Processes, Runner as Runner
 from ._specification import (
@@ -8,7 +8,7 @@ from ._specification import (
     RandomProblems as RandomProblems,
     Specification as Specification,
 )
-from ._specify import read_specification as read_specification
+from ._specify import read_specification as read_specification, ready_made as ready_made
 from ._statistics import Interval as Interval, Pairs as Pairs, Share as Share
 from ._store import Failure as Failure, Store as Store, open_store as open_store
 from ._study import Progress as Progress, Study as Study

@@ -1,10 +1,6 @@
-"""Studies that ship with the library, by name."""
+"""Studies that ship with the library, by name: data alone, which loads nothing."""
 
 from typing import Any
-
-from .._core import InputError
-from ._specification import Specification
-from ._specify import specify
 
 THREE_DATA_SETS = [
     {"kind": "data", "data": name, "delete": {"by": "most influential", "count": 40}}
@@ -80,22 +76,3 @@ READY: dict[str, tuple[str, dict[str, Any]]] = {
     ),
 }
 """Name → (the question, the fields of its specification)."""
-
-
-def ready_made(name: str, **changes: Any) -> Specification:
-    """A study that ships with the library, with some of its fields changed.
-
-    Args:
-        name: a key of `READY`.
-        **changes: fields of `Specification` that replace its own.
-
-    Raises:
-        InputError: an unknown name, or a field that is wrong.
-    """
-    if name not in READY:
-        raise InputError(
-            f"no study is called {name!r}; there are {', '.join(READY)}. For one of your own by that name, say what "
-            f'its problems are: ef.Study("{name}", problems=[{{"kind": "random"}}]); a TOML file is read by '
-            "ef.Study.from_toml(path)."
-        )
-    return specify({"name": name, **READY[name][1], **changes}, f"the study {name!r}")

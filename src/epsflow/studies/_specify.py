@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from .._core import InputError
+from ._ready import READY
 from ._specification import DataProblems, Specification
 from .tasks import TASKS, AbstractTask, task_of
 
@@ -69,6 +70,25 @@ def read_specification(path: str | Path) -> Specification:
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InputError(f"{path} is not a TOML file: {error}.") from error
     return specify({"name": path.stem, **content}, str(path))
+
+
+def ready_made(name: str, **changes: Any) -> Specification:
+    """A study that ships with the library, with some of its fields changed.
+
+    Args:
+        name: a key of `READY`.
+        **changes: fields of `Specification` that replace its own.
+
+    Raises:
+        InputError: an unknown name, or a field that is wrong.
+    """
+    if name not in READY:
+        raise InputError(
+            f"no study is called {name!r}; there are {', '.join(READY)}. For one of your own by that name, say what "
+            f'its problems are: ef.Study("{name}", problems=[{{"kind": "random"}}]); a TOML file is read by '
+            "ef.Study.from_toml(path)."
+        )
+    return specify({"name": name, **READY[name][1], **changes}, f"the study {name!r}")
 
 
 def _plain(value: object) -> object:

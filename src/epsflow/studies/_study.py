@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from .._core import InputError
 from ._compute import Method
 from ._plan import plan
-from ._ready import READY, ready_made
+from ._ready import READY
 from ._rows import Row
 from ._runners import Here, Runner, runner_of
 from ._specification import Specification
-from ._specify import read_specification, specify
+from ._specify import read_specification, ready_made, specify
 from ._store import Store, chunks, open_store, writing
 from ._summary import Summary, failure_table, summarise
 from ._tables import check_files, to_pandas, to_xarray, write_table
