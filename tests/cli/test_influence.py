@@ -104,3 +104,33 @@ def test_training_that_diverges_is_not_a_result(command, table_csv: Path):
     ran = command("influence", "--csv", table_csv, *options)
     assert (ran.status, ran.out) == (1, "")
     assert "training diverged: 50 steps of gradient descent with η = 100" in ran.err
+
+
+def test_a_retraining_that_moves_nothing(command, tmp_path: Path):
+    """A point on the plane of all others: the answers are 0, and the rounding of a ratio of zeros is no error."""
+    path = tmp_path / "fit.csv"
+    path.write_text("a,b,y\n1,0,1\n0,1,2\n1,1,3\n2,1,4\n")
+    ran = command("influence", "--csv", path, "--delete", "2")
+    assert ran.status == 0, ran.err
+    assert "Retraining does not move θ" in ran.out
+    (row,) = [line.split() for line in ran.out.splitlines() if line.startswith(" influence ")]
+    assert row[2] == "–"
+
+
+def collinear(folder: Path) -> Path:
+    """Two columns that differ by 1e-9 of their size."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(30, 3))
+    table = np.column_stack([x, x[:, 0] + 1e-9 * rng.normal(size=30), x @ [1.0, 2.0, 3.0] + rng.normal(size=30)])
+    path = folder / "near.csv"
+    np.savetxt(path, table, delimiter=",", header="a,b,c,twin,y", comments="")
+    return path
+
+
+def test_nearly_collinear_columns_are_named(command, tmp_path: Path):
+    named = "warning: columns are nearly collinear; the data hardly determine θ along +0.72·a -0.72·twin"
+    asked = "--csv", collinear(tmp_path), "--delete", "3"
+    assert named in command("influence", *asked).out
+    assert f"epsflow: {named}" in command("compare", *asked, "--quiet").err
+    (warning,) = command("influence", *asked, "--json").json["warnings"]
+    assert "condition 2.5e+09" in warning

@@ -1,5 +1,8 @@
 """What the user reads: tables and sentences on stdout; and what an exit status means."""
 
+import shutil
+import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,6 +77,15 @@ class Table:
         )
         return [max((len(word) for cell in column for word in cell.split()), default=1) for column in cells]
 
+    def headed(self, width: int) -> list[int]:
+        """Columns of numbers as wide as their headings in one line, where there is room for that."""
+        words, whole, least = self.widths(), [], 0
+        for number, (own, column) in enumerate(zip(words, self.columns, strict=True)):
+            cells = (len(row.cells[number]) for row in self.rows if number < len(row.cells))
+            whole.append(max(own, len(column.name)) if column.number else own)
+            least += GAP + max([whole[-1], *([] if column.number else cells)])
+        return whole if least <= width else words
+
     def drawn(self, width: int) -> "RenderableType":
         """As rich draws it on so many columns: as a table, or one line per cell where a table would be too narrow."""
         from rich.console import Group
@@ -85,7 +97,7 @@ class Table:
             own if column.number else min(own, NARROWEST) for own, column in zip(widths, self.columns, strict=True)
         )
         fits = sum(least) + GAP * len(widths) <= width
-        return Group(title, self._as_table(widths) if fits else self._as_lines())
+        return Group(title, self._as_table(self.headed(width)) if fits else self._as_lines())
 
     def _as_table(self, widths: Sequence[int]) -> "RenderableType":
         from rich import box
@@ -115,19 +127,36 @@ class Table:
         return lines
 
 
-def show(table: Table, sentence: str, files: Sequence[Path], *, quiet: bool, notes: Sequence[str] = ()) -> None:
-    """The table, its notes, what was found, and where the files are; the sentence alone if quiet."""
+def show(
+    table: Table,
+    sentence: str,
+    files: Sequence[Path],
+    *,
+    quiet: bool,
+    notes: Sequence[str] = (),
+    warnings: Sequence[str] = (),
+) -> None:
+    """The table, its notes, what was found, and where the files are; the sentence (and warnings) alone if quiet."""
     if not quiet:
         print()
         draw(table)
-        for note in notes:
-            print(printable(note))
-        if notes:
+        for note in [*notes, *warnings]:
+            say(note)
+        if notes or warnings:
             print()
-    print(printable(sentence, lines=True))
+    say(sentence)
+    for warning in warnings if quiet else ():
+        print(f"epsflow: {printable(warning)}", file=sys.stderr)
     if files and not quiet:
         names = ", ".join(path.name for path in files)
-        print(f"\nWritten to {printable(str(files[0].parent))}: {names}")
+        say(f"\nWritten to {files[0].parent}: {names}")
+
+
+def say(text: str) -> None:
+    """Text on stdout: on a terminal broken between words, elsewhere in lines as they are."""
+    for line in printable(text, lines=True).split("\n"):
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+        print(textwrap.fill(line, width) if len(line) > width > 0 else line)
 
 
 def draw(table: Table) -> None:

@@ -32,6 +32,17 @@ class Deletion:
         return f"{printable(data.name)} ({data.n}×{data.x.shape[1]}), deleting {points} ({self.chosen_by})"
 
 
+def warnings(problem: Problem) -> list[str]:
+    """What makes the answers worth less than they look."""
+    weak = problem.weak_direction()
+    if weak is None:
+        return []
+    return [
+        f"warning: columns are nearly collinear; the data hardly determine θ along {weak}. Changes of θ along it are "
+        "large and mean little: leave a column out, or add --l2."
+    ]
+
+
 def choose_points(source: Source, data: Dataset) -> Deletion:
     """The problem without the named points, or without the one that has the largest Cook's distance.
 

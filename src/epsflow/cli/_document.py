@@ -13,7 +13,7 @@ from .._core import provenance
 from ..control import Comparison, ScheduleSolution, SecondOpinion
 from ..flow import gradient_flow
 from ..schedules import AbstractSchedule
-from ._deletion import Deletion
+from ._deletion import Deletion, warnings
 from ._inputs import Question, Search, Source
 from ._output import FORMAT, PROGRAM
 from ._report import finding
@@ -50,6 +50,7 @@ def answers(question: Question, search: Search, comparison: Comparison) -> dict[
     task, optimum = comparison.task, comparison.optimum
     return {
         "finding": finding(comparison),
+        "warnings": warnings(task.problem),
         "task": {
             "s": task.s,
             "T": task.T,

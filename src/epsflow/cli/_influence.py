@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from ..analysis import Endpoints
     from ._models import Trained
 
+ROUNDING = 1e-12
+"""A relative change of θ below this is none."""
+
 
 def influence(
     source: AnySource,
@@ -49,7 +52,8 @@ def run(source: AnySource, training: Training, folder: Path | None, *, as_json: 
         begin("reading the data")
         material = read_material(source, training)
         begin("training")
-        from ._document import heading, to_json  # from here on JAX is needed
+        from ._deletion import warnings  # from here on JAX is needed
+        from ._document import heading, to_json
         from ._models import train_model
 
         trained = train_model(source, training, material)
@@ -69,7 +73,8 @@ def run(source: AnySource, training: Training, folder: Path | None, *, as_json: 
     if as_json:
         print(document)
     else:
-        show(_table(trained, result), finding(result), written.files, quiet=quiet, notes=_notes(result))
+        more = {"notes": _notes(result), "warnings": warnings(trained.deletion.problem)}
+        show(_table(trained, result), _finding(trained, result), written.files, quiet=quiet, **more)
     if written.trouble is not None:
         raise written.trouble
 
@@ -80,16 +85,29 @@ def _draw(result: "Endpoints", place: Path) -> None:
     plots.save(axes, *(place / name for name in ENDPOINTS_FIGURE))
 
 
-def finding(result: "Endpoints") -> str:
+def _unmoved(trained: "Trained", result: "Endpoints") -> bool:
+    """Whether retraining changes no entry of θ by more than rounding does."""
+    task, allowed = trained.deletion.problem, ROUNDING * np.abs(np.asarray(result.theta))
+    if task.design is not None:
+        allowed = allowed + 2.0 * task.leave_out.error
+    return bool((np.abs(np.asarray(result.change[0])) <= allowed).all())
+
+
+def _finding(trained: "Trained", result: "Endpoints") -> str:
     """How far retraining goes, and which estimate of it ends nearest. Retraining by steps is no estimate."""
     moved = float(np.linalg.norm(np.asarray(result.change[0])))
+    if _unmoved(trained, result):
+        return (
+            f"Retraining does not move θ (by {moved:.1g}, which is rounding): the optimum is the same without these "
+            "points, so the right answer is 0, and there is no relative error."
+        )
     errors = {
         method: float(error)
         for method, error, done in zip(result.methods, result.relative_error, result.converged, strict=True)
         if done and np.isfinite(error) and not method.startswith("retraining")
     }
     if not errors:
-        return f"Retraining moves θ by {moved:.4g}; no other method has an answer."
+        return f"Retraining moves θ by {moved:.4g}; no other method converged."
     best = min(errors, key=errors.__getitem__)
     influence = errors.get("influence")
     said = "" if influence is None else f"the influence function misses {100.0 * influence:.3g} % of that; "
@@ -101,8 +119,10 @@ def _table(trained: "Trained", result: "Endpoints") -> Table:
     numbers = ("‖change of θ‖", "rel. error", "change of loss", "gradients", "Hv")
     columns = [Column("method"), *(Column(name, number=True) for name in numbers)]
     drawn = Table(f"{trained.deletion.title}\n{model}, θ_s: {trained.story}", columns)
+    unmoved = _unmoved(trained, result)
     for row in result.rows():
-        changes = f"{row['change']:.4e}", f"{row['relative error']:.3g}", f"{row['functional']:+.4g}"
+        error = "–" if unmoved else f"{row['relative error']:.3g}"
+        changes = f"{row['change']:.4e}", error, f"{row['functional']:+.4g}"
         costs = f"{row['gradients']:,.0f}", f"{row['Hessian products']:,.0f}"
         drawn.rows.append(Row((row["method"], *changes, *costs)))
     return drawn
@@ -118,6 +138,8 @@ def _notes(result: "Endpoints") -> list[str]:
 
 
 def _answers(training: Training, trained: "Trained", result: "Endpoints") -> dict[str, Any]:
+    from ._deletion import warnings
+
     rows = [{**row, "theta": theta} for row, theta in zip(result.rows(), np.asarray(result.thetas), strict=True)]
     model = trained.deletion.problem.model
     network = {"widths": model.widths, "seed": training.seed} if isinstance(model, problem.MLP) else {}
@@ -129,7 +151,8 @@ def _answers(training: Training, trained: "Trained", result: "Endpoints") -> dic
         **network,
     }
     return {
-        "finding": finding(result),
+        "finding": _finding(trained, result),
+        "warnings": warnings(trained.deletion.problem),
         "options": asked,
         "training": trained.story,
         "theta_trained": result.theta,

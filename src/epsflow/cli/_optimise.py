@@ -75,7 +75,7 @@ def run(
         data = read_data(source)
         begin("choosing the points and the start")
         from . import _document, _report  # from here on JAX is needed
-        from ._deletion import choose_points, starting_point
+        from ._deletion import choose_points, starting_point, warnings
 
         deletion = choose_points(source, data)
         theta0 = starting_point(question, deletion.problem)
@@ -99,7 +99,8 @@ def run(
     if as_json:
         print(document)
     else:
-        show(_report.table(deletion, comparison), _report.finding(comparison), written.files, quiet=quiet)
+        drawn, found = _report.table(deletion, comparison), _report.finding(comparison)
+        show(drawn, found, written.files, quiet=quiet, warnings=warnings(deletion.problem))
     if written.trouble is not None:
         raise written.trouble
     optimum = comparison.optimum

@@ -158,6 +158,11 @@ class Design(AbstractDesign):
         # Divided by their triangle: Q itself would have lost the small entries of a direction in unequal units.
         return solve_triangular(_triangle(free), free.T, trans=1).T
 
+    @property
+    def weakest(self) -> Float[np.ndarray, " d"]:
+        """The direction that the rows determine least: B's last singular vector in units of θ, shape (d,)."""
+        return np.linalg.svd(self.scaled)[2][-1] / self.scales
+
     def minimum(self, nearest: Float[np.ndarray, " d"] | None = None) -> Float[np.ndarray, " d"]:
         """See `AbstractDesign`."""
         theta = self.solve(self.projected)

@@ -36,6 +36,9 @@ from ._risk import AbstractRisk, EmpiricalRisk, Weights, loss_gradients
 
 DATASET = "write epsflow.load_dataset('diabetes'), epsflow.read_csv('file.csv') or epsflow.Dataset(x, y)"
 
+COLLINEAR = 1e5
+"""Condition, columns scaled, from which on columns are called nearly collinear."""
+
 DENSE_LIMIT = 8_000
 """Largest d for which a dense d×d Hessian (512 MB in float64) is formed."""
 
@@ -276,6 +279,16 @@ class Problem(Shown):
         if not isinstance(self.risk, Quadratic) or not self.risk.retained.kernel.any():
             return None
         return self.in_words(np.asarray(self.risk.retained.vectors[:, self.risk.retained.kernel.argmax()]))
+
+    def weak_direction(self) -> str | None:
+        """A direction in which columns are nearly collinear, in words, with the condition; None if there is none.
+
+        Nearly: the condition of the retained rows, their columns scaled to norm one, is 1e5 or more, and its square,
+        which is that of a Hessian, leaves six digits or fewer. Only linear regression answers.
+        """
+        if not isinstance(self.design, Design) or self.design.rank < self.dim or self.design.condition < COLLINEAR:
+            return None
+        return f"{self.in_words(self.design.weakest)} (condition {self.design.condition:.1e})"
 
     def in_words(self, direction: Float[np.ndarray, " d"]) -> str:
         """The largest entries of a direction in the parameter space of a linear model, by the names of its features."""
