@@ -11,14 +11,18 @@ from ._pbrf import PBRF as PBRF, pbrf as pbrf
 from .algorithms._descent import (
     Descent as Descent,
     Reconstruction as Reconstruction,
+    as_step_size as as_step_size,
     gradient_descent as gradient_descent,
     reconstruct as reconstruct,
 )
+from .algorithms._linear_steps import geometric as geometric
+from .algorithms._steps import StepRule as StepRule
 from .algorithms._unlearn import (
     Unlearning as Unlearning,
     descend_to_delete as descend_to_delete,
     rewind_to_delete as rewind_to_delete,
 )
+from .algorithms._walk import Walker as Walker
 from .curvature._cg import CG as CG
 from .curvature._cholesky import Cholesky as Cholesky
 from .curvature._dual import Dual as Dual

@@ -14,7 +14,8 @@ from ._decompose import outputs_of
 from ._deletions import require_deletion
 from ._influence import influence
 from ._pbrf import pbrf, require_damping
-from .algorithms._descent import as_step_size, as_steps, run_steps
+from .algorithms._descent import as_step_size, as_steps
+from .algorithms._walk import Walker
 from .optima._anchor import anchor_at
 from .optima._derivatives import derivatives
 from .optima._newton import newton_step
@@ -248,11 +249,12 @@ def _descents(
 ) -> dict[str, _Row]:
     """D2D, R2D and retraining by gradient descent."""
     back, final = (int(length) for length in lengths)
-    kept = run_steps(problem, start, 1.0, [final - back], eta)[0]
+    walker = Walker(problem, eta)
+    kept = walker.walk(start, np.ones(final - back))[0, 0]
     ends = {
-        f"D2D, K = {back}": (run_steps(problem, trained, 0.0, [back], eta)[0], back),
-        f"R2D, K = {back} of {final}": (run_steps(problem, kept, 0.0, [final], eta, first=final - back)[0], back),
-        f"retraining, {final} steps": (run_steps(problem, start, 0.0, [final], eta)[0], final),
+        f"D2D, K = {back}": (walker.walk(trained, np.zeros(back))[0, 0], back),
+        f"R2D, K = {back} of {final}": (walker.walk(kept, np.zeros(back))[0, 0], back),
+        f"retraining, {final} steps": (walker.walk(start, np.zeros(final))[0, 0], final),
     }
     risk = derivatives(problem)
     return {

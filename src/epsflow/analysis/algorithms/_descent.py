@@ -1,6 +1,5 @@
 """Gradient descent: the flow in steps of η, with all points or with mini-batches; and the same steps backwards."""
 
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -13,9 +12,10 @@ from jaxtyping import Float, Int, Key
 
 from ..._core import RESULTS, SUCCESS, Array, ConvergenceError, InputError, Shown, as_scalar, message
 from ...flow import checked
-from ...problem import AbstractRisk, EmpiricalRisk, LinearModel, Problem, Quadratic, statistics
+from ...problem import AbstractRisk, Problem
 from ...schedules import AbstractSchedule, Constant
 from ..curvature import curvature_at, largest_eigenvalue
+from ._steps import descend, no_keys
 
 PROX_TOLERANCE = 1e-13
 """Relative tolerance of one backward step; the next steps amplify what it leaves."""
@@ -224,85 +224,6 @@ def as_batches(problem: Problem, batch_size: Any, key: Any, seeds: int) -> tuple
     if seeds < 1:
         raise InputError(f"seeds is {seeds}; at least one run is needed.")
     return int(batch_size), jax.random.split(key, seeds)
-
-
-def no_keys() -> Key[Array, " r"]:
-    """One key, for a run that draws nothing."""
-    return jax.random.split(jax.random.key(0), 1)
-
-
-def run_steps(
-    problem: Problem, theta0: Float[Array, " d"], eps: float, steps: Sequence[int], eta: float, *, first: int = 0
-) -> Float[np.ndarray, "k d"]:
-    """θ after each of the ascending numbers of steps, with all points and one weight ε; of linear models in NumPy."""
-    if not isinstance(problem.model, LinearModel):
-        marks = jnp.asarray(first), jnp.asarray(steps), jnp.asarray(eta)
-        return np.asarray(descend(problem.risk, Constant(eps), jnp.asarray(theta0), *marks, no_keys(), 0)[0])
-    gradient = _slope_of_linear(problem, eps)
-    theta, found, count = np.asarray(theta0), [], first
-    for mark in steps:
-        for _ in range(count, mark):
-            theta = theta - eta * gradient(theta)
-        count = max(count, mark)
-        found.append(theta)
-    return np.array(found)
-
-
-def _slope_of_linear(problem: Problem, eps: float) -> Callable[[np.ndarray], np.ndarray]:
-    if isinstance(problem.risk, Quadratic):
-        hessian, moments = statistics(problem, np.full(problem.delete.shape, eps))
-        return lambda theta: hessian @ theta - moments
-    model = problem.generalised()
-    weights = model.weights(eps)
-
-    def gradient(theta: np.ndarray) -> np.ndarray:
-        outputs = model.predict(theta)
-        return model.pull(weights, model.many_slopes(outputs[None])[0]) + model.l2 * theta
-
-    return gradient
-
-
-@eqx.filter_jit
-def descend(
-    risk: AbstractRisk,
-    schedule: AbstractSchedule,
-    theta0: Float[Array, "*r d"],
-    first: Array,
-    marks: Int[Array, " k"],
-    eta: Array,
-    keys: Key[Array, " r"],
-    batch: int,
-) -> Float[Array, "r k d"]:
-    """Gradient descent from step `first` on, at each of the steps `marks`, for every key; one start or one each."""
-
-    def run(key: Array, start: Array) -> Array:
-        def step(k: Array, theta: Array) -> Array:
-            eps = schedule(eta * (k + 0.5))
-            if batch:
-                return theta - eta * _batch_gradient(risk, theta, eps, jax.random.fold_in(key, k), batch)
-            return theta - eta * risk.gradient(theta, eps)
-
-        def segment(carry: tuple[Array, Array], mark: Array) -> tuple[tuple[Array, Array], Array]:
-            theta = jax.lax.fori_loop(carry[0], mark, step, carry[1])
-            return (mark, theta), theta
-
-        return jax.lax.scan(segment, (first, start), marks)[1]
-
-    return jax.vmap(run, in_axes=(0, None if theta0.ndim == 1 else 0))(keys, theta0)
-
-
-def _batch_gradient(risk: Any, theta: Array, eps: Array, key: Array, batch: int) -> Float[Array, " d"]:
-    """(n/b) Σ_{i∈B} w_i∇ℓ_i + λθ, w_i = c or cε_j."""
-    rows: EmpiricalRisk = risk
-    n = rows.x.shape[0]
-    drawn = jax.random.choice(key, n, (batch,), replace=False)
-    weights = rows.weights(eps)[drawn] * (n / batch)
-
-    def loss(t: Array) -> Array:
-        outputs = jax.vmap(rows.model, in_axes=(None, 0))(t, rows.x[drawn])
-        return weights @ jax.vmap(rows.loss)(outputs, rows.y[drawn])
-
-    return jax.grad(loss)(theta) + rows.l2 * theta
 
 
 def _forward_miss(theta: Array, args: tuple[AbstractRisk, Array, Array, Array]) -> Array:

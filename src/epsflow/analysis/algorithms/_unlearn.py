@@ -15,7 +15,8 @@ from ...problem import Problem
 from ...schedules import AbstractSchedule, Constant
 from .._deletions import require_deletion
 from ..optima._retrain import retrain
-from ._descent import as_batches, as_step_size, as_steps, descend, finite, reconstruct, throw_diverged
+from ._descent import as_batches, as_step_size, as_steps, finite, reconstruct, throw_diverged
+from ._steps import descend
 
 
 class Unlearning(Shown, eqx.Module):
