@@ -52,6 +52,10 @@ from .schedules import (
 )
 from .studies import Study as Study
 from .unlearning import (
+    CertifiedRemoval as CertifiedRemoval, ClippedFinetuning as ClippedFinetuning, DescendToDelete as DescendToDelete,
+    GradientAscent as GradientAscent, LangevinUnlearning as LangevinUnlearning, NewtonRemoval as NewtonRemoval,
+    NoisySGD as NoisySGD, Retrain as Retrain, RewindToDelete as RewindToDelete, RiskConstants as RiskConstants,
+    ScheduledUnlearning as ScheduledUnlearning, UnlearningRun as UnlearningRun,
     DistanceLaw as DistanceLaw, OptimalNoise as OptimalNoise, batch_law as batch_law,
     certified_removal_sigma as certified_removal_sigma, clipped_sigma as clipped_sigma, d2d_sigma as d2d_sigma,
     gaussian_delta as gaussian_delta, gaussian_epsilon as gaussian_epsilon, gaussian_r as gaussian_r,
@@ -60,5 +64,6 @@ from .unlearning import (
     noisy_sgd_epsilon as noisy_sgd_epsilon,
     optimal_noise as optimal_noise,
     r2d_sensitivity as r2d_sensitivity, r2d_sigma as r2d_sigma, rdp_to_dp as rdp_to_dp,
+    risk_constants as risk_constants,
     second_moment_delta as second_moment_delta, trade_off as trade_off,
 )

@@ -1,4 +1,5 @@
 from ._clipped_noise import clipped_sigma as clipped_sigma
+from ._constants import RiskConstants as RiskConstants, risk_constants as risk_constants
 from ._descent_noise import d2d_sigma as d2d_sigma, r2d_sensitivity as r2d_sensitivity, r2d_sigma as r2d_sigma
 from ._gaussian import (
     gaussian_delta as gaussian_delta,
@@ -24,3 +25,17 @@ from ._random_batches import (
     second_moment_delta as second_moment_delta,
 )
 from ._renyi import rdp_to_dp as rdp_to_dp
+from .algorithms._base import AbstractAlgorithm as AbstractAlgorithm, UnlearningRun as UnlearningRun
+from .algorithms._descents import (
+    DescendToDelete as DescendToDelete,
+    GradientAscent as GradientAscent,
+    Retrain as Retrain,
+    RewindToDelete as RewindToDelete,
+    ScheduledUnlearning as ScheduledUnlearning,
+)
+from .algorithms._newton import CertifiedRemoval as CertifiedRemoval, NewtonRemoval as NewtonRemoval
+from .algorithms._noisy import (
+    ClippedFinetuning as ClippedFinetuning,
+    LangevinUnlearning as LangevinUnlearning,
+    NoisySGD as NoisySGD,
+)

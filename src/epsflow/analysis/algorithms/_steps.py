@@ -141,7 +141,7 @@ def compiled_walk(
 ) -> Float[np.ndarray, "r k d"]:
     """The steps from `first` on with the weight of each: few runs of one weight compile once for all lengths."""
     extra = () if rule.plain else (rule.traced(),)
-    theta, found = jnp.asarray(theta0), []
+    theta, found = jnp.broadcast_to(theta0, (len(keys), np.shape(theta0)[-1])), []
     edges = changes(weights)
     if len(edges) > 8:
         schedule = PerStep(jnp.asarray(weights), jnp.asarray(eta))
@@ -153,8 +153,8 @@ def compiled_walk(
                 schedule, ends = Constant(weights[first]), jnp.asarray([stop])
                 arguments = schedule, theta, jnp.asarray(first), ends, jnp.asarray(eta), keys, rule.batch
                 theta, first = descend(risk, *arguments, *extra)[:, 0], int(stop)
-        found.append(jnp.broadcast_to(theta, (len(keys), theta.shape[-1])))
-    return np.stack([np.asarray(theta) for theta in found], axis=1)
+        found.append(np.asarray(theta))
+    return np.stack(found, axis=1)
 
 
 def changes(weights: Float[np.ndarray, "steps *m"]) -> Int[np.ndarray, " changes"]:
