@@ -108,7 +108,7 @@ def judge(task: ControlTask, found: Found, deadline: Deadline = UNLIMITED) -> Sc
         lower_bound = _lower_bound(task, miss, nodes_of_branching(task.price, spent, task.budget), deadline)
     bound = lower_bound + task.price * columns * least_effort(task.T - task.s, task.bounds)
     objective = cost + task.price * spent
-    exact = cost <= error and (arrives(task, schedule, deadline) if found.arrived is None else found.arrived)
+    exact = bool(cost <= error) and (arrives(task, schedule, deadline) if found.arrived is None else found.arrived)
     scope = scope_of(objective, error, min(bound, objective), exact=exact and task.price == 0.0)
     if scope is Scope.NONE and bool(succeeded(found.result)) and np.isfinite([objective, error]).all():
         verified = path.pmp_gap <= VERIFIED_GAP * objective

@@ -1,0 +1,125 @@
+"""The reference: one page a room, written from the names that the room exports, so that none can be left out."""
+
+import ast
+import importlib
+import inspect
+import re
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from sphinx.application import Sphinx
+from sphinx.pycode import ModuleAnalyzer
+
+ROOMS = (
+    "problem",
+    "schedules",
+    "flow",
+    "analysis",
+    "control",
+    "unlearning",
+    "attribution",
+    "plots",
+    "claims",
+    "studies",
+)
+PAGES = Path(__file__).parents[1] / "api"
+
+
+def rooms() -> dict[str, ModuleType]:
+    """The rooms of the installed library, in the order in which data moves through them."""
+    import epsflow
+
+    return {name: importlib.import_module(f"epsflow.{name}") for name in ROOMS if name in epsflow.__all__}
+
+
+def comments(room: ModuleType) -> dict[str, str]:
+    """What the files of a room say below the data that the room exports."""
+    stub = Path(str(room.__file__)).with_name("__init__.pyi").read_text(encoding="utf-8")
+    found: dict[str, str] = {}
+    for line in ast.parse(stub).body:
+        if isinstance(line, ast.ImportFrom) and line.module:
+            file = ModuleAnalyzer.for_module(f"{room.__name__}.{line.module}")
+            written = {
+                name: "\n".join(lines).strip() for (scope, name), lines in file.find_attr_docs().items() if not scope
+            }
+            found |= {part.name: written[part.name] for part in line.names if part.name in written}
+    return found
+
+
+def is_function(value: Any) -> bool:
+    """Whether a value is a function, compiled or not; an alias such as dict[str, int] can be called, but is none."""
+    return inspect.isroutine(value) or hasattr(value, "__wrapped__")
+
+
+def directive(name: str, value: Any, comment: str) -> list[str]:
+    """The lines that document one name; `comment` is what stands below it in its file, if it is data."""
+    if inspect.isclass(value):
+        return [f".. autoclass:: {name}", "   :members:", "   :show-inheritance:", ""]
+    if is_function(value):
+        return [f".. autofunction:: {name}", ""]
+    return [f".. py:data:: {name}", "", *(f"   {line}" for line in comment.split("\n")), ""]
+
+
+def page(name: str, room: ModuleType) -> str:
+    """The page of one room: its docstring, a table of its names, and each of them in full."""
+    said = comments(room)
+    kinds: dict[str, list[str]] = {"Functions": [], "Classes": [], "Data": []}
+    for member in room.__all__:
+        value = getattr(room, member)
+        if inspect.ismodule(value):
+            continue
+        kind = "Classes" if inspect.isclass(value) else "Functions" if is_function(value) else "Data"
+        kinds[kind].append(member)
+    lines = [f"epsflow.{name}", "=" * (8 + len(name)), "", f".. automodule:: epsflow.{name}", ""]
+    lines += [f".. currentmodule:: epsflow.{name}", ""]
+    for kind, members in kinds.items():
+        if members:
+            lines += [kind, "-" * len(kind), ""]
+            if kind != "Data":  # a table would show the docstring of `dict`, say
+                lines += [".. autosummary::", "   :nosignatures:", "", *(f"   {member}" for member in members), ""]
+            for member in members:
+                lines += directive(member, getattr(room, member), said.get(member, ""))
+    return "\n".join(lines)
+
+
+def write_pages(app: Sphinx) -> None:
+    """Writes the pages, and gives each public object the room it is reached by, so that annotations become links."""
+    PAGES.mkdir(exist_ok=True)
+    for gone in {page.stem for page in PAGES.glob("*.rst")} - {"index", *rooms()}:
+        (PAGES / f"{gone}.rst").unlink()
+    for name, room in rooms().items():
+        for member in room.__all__:
+            value = getattr(room, member)
+            if (inspect.isclass(value) or inspect.isfunction(value)) and value.__module__.startswith(
+                f"epsflow.{name}."
+            ):
+                value.__module__ = f"epsflow.{name}"
+        text, file = page(name, room), PAGES / f"{name}.rst"
+        if not file.exists() or file.read_text(encoding="utf-8") != text:
+            file.write_text(text, encoding="utf-8")
+
+
+MARKED = re.compile(r"(`+[^`]*`+|(?<![\w*])\*\w[^*]*\w\*(?![\w*]))")
+"""What a docstring marks on purpose: code between back-ticks, words between asterisks."""
+
+
+def plain_marks(app: Sphinx, what: str, name: str, value: Any, options: Any, lines: list[str]) -> None:
+    """|ε| is an absolute value and θ* an optimum in our docstrings, not reStructuredText's substitution and emphasis."""
+    parts = MARKED.split("\n".join(lines))
+    parts[::2] = [re.sub(r"([|*])", r"\\\1", part) for part in parts[::2]]
+    text = re.sub(r"(?<=[\w)]`)(?=\w)", r"\\ ", "".join(parts))  # `Claim`s: a plural needs a break in the markup
+    lines[:] = text.split("\n")
+
+
+def plain_types(app: Sphinx, what: str, name: str, value: Any, options: Any, lines: list[str]) -> None:
+    """The same for the types that napoleon has added, such as Float[ndarray, '*points d']."""
+    lines[:] = [line.replace("*", r"\*") if line.startswith(":vartype") else line for line in lines]
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Joins the build."""
+    app.connect("builder-inited", write_pages)
+    app.connect("autodoc-process-docstring", plain_marks, priority=400)  # before napoleon writes markup of its own
+    app.connect("autodoc-process-docstring", plain_types, priority=600)  # after it
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

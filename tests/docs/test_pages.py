@@ -1,0 +1,23 @@
+"""Every block of Python on the site runs, page by page, in the order in which a reader meets them."""
+
+import re
+import warnings
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pytest
+
+DOCS = Path(__file__).parents[2] / "docs"
+PAGES = sorted(page for page in DOCS.rglob("*.md") if not {"_build", "gallery", "_gallery"} & set(page.parts))
+BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(DOCS).with_suffix("").as_posix())
+def test_its_python_runs(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = page.read_text(encoding="utf-8")
+    names = {"__name__": "page"}
+    for block in BLOCK.finditer(text):
+        before = text.count("\n", 0, block.start()) + 1  # so that a traceback names the line of the page
+        exec(compile("\n" * before + block.group(1), str(page), "exec"), names)
+    plt.close("all")
