@@ -1,4 +1,4 @@
-"""The site: `python -m sphinx -W --keep-going -b html docs docs/_build/html`, without a network, warnings are errors."""
+"""The site: `python -m sphinx -W --keep-going -b html docs docs/_build/html`, without a network."""
 
 import importlib.util
 import sys

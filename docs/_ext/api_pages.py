@@ -11,7 +11,7 @@ from typing import Any
 from sphinx.application import Sphinx
 from sphinx.pycode import ModuleAnalyzer
 
-ROOMS = (
+ORDER = [
     "problem",
     "schedules",
     "flow",
@@ -22,7 +22,7 @@ ROOMS = (
     "plots",
     "claims",
     "studies",
-)
+]
 PAGES = Path(__file__).parents[1] / "api"
 
 
@@ -30,7 +30,7 @@ def rooms() -> dict[str, ModuleType]:
     """The rooms of the installed library, in the order in which data moves through them."""
     import epsflow
 
-    return {name: importlib.import_module(f"epsflow.{name}") for name in ROOMS if name in epsflow.__all__}
+    return {name: importlib.import_module(f"epsflow.{name}") for name in ORDER if name in epsflow.__all__}
 
 
 def comments(room: ModuleType) -> dict[str, str]:
@@ -40,10 +40,9 @@ def comments(room: ModuleType) -> dict[str, str]:
     for line in ast.parse(stub).body:
         if isinstance(line, ast.ImportFrom) and line.module:
             file = ModuleAnalyzer.for_module(f"{room.__name__}.{line.module}")
-            written = {
-                name: "\n".join(lines).strip() for (scope, name), lines in file.find_attr_docs().items() if not scope
-            }
-            found |= {part.name: written[part.name] for part in line.names if part.name in written}
+            written = file.find_attr_docs()  # by (class, name)
+            names = [part.name for part in line.names if ("", part.name) in written]
+            found |= {name: "\n".join(written["", name]).strip() for name in names}
     return found
 
 
@@ -105,7 +104,7 @@ MARKED = re.compile(r"(`+[^`]*`+|(?<![\w*])\*\w[^*]*\w\*(?![\w*]))")
 
 
 def plain_marks(app: Sphinx, what: str, name: str, value: Any, options: Any, lines: list[str]) -> None:
-    """|ε| is an absolute value and θ* an optimum in our docstrings, not reStructuredText's substitution and emphasis."""
+    """|ε| is an absolute value and θ* an optimum here, not reStructuredText's substitution and emphasis."""
     parts = MARKED.split("\n".join(lines))
     parts[::2] = [re.sub(r"([|*])", r"\\\1", part) for part in parts[::2]]
     text = re.sub(r"(?<=[\w)]`)(?=\w)", r"\\ ", "".join(parts))  # `Claim`s: a plural needs a break in the markup

@@ -1,7 +1,7 @@
 """Links into other projects' documentation, from stored lists: building the site needs no network.
 
-`inventories/NAME.txt` begins with the address of the documentation; each further line is `object role page#anchor`. Only
-what our pages mention stands there.
+`inventories/NAME.txt` begins with the address of the documentation; each further line is `object role page#anchor`.
+Only what our pages mention stands there.
 """
 
 import zlib

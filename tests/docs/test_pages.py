@@ -1,7 +1,6 @@
 """Every block of Python on the site runs, page by page, in the order in which a reader meets them."""
 
 import re
-import warnings
 from pathlib import Path
 
 import matplotlib.pyplot as plt
