@@ -9,9 +9,9 @@ PAGE = Path(__file__).parents[1] / "ledger.md"
 INTRODUCTION = """# The ledger
 
 {count} statements that numbers can test, each with the formula as written, the verdict that its check must reach (the
-tests hold every check to it), and what is right where the statement is not. `epsflow verify` measures all of them again,
-`epsflow verify --only ID` one of them; `epsflow verify --report DIR` writes a page with the evidence. Where a derivation
-goes wrong, and a counterexample by hand, is in the [errata](errata.md).
+tests hold every check to it), and what is right where the statement is not. `epsflow verify` measures all of them
+again, `epsflow verify --only ID` one of them; `epsflow verify --report DIR` writes a page with the evidence. Where a
+derivation goes wrong, and a counterexample by hand, is in the [errata](errata.md).
 """
 
 
