@@ -83,6 +83,17 @@ def test_the_listener_hears_a_compilation(compiled):
     assert compiled
 
 
+def test_piecewise_constant_schedules_of_all_kinds_and_lengths_share_one_integrator(compiled):
+    """ε and its jumps come in arrays of one size, whatever they were made from; only the times of the answer differ."""
+    CALLS["diffrax, logistic"](1)
+    compiled.clear()
+    for name in ("constant", "step", "bang-bang"):
+        flow(logistic, name, "auto")(2)
+    knots = np.linspace(0.1, 1.9, 101)
+    gradient_flow(logistic(3), PiecewiseConstant(knots, np.tile([1.0, 0.0], 50)), start(3), ts=jnp.asarray(TS))
+    assert compiled == []
+
+
 @pytest.mark.parametrize("name", CALLS)
 def test_a_second_call_compiles_nothing(name, compiled):
     CALLS[name](1)

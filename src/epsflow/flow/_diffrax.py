@@ -6,17 +6,46 @@ import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Float
 
 from .._core import Array
 from ..problem import AbstractRisk
-from ..schedules import AbstractSchedule
+from ..schedules import AbstractPiecewiseConstant, AbstractSchedule
 
 EXPLICIT_LIMIT = 3e4
 """λ_max·(t1 − t0) above which stability, not accuracy, would set an explicit step: one for every six, with Dopri8."""
 
 
-def vector_field(t: Any, theta: Any, args: tuple[AbstractRisk, AbstractSchedule, Array]) -> Array:
+LEAST_JUMPS = 128
+"""Jumps that a schedule in one form has room for; twice as many, and so on, where they are not enough."""
+
+
+class Levels(eqx.Module):
+    """ε(t) between jumps, in arrays of one size for all piecewise-constant schedules, which thus compile once.
+
+    Attributes:
+        jump_ts: ascending, and ∞ where there are fewer; shape (n,).
+        levels: ε before the first jump, between them, and after the last, for each deleted point, shape (n + 1, m).
+    """
+
+    jump_ts: Float[Array, " n"]
+    levels: Float[Array, "arcs m"]
+
+    @classmethod
+    def of(cls, schedule: AbstractPiecewiseConstant, points: int) -> "Levels":
+        """A schedule in this form; `points`: m."""
+        jumps, levels = np.asarray(schedule.jump_ts), np.asarray(schedule.levels())
+        columns = np.broadcast_to(levels.reshape(len(levels), -1), (len(levels), points))
+        idle = LEAST_JUMPS * 2 ** max(0, int(np.ceil(np.log2(max(len(jumps), 1) / LEAST_JUMPS)))) - len(jumps)
+        return cls(np.pad(jumps, (0, idle), constant_values=np.inf), np.pad(columns, ((0, idle), (0, 0)), mode="edge"))
+
+    def __call__(self, t: Array) -> Float[Array, " m"]:
+        """ε at one time; at a jump, that of the arc that the jump closes."""
+        return jnp.asarray(self.levels)[jnp.searchsorted(self.jump_ts, t, side="left", method="compare_all")]
+
+
+def vector_field(t: Any, theta: Any, args: tuple[AbstractRisk, AbstractSchedule | Levels, Array]) -> Array:
     """−∇R_{ε(t)}(θ). At t0 the right limit of ε counts: the value at the jump itself belongs to the past."""
     risk, schedule, first = args
     return -risk.gradient(theta, schedule(jnp.maximum(t, first)))
@@ -25,7 +54,7 @@ def vector_field(t: Any, theta: Any, args: tuple[AbstractRisk, AbstractSchedule,
 @eqx.filter_jit
 def solve_diffrax(
     risk: AbstractRisk,
-    schedule: AbstractSchedule,
+    schedule: AbstractSchedule | Levels,
     theta0: Float[Array, " d"],
     ts: Float[Array, " k"],
     t0: Array | float,
@@ -71,11 +100,20 @@ def largest_curvature(risk: AbstractRisk, theta: Float[Array, " d"]) -> Float[Ar
     return jnp.linalg.norm(risk.hvp(theta, vector, jnp.asarray(1.0)))
 
 
+def stiffness(risk: AbstractRisk, theta: Array, span: float) -> Float[Array, ""]:
+    """λ_max·(t1 − t0)."""
+    return largest_curvature(risk, theta) * span
+
+
+def is_stiff(risk: AbstractRisk, theta: Array, span: float) -> bool:
+    """Whether stability would set the steps of an explicit method."""
+    return not float(stiffness(risk, theta, span)) <= EXPLICIT_LIMIT
+
+
 def choose_solver(risk: AbstractRisk, theta0: Array, span: float) -> diffrax.AbstractSolver:
     """Dopri8 where accuracy sets the step, Kvaerno5 (implicit) where stability would."""
-    stiffness = largest_curvature(risk, theta0) * span
-    if float(stiffness) <= EXPLICIT_LIMIT:
+    if not is_stiff(risk, theta0, span):
         return diffrax.Dopri8()
     # A stage's residual is known to about u·λ·h·|θ|; asked for less, Newton's method fails and the step is rejected.
-    attainable: Any = 100.0 * jnp.finfo(theta0.dtype).eps * stiffness
+    attainable: Any = 100.0 * jnp.finfo(theta0.dtype).eps * stiffness(risk, theta0, span)
     return diffrax.Kvaerno5(root_finder=diffrax.VeryChord(rtol=attainable, atol=attainable))

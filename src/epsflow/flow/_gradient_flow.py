@@ -76,14 +76,16 @@ def gradient_flow(
             if throw:
                 _throw(trajectory)
             return trajectory
-    from ._diffrax import choose_solver, solve_diffrax  # linear regression does not wait for diffrax
+    from ._diffrax import Levels, choose_solver, solve_diffrax  # linear regression does not wait for diffrax
 
     chosen = solver or choose_solver(risk, start, float(times[-1] - first))
     tight, loose = (np.asarray(rtol), np.asarray(atol)), (np.asarray(10.0 * rtol), np.asarray(10.0 * atol))
-    solution = solve_diffrax(risk, schedule, start, times, first, tight, chosen, max_steps, dense)
+    constant = isinstance(schedule, AbstractPiecewiseConstant)
+    followed = Levels.of(schedule, problem.delete.size) if constant else schedule
+    solution = solve_diffrax(risk, followed, start, times, first, tight, chosen, max_steps, dense)
     thetas, error = jnp.asarray(solution.ys), jnp.asarray(jnp.nan)
     if estimate_error:
-        rough = solve_diffrax(risk, schedule, start, times, first, loose, chosen, max_steps, False)
+        rough = solve_diffrax(risk, followed, start, times, first, loose, chosen, max_steps, False)
         error = jnp.max(jnp.abs(thetas - jnp.asarray(rough.ys)))
     stats = {**solution.stats, "solver": type(chosen).__name__, "rtol": rtol, "atol": atol}
     interpolant = solution.evaluate if dense else None
