@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, strategies as st
 
 import epsflow as ef
-from epsflow.control.terms._arcs import bangs, share_out
+from epsflow.control.terms._arcs import bangs
+from epsflow.control.terms._pieces import cut
 from epsflow.control.terms._reading import read_arcs
 
 MESH = np.linspace(0.0, 10.0, 11)
@@ -54,10 +55,10 @@ def test_two_components_switch_where_each_of_them_does():
 
 def test_pieces_cover_the_window_and_every_part():
     arcs = read([1, 1, 0.4, 0.5, 0.6, 0.5, 0, 0, 0, 0])
-    pieces = arcs.pieces(20)
-    assert len(pieces.durations) == 20
+    pieces = cut(arcs.joint.knots, arcs.joint.levels, 20)
+    assert 6 < len(pieces.durations) <= 20
     assert pieces.durations.sum() == pytest.approx(10.0, rel=1e-14)
-    assert set(pieces.interval[pieces.interval >= 0]) == set(range(6))
+    assert set(pieces.interval) == set(range(6))
     schedule, middles = arcs.schedule(), np.cumsum(pieces.durations) - 0.5 * pieces.durations
     here = pieces.durations > 0.0
     np.testing.assert_array_equal(np.asarray(schedule(middles[here])), pieces.levels[here, 0])
@@ -66,15 +67,15 @@ def test_pieces_cover_the_window_and_every_part():
 def test_chain_rule_against_differences(rng):
     """Any smooth function of durations and levels, here a quadratic one: differences leave rounding over h, 1e-10."""
     arcs = read([1, 1, 0.4, 0.5, 0.6, 0.5, 0, 0, 0, 0])
-    each, a, b = share_out(arcs.joint.knots, 20), rng.standard_normal(20), rng.standard_normal(20)
+    count = len(arcs.joint.levels)
+    a, b = rng.standard_normal(count), rng.standard_normal(count)
 
     def value(moved):
-        pieces = moved.pieces(20, each)
-        return (a @ pieces.durations) ** 2 + (b @ pieces.levels[:, 0]) * (a @ pieces.durations)
+        joint = moved.joint
+        return (a @ joint.durations) ** 2 + (b @ joint.levels[:, 0]) * (a @ joint.durations)
 
-    pieces = arcs.pieces(20, each)
-    lengths, sums = a @ pieces.durations, b @ pieces.levels[:, 0]
-    slopes, here, h = arcs.chain(pieces, a * (2.0 * lengths + sums), (b * lengths)[:, None]), arcs.unknowns, 1e-6
+    lengths, sums = a @ arcs.joint.durations, b @ arcs.joint.levels[:, 0]
+    slopes, here, h = arcs.chain(a * (2.0 * lengths + sums), (b * lengths)[:, None]), arcs.unknowns, 1e-6
     assert len(here) == 2 + 4
     for i, step in enumerate(h * np.eye(6)):
         slope = (value(arcs.at(here + step)) - value(arcs.at(here - step))) / (2 * h)
@@ -110,8 +111,8 @@ def test_whatever_the_window_pieces_end_on_it_and_every_time_of_a_piece_has_a_pa
     T, count = s + length, max(map(len, columns))
     values = np.array([np.resize(column, count) for column in columns]).T
     arcs = read_arcs((0.0, 1.0), np.linspace(s, T, count + 1), values)
-    size = 2 * len(arcs.joint.part)
-    pieces = arcs.pieces(size)
+    pieces = cut(arcs.joint.knots, arcs.joint.levels, 2 * len(arcs.joint.part))
+    size = len(pieces.durations)
     assert (pieces.knots[0], pieces.knots[-1]) == (s, T)
     assert (pieces.durations >= 0.0).all()
     first = data.draw(st.integers(0, size - 1))

@@ -7,6 +7,8 @@ import pytest
 
 import reference
 from epsflow.control._pontryagin import extremal
+from epsflow.control.systems._dense_path import general_extremal
+from epsflow.control.terms._cost import Distance
 from epsflow.problem import Dataset, LinearModel, LogisticLoss, Problem, linear_regression
 from epsflow.schedules import BangBang, LinearDecay, PiecewiseConstant, Step
 
@@ -110,11 +112,17 @@ def test_stiff_problem_does_not_overflow():
     assert np.all(np.isfinite(found.costate(np.linspace(1.0, 1000.0, 11))))
 
 
-def test_diffrax_reproduces_the_exact_path(row_one):
+@pytest.mark.parametrize("route", ["adjoint", "diffrax"])
+def test_numerical_routes_reproduce_the_exact_path(route, row_one):
     general = Problem(LinearModel(2), _SquaredInDisguise(), row_one.data, delete=[2])
-    exact, numerical = (solve(p, BangBang(0.0, [0.6, 1.1], T), jnp.zeros(2)) for p in (row_one, general))
-    assert (exact.method, numerical.method) == ("exact", "diffrax")
-    # rtol 1e-10 per step, some tens of steps.
+    schedule = BangBang(0.0, [0.6, 1.1], T)
+    exact, numerical = (solve(p, schedule, jnp.zeros(2)) for p in (row_one, general))
+    if route == "diffrax":  # which smooth schedules take
+        target = exact.theta(T) - exact.costate(T)
+        fixed = jnp.zeros(2), 0.0, T, (0.0, 1.0), jnp.asarray(target), Distance(), 0.0
+        numerical = general_extremal(general.risk, schedule, *fixed)
+    assert (exact.method, numerical.method) == ("exact", route)
+    # rtol 1e-10 per step, some tens of steps; equal steps whose halving changes the cost by 1e-10.
     assert numerical.cost == pytest.approx(exact.cost, rel=1e-9)
     assert abs(numerical.cost - exact.cost) <= 10 * numerical.cost_error + 1e-12
     ts = np.linspace(0.0, T, 9)
@@ -149,6 +157,16 @@ def test_logistic_regression_with_a_smooth_decay(rng):
     assert (costs[0] - costs[1]) / 2e-3 == pytest.approx(expected, rel=1e-5)
     assert found.method == "diffrax"
     assert found.pmp_gap > 0.0
+
+
+@pytest.mark.slow  # an implicit integrator, forward and backward
+def test_a_flow_that_is_stiff_takes_implicit_steps(row_one):
+    """λT = 3e5: explicit steps would be a hundred thousand."""
+    general = Problem(LinearModel(2), _SquaredInDisguise(), row_one.data, delete=[2])
+    schedule, late = BangBang(0.0, [0.6], 1e5), {"T": 1e5}
+    exact, stiff = (solve(p, schedule, jnp.ones(2), **late) for p in (row_one, general))
+    assert stiff.method == "diffrax"
+    assert stiff.cost == pytest.approx(exact.cost, abs=1e-9)
 
 
 def test_a_second_call_does_not_compile(rng, caplog):

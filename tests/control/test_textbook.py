@@ -16,6 +16,7 @@ from epsflow.control.systems._descent import Descent
 from epsflow.control.systems._rollout import FINE_AGREEMENT, choose_steps
 from epsflow.control.systems._system import AbstractSystem
 from epsflow.control.terms._deadline import Deadline
+from epsflow.control.terms._pieces import cut
 from epsflow.control.terms._reading import read_arcs
 from epsflow.control.terms._window import MeshWindow
 
@@ -54,7 +55,7 @@ def propose(method, system, start, guesses, window):
     if method != "adjoint":
         substeps = 2 if method == "shooting" else None
         return Transcription(system, start, window, NEVER, intervals=N, substeps=substeps).solve_from(guesses)
-    durations = jnp.full(N, window.length / N)
+    durations = np.full(N, window.length / N)
     steps = choose_steps(system, jnp.asarray(start), durations, list(guesses.values()), window.unit)
     return Descent(system, jnp.asarray(start), window, NEVER, steps=steps).solve_from(guesses)
 
@@ -62,9 +63,8 @@ def propose(method, system, start, guesses, window):
 def polished(system, start, window, values):
     knots = np.linspace(0.0, window.length, N + 1)
     arcs = read_arcs(window.bounds, knots, values[:, None])
-    pieces = arcs.pieces(N)
-    durations, begin = jnp.asarray(pieces.durations), jnp.asarray(start)
-    steps = choose_steps(system, begin, durations, [pieces.levels], window.unit, FINE_AGREEMENT)
+    pieces, begin = cut(arcs.joint.knots, arcs.joint.levels, N), jnp.asarray(start)
+    steps = choose_steps(system, begin, pieces.durations, [pieces.levels], window.unit, FINE_AGREEMENT)
     fixed = {"length": window.length, "unit": window.unit, "most": N, "steps": steps, "deadline": NEVER}
     return polish(SweptEngine(system, begin, **fixed), arcs, INSERTIONS)
 

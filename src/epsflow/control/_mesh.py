@@ -31,6 +31,7 @@ from .systems._system import AbstractSystem, RiskSystem
 from .terms._deadline import Deadline
 from .terms._kinds import SearchMethod, describe_arcs, is_singular
 from .terms._levels import arcs_of, as_column, sampled
+from .terms._pieces import cut
 from .terms._reading import read_arcs
 from .terms._runs import Candidate, SecondOrder
 from .terms._window import MeshWindow
@@ -131,7 +132,7 @@ def _with_switch(setting: Setting, guesses: dict[str, np.ndarray]) -> tuple[dict
     """The guesses with the best single switch, and the Runge–Kutta steps per interval that they take."""
     system, window = setting.system, setting.window
     intervals = len(next(iter(guesses.values())))
-    durations = jnp.full(intervals, window.length / intervals)
+    durations = np.full(intervals, window.length / intervals)
     steps = choose_steps(system, setting.start, durations, list(guesses.values()), window.unit)
     return guesses | {"best switch": best_switch(system, setting.start, window, intervals, steps=steps)}, steps
 
@@ -148,11 +149,10 @@ def polish_mesh(setting: Setting, values: Float[np.ndarray, "N controls"]) -> St
     arcs = read_arcs(window.options, knots, values)
     if len(arcs.times) >= MOST_ARCS:
         return None
-    # At least two pieces per interval, and the pieces of the mesh itself where they suffice: that sweep is compiled.
+    # At least two pieces per interval, and those of the mesh itself where they suffice.
     count = max(intervals, 2 ** math.ceil(math.log2(2 * len(arcs.joint.part))))
-    pieces = arcs.pieces(count)
-    durations = jnp.asarray(pieces.durations)
-    steps = choose_steps(setting.system, setting.start, durations, [pieces.levels], window.unit, FINE_AGREEMENT)
+    pieces = cut(arcs.joint.knots, arcs.joint.levels, count)
+    steps = choose_steps(setting.system, setting.start, pieces.durations, [pieces.levels], window.unit, FINE_AGREEMENT)
     engine = SweptEngine(
         setting.system,
         setting.start,

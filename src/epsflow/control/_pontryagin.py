@@ -3,11 +3,9 @@
 ṗ = ∇²R_u(θ) p, p(T) = ∇cost(θ(T)), which is θ(T) − target for the distance;  S_j = ∂𝓔/∂u_j(t) = −pᵀg_j(θ);  𝓗 = pᵀθ̇.
 An optimal u_j is ε_max where S_j < 0 and ε_min where S_j > 0, and 𝓗 is constant. With a price ρ on ∫|ε| dt, u_j
 minimises S_j v + ρ|v|, and 𝓗 + ρ|u| is constant. One sign throughout the room: S < 0 means that a larger ε lowers the
-cost. Linear regression under a piecewise-constant schedule is exact (`linear._path`); the rest is two diffrax solves
-(`systems._dense_path`), or sampled on a mesh where d is large (`systems._mesh_path`).
+cost. Under a piecewise-constant schedule linear regression is exact (`linear._path`), and other models take explicit
+steps (`systems._swept_path`); smooth schedules and stiff flows are two diffrax solves (`systems._dense_path`).
 """
-
-import numpy as np
 
 from ..problem import Problem, Quadratic
 from ..schedules import AbstractPiecewiseConstant, AbstractSchedule, check_admissible
@@ -16,10 +14,13 @@ from .linear._path import linear_extremal
 from .systems._system import DENSE_NUMBERS, RiskSystem
 from .terms._cost import AbstractCost
 from .terms._extremal import Extremal
-from .terms._levels import arcs_of
+from .terms._levels import arcs_of, in_numbers
 
 DENSE_DIM = DENSE_NUMBERS // (16 * 512)
-"""Parameters beyond which the interpolants of θ and p over 512 steps take too much memory: S is sampled instead."""
+"""Parameters beyond which the interpolants of θ and p over 512 steps take too much memory."""
+
+MIDDLES = 128
+"""Intervals at whose middle a smooth schedule is then read."""
 
 
 def extremal(
@@ -60,13 +61,16 @@ def extremal_of(task: ControlTask, schedule: AbstractSchedule, multiplier: float
     risk = task.problem.risk
     if isinstance(risk, Quadratic) and isinstance(schedule, AbstractPiecewiseConstant):
         return linear_extremal(linear_of(task).priced(multiplier), *arcs_of(schedule, task.s, task.T))
+    from ..flow._diffrax import is_stiff  # compiles, as all of the rest does
+
+    constant, large = isinstance(schedule, AbstractPiecewiseConstant), task.problem.dim > DENSE_DIM
+    if large or (constant and not is_stiff(risk, task.theta_s, task.T - task.s)):
+        from .systems._swept_path import swept_extremal
+
+        knots, levels = in_numbers(schedule, task.s, task.T, MIDDLES)
+        system = RiskSystem(risk, task.target, levels.ndim == 1, task.cost)
+        return swept_extremal(system, knots, levels, task.theta_s, task.bounds, multiplier)
+    from .systems._dense_path import general_extremal
+
     window = task.s, task.T, task.bounds
-    if task.problem.dim > DENSE_DIM:
-        shared = schedule(np.asarray(task.T)).ndim == 0
-        system = RiskSystem(risk, task.target, shared, task.cost)
-        from .systems._mesh_path import mesh_extremal  # compiles
-
-        return mesh_extremal(system, schedule, task.theta_s, *window, multiplier)
-    from .systems._dense_path import general_extremal  # diffrax
-
     return general_extremal(risk, schedule, task.theta0, *window, task.target, task.cost, multiplier)

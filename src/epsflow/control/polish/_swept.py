@@ -8,16 +8,16 @@ import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
 from ..._core import Array
-from ..systems._rollout import Sweep, roll_out, sweep
+from ..systems._rollout import roll_out, sweep
 from ..systems._system import AbstractSystem
-from ..terms._arcs import Arcs, Joint, Pieces, share_out
+from ..terms._arcs import Arcs, Joint
 from ..terms._deadline import Deadline
 from ..terms._levels import best_level
+from ..terms._pieces import Pieces, cut, share_out
 from ._engine import AbstractEngine, Derivatives, Survey, Violation
 
 SHORTEST = 1e-7
@@ -39,14 +39,14 @@ the third derivative."""
 
 @dataclass(frozen=True, eq=False)
 class SweptEngine(AbstractEngine):
-    """Costs and gradients of arcs of one system: the same number of pieces throughout, so that nothing compiles twice.
+    """Costs and gradients of arcs of one system.
 
     Attributes:
         system: f and φ.
         start: x(s).
         length: of the window.
         unit, price, budget, deadline: see `AbstractEngine`.
-        most: pieces in all.
+        most: pieces of about one length that the window is cut into.
         steps: Runge–Kutta steps per piece.
     """
 
@@ -73,54 +73,49 @@ class SweptEngine(AbstractEngine):
 
     def cost(self, arcs: Arcs) -> float:
         """See `AbstractEngine`."""
-        value = float(roll_out(self.system, *self._numbers(arcs.pieces(self.most)))[0]) + self.price * arcs.effort
+        joint = arcs.joint
+        rolled = roll_out(self.system, self._steps(joint), self.start, joint.durations, joint.levels)
+        value = rolled.cost + self.price * arcs.effort
         return value if np.isfinite(value) else np.inf
 
     def slope_near(self, arcs: Arcs) -> Callable[[np.ndarray], tuple[float, Float[np.ndarray, " n"]]]:
-        """See `AbstractEngine`. As many pieces in each interval as here, however long it becomes."""
-        each = share_out(arcs.joint.knots, self.most)
-        return lambda unknowns: self._slope(arcs.at(unknowns), each)
+        """See `AbstractEngine`. As many steps in each interval as here, however long it becomes."""
+        steps = self._steps(arcs.joint)
+        return lambda unknowns: self._slope(arcs.at(unknowns), steps)
 
     def derivatives(self, arcs: Arcs) -> Derivatives:
         """See `AbstractEngine`."""
-        here, each, rows = arcs.unknowns, share_out(arcs.joint.knots, self.most), []
+        here, steps, rows = arcs.unknowns, self._steps(arcs.joint), []
         for step in np.diag(DIFFERENCE * arcs.scale):
             # An interval may become less than empty: the flow then runs back over it, as smoothly as forward.
             up, down = (
-                self._slope(at, each, at.overlay(arcs.joint.order))
+                self._slope(at, steps, at.overlay(arcs.joint.order))
                 for at in (arcs.at(here + step), arcs.at(here - step))
             )
             rows.append((up[1] - down[1]) / (2.0 * step.sum()))
         hessian = np.reshape(rows, (here.size, here.size))
-        return Derivatives(*self._slope(arcs, each), 0.5 * (hessian + hessian.T))
+        return Derivatives(*self._slope(arcs, steps), 0.5 * (hessian + hessian.T))
 
     def survey(self, arcs: Arcs) -> Survey:
         """See `AbstractEngine`; the worst three of the violations."""
-        pieces = arcs.pieces(self.most)
-        found = self._sweep(pieces)
-        cost, violations = self._cost(found, arcs), []
+        pieces = cut(arcs.joint.knots, arcs.joint.levels, self.most)
+        found = sweep(self.system, self.steps, self.start, pieces.durations, pieces.levels)
+        cost, violations = found.cost + self.price * arcs.effort, []
         for component, row in enumerate(arcs.components):
-            slopes = np.asarray(found.levels)[:, component]
             for arc in range(len(row.parts)):
-                violations += _on_arc(arcs, pieces, slopes, component, arc, self.price)
+                violations += _on_arc(arcs, pieces, found.levels[:, component], component, arc, self.price)
         worth = [violation for violation in violations if violation.gain > SETTLED * abs(cost)]
         return Survey(cost, sorted(worth, reverse=True)[:TRIED])
 
-    def _numbers(self, pieces: Pieces) -> tuple[Array, ...]:
-        steps = jnp.asarray(float(self.steps))
-        return steps, self.start, jnp.asarray(pieces.durations), jnp.asarray(pieces.levels)
+    def _steps(self, joint: Joint) -> Int[np.ndarray, " K"]:
+        """Runge–Kutta steps in each interval: `steps` for every piece that it holds."""
+        return self.steps * share_out(joint.knots, self.most)
 
-    def _sweep(self, pieces: Pieces) -> Sweep:
-        return sweep(self.system, *self._numbers(pieces))
-
-    def _cost(self, found: Sweep, arcs: Arcs) -> float:
-        return float(found.cost) + self.price * arcs.effort
-
-    def _slope(self, arcs: Arcs, each: Int[np.ndarray, " K"], joint: Joint | None = None) -> tuple[float, np.ndarray]:
-        pieces = arcs.pieces(self.most, each, joint)
-        found = self._sweep(pieces)
-        gradient = arcs.chain(pieces, np.asarray(found.durations), np.asarray(found.levels), joint)
-        return self._cost(found, arcs), gradient + self.price * arcs.spending
+    def _slope(self, arcs: Arcs, steps: Int[np.ndarray, " K"], joint: Joint | None = None) -> tuple[float, np.ndarray]:
+        joint = arcs.joint if joint is None else joint
+        found = sweep(self.system, steps, self.start, joint.durations, joint.levels)
+        gradient = arcs.chain(found.durations, found.levels, joint) + self.price * arcs.spending
+        return found.cost + self.price * arcs.effort, gradient
 
 
 def _on_arc(
@@ -133,7 +128,7 @@ def _on_arc(
     """
     row = arcs.components[component]
     on = row.arc_of_part[arcs.joint.part[pieces.interval, component]] == arc
-    here = np.flatnonzero(on & (pieces.interval >= 0) & (pieces.durations > 0.0))
+    here = np.flatnonzero(on & (pieces.durations > 0.0))
     if here.size == 0:
         return []
     durations, level = pieces.durations[here], pieces.levels[here, component]

@@ -2,7 +2,6 @@
 
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 from scipy.optimize import LinearConstraint, linprog, minimize
@@ -81,20 +80,17 @@ class Descent(AbstractTranscription):
         self, system: AbstractSystem, start: Float[Array, " d"], window: MeshWindow, deadline: Deadline, *, steps: int
     ):
         """Fix the problem and the steps."""
-        self.system, self.start, self.window, self.deadline = system, start, window, deadline
-        self.steps = jnp.asarray(float(steps))
+        self.system, self.start, self.window, self.deadline, self.steps = system, start, window, deadline, steps
 
     def solve(self, name: str, guess: Float[np.ndarray, "N controls"]) -> Candidate:
         """See `AbstractTranscription`."""
         window, unknowns = self.window, Unknowns(self.window, guess.shape)
-        durations, effort = jnp.full(len(guess), window.length / len(guess)), unknowns.effort
+        durations, effort = np.full(len(guess), window.length / len(guess)), unknowns.effort
 
         def cost(z: np.ndarray) -> tuple[float, np.ndarray]:
-            found = sweep(self.system, self.steps, self.start, durations, jnp.asarray(unknowns.levels(z)))
-            value, slope = float(found.cost), unknowns.pull(np.asarray(found.levels))
-            return float(value + window.price * (effort @ z)) / window.unit, (
-                slope + window.price * effort
-            ) / window.unit
+            found = sweep(self.system, self.steps, self.start, durations, unknowns.levels(z))
+            value = float(found.cost + window.price * (effort @ z))
+            return value / window.unit, (unknowns.pull(found.levels) + window.price * effort) / window.unit
 
         def check_time(intermediate_result: Any) -> None:
             del intermediate_result
@@ -140,11 +136,11 @@ def best_switch(
 
     Where ∫|u| dt matters, "low" is the level with the least |u|.
     """
-    durations, per_piece = jnp.full(intervals, window.length / intervals), jnp.asarray(float(steps))
+    durations = np.full(intervals, window.length / intervals)
     knots = np.unique(np.linspace(0, intervals, min(points, intervals + 1)).astype(int))
     low, high = window.cheapest if window.priced else window.bounds[0], window.bounds[1]
     rows = [np.where(np.arange(intervals) < knot, high, low) for knot in knots]
     controls = [window.affordable(np.tile(row[:, None], (1, system.controls))) for row in rows]
-    costs = [float(roll_out(system, per_piece, start, durations, jnp.asarray(u))[0]) for u in controls]
+    costs = [roll_out(system, steps, start, durations, u).cost for u in controls]
     prices = [window.price * window.spent(u) for u in controls]
     return controls[int(np.nanargmin(np.add(costs, prices)))]

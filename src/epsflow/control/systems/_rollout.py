@@ -6,7 +6,14 @@ sweep differentiates exactly it:
 
     p_K = ∇φ(x_K),  p_k = ∂_xΦᵀ p_{k+1},  ∂φ/∂u_k = ∂_uΦᵀ p_{k+1} ≈ ∫ S dt,  ∂φ/∂Δ_k = ∂_ΔΦᵀ p_{k+1} ≈ 𝓗 on the piece.
 
-Memory: the K states x_k, and within a piece diffrax's checkpoints.
+A step with slopes K_i = f(X_i, u), X_i = x + hΣ_j a_ij K_j, is differentiated by the adjoint Runge–Kutta step (Hager,
+Numer. Math. 87 (2000) 247): from the last stage to the first
+
+    w_i = b_i p + Σ_j a_ji V_j,  V_i = h ∂_xf(X_i, u)ᵀw_i,  ∂x = p + ΣV_i,  ∂u = hΣ ∂_uf(X_i, u)ᵀw_i,  ∂h = Σ K_iᵀw_i.
+
+So f and its derivative are compiled once each, for `CHUNK` steps at most, and a loop in Python chains as many chunks as
+there are steps: neither the number of pieces nor that of steps compiles anything. Memory: the states between chunks,
+and the slopes of one.
 """
 
 from typing import Any, NamedTuple
@@ -16,13 +23,13 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from ..._core import Array, InputError
 from ._system import AbstractSystem
 
-CHECKPOINTS = 8
-"""States that are kept within one piece while it is differentiated; further steps are computed again."""
+CHUNK = 64
+"""Steps in one call of the compiled loops."""
 
 STEP_LIMIT = 200_000
 """Runge–Kutta steps in one rollout: more of them mean a stiff problem, for which explicit steps are the wrong tool."""
@@ -30,6 +37,23 @@ STEP_LIMIT = 200_000
 AGREEMENT, FINE_AGREEMENT = 1e-6, 1e-9
 """Relative change of the cost on halving the steps with which they count as small enough, on a mesh and for polishing.
 The order is 5: the halved steps, which are the ones that are used, are another 30 times better."""
+
+TABLEAU = diffrax.Tsit5.tableau
+WEIGHTS = np.asarray(TABLEAU.b_sol)[:-1]
+STAGES = np.stack([np.pad(a, (0, len(WEIGHTS) - len(a))) for a in (np.zeros(0), *TABLEAU.a_lower[:-1])])
+"""b, and a with row i for stage i. The seventh stage of Tsit5 only estimates an error."""
+
+
+class Rollout(NamedTuple):
+    """Where a control leads.
+
+    Attributes:
+        cost: φ(x_K).
+        states: x_k, at both ends of every piece, shape (K + 1, d).
+    """
+
+    cost: float
+    states: Float[np.ndarray, "knots d"]
 
 
 class Sweep(NamedTuple):
@@ -39,124 +63,199 @@ class Sweep(NamedTuple):
         cost: φ(x_K).
         levels: ∂φ/∂u_k, shape (K, controls): the integral of the switching function over the piece.
         durations: ∂φ/∂Δ_k, shape (K,): the Hamiltonian on the piece.
-        switching: S = ∂_u f(x, u)ᵀp at both ends of every piece, in order, shape (K + 1, controls).
+        states: x_k, at both ends of every piece, shape (K + 1, d).
+        costates: p_k, likewise.
     """
 
-    cost: Float[Array, ""]
-    levels: Float[Array, "K controls"]
-    durations: Float[Array, " K"]
-    switching: Float[Array, "knots controls"]
+    cost: float
+    levels: Float[np.ndarray, "K controls"]
+    durations: Float[np.ndarray, " K"]
+    states: Float[np.ndarray, "knots d"]
+    costates: Float[np.ndarray, "knots d"]
 
 
-def _scaled_field(_: Any, x: Array, args: tuple[AbstractSystem, Array, Array]) -> Array:
-    system, u, step = args
-    return step * system.field(x, u)
-
-
-def _piece(system: AbstractSystem, steps: Array, x: Array, u: Array, duration: Array) -> Array:
-    """Φ(x, u, Δ). Time is counted in steps, so that Δ enters by the field alone and is differentiated with it."""
-    solution = diffrax.diffeqsolve(
-        diffrax.ODETerm(_scaled_field),
-        diffrax.Tsit5(),
-        t0=0.0,
-        t1=steps,
-        dt0=1.0,
-        y0=x,
-        args=(system, u, duration / steps),
-        saveat=diffrax.SaveAt(t1=True),
-        adjoint=diffrax.RecursiveCheckpointAdjoint(checkpoints=CHECKPOINTS),
-        max_steps=None,
-        throw=False,
-    )
-    return jnp.asarray(solution.ys)[-1]
-
-
-def _states(
-    system: AbstractSystem, steps: Array, start: Array, durations: Array, levels: Array
-) -> tuple[Float[Array, " d"], Float[Array, "K d"]]:
-    """x_K, and the state at which every piece begins."""
-
-    def advance(x: Array, piece: tuple[Array, Array]) -> tuple[Array, Array]:
-        duration, u = piece
-        return _piece(system, steps, x, u, duration), x
-
-    return jax.lax.scan(advance, start, (durations, levels))
-
-
-@eqx.filter_jit
 def roll_out(
     system: AbstractSystem,
-    steps: Float[Array, ""],
+    steps: int | Int[np.ndarray, " K"],
     start: Float[Array, " d"],
-    durations: Float[Array, " K"],
-    levels: Float[Array, "K controls"],
-) -> tuple[Float[Array, ""], Float[Array, "K d"]]:
-    """φ(x_K), and the state at the end of every piece.
+    durations: Float[np.ndarray, " K"],
+    levels: Float[np.ndarray, "K controls"],
+) -> Rollout:
+    """φ(x_K), and the states on the way.
 
     Args:
         system: f and φ.
-        steps: M, Runge–Kutta steps per piece. A number like any other: changing it compiles nothing.
+        steps: M, Runge–Kutta steps per piece: one number, or one for each.
         start: x_0.
-        durations: Δ_k ≥ 0.
+        durations: Δ_k.
         levels: u_k.
     """
-    end, states = _states(system, steps, start, durations, levels)
-    return system.terminal(end), jnp.concatenate([states[1:], end[None]])
+    return _forward(system, _Chunks.of(steps, durations, levels), start)[0]
 
 
-@eqx.filter_jit
 def sweep(
     system: AbstractSystem,
-    steps: Float[Array, ""],
+    steps: int | Int[np.ndarray, " K"],
     start: Float[Array, " d"],
-    durations: Float[Array, " K"],
-    levels: Float[Array, "K controls"],
+    durations: Float[np.ndarray, " K"],
+    levels: Float[np.ndarray, "K controls"],
 ) -> Sweep:
     """Forward for the cost, backward for its exact derivatives. Arguments as in `roll_out`."""
-    end, states = _states(system, steps, start, durations, levels)
-    _, switching, by_level, by_duration = _backward(system, steps, end, states, durations, levels)
-    last = _switching(system, end, levels[-1], jax.grad(system.terminal)(end))
-    return Sweep(system.terminal(end), by_level, by_duration, jnp.concatenate([switching, last[None]]))
+    chunks = _Chunks.of(steps, durations, levels)
+    rolled, starts = _forward(system, chunks, start)
+    last, pulled = _slope(system, jnp.asarray(rolled.states[-1])), []
+    p = last
+    for chunk, x in zip(reversed(chunks.parts), reversed(starts), strict=True):
+        p, found = _retreat(system, chunk, _advance(system, chunk, x)[1], p)
+        pulled.append([np.asarray(each)[: chunk.used] for each in found])
+    costates, by_level, by_length = (np.concatenate(part) for part in zip(*reversed(pulled), strict=True))
+    first, share = chunks.first, 1.0 / chunks.steps
+    return Sweep(
+        cost=rolled.cost,
+        levels=np.add.reduceat(by_level, first),
+        durations=np.add.reduceat(by_length, first) * share,
+        states=rolled.states,
+        costates=np.concatenate([costates[first], np.asarray(last)[None]]),
+    )
+
+
+class _Chunk(NamedTuple):
+    """Steps for one call of the compiled loops.
+
+    Attributes:
+        used: how many of the rows are steps; an array, since an `int` would be compiled in.
+        lengths: h.
+        levels: u.
+    """
+
+    used: Int[np.ndarray, ""]
+    lengths: Float[np.ndarray, " chunk"]
+    levels: Float[np.ndarray, "chunk controls"]
+
+
+class _Chunks(NamedTuple):
+    """All steps of a control.
+
+    Attributes:
+        steps: per piece, shape (K,).
+        parts: in order.
+    """
+
+    steps: Int[np.ndarray, " K"]
+    parts: list[_Chunk]
+
+    @classmethod
+    def of(cls, steps: int | np.ndarray, durations: np.ndarray, levels: np.ndarray) -> "_Chunks":
+        each = np.broadcast_to(steps, durations.shape)
+        count = int(each.sum())
+        idle = (0, -count % CHUNK)
+        lengths = np.pad(np.repeat(durations / each, each), idle).reshape(-1, CHUNK)
+        controls = np.pad(np.repeat(levels, each, axis=0), (idle, (0, 0))).reshape(-1, CHUNK, levels.shape[1])
+        counts = np.minimum(CHUNK, count - CHUNK * np.arange(len(lengths)))
+        return cls(each, [_Chunk(*map(np.asarray, rows)) for rows in zip(counts, lengths, controls, strict=True)])
+
+    @property
+    def first(self) -> Int[np.ndarray, " K"]:
+        """The first step of each piece."""
+        return np.cumsum(self.steps) - self.steps
+
+
+def _forward(system: AbstractSystem, chunks: _Chunks, start: Array) -> tuple[Rollout, list[Array]]:
+    """The rollout, and the states at which its chunks begin."""
+    x, starts, states = jnp.asarray(start), [], []
+    for chunk in chunks.parts:
+        starts.append(x)
+        x, before = _advance(system, chunk, x)
+        states.append(np.asarray(before)[: chunk.used])
+    here = np.concatenate(states)[chunks.first]
+    return Rollout(float(_cost(system, x)), np.concatenate([here, np.asarray(x)[None]])), starts
 
 
 @eqx.filter_jit
-def trace(
-    system: AbstractSystem,
-    steps: Float[Array, ""],
-    start: Float[Array, " d"],
-    durations: Float[Array, " K"],
-    levels: Float[Array, "K controls"],
-) -> tuple[Float[Array, "knots d"], Float[Array, "knots d"]]:
-    """State and costate at both ends of every piece, in order. Arguments as in `roll_out`."""
-    end, states = _states(system, steps, start, durations, levels)
-    costates, *_ = _backward(system, steps, end, states, durations, levels)
-    last = jax.grad(system.terminal)(end)
-    return jnp.concatenate([states, end[None]]), jnp.concatenate([costates, last[None]])
+def _cost(system: AbstractSystem, x: Float[Array, " d"]) -> Float[Array, ""]:
+    return system.terminal(x)
 
 
-def _backward(
-    system: AbstractSystem, steps: Array, end: Array, states: Array, durations: Array, levels: Array
-) -> tuple[Float[Array, "K d"], Float[Array, "K controls"], Float[Array, "K controls"], Float[Array, " K"]]:
-    """Costate and S at the beginning of every piece, and the derivatives by its level and its duration."""
-
-    def retreat(p: Array, piece: tuple[Array, Array, Array]) -> tuple[Array, tuple[Array, Array, Array, Array]]:
-        x, duration, u = piece
-        _, pull = jax.vjp(lambda *inputs: _piece(system, steps, *inputs), x, u, duration)
-        before, by_level, by_duration = pull(p)
-        return before, (before, _switching(system, x, u, before), by_level, by_duration)
-
-    costate = jax.grad(system.terminal)(end)
-    return jax.lax.scan(retreat, costate, (states, durations, levels), reverse=True)[1]
+@eqx.filter_jit
+def _slope(system: AbstractSystem, x: Float[Array, " d"]) -> Float[Array, " d"]:
+    return jax.grad(system.terminal)(x)
 
 
-def _switching(system: AbstractSystem, x: Array, u: Array, p: Array) -> Float[Array, " controls"]:
-    return jax.vjp(lambda v: system.field(x, v), u)[1](p)[0]
+def _slopes(system: AbstractSystem, x: Array, u: Array, h: Array) -> Float[Array, "stages d"]:
+    """K_i of one step."""
+
+    def stage(i: Any, slopes: Array) -> Array:
+        return jnp.asarray(slopes).at[i].set(system.field(x + h * (jnp.asarray(STAGES)[i] @ slopes), u))
+
+    return jax.lax.fori_loop(0, len(WEIGHTS), stage, jnp.zeros((len(WEIGHTS), len(x)), x.dtype))
+
+
+def stepped(system: AbstractSystem, x: Array, u: Array, h: Array) -> Float[Array, " d"]:
+    """Φ(x, u, h) by one step."""
+    return x + h * (jnp.asarray(WEIGHTS) @ _slopes(system, x, u, h))
+
+
+class Pulled(NamedTuple):
+    """What a step does to a costate p after it: the derivatives of Φ(x, u, h)ᵀp. Or of several steps, one row each.
+
+    Attributes:
+        state: by x: the costate before it.
+        level: by u.
+        length: by h.
+    """
+
+    state: Float[Array, "*steps d"]
+    level: Float[Array, "*steps controls"]
+    length: Float[Array, "*steps"]
+
+
+def pulled_back(system: AbstractSystem, x: Array, u: Array, h: Array, p: Array) -> Pulled:
+    """The adjoint Runge–Kutta step."""
+    slopes, stages, weights = _slopes(system, x, u, h), jnp.asarray(STAGES), jnp.asarray(WEIGHTS)
+
+    def stage(j: Any, carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        i = len(WEIGHTS) - 1 - j
+        by_stage, by_level, by_length = carry
+        w = weights[i] * p + stages[:, i] @ by_stage
+        along_state, along_level = jax.vjp(system.field, x + h * (stages[i] @ slopes), u)[1](h * w)
+        return jnp.asarray(by_stage).at[i].set(along_state), by_level + along_level, by_length + slopes[i] @ w
+
+    nothing = jnp.zeros_like(slopes), jnp.zeros_like(u), jnp.zeros((), x.dtype)
+    by_stage, by_level, by_length = jax.lax.fori_loop(0, len(WEIGHTS), stage, nothing)
+    return Pulled(p + by_stage.sum(axis=0), by_level, by_length)
+
+
+@eqx.filter_jit
+def _advance(system: AbstractSystem, chunk: _Chunk, x: Array) -> tuple[Float[Array, " d"], Float[Array, "chunk d"]]:
+    """The state after the steps, and those before each."""
+    lengths, levels = jnp.asarray(chunk.lengths), jnp.asarray(chunk.levels)
+
+    def step(i: Any, carry: tuple[Array, Array]) -> tuple[Array, Array]:
+        x, states = carry
+        return stepped(system, x, levels[i], lengths[i]), jnp.asarray(states).at[i].set(x)
+
+    return jax.lax.fori_loop(0, chunk.used, step, (x, jnp.zeros((len(lengths), len(x)), x.dtype)))
+
+
+@eqx.filter_jit
+def _retreat(system: AbstractSystem, chunk: _Chunk, states: Array, p: Array) -> tuple[Float[Array, " d"], Pulled]:
+    """The costate before the steps, and what each of them does to it, one row a step."""
+    lengths, levels = jnp.asarray(chunk.lengths), jnp.asarray(chunk.levels)
+
+    def step(j: Any, carry: tuple[Array, Pulled]) -> tuple[Array, Pulled]:
+        i = chunk.used - 1 - j
+        p, rows = carry
+        pulled = pulled_back(system, states[i], levels[i], lengths[i], p)
+        return pulled.state, Pulled(*(jnp.asarray(a).at[i].set(b) for a, b in zip(rows, pulled, strict=True)))
+
+    nothing = Pulled(jnp.zeros_like(states), jnp.zeros_like(levels), jnp.zeros_like(lengths))
+    return jax.lax.fori_loop(0, chunk.used, step, (p, nothing))
 
 
 def choose_steps(
     system: AbstractSystem,
     start: Float[Array, " d"],
-    durations: Float[Array, " K"],
+    durations: Float[np.ndarray, " K"],
     controls: list[Float[np.ndarray, "K controls"]],
     unit: float,
     agreement: float = AGREEMENT,
@@ -170,8 +269,7 @@ def choose_steps(
     """
     steps, last = 1, np.full(len(controls), np.inf)
     while steps * len(durations) <= STEP_LIMIT:
-        count = jnp.asarray(float(steps))
-        here = np.array([float(roll_out(system, count, start, durations, jnp.asarray(u))[0]) for u in controls])
+        here = np.array([roll_out(system, steps, start, durations, u).cost for u in controls])
         if np.isfinite(here).all() and (np.abs(here - last) <= agreement * np.maximum(np.abs(here), 1e-6 * unit)).all():
             return steps
         steps, last = 2 * steps, here

@@ -1,9 +1,9 @@
 """Piecewise-constant controls whose switch times, and levels on singular arcs, may move.
 
-Every component of u has arcs of its own. `Arcs.joint` lays those of all components over each other; `Arcs.pieces` cuts
-the result into the durations and levels that `systems._rollout` takes, and `Arcs.chain` turns derivatives by these into
-those by the unknowns. Times are never summed up from durations: knots are kept, the first is s, the last is T, and
-durations are their differences.
+Every component of u has arcs of its own. `Arcs.joint` lays those of all components over each other: durations and
+levels, as `systems._rollout` takes them, and `Arcs.chain` turns derivatives by these into those by the unknowns.
+Times are never summed up from durations: knots are kept, the first is s, the last is T, and durations are their
+differences.
 """
 
 import itertools
@@ -21,34 +21,21 @@ MOST_PARTS = 8
 
 
 class Joint(NamedTuple):
-    """The arcs of all components laid over each other.
+    """The arcs of all components laid over each other: what `systems._rollout` takes.
 
     Attributes:
         knots: from s to T, shape (K + 1,); two components that switch together have an empty interval between them.
+        levels: u on the intervals between them, shape (K, components).
         part: which part of each component's own row an interval lies in, shape (K, components).
         order: which of the knots between s and T, counted from one component to the next, comes when; shape (K − 1,).
         owner: the component of each of these, so counted.
     """
 
     knots: Float[np.ndarray, " knots"]
+    levels: Float[np.ndarray, "K components"]
     part: Int[np.ndarray, "K components"]
     order: Int[np.ndarray, " inner"]
     owner: Int[np.ndarray, " inner"]
-
-
-class Pieces(NamedTuple):
-    """What `systems._rollout` takes.
-
-    Attributes:
-        knots: the ends of all pieces, from s to T, shape (K + 1,). Pieces at the end are empty where there are more
-            than the arcs need.
-        levels: u_k, shape (K, components).
-        interval: of those that were cut, the one that a piece lies in; −1 for an empty one at the end. Shape (K,).
-    """
-
-    knots: Float[np.ndarray, " knots"]
-    levels: Float[np.ndarray, "K components"]
-    interval: Int[np.ndarray, " K"]
 
     @property
     def durations(self) -> Float[np.ndarray, " K"]:
@@ -204,23 +191,20 @@ class Arcs:
         """`joint`, in an order of the knots in which they may not ascend: some intervals then are less than empty."""
         rows = [row.knots[1:-1] for row in self.components]
         if len(rows) == 1 and order is None:
-            every = np.arange(len(rows[0]) + 1)
-            return Joint(self.components[0].knots, every[:, None], every[:-1], np.zeros(len(rows[0]), dtype=np.int64))
+            (row,), every = self.components, np.arange(len(rows[0]) + 1)
+            return Joint(row.knots, row.levels[:, None], every[:, None], every[:-1], np.zeros_like(every[:-1]))
         times, owner = np.concatenate(rows), np.repeat(np.arange(len(rows)), [len(row) for row in rows])
         order = np.argsort(times, kind="stable") if order is None else order
         passed = np.zeros((len(times) + 1, len(rows)), dtype=np.int64)
         passed[np.arange(1, len(times) + 1), owner[order]] = 1
-        knots = np.concatenate([[self.s], times[order], [self.T]])
-        return Joint(knots, np.cumsum(passed, axis=0), order, owner)
-
-    def levels_in(self, part: Int[np.ndarray, "K components"]) -> Float[np.ndarray, "K components"]:
-        """u on the parts."""
-        return np.stack([row.levels[part[:, c]] for c, row in enumerate(self.components)], axis=1)
+        knots, part = np.concatenate([[self.s], times[order], [self.T]]), np.cumsum(passed, axis=0)
+        levels = np.stack([row.levels[part[:, c]] for c, row in enumerate(self.components)], axis=1)
+        return Joint(knots, levels, part, order, owner)
 
     @cached_property
     def knots_and_levels(self) -> tuple[Float[np.ndarray, " knots"], Float[np.ndarray, "K *components"]]:
         """The knots of `joint` and u between them, a vector if there is one component."""
-        levels = self.levels_in(self.joint.part)
+        levels = self.joint.levels
         return self.joint.knots, levels[:, 0] if len(self.components) == 1 else levels
 
     @property
@@ -235,34 +219,21 @@ class Arcs:
         by_free = [(np.diff(row.knots) * np.sign(row.levels))[row.free_levels] for row in self.components]
         return np.concatenate(by_times + by_free)
 
-    def pieces(self, count: int, each: Int[np.ndarray, " K"] | None = None, joint: Joint | None = None) -> Pieces:
-        """`count` pieces: as many in each interval of `joint` as `each` says (default: by length), and empty ones."""
-        joint = self.joint if joint is None else joint
-        each = share_out(joint.knots, count) if each is None else each
-        return cut(joint.knots, self.levels_in(joint.part), each, count)
-
     def chain(
-        self,
-        pieces: Pieces,
-        durations: Float[np.ndarray, " K"],
-        levels: Float[np.ndarray, "K components"],
-        joint: Joint | None = None,
+        self, durations: Float[np.ndarray, " K"], levels: Float[np.ndarray, "K components"], joint: Joint | None = None
     ) -> Float[np.ndarray, " n"]:
-        """∂φ/∂(unknowns), from the derivatives by every piece.
+        """∂φ/∂(unknowns), from the derivatives by the durations and levels of `joint`.
 
-        Moving a knot lengthens the pieces of the interval before it and shortens those of the one after it, so ∂φ by it
-        is the mean of ∂φ/∂Δ over the former minus that over the latter: the jump of the Hamiltonian.
+        Moving a knot lengthens the interval before it and shortens the one after it, so ∂φ by it is ∂φ/∂Δ of the former
+        minus that of the latter: the jump of the Hamiltonian.
         """
-        joint, used = self.joint if joint is None else joint, pieces.interval >= 0
-        interval = pieces.interval[used]
-        hamiltonian = np.bincount(interval, durations[used]) / np.bincount(interval)
+        joint = self.joint if joint is None else joint
         by_knots = np.empty(len(joint.order))
-        by_knots[joint.order] = -np.diff(hamiltonian)
+        by_knots[joint.order] = -np.diff(durations)
         by_times, by_free = [], []
         for c, row in enumerate(self.components):
             by_times.append(row.onto_switches(by_knots[joint.owner == c]))
-            by_level = np.bincount(joint.part[interval, c], levels[used, c], len(row.levels))
-            by_free.append(by_level[row.free_levels])
+            by_free.append(np.bincount(joint.part[:, c], levels[:, c], len(row.levels))[row.free_levels])
         return np.concatenate(by_times + by_free)
 
     def at(self, unknowns: Float[np.ndarray, " n"]) -> "Arcs":
@@ -319,27 +290,6 @@ class Arcs:
         if len(self.components) > 1 or not alternate or self.free.size:
             return PiecewiseConstant(knots, levels)
         return BangBang(self.s, knots[1:-1], self.T, "high" if levels[0] == high else "low", low, high)
-
-
-def share_out(knots: Float[np.ndarray, " knots"], count: int) -> Int[np.ndarray, " K"]:
-    """Pieces per interval, by its length and at least one, so that there are at most `count` in all."""
-    length = np.diff(knots)
-    return 1 + np.floor(length / length.sum() * (count - len(length))).astype(int)
-
-
-def cut(
-    knots: Float[np.ndarray, " knots"],
-    levels: Float[np.ndarray, "K components"],
-    each: Int[np.ndarray, " K"],
-    count: int,
-) -> Pieces:
-    """`count` pieces: as many of equal length in each interval as `each` says, and empty ones."""
-    interval = np.repeat(np.arange(len(each)), each)
-    begun = (np.arange(len(interval)) - np.repeat(np.cumsum(each) - each, each)) / each[interval]
-    empty = np.full(count - len(interval), -1)
-    starts = knots[interval] + begun * np.diff(knots)[interval]
-    interval = np.concatenate([interval, empty])
-    return Pieces(np.concatenate([starts, np.full(len(empty) + 1, knots[-1])]), levels[interval], interval)
 
 
 def assemble(

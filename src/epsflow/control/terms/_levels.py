@@ -49,7 +49,7 @@ def graded_grid(length: float, rate: float) -> Float[np.ndarray, " n"]:
 
 
 PANELS = 2_000
-"""Intervals at whose middle a smooth schedule is read."""
+"""Intervals at whose middle a smooth schedule is read, unless others are asked for."""
 
 
 def effort_between(knots: Float[np.ndarray, " knots"], levels: Float[np.ndarray, "arcs *m"]) -> float:
@@ -58,13 +58,13 @@ def effort_between(knots: Float[np.ndarray, " knots"], levels: Float[np.ndarray,
 
 
 def in_numbers(
-    schedule: AbstractSchedule, s: float, T: float
+    schedule: AbstractSchedule, s: float, T: float, panels: int = PANELS
 ) -> tuple[Float[np.ndarray, " knots"], Float[np.ndarray, "arcs *m"]]:
-    """Knots in [s, T] and ε between them; a smooth schedule is read at the middle of `PANELS` intervals."""
+    """Knots in [s, T] and ε between them; a smooth schedule is read at the middle of so many intervals."""
     if isinstance(schedule, AbstractPiecewiseConstant):
         return arcs_of(schedule, s, T)
     jumps = np.clip(np.asarray(schedule.jump_ts), s, T)
-    knots = np.unique(np.concatenate([np.linspace(s, T, PANELS + 1), jumps]))
+    knots = np.unique(np.concatenate([np.linspace(s, T, panels + 1), jumps]))
     return knots, np.asarray(schedule(0.5 * (knots[:-1] + knots[1:])))
 
 
