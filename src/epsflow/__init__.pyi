@@ -20,7 +20,8 @@ from .analysis import (
     self_influence as self_influence, train as train,
 )
 from .attribution import (
-    CoalitionFunction as CoalitionFunction, DataValues as DataValues, ModelUtility as ModelUtility,
+    BayesianInfluence as BayesianInfluence, CoalitionFunction as CoalitionFunction, DataValues as DataValues,
+    ModelUtility as ModelUtility, bayesian_influence as bayesian_influence,
     data_banzhaf as data_banzhaf, data_shapley as data_shapley, knn_shapley as knn_shapley, loo_values as loo_values,
 )
 from .claims import Claim as Claim, Ledger as Ledger, Verdict as Verdict, verify as verify, write_report as write_report

@@ -48,6 +48,10 @@ class RESULTS(eqxi.Enumeration):  # pyright: ignore[reportGeneralTypeIssues]
         "The polishing step moved further than the flow's own end justifies, so the point may belong to another "
         "basin. Try a larger `max_time`."
     )
+    not_mixed = (
+        "The chains have not mixed: split-R̂ or the effective sample size misses its threshold. Try more draws, a "
+        "longer warm-up, or another sampler or step."
+    )
     time_limit_reached = "The time limit was reached. Try a larger `time_limit`."
     no_start_succeeded = "The solver failed from every start. Try another method, or a start of your own."
     unknown = "A solver failed for a reason that this version of epsflow has no words for."

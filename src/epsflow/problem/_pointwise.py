@@ -65,6 +65,24 @@ def slopes(loss: AbstractLoss, outputs: Float[np.ndarray, "n *k"], targets: np.n
     return pointwise(loss, outputs, targets).slopes
 
 
+@_ClosedForms
+def losses(loss: AbstractLoss, outputs: Float[np.ndarray, "n *k"], targets: np.ndarray) -> Float[np.ndarray, " n"]:
+    """ℓ of every point alone."""
+    return pointwise(loss, outputs, targets).values
+
+
+@losses.register(LogisticLoss)
+def _(loss: LogisticLoss, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    # log(1 + eᶠ) − yf for a label of 0 or 1 is log(1 + e^{±f}), in whose larger tail the sum keeps its digits.
+    signed = np.where(targets > 0.5, -outputs, outputs)
+    return _over_outputs(np.maximum(signed, 0.0) + np.log1p(np.exp(-np.abs(outputs))))
+
+
+@losses.register(SquaredLoss)
+def _(loss: SquaredLoss, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    return 0.5 * _over_outputs((outputs - targets) ** 2)
+
+
 @slopes.register(LogisticLoss)
 def _(loss: LogisticLoss, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
     return expit(outputs) - targets

@@ -4,12 +4,11 @@ from typing import Any
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float
 
 from ..._core import Array, ConvergenceError, InputError, as_scalar, brief
-from ...problem import AbstractModel, EmpiricalRisk, Problem
+from ...problem import EmpiricalRisk, Problem
 
 BATCH = 64
 """Coalitions that flow together; a smaller batch is filled up, so that no size compiles again."""
@@ -56,19 +55,6 @@ class CoalitionFlow:
             )
         return thetas, int(members.sum()) * self.steps
 
-    def outputs(self, thetas: Float[np.ndarray, "k d"], x: Float[np.ndarray, "m p"]) -> Float[np.ndarray, "k m *c"]:
-        """f(θ; x) of every θ at every row."""
-        return np.concatenate(
-            [
-                np.asarray(_outputs(self.risk.model, _filled(thetas[start : start + BATCH]), x))[: len(thetas) - start]
-                for start in range(0, len(thetas), BATCH)
-            ]
-        )
-
-
-def _filled(thetas: np.ndarray) -> np.ndarray:
-    return np.concatenate([thetas, np.zeros((BATCH - len(thetas), thetas.shape[1]))])
-
 
 @eqx.filter_jit
 def _flow(risk: EmpiricalRisk, theta0: Array, members: Float[Array, "k n"], time: float, steps: int) -> Array:
@@ -81,8 +67,3 @@ def _flow(risk: EmpiricalRisk, theta0: Array, members: Float[Array, "k n"], time
         return jax.lax.fori_loop(0, steps, lambda _, theta: theta - step * jax.grad(value)(theta, weights), theta0)
 
     return jax.vmap(one)(members)
-
-
-@eqx.filter_jit
-def _outputs(model: AbstractModel, thetas: Float[Array, "k d"], x: Float[Array, "m p"]) -> Array:
-    return jax.vmap(lambda theta: jax.vmap(lambda point: model(theta, point))(x))(jnp.asarray(thetas))

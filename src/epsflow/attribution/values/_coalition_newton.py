@@ -1,12 +1,14 @@
 """Optima of a convex risk on many subsets of its points at once: Newton's method for a stack of subsets, in NumPy."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from ..._core import RESULTS, decide
-from ...problem import GeneralisedLinear, Pointwise, pointwise
+from ...problem import Pointwise, Problem, pointwise
+from .._evaluate import outputs_at
 
 NUMBERS = 4_000_000
 """Outputs, or entries of Hessians, worked on at the same time (32 MB for each array of them)."""
@@ -41,8 +43,10 @@ class CoalitionRisk:
     Gradients and Hessians of all coalitions are one matrix product each: Σ_i w_i C_i x_i x_iᵀ = (wC) · (x_i ⊗ x_i).
     """
 
-    def __init__(self, model: GeneralisedLinear):
-        self.model = model
+    def __init__(self, problem: Problem):
+        # Which points the problem deletes plays no part: every coalition has weights of its own.
+        self.linear, self.model = problem.model, replace(problem.generalised(), delete=np.zeros(0, np.int64))
+        model = self.model
         n, p = model.x.shape
         small = n * p * p <= NUMBERS
         self.squares = (model.x[:, :, None] * model.x[:, None, :]).reshape(n, p * p) if small else None
@@ -97,7 +101,7 @@ class CoalitionRisk:
     def _points(self, thetas: Float[np.ndarray, "k d"]) -> Pointwise:
         """Losses of all points for each θ, with their derivatives."""
         model, count = self.model, len(thetas)
-        outputs = outputs_of(model, thetas, model.x)
+        outputs = outputs_at(self.linear, thetas, model.x)
         flat = outputs.reshape(-1, *outputs.shape[2:])
         found = pointwise(model.loss, flat, np.tile(model.y, (count, *[1] * (model.y.ndim - 1))))
         shaped = (part.reshape(count, -1, *part.shape[1:]) for part in found)
@@ -134,15 +138,6 @@ class CoalitionRisk:
         blocks = np.moveaxis(weights[:, :, None, None] * curvatures, 1, -1)  # (count, k, k, n)
         whole = (blocks.reshape(count * k * k, -1) @ self.squares).reshape(count, k, k, p, p)
         return whole.transpose(0, 3, 1, 4, 2).reshape(count, p * k, p * k)
-
-
-def outputs_of(
-    model: GeneralisedLinear, thetas: Float[np.ndarray, "k d"], x: Float[np.ndarray, "m p"]
-) -> Float[np.ndarray, "k m *c"]:
-    """f(θ; x_i) of every θ at every row."""
-    if model.outputs is None:
-        return thetas @ x.T
-    return np.matmul(x, model.coefficients(thetas))
 
 
 def _rows(points: Pointwise, index: np.ndarray) -> Pointwise:

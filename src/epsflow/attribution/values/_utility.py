@@ -1,15 +1,15 @@
 """Utilities V(S) of coalitions of points: a function of one's own, or the quality of a model trained on S."""
 
 import abc
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from ..._core import Array, ConvergenceError, InputError, as_choice, as_count, brief, succeeded
-from ...problem import AbstractLoss, Dataset, LogisticLoss, Problem, SoftmaxCrossEntropy, pointwise
-from ._coalition_newton import CoalitionRisk, outputs_of
+from ...problem import AbstractLoss, Dataset, LogisticLoss, Problem, SoftmaxCrossEntropy
+from .._evaluate import losses_at, outputs_at
+from ._coalition_newton import CoalitionRisk
 
 TEST_NUMBERS = 8_000_000
 """Outputs at test points that are held at once (64 MB)."""
@@ -171,17 +171,10 @@ class ModelUtility(AbstractUtility):
 
     def score(self, thetas: Float[np.ndarray, "k d"]) -> Float[np.ndarray, " k"]:
         """The metric at the test points, of several parameters."""
-        outputs = self._outputs(thetas)
+        model, test = self.problem.model, self.test
         if self.metric == "accuracy":
-            return _right(outputs, self.test.y).mean(axis=1)
-        targets = np.tile(self.test.y, (len(thetas), *[1] * (self.test.y.ndim - 1)))
-        losses = pointwise(self.problem.loss, outputs.reshape(-1, *outputs.shape[2:]), targets).values
-        return -losses.reshape(len(thetas), -1).mean(axis=1)
-
-    def _outputs(self, thetas: np.ndarray) -> np.ndarray:
-        if self.training == "flow":
-            return self._flow.outputs(thetas, self.test.x)
-        return outputs_of(self._newton.model, thetas, self.test.x)
+            return _right(outputs_at(model, thetas, test.x), test.y).mean(axis=1)
+        return -losses_at(model, self.problem.loss, thetas, test.x, test.y).mean(axis=1)
 
     def _check_classes(self) -> None:
         problem, test = self.problem, self.test
@@ -205,7 +198,7 @@ class ModelUtility(AbstractUtility):
                 "l2 is 0: coalitions smaller than d do not determine θ, and those whose classes are separable have no "
                 "optimum. Give the problem l2 > 0."
             )
-        return CoalitionRisk(replace(self.problem.generalised(), delete=np.zeros(0, np.int64)))
+        return CoalitionRisk(self.problem)
 
     def _answer_constant(self, members: np.ndarray, values: np.ndarray) -> None:
         """Overwrite the coalitions of one class by the share of test points of that class."""

@@ -1,0 +1,75 @@
+"""Outputs, losses and functionals at many parameters at once: matrix products for linear models, JAX for others."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from .._core import Array, InputError
+from ..analysis import Losses, Predictions
+from ..problem import AbstractLoss, AbstractModel, LinearModel, losses
+
+BATCH = 256
+"""Parameters that JAX evaluates together; a smaller batch is filled up, so that no number of them compiles again."""
+
+
+def outputs_at(
+    model: AbstractModel, thetas: Float[np.ndarray, "k d"], x: Float[np.ndarray, "m p"]
+) -> Float[np.ndarray, "k m *c"]:
+    """f(θ; x_i) of every θ at every row."""
+    if not isinstance(model, LinearModel):
+        return in_batches(lambda part: _outputs(model, part, jnp.asarray(x)), thetas)
+    if model.outputs is None:
+        return thetas @ x.T
+    return np.matmul(x, thetas.reshape(len(thetas), -1, model.outputs))
+
+
+def losses_at(
+    model: AbstractModel, loss: AbstractLoss, thetas: Float[np.ndarray, "k d"], x: Float[np.ndarray, "m p"], y: Any
+) -> Float[np.ndarray, "k m"]:
+    """ℓ(f(θ; x_i), y_i) of every θ at every row."""
+    outputs, targets = outputs_at(model, thetas, x), np.asarray(y)
+    repeated = np.broadcast_to(targets, (len(thetas), *targets.shape)).reshape(-1, *targets.shape[1:])
+    return losses(loss, outputs.reshape(-1, *outputs.shape[2:]), repeated).reshape(len(thetas), -1)
+
+
+def functional_at(functional: Any, thetas: Float[np.ndarray, "k d"]) -> Float[np.ndarray, "k *q"]:
+    """φ at every θ; θ itself where φ is None.
+
+    Raises:
+        InputError: a value that is neither a number nor a vector, or not finite.
+    """
+    if functional is None:
+        return thetas
+    if isinstance(functional, Losses):
+        found = losses_at(functional.model, functional.loss, thetas, np.asarray(functional.x), functional.y)
+    elif isinstance(functional, Predictions):
+        found = outputs_at(functional.model, thetas, np.asarray(functional.x)).reshape(len(thetas), -1)
+    else:
+        found = in_batches(lambda part: _values(functional, part), thetas)
+    if found.ndim > 2:
+        raise InputError(f"the functional returned shape {found.shape[1:]}; a number or a vector is needed.")
+    return found
+
+
+def in_batches(function: Any, thetas: Float[np.ndarray, "k d"]) -> np.ndarray:
+    """A compiled function of (BATCH, d) at any number of parameters."""
+    found = []
+    for start in range(0, len(thetas), BATCH):
+        part = thetas[start : start + BATCH]
+        filled = np.concatenate([part, np.repeat(part[:1], BATCH - len(part), axis=0)])
+        found.append(np.asarray(function(filled))[: len(part)])
+    return np.concatenate(found)
+
+
+@eqx.filter_jit
+def _outputs(model: AbstractModel, thetas: Float[Array, "k d"], x: Float[Array, "m p"]) -> Array:
+    return jax.vmap(lambda theta: jax.vmap(lambda point: model(theta, point))(x))(thetas)
+
+
+@eqx.filter_jit
+def _values(functional: Any, thetas: Float[Array, "k d"]) -> Array:
+    return jax.vmap(functional)(thetas)
