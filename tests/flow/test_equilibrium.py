@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.integrate import solve_ivp
 from scipy.optimize import minimize
 
 import reference as ref
@@ -183,6 +184,25 @@ def test_a_network(key):
 
     late = ref.ivp_flow(downhill, lambda t: 0.3, np.asarray(theta0), [0.0, 16.0 / float(end.smallest_curvature)])
     np.testing.assert_allclose(late[-1], end.theta, rtol=0, atol=1e-6)
+
+
+def test_a_flow_through_a_long_valley_is_followed_to_its_rest():
+    """Stiffness 1e5, and a rest that is reached after a time of 1e4: against an implicit solver on NumPy gradients."""
+    rng = np.random.default_rng(2)
+    x = rng.standard_normal((30, 2))
+    data = Dataset(x, np.tanh(2.0 * x[:, 0]) + 0.1 * rng.standard_normal(30))
+    problem = Problem(MLP((2, 5, 1)), SquaredLoss(), data, [3], l2=1e-3)
+    theta0 = np.asarray(problem.model.init(jax.random.key(2)))
+    end = equilibrium(problem, eps=0.0, theta0=theta0)
+    weights = ref.data_weights(30, [3], 0.0)
+
+    def downhill(_, theta):
+        return -models.mlp_gradient(theta, x, data.y, weights, 5, 1e-3)
+
+    late = solve_ivp(downhill, (0.0, 3e4), theta0, method="LSODA", rtol=1e-9, atol=1e-12).y[:, -1]
+    # e^{−3e4·curvature} = 1e-10 of the way is left, and what the solver adds is damped as it comes.
+    assert float(end.smallest_curvature) == pytest.approx(7.6e-4, rel=0.01)
+    np.testing.assert_allclose(late, end.theta, rtol=0, atol=1e-7)
 
 
 @pytest.mark.usefixtures("as_a_user")
