@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 import reference
+from epsflow import InputError
 from epsflow.control._pontryagin import extremal
 from epsflow.control.systems._dense_path import general_extremal
 from epsflow.control.terms._cost import Distance
 from epsflow.problem import Dataset, LinearModel, LogisticLoss, Problem, linear_regression
-from epsflow.schedules import BangBang, LinearDecay, PiecewiseConstant, Step
+from epsflow.schedules import BangBang, ExponentialDecay, LinearDecay, PiecewiseConstant, Step
 
 TAU, T = 0.8147809854393819, 2.0  # a known extremal of this problem, to 17 digits
 
@@ -103,6 +104,12 @@ def test_one_weight_for_several_points_adds_their_switching_functions(rng):
     assert shared.pmp_gap < single.pmp_gap  # fewer alternatives to compare with
 
 
+def test_outside_the_window_there_is_no_costate(row_one):
+    found = solve(row_one, Step(0.5), jnp.zeros(2))
+    with pytest.raises(InputError, match=r"t = 2\.5 lies outside \[s, T\] = \[0, 2\]"):
+        found.costate(np.array([1.0, 2.5]))
+
+
 def test_stiff_problem_does_not_overflow():
     x, y = np.diag([1e3, 1.0, 1e-3]), np.ones(3)
     problem = linear_regression(Dataset(np.vstack([x, [1.0, 1.0, 1.0]]), np.append(y, -1.0)), delete=[3])
@@ -130,6 +137,20 @@ def test_numerical_routes_reproduce_the_exact_path(route, row_one):
     np.testing.assert_allclose(numerical.hamiltonian(ts), exact.hamiltonian(ts), atol=1e-8)
     assert numerical.pmp_gap == pytest.approx(exact.pmp_gap, rel=1e-6)
     np.testing.assert_allclose(numerical.zeros[0], exact.zeros[0], atol=1e-7)
+
+
+@pytest.mark.parametrize("schedule", [LinearDecay(0.2, 1.1), ExponentialDecay(0.2, 1.5, T)], ids=["jumps", "cut"])
+def test_diffrax_reproduces_the_path_of_a_decay(row_one, schedule):
+    general = Problem(LinearModel(2), _SquaredInDisguise(), row_one.data, delete=[2])
+    proved, numerical = (solve(p, schedule, jnp.zeros(2), s=0.2) for p in (row_one, general))
+    assert (proved.method, numerical.method) == ("collocation", "diffrax")
+    assert abs(numerical.cost - proved.cost) <= 10 * numerical.cost_error + proved.cost_error
+    assert proved.cost_error < 1e-13 * proved.cost  # two parameters, λT of some tens of roundings
+    ts = np.linspace(0.2, T, 9)[1:-1]  # inside, where ε has no jump
+    for name in ("theta", "costate", "switching", "hamiltonian"):
+        np.testing.assert_allclose(getattr(numerical, name)(ts), getattr(proved, name)(ts), atol=1e-8)
+    assert numerical.pmp_gap == pytest.approx(proved.pmp_gap, rel=1e-6)
+    np.testing.assert_allclose(numerical.zeros[0], proved.zeros[0], atol=1e-7)
 
 
 class _SquaredInDisguise(LogisticLoss):

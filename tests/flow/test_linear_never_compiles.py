@@ -37,6 +37,10 @@ for delete in ([3], [3, 7]):
         schedule(ts), schedule(2.0), schedule.jump_ts
         if not isinstance(schedule, ef.Constant):
             ef.check_admissible(schedule, float(schedule.start), 3.0)
+            window = dict(s=float(schedule.start), T=3.0)
+            ef.certify(problem, schedule, theta, **window)
+            along = ef.extremal(problem, schedule, theta, **window)
+            along.theta(ts[4:6]), along.costate(2.0), along.switching(2.0), along.hamiltonian(2.5)
         path = ef.gradient_flow(problem, schedule, theta, ts=ts)
         path.end, path.error
         if path.method == "exact":

@@ -11,6 +11,7 @@ from ..problem import Problem, Quadratic
 from ..schedules import AbstractPiecewiseConstant, AbstractSchedule, check_admissible
 from ._task import ControlTask, linear_of, make_task
 from .linear._path import linear_extremal
+from .linear._smooth_path import smooth_extremal
 from .systems._system import DENSE_NUMBERS, RiskSystem
 from .terms._cost import AbstractCost
 from .terms._extremal import Extremal
@@ -59,8 +60,11 @@ def extremal(
 def extremal_of(task: ControlTask, schedule: AbstractSchedule, multiplier: float) -> Extremal:
     """The extremal of a schedule at a price of ∫|ε| dt; the eigendecompositions of the task are used again."""
     risk = task.problem.risk
-    if isinstance(risk, Quadratic) and isinstance(schedule, AbstractPiecewiseConstant):
-        return linear_extremal(linear_of(task).priced(multiplier), *arcs_of(schedule, task.s, task.T))
+    if isinstance(risk, Quadratic):
+        linear = linear_of(task).priced(multiplier)
+        if isinstance(schedule, AbstractPiecewiseConstant):
+            return linear_extremal(linear, *arcs_of(schedule, task.s, task.T))
+        return smooth_extremal(linear, schedule)
     from ..flow._diffrax import is_stiff  # compiles, as all of the rest does
 
     constant, large = isinstance(schedule, AbstractPiecewiseConstant), task.problem.dim > DENSE_DIM

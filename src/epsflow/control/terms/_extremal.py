@@ -87,7 +87,7 @@ class Extremal(Shown, Stored):
         hamiltonian_drift: max 𝓗 − min 𝓗 over [s, T] (with a price: of 𝓗 + ρ|ε|); zero for an extremal.
         zeros: where the best ε_j changes inside (s, T), ascending: S_j changes sign (with a price: crosses ±ρ); one
             array per component of S.
-        method: "exact", "diffrax" or "adjoint" (Runge–Kutta steps, and their exact adjoint).
+        method: "exact", "collocation", "diffrax" or "adjoint" (Runge–Kutta steps, and their exact adjoint).
         path: where θ, p, S and 𝓗 come from.
     """
 
@@ -108,19 +108,19 @@ class Extremal(Shown, Stored):
 
     def theta(self, t: ArrayLike) -> Float[Array, "*shape d"]:
         """θ(t), at any times in [s, T]."""
-        return self._shaped(t, self.path.at(_flat(t)).theta)
+        return self._shaped(t, self.path.at(self._times(t)).theta)
 
     def costate(self, t: ArrayLike) -> Float[Array, "*shape d"]:
         """p(t)."""
-        return self._shaped(t, self.path.at(_flat(t)).costate)
+        return self._shaped(t, self.path.at(self._times(t)).costate)
 
     def switching(self, t: ArrayLike) -> Float[Array, "*values"]:
         """S(t) = ∂𝓔/∂ε(t), shape (*t.shape,), or (*t.shape, m) for a schedule with one weight per point."""
-        return self._shaped(t, self.path.signals(_flat(t)).switching)
+        return self._shaped(t, self.path.signals(self._times(t)).switching)
 
     def hamiltonian(self, t: ArrayLike) -> Float[Array, "*shape"]:
         """𝓗(t) = pᵀθ̇."""
-        return self._shaped(t, self.path.signals(_flat(t)).hamiltonian)
+        return self._shaped(t, self.path.signals(self._times(t)).hamiltonian)
 
     def along(self, path: AbstractPath) -> "Extremal":
         """The same figures, with another source of θ, p, S and 𝓗."""
@@ -168,6 +168,15 @@ class Extremal(Shown, Stored):
             for j, zeros in enumerate(self.zeros)
             for t in zeros
         ]
+
+    def _times(self, t: ArrayLike) -> Float[np.ndarray, " k"]:
+        """Times in [s, T], but for rounding; there is no costate outside."""
+        ts = np.atleast_1d(np.asarray(t, dtype=np.float64)).ravel()
+        slack = 1e-12 * max(abs(self.s), abs(self.T))
+        outside = ts[~((ts >= self.s - slack) & (ts <= self.T + slack))]
+        if len(outside):
+            raise InputError(f"t = {outside[0]:g} lies outside [s, T] = [{self.s:g}, {self.T:g}], where ε is free.")
+        return np.clip(ts, self.s, self.T)
 
     def _shaped(self, t: ArrayLike, values: np.ndarray | Array) -> Array:
         return np.reshape(values, np.shape(t) + values.shape[1:])
@@ -233,7 +242,3 @@ def _sign_changes(function: Callable[[np.ndarray], np.ndarray], ts: np.ndarray, 
         before, after = (rows, first), (rows, first + 1)
         low, high, at_low, at_high = cuts[before], cuts[after], found[before], found[after]
     return 0.5 * (low + high)
-
-
-def _flat(t: ArrayLike) -> Float[np.ndarray, " k"]:
-    return np.atleast_1d(np.asarray(t, dtype=np.float64)).ravel()
