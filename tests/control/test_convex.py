@@ -49,6 +49,14 @@ def test_a_residual_that_nothing_moves_holds_for_ever():
     assert 0.0 < found.lower_bound <= found.extremal.cost
 
 
+def test_a_deleted_row_of_zeros_keeps_its_residual():
+    """Nothing moves e = −y, so its sign is known, whatever it is; so there is nothing to branch on."""
+    data = Dataset(np.array([[0.0, 0.0], [2.0, -2.0], [2.0, 1.0]]), np.array([0.0, -2.0, 3.0]))
+    found = linear_optimum(make_task(linear_regression(data, delete=[0]), np.zeros(2), s=0.0, T=1.0))
+    assert found.signs.settled
+    assert found.lower_bound == pytest.approx(found.extremal.cost, rel=1e-12)
+
+
 @pytest.mark.parametrize("seed", [MIXED[0], pytest.param(MIXED[1], marks=pytest.mark.slow)])
 def test_bound_is_below_brute_force_and_close(seed):
     task = random_task(seed)

@@ -30,6 +30,21 @@ def test_certified_values_lie_within_the_stated_error(name):
     assert digits(refined, certified) >= digits(theta, certified)
 
 
+@pytest.mark.parametrize("seed", [11, 12, 34, 35])
+def test_what_a_refinement_cannot_resolve_is_in_its_error(seed):
+    """Two columns that differ by 1e-8: large coefficients cancel, and a correction may be small by chance."""
+    rng = np.random.default_rng(seed)
+    x, y = rng.standard_normal((5, 2)), rng.standard_normal(5)
+    x[:, 1] = x[:, 0] + 1e-8 * x[:, 1]
+    (u, v), b = [[Fraction(value) for value in column] for column in x.T.tolist()], [Fraction(k) for k in y.tolist()]
+    uu, uv, vv, ub, vb = (
+        sum(a * c for a, c in zip(*pair, strict=True)) for pair in ((u, u), (u, v), (v, v), (u, b), (v, b))
+    )
+    exact = [(vv * ub - uv * vb) / (uu * vv - uv * uv), (uu * vb - uv * ub) / (uu * vv - uv * uv)]
+    theta, error = refine(factor(x, y).minimum(), x, y, 0.0)
+    assert all(abs(float(Fraction(t) - e)) <= d for t, e, d in zip(theta.tolist(), exact, error, strict=True))
+
+
 def test_units_of_columns_and_targets_do_not_matter(rng):
     x, y = rng.standard_normal((30, 6)), rng.standard_normal(30)
     units, unit = 10.0 ** rng.integers(-8, 9, 6), 1e8

@@ -19,6 +19,7 @@ from ._certify import judge
 from ._families import baseline
 from ._solution import Found, ScheduleSolution
 from ._task import ControlTask, linear_of, make_task
+from .bounds._branching import GAP
 from .polish._optimum import linear_optimum
 from .terms._cost import AbstractCost
 from .terms._deadline import UNLIMITED, Deadline
@@ -274,13 +275,19 @@ class ExactSwitches(AbstractRoute):
 
     def solve(self) -> ScheduleSolution:
         """What the polish found, where that is certified; else the better one of it and what a mesh finds."""
-        found = super().solve()
+        first = self.search()
+        found = judge(self.task, first, self.deadline)
         settled = self.task.priced and found.pmp_gap <= SETTLED * found.objective
         if found.scope in (Scope.GLOBAL, Scope.WITHIN_ERROR) or settled or self.deadline.passed:
             return found
         # With a price or a budget, what was found is the start; the steps are among what it was found from.
         options = replace(self.options, starts=(found.schedule,)) if self.task.priced else self.options
-        other = OnMesh(self.task, options, self.deadline, best_step=not self.task.priced).solve()
+        mesh = OnMesh(self.task, options, self.deadline, best_step=not self.task.priced)
+        # What no schedule can beat was asked once; of something cheaper, more can be proved.
+        second = replace(mesh.search(), lower_bound=first.lower_bound)
+        other = judge(self.task, second, self.deadline)
+        if other.objective < (1.0 - GAP) * found.objective:
+            other = judge(self.task, replace(second, lower_bound=None), self.deadline)
         return found if found.objective <= other.objective and found.scope is not Scope.NONE else other
 
 

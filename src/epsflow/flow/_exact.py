@@ -54,13 +54,17 @@ class ExactFlow(eqx.Module):
     def rounding(
         self, ts: Float[np.ndarray, " k"], thetas: Float[np.ndarray, "*q k d"]
     ) -> Float[np.ndarray | np.floating, "*q"]:
-        """First-order bound on the rounding error: eigenvalues carry an error of d·u·λ_max, which acts for a time t."""
+        """First-order bound on the rounding error.
+
+        Eigenvalues carry an error of d·u·λ_max, which acts for a time t. Each arc turns θ to and fro by vectors that
+        are orthogonal to 2d·u, in two products of d·u/2 and more, and its exponentials are off by some u.
+        """
         d = thetas.shape[-1]
         largest = np.abs(self.bases.values).max(axis=-1)[self.level].max(axis=-1)
         stiffness = largest * (ts[-1] - self.arc_starts[..., 0])
         # A large start leaves its rounding in the slow directions, however small θ has become since.
         size = np.maximum(np.abs(thetas).max(axis=(-1, -2)), np.abs(self.coordinates).max(axis=(-1, -2)))
-        return d * np.finfo(thetas.dtype).eps * (1.0 + stiffness) * size
+        return np.finfo(thetas.dtype).eps * (4.0 * (d + 1.0) * self.level.shape[-1] + d * stiffness) * size
 
 
 def propagate(rates: Array, drift: Array, start: Array, elapsed: Array) -> np.ndarray:

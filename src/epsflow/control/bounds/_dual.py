@@ -33,7 +33,7 @@ class SignCertificate:
     Attributes:
         signs: the sign of e_j(s), shape (m,).
         margins: the least σ_j e_j over all times and schedules, while all signs hold, in units of √c·y; shape (m,).
-        settled: all margins are positive.
+        settled: all margins are positive, or their e_j constant.
         until: up to when the signs are certain; T where `settled`.
     """
 
@@ -107,10 +107,9 @@ def certify_signs(paths: Paths, problem: int = 0) -> SignCertificate:
     offsets = (signs * task.residuals).tolist()
     found = [least_along(task, path, offset) for path, offset in zip(traced, offsets, strict=True)]
     exits, margins = (np.array(part) for part in zip(*found, strict=True))
-    settled = bool((margins > 0.0).all())
-    return SignCertificate(
-        signs, margins, settled, task.T if settled else task.s + min(float(exits.min()), task.length)
-    )
+    lasting = (margins > 0.0) | ~task.rows.any(axis=1)  # e_j = −r_j for ever where x_j = 0
+    settled, until = bool(lasting.all()), float(exits.min(where=~lasting, initial=np.inf))
+    return SignCertificate(signs, margins, settled, task.T if settled else task.s + min(until, task.length))
 
 
 def least_along(task: LinearTask, path: Trace, offset: float = 0.0, after: float = 0.0) -> tuple[float, float]:

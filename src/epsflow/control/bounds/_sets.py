@@ -19,6 +19,8 @@ from ._together import Search
 
 TAIL_WINDOWS, MAX_STEPS = 4, 150
 SHORTEST = 1e-4
+OVERFLOW = 300.0
+"""Exponent beyond which a growth bounds nothing that matters, and only need not be infinite."""
 MULTIPLIERS = np.array([1.0, 0.5, 2.0, 4.0, 16.0, 64.0, 0.0])
 PROBES = np.array([0.0, 0.25, 0.5, 1.0])
 """Where the crossing is examined first, in units of what is left of the window: a set that fails does so soon."""
@@ -180,7 +182,7 @@ class Reach(NamedTuple):
         pull = task.rates * x
         pulled, pushed, away = (yield from self.least(np.stack([pull, -pull, sign * x]), before)).tolist()
         move = length * self._steepest(j, length, pulled, pushed)
-        move *= float(np.exp(float(x @ x) * max(map(abs, task.bounds)) * length))
+        move *= float(np.exp(min(float(x @ x) * max(map(abs, task.bounds)) * length, OVERFLOW)))
         if away - sign * float(task.residuals[j]) > move:
             return -1.0
         return min(move, float(self.residuals[j]))
@@ -192,7 +194,7 @@ class Reach(NamedTuple):
         bounds = yield from self.least(np.stack([pull, -pull, x, -x]), before)
         pulled, pushed, below, above = bounds.tolist()
         move = length * self._steepest(j, length, pulled, pushed)
-        growth = float(np.exp(float(x @ x) * max(-task.bounds[0], 0.0) * length))
+        growth = float(np.exp(min(float(x @ x) * max(-task.bounds[0], 0.0) * length, OVERFLOW)))
         low = (min(below - r, 0.0) - move) * growth
         high = (max(-above - r, 0.0) + move) * growth
         return max(low, -most), min(high, most)
