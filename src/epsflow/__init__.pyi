@@ -21,8 +21,9 @@ from .analysis import (
 )
 from .attribution import (
     BayesianInfluence as BayesianInfluence, CoalitionFunction as CoalitionFunction, DataValues as DataValues,
-    ModelUtility as ModelUtility, bayesian_influence as bayesian_influence,
+    ModelUtility as ModelUtility, SoftWeights as SoftWeights, bayesian_influence as bayesian_influence,
     data_banzhaf as data_banzhaf, data_shapley as data_shapley, knn_shapley as knn_shapley, loo_values as loo_values,
+    soft_weights as soft_weights,
 )
 from .claims import Claim as Claim, Ledger as Ledger, Verdict as Verdict, verify as verify, write_report as write_report
 from .control import (

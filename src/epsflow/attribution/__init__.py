@@ -4,7 +4,8 @@ Every score is the *predicted change upon removal*, with its units, its sign and
 `_density.py`: the influence density K_j(t), from which scores over any window of training, and their limits, are read.
 `_deep_linear.py` holds the closed form that influence over stages of learning is held against.
 `values/` holds Shapley and Banzhaf values of any utility, of models trained on coalitions among others;
-`bayes/` covariances of losses under the posterior.
+`bayes/` covariances of losses under the posterior; `_soft_weights.py`
+turns influences into weights, and retrains with them.
 """
 
 import lazy_loader

@@ -1,4 +1,5 @@
 from ._deep_linear import mode_strengths as mode_strengths
+from ._soft_weights import SoftWeights as SoftWeights, soft_weights as soft_weights
 from .bayes._bayesian_influence import BayesianInfluence as BayesianInfluence, bayesian_influence as bayesian_influence
 from .values._data_values import data_banzhaf as data_banzhaf, data_shapley as data_shapley, loo_values as loo_values
 from .values._knn import KNNShapley as KNNShapley, knn_shapley as knn_shapley
