@@ -105,6 +105,10 @@ def _schedules(u: Units):
     return ef.PiecewiseConstant([s, 0.5 * (s + T), T], [0.7, 0.2]), ef.LinearDecay(s, T)
 
 
+def _steps(u: Units) -> dict[str, float]:
+    return {"s": 2, "T": 12, "step_size": 0.02 / u.rate}
+
+
 def _times(u: Units) -> np.ndarray:
     return np.array([0.05, 0.3, 2.0]) / u.rate
 
@@ -173,6 +177,13 @@ FLOWS: dict[str, Callable[[Units], object]] = {
                 u.linear(), u.into(THETA), **u.window, families=(ef.Step, ef.LinearDecay, ef.ExponentialDecay)
             ).rows()
         ]
+    ),
+    "optimal_schedule, steps": lambda u: u.cost(ef.optimal_schedule(u.linear(), u.into(THETA), **_steps(u)).cost),
+    "optimal_schedule, steps, bound": lambda u: u.cost(
+        ef.optimal_schedule(u.linear(), u.into(THETA), **_steps(u), momentum=0.5).lower_bound
+    ),
+    "best_in_family, steps": lambda u: u.cost(
+        ef.best_in_family(u.linear(), ef.LinearDecay, u.into(THETA), **_steps(u)).cost
     ),
     "exact_unlearning_time": lambda u: (
         ef.exact_unlearning_time(u.linear(), u.into(THETA), s=0.1 / u.rate).time * u.rate

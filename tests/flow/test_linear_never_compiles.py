@@ -48,6 +48,8 @@ for delete in ([3], [3, 7]):
     ef.equilibrium(problem), ef.equilibrium(problem, eps=0.0)
     ef.homotopy(problem, theta0=theta, eps=np.linspace(0.0, 1.0, 5), ts=ts)
     ef.rewind_surface(problem, theta0=theta, s=np.linspace(0.0, 3.0, 5), T=ts)
+best = ef.optimal_schedule(problem, theta, s=1, T=5, step_size=0.1, momentum=0.2, per_point=True)
+best.switching(2.0), ef.ScheduleSolution.from_json(best.to_json(), problem)
 for family in (ef.Step, ef.LinearDecay, ef.PolynomialDecay, ef.ExponentialDecay):
     space = family.search_space(1.0, 3.0)
     ef.schedules.build_members(space, np.array([space.lower, space.upper]))(np.array([1.5, 2.5]))

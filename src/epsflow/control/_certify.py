@@ -8,6 +8,7 @@ from ..problem import Problem, Quadratic
 from ..schedules import AbstractPiecewiseConstant, AbstractSchedule, check_admissible, least_effort
 from ._pontryagin import extremal_of
 from ._solution import Found, ScheduleSolution
+from ._steps import judge_steps
 from ._task import ControlTask, effort_of, linear_of, make_task, simulate
 from .bounds._ascent import maximise_dual
 from .bounds._branching import branch
@@ -41,13 +42,15 @@ def certify(
     schedule: AbstractSchedule,
     theta0: object,
     *,
-    s: float,
-    T: float,
+    s: float | int,
+    T: float | int,
     bounds: tuple[float, float] = (0.0, 1.0),
     target: object | None = None,
     cost: AbstractCost | None = None,
     budget: float | None = None,
     price: float = 0.0,
+    step_size: float | None = None,
+    momentum: float = 0.0,
     time_limit: float | None = None,
 ) -> ScheduleSolution:
     """Simulate a schedule of any origin and say how far from the global optimum it is.
@@ -66,6 +69,8 @@ def certify(
         target: where θ(T) should be. Default: the leave-out optimum.
         cost: of θ(T): `Distance` (default), `QuadraticForm`, `PredictionGap`, `RetainedLoss`.
         budget, price: as in `optimal_schedule`. The lower bound is that without them, which remains one.
+        step_size, momentum: of gradient descent in place of the flow, as in `optimal_schedule`; a step has the mean of
+            ε(t) over it.
         time_limit: seconds after which branching ends; what is proved by then stands.
 
     Raises:
@@ -73,7 +78,8 @@ def certify(
         ConvergenceError: a flow failed.
     """
     deadline = Deadline(time_limit)
-    task = make_task(problem, theta0, s=s, T=T, bounds=bounds, target=target, cost=cost, budget=budget, price=price)
+    question = {"s": s, "T": T, "bounds": bounds, "target": target, "cost": cost, "budget": budget, "price": price}
+    task = make_task(problem, theta0, **question, step_size=step_size, momentum=momentum)
     check_admissible(schedule, task.s, task.T, task.bounds)
     spent = effort_of(task, schedule)
     if spent > task.budget * (1.0 + 1e-9):
@@ -92,6 +98,8 @@ def judge(task: ControlTask, found: Found, deadline: Deadline = UNLIMITED) -> Sc
             counts.
         deadline: when to stop proving; what is proved by then stands.
     """
+    if task.step_size is not None:
+        return judge_steps(task, found, deadline)
     schedule = found.schedule
     cost, error = simulate(task, schedule)
     if found.extremal is not None and isinstance(found.extremal.path, LinearPath):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .._core import Stored, Tabular, as_flag, read_fields
+from .._core import InputError, Stored, Tabular, as_flag, read_fields
 from ..problem import Problem
 from ..schedules import AbstractSchedule
 from ._families import FAMILIES, FamilyResult, FamilyStatus, as_families, baseline, search_families
@@ -133,8 +133,8 @@ def compare_schedules(
     problem: Problem,
     theta0: object,
     *,
-    s: float,
-    T: float,
+    s: float | int,
+    T: float | int,
     bounds: tuple[float, float] = (0.0, 1.0),
     families: Sequence[type[AbstractSchedule]] = FAMILIES,
     optimum: bool = True,
@@ -142,6 +142,8 @@ def compare_schedules(
     cost: AbstractCost | None = None,
     budget: float | None = None,
     price: float = 0.0,
+    step_size: float | None = None,
+    momentum: float = 0.0,
     check: bool = False,
     intervals: int = 100,
     per_point: bool = False,
@@ -162,6 +164,7 @@ def compare_schedules(
         target: where θ(T) should be. Default: the leave-out optimum.
         cost: of θ(T): `Distance` (default), `QuadraticForm`, `PredictionGap`, `RetainedLoss`.
         budget, price: for ∫|ε| dt over (s, T), as in `optimal_schedule`; they bind the families, too.
+        step_size, momentum: of gradient descent in place of the flow, as in `optimal_schedule`.
         check: whether to ask CasADi as well: direct transcription from ε half way between its bounds, solved by IPOPT
             and simulated by the flow room (`SecondOpinion`).
         intervals, per_point, method, starts: for the optimum, as in `optimal_schedule`.
@@ -172,12 +175,15 @@ def compare_schedules(
         InputError: as `optimal_schedule` and `best_in_family`.
         ConvergenceError: as there.
     """
-    task = make_task(problem, theta0, s=s, T=T, bounds=bounds, target=target, cost=cost, budget=budget, price=price)
+    question = {"s": s, "T": T, "bounds": bounds, "target": target, "cost": cost, "budget": budget, "price": price}
+    task = make_task(problem, theta0, **question, step_size=step_size, momentum=momentum)
     options = Options(intervals=intervals, per_point=per_point, method=method, starts=starts, throw=throw).checked(task)
     deadline, classes = Deadline(time_limit), as_families(families)
     best = solve_task(task, options, deadline) if as_flag(optimum, "optimum") else None
     other = None
     if as_flag(check, "check"):
+        if task.step_size is not None:
+            raise InputError("check=True asks CasADi about the flow; with a step_size leave it out.")
         bound = float("nan") if best is None else best.lower_bound
         other = second_opinion(task, bound, intervals=options.intervals, per_point=options.per_point, deadline=deadline)
     return Comparison(

@@ -38,9 +38,10 @@ from ..schedules import (
 )
 from ._task import ControlTask, effort_of, known_schedules, make_task, simulate
 from .linear._families import FamilyMinimum, least_member
+from .systems._steps import costs_of_steps
 from .terms._cost import AbstractCost
 from .terms._deadline import UNLIMITED, Deadline
-from .terms._levels import efforts
+from .terms._levels import efforts, step_weights_of
 
 FAMILIES: tuple[type[AbstractSchedule], ...] = (Step, LinearDecay, PolynomialDecay, ExponentialDecay)
 """The families of the notes, which `compare_schedules` searches unless told otherwise."""
@@ -143,13 +144,15 @@ def best_in_family(
     family: type[AbstractSchedule],
     theta0: object,
     *,
-    s: float,
-    T: float,
+    s: float | int,
+    T: float | int,
     bounds: tuple[float, float] = (0.0, 1.0),
     target: object | None = None,
     cost: AbstractCost | None = None,
     budget: float | None = None,
     price: float = 0.0,
+    step_size: float | None = None,
+    momentum: float = 0.0,
     grid: int | None = None,
     time_limit: float | None = None,
 ) -> FamilyResult:
@@ -170,6 +173,8 @@ def best_in_family(
         cost: of θ(T); default: the distance 𝓔.
         budget, price: for ∫|ε| dt over (s, T), as in `optimal_schedule`; the least cost + ρ∫|ε| dt among the
             members within the budget.
+        step_size, momentum: of gradient descent in place of the flow, as in `optimal_schedule`; a step has the mean of
+            ε(t) over it.
         grid: points per number of the first scan, at least 5; default 201 for one number and, for linear regression, 49
             for two (21 for other models).
         time_limit: seconds after which no further box is scanned; what was found by then is returned, and says so.
@@ -178,7 +183,8 @@ def best_in_family(
         InputError: a family without a search space, or whose members are outside E_s.
         ConvergenceError: the flow of the best member failed.
     """
-    task = make_task(problem, theta0, s=s, T=T, bounds=bounds, target=target, cost=cost, budget=budget, price=price)
+    question = {"s": s, "T": T, "bounds": bounds, "target": target, "cost": cost, "budget": budget, "price": price}
+    task = make_task(problem, theta0, **question, step_size=step_size, momentum=momentum)
     return search_family(task, _as_family(family), grid, Deadline(time_limit))
 
 
@@ -191,13 +197,11 @@ def search_family(
     corner = space.build(_from_scale(space, 0.5 * (lower + upper)))
     check_admissible(corner, task.s, task.T, task.bounds)
     per_axis = SCAN_POINTS.get(len(space.names), 9) if grid is None else as_count(grid, "grid", 5)
-    if task.linear is not None:
+    if task.linear is not None and task.step_size is None:
         best = least_member(task.linear, space, task.budget, grid, deadline)
         outcome = SUCCESS if best.finished else RESULTS.time_limit_reached
         return _found(task, family, best, outcome)
-    from ..flow._diffrax import choose_solver  # diffrax
-
-    solver = choose_solver(task.problem.risk, task.theta_s, task.T - task.s)
+    solver = _solver(task)
     unit, evaluations = np.linspace(0.0, 1.0, per_axis), 0
     low, high, best, best_cost = lower, upper, 0.5 * (lower + upper), np.inf
     while True:
@@ -224,6 +228,15 @@ def search_family(
     return _found(task, family, best, SUCCESS if settled else RESULTS.time_limit_reached)
 
 
+def _solver(task: ControlTask) -> Any:
+    """Of the flow; steps need none."""
+    if task.step_size is not None:
+        return None
+    from ..flow._diffrax import choose_solver  # diffrax
+
+    return choose_solver(task.problem.risk, task.theta_s, task.T - task.s)
+
+
 def _found(task: ControlTask, family: type[AbstractSchedule], best: FamilyMinimum, result: RESULTS) -> FamilyResult:
     """The member that a search has found, simulated again; its cost is infinite where there is none."""
     space, exists = family.search_space(task.s, task.T), best.cost < np.inf
@@ -248,9 +261,16 @@ def _costs(
     task: ControlTask, space: SearchSpace, grid: Float[np.ndarray, "k p"], solver: Any
 ) -> Float[np.ndarray, " k"]:
     numbers = _from_scale(space, grid)
-    window = jnp.asarray([task.s, task.T])
-    arguments = jnp.asarray(numbers), task.theta_s, window, task.target, task.cost, solver
-    costs = np.asarray(_family_costs(task.problem.risk, space.build, *arguments))
+    if task.step_size is not None:
+        weights = step_weights_of(build_members(space, numbers), task.s, task.T)
+        start = task.theta_s, np.zeros(task.problem.dim) if task.velocity is None else task.velocity
+        costs = costs_of_steps(
+            task.problem.risk, task.cost, task.target, *start, weights, task.step_size, task.momentum
+        )
+    else:
+        window = jnp.asarray([task.s, task.T])
+        arguments = jnp.asarray(numbers), task.theta_s, window, task.target, task.cost, solver
+        costs = np.asarray(_family_costs(task.problem.risk, space.build, *arguments))
     if not task.priced:
         return costs
     spent = efforts(build_members(space, numbers), task.s, task.T)

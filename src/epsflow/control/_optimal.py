@@ -18,6 +18,7 @@ from ..schedules import (
 from ._certify import judge
 from ._families import baseline
 from ._solution import Found, ScheduleSolution
+from ._steps import search_steps
 from ._task import ControlTask, linear_of, make_task
 from .bounds._branching import GAP
 from .polish._optimum import linear_optimum
@@ -39,8 +40,8 @@ def optimal_schedule(
     problem: Problem,
     theta0: object,
     *,
-    s: float,
-    T: float,
+    s: float | int,
+    T: float | int,
     bounds: tuple[float, float] = (0.0, 1.0),
     intervals: int = 100,
     per_point: bool = False,
@@ -50,6 +51,8 @@ def optimal_schedule(
     cost: AbstractCost | None = None,
     budget: float | None = None,
     price: float = 0.0,
+    step_size: float | None = None,
+    momentum: float = 0.0,
     time_limit: float | None = None,
     throw: bool = True,
 ) -> ScheduleSolution:
@@ -84,6 +87,11 @@ def optimal_schedule(
         price: ρ, what is paid for each unit of ∫|ε| dt; claims are local then. With either, an optimum may have
             singular arcs, on which ε lies between its bounds: for linear regression "auto" looks for them on the mesh
             where the polished bang-bang schedule leaves something to gain.
+        step_size: η. θ then moves by gradient descent, θ_{k+1} = θ_k − η∇R_{ε_k}(θ_k), s and T count its steps, and
+            the schedule has one ε_k for each, in units of steps (`PiecewiseConstant` with knots s, s + 1, …, T). For
+            linear regression the optimum is certified as the flow's is, and tends to it as O(η); for other models it is
+            local. `method="auto"` only, without budget and price.
+        momentum: β of the heavy ball, v_{k+1} = βv_k − η∇R, θ_{k+1} = θ_k + v_{k+1}; v = 0 at the start of training.
         time_limit: seconds after which the search, and the proof, stop between two iterations. What there is by then is
             simulated and returned as UNVERIFIED, unless a certificate stands.
         throw: raise if no run succeeds, or time runs out; otherwise the best proposal is returned as UNVERIFIED.
@@ -94,7 +102,8 @@ def optimal_schedule(
             schedule so far), or a flow failed.
     """
     deadline = Deadline(time_limit)
-    task = make_task(problem, theta0, s=s, T=T, bounds=bounds, target=target, cost=cost, budget=budget, price=price)
+    question = {"s": s, "T": T, "bounds": bounds, "target": target, "cost": cost, "budget": budget, "price": price}
+    task = make_task(problem, theta0, **question, step_size=step_size, momentum=momentum)
     options = Options(intervals=intervals, per_point=per_point, method=method, starts=starts, throw=throw)
     return solve_task(task, options, deadline)
 
@@ -133,7 +142,7 @@ class Options:
         )
         _check_method(task, options)
         least = LEAST_INTERVAL * task.T
-        if task.T - task.s < options.intervals * least:
+        if task.step_size is None and task.T - task.s < options.intervals * least:
             raise InputError(
                 f"T − s = {task.T - task.s:g} cannot hold {options.intervals} intervals: times near T = {task.T:g} are "
                 f"known to {least:.1g} only. Ask for a later T, or for fewer intervals."
@@ -192,12 +201,22 @@ class AbstractRoute(abc.ABC):
 
 
 def choose(task: ControlTask, options: Options, deadline: Deadline) -> AbstractRoute:
-    """The route for a task: what the budget leaves no choice about, exact switch times, or a mesh."""
+    """The route for a task: steps, what the budget leaves no choice about, exact switch times, or a mesh."""
+    if task.step_size is not None:
+        return InSteps(task, options, deadline)
     if task.budget <= options.columns(task) * least_effort(task.T - task.s, task.bounds):
         return OnlySchedule(task, options, deadline)
     if options.method == "auto" and isinstance(task.problem.risk, Quadratic):
         return ExactSwitches(task, options, deadline)
     return OnMesh(task, options, deadline)
+
+
+class InSteps(AbstractRoute):
+    """One weight for each step of gradient descent."""
+
+    def search(self) -> Found:
+        """See `AbstractRoute`."""
+        return search_steps(self.task, tuple(self.options.starts), self.options.columns(self.task), self.deadline)
 
 
 class OnlySchedule(AbstractRoute):
@@ -294,6 +313,8 @@ class ExactSwitches(AbstractRoute):
 def _check_method(task: ControlTask, options: Options) -> None:
     """Refuse a method that the task cannot be solved by."""
     method, points = options.method, task.problem.delete.size
+    if task.step_size is not None and method != "auto":
+        raise InputError(f'method="{method}" is for the flow; with a step_size there is method="auto" only.')
     if method in ("exponential", "qp") and not isinstance(task.problem.risk, Quadratic):
         raise InputError(f'method="{method}" is for linear regression; use "shooting", "collocation" or "adjoint".')
     if method == "qp" and task.priced:

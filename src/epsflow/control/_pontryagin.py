@@ -4,8 +4,12 @@
 An optimal u_j is ε_max where S_j < 0 and ε_min where S_j > 0, and 𝓗 is constant. With a price ρ on ∫|ε| dt, u_j
 minimises S_j v + ρ|v|, and 𝓗 + ρ|u| is constant. One sign throughout the room: S < 0 means that a larger ε lowers the
 cost. Under a piecewise-constant schedule linear regression is exact (`linear._path`), and other models take explicit
-steps (`systems._swept_path`); smooth schedules and stiff flows are two diffrax solves (`systems._dense_path`).
+steps (`systems._swept_path`); smooth schedules and stiff flows are two diffrax solves (`systems._dense_path`). Of
+gradient descent the costates are those of its steps, and S_k = ∂𝓔/∂ε_k (`systems._step_path`).
 """
+
+import numpy as np
+from jaxtyping import Float
 
 from ..problem import Problem, Quadratic
 from ..schedules import AbstractPiecewiseConstant, AbstractSchedule, check_admissible
@@ -15,7 +19,7 @@ from .linear._smooth_path import smooth_extremal
 from .systems._system import DENSE_NUMBERS, RiskSystem
 from .terms._cost import AbstractCost
 from .terms._extremal import Extremal
-from .terms._levels import arcs_of, in_numbers
+from .terms._levels import arcs_of, as_column, in_numbers, step_weights
 
 DENSE_DIM = DENSE_NUMBERS // (16 * 512)
 """Parameters beyond which the interpolants of θ and p over 512 steps take too much memory."""
@@ -29,12 +33,14 @@ def extremal(
     schedule: AbstractSchedule,
     theta0: object,
     *,
-    s: float,
-    T: float,
+    s: float | int,
+    T: float | int,
     bounds: tuple[float, float] = (0.0, 1.0),
     target: object | None = None,
     cost: AbstractCost | None = None,
     price: float = 0.0,
+    step_size: float | None = None,
+    momentum: float = 0.0,
 ) -> Extremal:
     """The costate of a schedule and the figures that Pontryagin's principle asks for.
 
@@ -47,12 +53,14 @@ def extremal(
         target: where θ(T) should be, shape (d,). Default: the leave-out optimum.
         cost: of θ(T), zero at the target. Default: the distance ½‖θ(T) − target‖².
         price: ρ ≥ 0, of ∫|ε| dt.
+        step_size, momentum: of gradient descent in place of the flow, as in `optimal_schedule`.
 
     Raises:
         InputError: a schedule outside E_s, or a question that makes no sense (see `make_task`).
         ConvergenceError: diffrax failed, forward or backward.
     """
-    task = make_task(problem, theta0, s=s, T=T, bounds=bounds, target=target, cost=cost, price=price)
+    question = {"s": s, "T": T, "bounds": bounds, "target": target, "cost": cost, "price": price}
+    task = make_task(problem, theta0, **question, step_size=step_size, momentum=momentum)
     check_admissible(schedule, task.s, task.T, task.bounds)
     return extremal_of(task, schedule, task.price)
 
@@ -60,6 +68,8 @@ def extremal(
 def extremal_of(task: ControlTask, schedule: AbstractSchedule, multiplier: float) -> Extremal:
     """The extremal of a schedule at a price of ∫|ε| dt; the eigendecompositions of the task are used again."""
     risk = task.problem.risk
+    if task.step_size is not None:
+        return _in_steps(task, task.step_size, as_column(step_weights(schedule, task.s, task.T)), multiplier)
     if isinstance(risk, Quadratic):
         linear = linear_of(task).priced(multiplier)
         if isinstance(schedule, AbstractPiecewiseConstant):
@@ -78,3 +88,14 @@ def extremal_of(task: ControlTask, schedule: AbstractSchedule, multiplier: float
 
     window = task.s, task.T, task.bounds
     return general_extremal(risk, schedule, task.theta0, *window, task.target, task.cost, multiplier)
+
+
+def _in_steps(task: ControlTask, size: float, weights: Float[np.ndarray, "N *m"], multiplier: float) -> Extremal:
+    from .systems._step_path import step_extremal
+    from .systems._steps import cost_slopes, run_steps
+
+    risk = task.problem.risk
+    velocity = np.zeros(task.problem.dim) if task.velocity is None else task.velocity
+    path = run_steps(risk, task.theta_s, velocity, weights, size, task.momentum)
+    slopes = cost_slopes(risk, task.cost, task.target, task.theta_s, velocity, weights, size, task.momentum)
+    return step_extremal(task.s, path.thetas, slopes, weights, task.bounds, multiplier)

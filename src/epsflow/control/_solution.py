@@ -123,7 +123,7 @@ class ScheduleSolution(Shown, Stored):
 
     @property
     def hamiltonian_drift(self) -> float:
-        """max 𝓗 − min 𝓗 over [s, T]: zero for an extremal."""
+        """max 𝓗 − min 𝓗 over [s, T]: zero for an extremal of the flow; NaN for steps, of which 𝓗 is no invariant."""
         return self.extremal.hamiltonian_drift
 
     @property
@@ -197,7 +197,7 @@ class ScheduleSolution(Shown, Stored):
             "method": self.how,
             **({"trouble": self.trouble} if self.trouble else {}),
             "PMP gap": self.pmp_gap,
-            "Hamiltonian drift": self.hamiltonian_drift,
+            **({"Hamiltonian drift": self.hamiltonian_drift} if self.task.step_size is None else {}),
         }
 
     def _rows(self) -> list[dict[str, Any]]:

@@ -20,12 +20,14 @@ from ..schedules import (
     check_effort,
     check_window,
 )
+from ._descent import as_step, descend, descent_end, restarted
 from ._target import Target, leave_out_optimum, warn_of
 from .linear._decays import member_ends
 from .linear._pencil import SECULAR, advance
 from .linear._task import LinearTask, linear_task
+from .steps._task import StepTask
 from .terms._cost import AbstractCost, Distance, cost_and_gradient
-from .terms._levels import arcs_of, efforts
+from .terms._levels import arcs_of, efforts, step_weights
 from .terms._window import Window
 
 
@@ -33,10 +35,12 @@ from .terms._window import Window
 class ControlTask(Shown, Stored):
     """min cost(θ(T)) + ρ∫|ε| dt over ε ∈ E_s with ∫|ε| dt ≤ B: ε = 1 on [0, s], low ≤ ε ≤ high on (s, T), then 0.
 
+    With a step size, θ moves by gradient descent, time counts its steps, and ε is constant in each of them.
+
     Attributes:
         problem: what is trained and which points are deleted.
         theta0: θ(0), shape (d,).
-        s, T: when the request arrives, and by when the points must be gone.
+        s, T: when the request arrives, and by when the points must be gone; with a step size, numbers of steps.
         bounds: (low, high) for ε on (s, T).
         target: θ*_{-D}, or the point that was given instead, shape (d,).
         target_error: estimate of the ‖·‖₂ error in `target`; 0 for one that was given.
@@ -46,6 +50,8 @@ class ControlTask(Shown, Stored):
         budget: B, the most that ∫|ε| dt over (s, T) may be, summed over the points where each has a weight of its own;
             ∞ for none.
         price: ρ.
+        step_size, momentum: η of gradient descent, and β of its heavy ball; None and 0 for the flow.
+        velocity: v(s) of the heavy ball, shape (d,); None for the flow.
         linear: the same question in the eigenbasis of H_{-D}, with its eigendecompositions; None where the problem is
             not linear regression.
     """
@@ -62,6 +68,9 @@ class ControlTask(Shown, Stored):
     cost: AbstractCost
     budget: float = np.inf
     price: float = 0.0
+    step_size: float | None = None
+    momentum: float = 0.0
+    velocity: Float[Array, " d"] | None = None
     linear: LinearTask | None = None
 
     @property
@@ -79,7 +88,8 @@ class ControlTask(Shown, Stored):
         """The question in one line."""
         points, data = self.problem.delete.tolist(), self.problem.data.name
         which = f"point {points[0]}" if len(points) == 1 else f"{len(points)} points"
-        return f"{data} without {which}, s = {self.s:g}, T = {self.T:g}"
+        steps = "" if self.step_size is None else f" steps of {self.step_size:.3g}"
+        return f"{data} without {which}, s = {self.s:g}, T = {self.T:g}{steps}"
 
     def worth(self, effort: float, multiplier: float) -> dict[str, object]:
         """What a summary says of ∫|ε| dt; nothing where it does not matter."""
@@ -96,6 +106,7 @@ class ControlTask(Shown, Stored):
             "T": self.T,
             "bounds": f"[{self.bounds[0]:g}, {self.bounds[1]:g}]",
             "cost": type(self.cost).__name__,
+            **({} if self.step_size is None else {"step_size": self.step_size, "momentum": self.momentum}),
             **({"budget": self.budget, "price": self.price} if self.priced else {}),
         }
 
@@ -133,7 +144,10 @@ class StoredTask(NamedTuple):
         values = dict(self.values)
         window = Window(values["s"], values["T"], *values["bounds"])
         rest = {name: values[name] for name in ("theta0", "target", "cost", "price")}
-        return ControlTask(problem=problem, linear=_in_eigenbasis(problem, window=window, **rest), **values)
+        linear = _in_eigenbasis(problem, window=window, **rest)
+        if linear is not None and values["step_size"] is not None:
+            linear = restarted(linear, values["step_size"], values["momentum"]).linear
+        return ControlTask(problem=problem, linear=linear, **values)
 
 
 def fingerprint(problem: Problem) -> dict[str, Any]:
@@ -172,23 +186,27 @@ def make_task(
     problem: Problem,
     theta0: object,
     *,
-    s: float,
-    T: float,
+    s: float | int,
+    T: float | int,
     bounds: tuple[float, float] = (0.0, 1.0),
     target: object | None = None,
     cost: AbstractCost | None = None,
     budget: float | None = None,
     price: float = 0.0,
+    step_size: float | None = None,
+    momentum: float = 0.0,
 ) -> ControlTask:
     """Check the question once, and train up to s.
 
     Raises:
         InputError: no `Problem`, or none that deletes a point; s < 0, T ≤ s or reversed bounds; θ0 of the wrong length;
             a cost that does not fit; no unique leave-out optimum, or one out of reach, and no `target`; a budget that
-            no admissible ε meets; a negative price; numbers whose squares overflow.
+            no admissible ε meets; a negative price; numbers whose squares overflow; with a step size, s or T that are
+            not whole numbers, or steps beyond the limit of stability.
         ConvergenceError: the leave-out optimum or the flow up to s did not converge.
     """
     s, T, bounds = check_window(s, T, bounds)
+    size, momentum = as_step(step_size, momentum, s, T)
     as_instance(problem, "problem", Problem, "write epsflow.linear_regression(data, delete=[17])")
     if problem.delete.size == 0:
         raise InputError("the problem deletes no point, so there is nothing to unlearn: make it with delete=[index].")
@@ -197,12 +215,16 @@ def make_task(
     as_instance(cost, "cost", AbstractCost, "write Distance(), QuadraticForm(W), PredictionGap(x) or RetainedLoss()")
     cost.check(problem, given)
     limit, price = check_effort(budget, price, T - s, bounds), as_scalar(price, "price")
-    _check_size(problem, T, start)
+    time = T if size is None else T * size
+    _check_size(problem, time, start)
     goal = leave_out_optimum(problem, start, cost) if given is None else Target(given, 0.0)
-    _check_size(problem, T, goal.theta, goal.error)
-    window = Window(s, T, *bounds)
+    _check_size(problem, time, goal.theta, goal.error)
+    window, velocity = Window(s, T, *bounds), None
     linear = _in_eigenbasis(problem, theta0=start, window=window, target=goal.theta, cost=cost, price=price)
-    theta_s, error = (start, 0.0) if s == 0.0 else _trained(problem, start, s, linear)
+    if size is None:
+        theta_s, error = (start, 0.0) if s == 0.0 else _trained(problem, start, s, linear)
+    else:
+        linear, theta_s, velocity, error = descend(problem, start, round(s), linear, size, momentum)
     warn_of(problem, goal, float(np.linalg.norm(np.asarray(theta_s) - np.asarray(goal.theta))))
     return ControlTask(
         problem=problem,
@@ -217,6 +239,9 @@ def make_task(
         cost=cost,
         budget=limit,
         price=price,
+        step_size=size,
+        momentum=momentum,
+        velocity=velocity,
         linear=linear,
     )
 
@@ -272,6 +297,17 @@ def linear_of(task: ControlTask) -> LinearTask:
     return task.linear
 
 
+def steps_of(task: ControlTask) -> StepTask:
+    """The task in steps, in the eigenbasis.
+
+    Raises:
+        InputError: the problem is not linear regression.
+    """
+    linear, size, velocity = linear_of(task), task.step_size, task.velocity
+    assert size is not None  # whoever asks has made sure
+    return StepTask(linear, size, task.momentum, np.asarray(velocity) @ linear.basis)
+
+
 class Simulation(NamedTuple):
     """What a schedule really costs, by the flow room.
 
@@ -294,9 +330,12 @@ def simulate(task: ControlTask, schedule: AbstractSchedule) -> Simulation:
     rank-one updates of one eigendecomposition instead; the flow room would make one per level.
     """
     problem, ts = task.problem, np.array([task.T])
-    if task.linear is not None and not isinstance(schedule, AbstractPiecewiseConstant):
+    if task.linear is not None and task.step_size is None and not isinstance(schedule, AbstractPiecewiseConstant):
         return _decayed(task, task.linear, schedule)
-    if task.linear is not None and isinstance(schedule, AbstractPiecewiseConstant):
+    if task.step_size is not None:
+        weights = step_weights(schedule, task.s, task.T)
+        end, error = descent_end(problem, task.theta0, task.s, weights, task.step_size, task.momentum)
+    elif task.linear is not None and isinstance(schedule, AbstractPiecewiseConstant):
         assert isinstance(problem.risk, Quadratic)  # whose task it is
         if problem.dim < SECULAR:
             flow = exact_flow(problem.risk, schedule, np.asarray(task.theta0), np.asarray(0.0))

@@ -21,6 +21,7 @@ class SearchMethod(enum.Enum):
     COLLOCATION = "collocation"
     ADJOINT = "adjoint"
     QP = "qp"
+    STEPS = "the weights of the steps"
 
 
 class Status(enum.Enum):

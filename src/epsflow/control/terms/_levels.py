@@ -109,3 +109,29 @@ def sampled(
     inside = knots[:-1, None] + np.diff(knots)[:, None] * (np.arange(16) + 0.5) / 16
     values = np.asarray(schedule(inside)).reshape(*inside.shape, -1).mean(axis=1)
     return np.broadcast_to(values, (len(values), columns)).copy()
+
+
+def step_weights(schedule: AbstractSchedule, s: float, T: float) -> Float[np.ndarray, "N columns"]:
+    """ε of each step of gradient descent from s to T: the mean of ε(t) over (k, k + 1).
+
+    Exact where ε is constant, or a polynomial of degree 15, between its jumps.
+    """
+    return step_weights_of(Members.of([schedule]), s, T)[0]
+
+
+def step_weights_of(members: Members, s: float, T: float) -> Float[np.ndarray, "k N columns"]:
+    """`step_weights` of each member."""
+    count = round(T - s)
+    nodes, weights = np.polynomial.legendre.leggauss(GAUSS)
+    whole = np.broadcast_to(np.arange(count + 1) + s, (members.size, count + 1))
+    jumps = np.clip(members.jump_ts, s, T)
+    edges = np.sort(np.concatenate([whole, jumps], axis=1), axis=1)
+    half = 0.5 * np.diff(edges, axis=1)
+    middle = 0.5 * (edges[:, 1:] + edges[:, :-1])
+    times = middle[:, :, None] + half[:, :, None] * nodes
+    values = members(times.reshape(members.size, -1)).reshape(*times.shape, -1)
+    parts = half[:, :, None] * np.einsum("kpgc,g->kpc", values, weights)
+    step = np.clip(np.floor(middle - s).astype(int), 0, count - 1)
+    found = np.zeros((members.size, count, values.shape[-1]))
+    np.add.at(found, (np.arange(members.size)[:, None], step), parts)
+    return found

@@ -1,0 +1,138 @@
+"""`optimal_schedule` and `certify` where θ moves by gradient descent: one weight for each step."""
+
+import numpy as np
+from jaxtyping import Float
+from scipy.optimize import minimize
+
+from .._core import RESULTS, SUCCESS, InputError, succeeded
+from ..schedules import AbstractSchedule, PiecewiseConstant, least_effort
+from ._pontryagin import extremal_of
+from ._solution import Found, ScheduleSolution
+from ._task import ControlTask, simulate, steps_of
+from .steps._optimum import step_optimum
+from .systems._steps import Slopes, cost_slopes
+from .terms._deadline import UNLIMITED, Deadline
+from .terms._kinds import VERIFIED_GAP, Scope, SearchMethod, Status, classify, describe_arcs, scope_of
+from .terms._levels import as_column, effort_between, step_weights
+from .terms._window import on_bounds
+
+ON_BOUND = 1e-3
+"""Distance from a bound, in units of their distance, at which a weight that L-BFGS-B found is tried on the bound."""
+
+
+def search_steps(
+    task: ControlTask, starts: tuple[AbstractSchedule, ...], columns: int, deadline: Deadline = UNLIMITED
+) -> Found:
+    """The best weights: for linear regression with a lower bound on those of all others, else by L-BFGS-B.
+
+    Args:
+        task: with a step size, without a price or a budget.
+        starts: schedules to start from.
+        columns: one weight for all deleted points, or one for each.
+        deadline: when to stop.
+
+    Raises:
+        InputError: a price or a budget.
+    """
+    if task.priced:
+        raise InputError(
+            "with a step_size the optimum knows no price and no budget; leave them out, or ask for the flow's."
+        )
+    knots = np.arange(task.s, task.T + 1.0)
+    given = [np.broadcast_to(step_weights(each, task.s, task.T), (len(knots) - 1, columns)) for each in starts]
+    if task.linear is None:
+        weights, result = _descended(task, given, columns, deadline)
+        schedule = PiecewiseConstant(knots, as_column(weights))
+        return Found(schedule=schedule, method=SearchMethod.STEPS, lower_bound=0.0, mesh=1.0, result=result)
+    best = step_optimum(steps_of(task), given, shared=columns == 1, deadline=deadline)
+    return Found(
+        schedule=PiecewiseConstant(knots, best.weights),
+        method=SearchMethod.STEPS,
+        mesh=1.0,
+        lower_bound=best.lower_bound,
+        arrived=best.arrives,
+        result=RESULTS.time_limit_reached if deadline.passed else SUCCESS,
+    )
+
+
+def judge_steps(task: ControlTask, found: Found, deadline: Deadline = UNLIMITED) -> ScheduleSolution:
+    """`judge` for a task in steps."""
+    weights = step_weights(found.schedule, task.s, task.T)
+    cost, error = simulate(task, found.schedule)
+    bound, arrived = found.lower_bound, bool(found.arrived)
+    if bound is None:
+        bound, arrived = _bound(task, weights, deadline)
+    extremal = extremal_of(task, found.schedule, task.price)
+    knots = np.arange(task.s, task.T + 1.0)
+    arcs = describe_arcs(knots, as_column(weights), task.bounds)
+    spent = effort_between(knots, weights)
+    bound += task.price * weights.shape[1] * least_effort(task.T - task.s, task.bounds)
+    objective = cost + task.price * spent
+    exact = arrived and cost <= error and task.price == 0.0
+    scope = scope_of(objective, error, min(bound, objective), exact=exact)
+    if scope is Scope.NONE and bool(succeeded(found.result)) and np.isfinite([objective, error]).all():
+        scope = Scope.LOCAL if extremal.pmp_gap <= VERIFIED_GAP * objective else Scope.NONE
+    status = Status.UNVERIFIED if scope is Scope.NONE else classify(exact, extremal, arcs, 1.0, task.price)
+    return ScheduleSolution(
+        task=task,
+        schedule=found.schedule,
+        cost=cost,
+        cost_error=error,
+        effort=spent,
+        multiplier=task.price,
+        lower_bound=min(bound, objective),
+        status=status,
+        scope=scope,
+        arcs=arcs,
+        extremal=extremal,
+        candidates=(),
+        method=found.method,
+        polished=False,
+        result=SUCCESS if scope in (Scope.GLOBAL, Scope.WITHIN_ERROR) else found.result,
+    )
+
+
+def _bound(task: ControlTask, weights: Float[np.ndarray, "N columns"], deadline: Deadline) -> tuple[float, bool]:
+    """What no weights cost less than, and whether the target can be reached; nothing for other models."""
+    if task.linear is None:
+        return 0.0, False
+    columns = task.problem.delete.size
+    best = step_optimum(
+        steps_of(task), [np.broadcast_to(weights, (len(weights), columns))], shared=False, deadline=deadline
+    )
+    return best.lower_bound, best.arrives
+
+
+def _descended(
+    task: ControlTask, given: list[np.ndarray], columns: int, deadline: Deadline
+) -> tuple[Float[np.ndarray, "N columns"], RESULTS]:
+    """L-BFGS-B with the exact gradient, from the bounds, half way, and what is given; onto bounds where that helps."""
+    count, (low, high) = round(task.T - task.s), task.bounds
+    starts = [np.full((count, columns), level) for level in (low, high, 0.5 * (low + high))] + given
+    scale = max(_slopes(task, starts[0]).cost, np.finfo(np.float64).tiny)
+
+    def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
+        found = _slopes(task, flat.reshape(count, columns))
+        return found.cost / scale, found.weights.ravel() / scale
+
+    best, least, result = starts[0], np.inf, SUCCESS
+    for start in starts:
+        if least < np.inf and deadline.passed:
+            result = RESULTS.time_limit_reached
+            break
+        options = {"maxiter": 500, "ftol": 1e-14, "gtol": 1e-10}
+        run = minimize(
+            objective, start.ravel(), jac=True, method="L-BFGS-B", bounds=[(low, high)] * start.size, options=options
+        )
+        free = np.clip(run.x.reshape(count, columns), low, high)
+        for weights in (free, on_bounds(free, (low, high), ON_BOUND)):
+            cost = objective(weights.ravel())[0]
+            if cost < least:
+                best, least = weights, cost
+    return best, result
+
+
+def _slopes(task: ControlTask, weights: Float[np.ndarray, "N columns"]) -> Slopes:
+    velocity = np.zeros(task.problem.dim) if task.velocity is None else task.velocity
+    question = task.problem.risk, task.cost, task.target, task.theta_s, velocity
+    return cost_slopes(*question, as_column(weights), task.step_size or 0.0, task.momentum)
