@@ -17,7 +17,7 @@ import numpy as np
 from ._display import OUTCOME
 from ._errors import InputError
 from ._provenance import provenance
-from ._results import RESULTS
+from ._results import RESULTS, ended_as
 
 FORMAT = 1
 """Version of the document; raised when an entry changes its meaning."""
@@ -73,7 +73,7 @@ def _plain(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | str):
         return value
     if isinstance(value, OUTCOME):
-        (name,) = (name for name, item in RESULTS._name_to_item.items() if bool(value == item))
+        (name,) = (name for name, item in RESULTS._name_to_item.items() if bool(ended_as(value, item)))
         return {"is": "outcome", "of": name}
     if isinstance(value, enum.Enum):
         return {"is": name_of(type(value)), "of": value.name}
