@@ -1,6 +1,13 @@
 from ._decompose import Decomposition as Decomposition, decompose as decompose
+from ._deletions import Points as Points, as_deletions as as_deletions
 from ._endpoints import Endpoints as Endpoints, endpoints as endpoints
-from ._functionals import Losses as Losses, Predictions as Predictions
+from ._functionals import (
+    Functional as Functional,
+    Losses as Losses,
+    Predictions as Predictions,
+    functional_curvatures as functional_curvatures,
+    functional_jacobian as functional_jacobian,
+)
 from ._influence import (
     Influence as Influence,
     SelfInfluence as SelfInfluence,

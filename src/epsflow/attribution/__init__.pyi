@@ -1,6 +1,8 @@
-from ._deep_linear import mode_strengths as mode_strengths
 from ._soft_weights import SoftWeights as SoftWeights, soft_weights as soft_weights
 from .bayes._bayesian_influence import BayesianInfluence as BayesianInfluence, bayesian_influence as bayesian_influence
+from .training._deep_linear import mode_strengths as mode_strengths
+from .training._density import InfluenceDensity as InfluenceDensity, influence_density as influence_density
+from .training._scores import TrainingScores as TrainingScores
 from .values._data_values import data_banzhaf as data_banzhaf, data_shapley as data_shapley, loo_values as loo_values
 from .values._knn import KNNShapley as KNNShapley, knn_shapley as knn_shapley
 from .values._result import DataValues as DataValues

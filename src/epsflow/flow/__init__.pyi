@@ -1,3 +1,9 @@
+from ._costate import (
+    ExactCostate as ExactCostate,
+    collocated_costate as collocated_costate,
+    exact_costate as exact_costate,
+)
+from ._costate_diffrax import solve_costate as solve_costate
 from ._descent import (
     LocalMinimum as LocalMinimum,
     descend as descend,
@@ -5,10 +11,11 @@ from ._descent import (
     polish as polish,
     value_and_gradient as value_and_gradient,
 )
+from ._diffrax import choose_solver as choose_solver, solve_diffrax as solve_diffrax
 from ._doors import as_problem as as_problem, checked as checked, checked_flow as checked_flow
 from ._equilibrium import equilibrium as equilibrium
 from ._exact import ExactFlow as ExactFlow, exact_flow as exact_flow, propagate as propagate
-from ._gradient_flow import gradient_flow as gradient_flow
+from ._gradient_flow import as_times as as_times, gradient_flow as gradient_flow
 from ._newton import ConvexMinimum as ConvexMinimum, minimise as minimise
 from ._stationary import (
     METHODS as METHODS,

@@ -63,7 +63,7 @@ def gradient_flow(
         ConvergenceError: the integrator gave up (its own words; `.result` holds the trajectory so far).
     """
     start = problem.parameters(theta0, "theta0")
-    times, first = _times(ts, t0)
+    times, first = as_times(ts, t0)
     _check_method(problem, schedule, method, dense)
     _check_tolerances(rtol, atol)
     risk, eps = problem.risk, schedule(times)
@@ -127,7 +127,8 @@ def _linear(
     )
 
 
-def _times(ts: Any, t0: float) -> tuple[Float[np.ndarray, " k"], Float[np.ndarray, ""]]:
+def as_times(ts: Any, t0: float) -> tuple[Float[np.ndarray, " k"], Float[np.ndarray, ""]]:
+    """Ascending, finite times from t0 on, and t0; or an `InputError` that says what they are."""
     times, start = np.array(ts, dtype=np.float64), as_scalar(t0, "t0")
     if times.ndim != 1 or times.size == 0 or not np.isfinite(times).all():
         raise InputError(f"ts must be a non-empty vector of finite times; got shape {times.shape}.")

@@ -1,7 +1,6 @@
 """Pontryagin's conditions for any problem: θ forward and the costate backward, by diffrax."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import diffrax
 import equinox as eqx
@@ -11,6 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ..._core import RESULTS, Array, ConvergenceError, message
+from ...flow._costate_diffrax import solve_costate
 from ...flow._diffrax import choose_solver, largest_curvature, solve_diffrax
 from ...problem import AbstractRisk
 from ...schedules import AbstractSchedule
@@ -68,9 +68,9 @@ def general_extremal(
     rough = solve_diffrax(risk, schedule, theta0, end, span, loose, solver, steps, True)
     _throw(forward, "θ forward", steps)
     theta, rough_theta = _end(forward), _end(rough)
-    window = jnp.asarray(s), jnp.asarray(T)
     value, slope = cost_and_gradient(cost, risk, theta, target)
-    backward = _solve_costate(risk, schedule, forward, jnp.asarray(slope), window, tight, solver, steps)
+    window = jnp.asarray([s, T])
+    backward = solve_costate(risk, schedule, forward, jnp.asarray(slope), window, tight, solver, steps, True)
     _throw(backward, "the costate backward", steps)
     path = DiffraxPath(risk, schedule, forward, backward, (s, T))
     jumps = np.asarray(schedule.jump_ts)
@@ -103,44 +103,6 @@ def _throw(solution: diffrax.Solution, what: str, steps: int) -> None:
 
 def _end(solution: diffrax.Solution) -> Float[Array, " d"]:
     return jnp.asarray(solution.ys)[-1]
-
-
-def _adjoint(t: Any, p: Array, args: tuple[AbstractRisk, AbstractSchedule, diffrax.Solution, Array]) -> Array:
-    """∇²R_u(θ) p; at T the left limit of ε counts."""
-    risk, schedule, forward, last = args
-    return risk.hvp(forward.evaluate(t), p, schedule(jnp.minimum(t, last)))
-
-
-@eqx.filter_jit
-def _solve_costate(
-    risk: AbstractRisk,
-    schedule: AbstractSchedule,
-    forward: diffrax.Solution,
-    end: Float[Array, " d"],
-    window: tuple[Array, Array],
-    tolerances: tuple[Array, Array],
-    solver: diffrax.AbstractSolver,
-    max_steps: int,
-) -> diffrax.Solution:
-    """ṗ = ∇²R_u(θ) p from T down to s; relative to the size of p(T), because the equation is linear in p."""
-    (s, T), (rtol, atol) = window, tolerances
-    size = jnp.maximum(jnp.linalg.norm(end), jnp.finfo(end.dtype).tiny)
-    controller = diffrax.PIDController(rtol=rtol, atol=atol * size)
-    if schedule.jump_ts.size:
-        controller = diffrax.ClipStepSizeController(controller, jump_ts=jnp.asarray(schedule.jump_ts))
-    return diffrax.diffeqsolve(
-        diffrax.ODETerm(_adjoint),
-        solver,
-        t0=T,
-        t1=s,
-        dt0=None,
-        y0=end,
-        args=(risk, schedule, forward, T - 1e-14 * (T - s)),
-        saveat=diffrax.SaveAt(t1=True, dense=True),
-        stepsize_controller=controller,
-        max_steps=max_steps,
-        throw=False,
-    )
 
 
 @eqx.filter_jit

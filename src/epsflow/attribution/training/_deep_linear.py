@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Float
 
-from .._core import InputError, as_float64
+from ..._core import InputError, as_float64
 
 
 def mode_strengths(

@@ -1,0 +1,353 @@
+"""The influence density of discrete training, exactly: the update rule differentiated backward through checkpoints.
+
+With the optimiser's state z and G_k the gradient (or a batch's estimate of it), a step is (θ, z) ← U(θ, z, G_k(θ)). Its
+adjoint pulls λ = ∂φ/∂(θ, z) back through U; what arrives at G_k is γ, and
+
+    ∂φ/∂w_j = γᵀ ∂G_k/∂w_j = (n/b) c γᵀ∇ℓ_j(θ_k),   λ_θ ← (∂U/∂θ)ᵀλ + (∂G_k/∂θ)γ,
+
+whose last matrix is a Hessian: one derivative along γ of the losses and of their gradient gives both terms. States are
+kept at √N checkpoints, and those between two of them are made again.
+"""
+
+import itertools
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, Int, Key
+
+from ..._core import RESULTS, SUCCESS, Array, ConvergenceError, InputError, as_count, as_scalar, brief, message
+from ...analysis import Functional
+from ...flow import as_times
+from ...problem import EmpiricalRisk, Problem
+from ...schedules import AbstractSchedule
+from ._pointwise import check_size
+from ._sweep import Sweep, end_gradients
+from ._windows import StepWindows
+
+if TYPE_CHECKING:
+    import optax
+
+CHECKPOINT_NUMBERS = 2**28
+"""Numbers (2 GB) that the checkpoints, and the steps between two of them, may take."""
+
+
+class Training(eqx.Module):
+    """What is repeated: one step of an optimiser under ε(t).
+
+    Attributes:
+        risk: the data.
+        schedule: ε(t).
+        optimiser: an optax transformation.
+        eta: time per step.
+        batches: the points of every step, shape (N, b); None for all points, or where they are drawn.
+        key: seed of the batches that are drawn.
+        batch: how many are drawn; 0 for none.
+    """
+
+    risk: EmpiricalRisk
+    schedule: AbstractSchedule
+    optimiser: Any
+    eta: Float[Array, ""]
+    batches: Int[Array, "steps b"] | None
+    key: Key[Array, ""] | None
+    batch: int = eqx.field(static=True)
+
+    def points(self, k: Array) -> Int[Array, " b"] | None:
+        """The batch of step k; None for all points."""
+        if self.batches is not None:
+            return self.batches[k]
+        if self.batch:
+            assert self.key is not None  # the caller's business
+            drawn = jax.random.fold_in(self.key, k)
+            return jax.random.choice(drawn, self.risk.x.shape[0], (self.batch,), replace=False)
+        return None
+
+    def rows(self, k: Array) -> "_Rows":
+        """What the gradient of step k sums over."""
+        weights, points = self.risk.weights(self.schedule(self.eta * (k + 0.5))), self.points(k)
+        if points is None:
+            return _Rows(self.risk.x, self.risk.y, weights, self.risk.scale)
+        share = self.risk.x.shape[0] / points.shape[0]
+        return _Rows(self.risk.x[points], self.risk.y[points], share * weights[points], share * self.risk.scale)
+
+    def losses(self, theta: Array, rows: "_Rows") -> Float[Array, " b"]:
+        """ℓ_i of the rows."""
+        return jax.vmap(lambda x, y: self.risk.loss(self.risk.model(theta, x), y))(rows.x, rows.y)
+
+    def gradient(self, theta: Array, rows: "_Rows") -> tuple[Float[Array, " d"], Float[Array, " b"]]:
+        """G_k(θ), and the losses by which it is found."""
+
+        def weighted(t: Array) -> tuple[Array, Array]:
+            losses = self.losses(t, rows)
+            return rows.weights @ losses, losses
+
+        gradient, losses = jax.grad(weighted, has_aux=True)(theta)
+        return gradient + self.risk.l2 * theta, losses
+
+    def update(self, theta: Array, state: Any, gradient: Array) -> tuple[Array, Any]:
+        """U."""
+        moves, state = self.optimiser.update(gradient, state, theta)
+        return theta + moves, state
+
+    def step(self, k: Array, carry: tuple[Array, Any]) -> tuple[Array, Any]:
+        """(θ, z) after step k."""
+        theta, state = carry
+        return self.update(theta, state, self.gradient(theta, self.rows(k))[0])
+
+
+class _Rows(NamedTuple):
+    """The points of one step, how they count, and what a unit of ε_j is worth: (n/b)c."""
+
+    x: Array
+    y: Array
+    weights: Array
+    unit: Array
+
+
+class _Grid(NamedTuple):
+    """Where the times that were asked for lie among the steps.
+
+    Attributes:
+        steps: step that begins at each time, the last one for the end, shape (k,).
+        slot: which time begins with each step, −1 for none, shape (segments·length,).
+        interval: between which two times it lies; −1 before the first and after the end, same shape.
+        length: steps per checkpoint.
+        total: N.
+    """
+
+    steps: Int[np.ndarray, " k"]
+    slot: Int[np.ndarray, " padded"]
+    interval: Int[np.ndarray, " padded"]
+    length: int
+    total: int
+
+
+def step_density(
+    problem: Problem,
+    schedule: AbstractSchedule,
+    theta0: Float[Array, " d"],
+    *,
+    ts: Float[Array, " k"],
+    functional: Functional,
+    optimiser: "optax.GradientTransformation",
+    step_size: float,
+    batch: int | Int[np.ndarray, "steps b"] | None,
+    key: Key[Array, ""] | None,
+    throw: bool,
+) -> Sweep:
+    """K of discrete training; the arguments are those of `influence_density`."""
+    times, _ = as_times(ts, 0.0)
+    start, eta = jnp.asarray(problem.parameters(theta0, "theta0")), as_scalar(step_size, "step_size")
+    grid = _grid(times, eta)
+    training = Training(
+        problem.empirical(), schedule, optimiser, jnp.asarray(eta), *_batches(problem, batch, key, grid.total)
+    )
+    state = _state(optimiser, start)
+    _check_memory(start, state, grid)
+    steps, kept = jnp.asarray(grid.total), _checkpoints(training, (start, state), grid)
+    end = np.asarray(kept.end)
+    if not np.isfinite(end).all():
+        raise ConvergenceError(
+            f"training left the finite numbers within {grid.total:,} steps: {message(RESULTS.nonlinear_divergence)} "
+            "Lower the optimiser's learning rate.",
+            kept.end,
+        )
+    final = end_gradients(functional, end)
+    check_size(2 * len(times), problem.data.n, len(final.rows))
+    found = _backward(training, kept, jnp.asarray(final.rows), grid, steps)
+    values, sums = np.asarray(found.values) / eta, np.asarray(found.sums)
+    thetas, costates = np.array(found.thetas), np.array(found.costates)
+    thetas[-1], costates[-1] = end, final.rows
+    error = float(np.finfo(np.float64).eps * grid.total * np.abs(values).max())
+    return Sweep(times, thetas, costates, values, error, StepWindows(times, sums), final.scalar, "steps", SUCCESS)
+
+
+def _grid(times: Float[np.ndarray, " k"], eta: float) -> _Grid:
+    if eta <= 0.0:
+        raise InputError(f"step_size is {eta:g}; a positive time per step is needed.")
+    exact = times / eta
+    marks = np.rint(exact).astype(np.int64)
+    off = np.flatnonzero(np.abs(exact - marks) > 1e-9 * np.maximum(1.0, exact))
+    if off.size:
+        raise InputError(
+            f"ts[{off[0]}] = {times[off[0]]:g} is {exact[off[0]]:.6g} steps of {eta:g}; with an optimiser times are "
+            "whole multiples of step_size (1 unless given, so that they count steps)."
+        )
+    count = int(marks[-1])
+    if count < 1:
+        raise InputError("ts ends at 0: there is no step of training whose influence could be asked for.")
+    if (np.diff(marks) == 0).any():
+        raise InputError("ts names one step twice; each time must be another step of discrete training.")
+    length = max(1, math.isqrt(count))
+    padded = -(-count // length) * length
+    slot, interval = np.full(padded, -1), np.full(padded, -1)
+    slot[marks[:-1]] = np.arange(len(marks) - 1)
+    for i, (first, last) in enumerate(itertools.pairwise(marks)):
+        interval[first:last] = i
+    return _Grid(marks, slot, interval, length, count)
+
+
+def _batches(problem: Problem, batch: Any, key: Any, count: int) -> tuple[Array | None, Array | None, int]:
+    """The points of every step, or the key and the size they are drawn by."""
+    n = problem.data.n
+    if batch is None:
+        return None, None, 0
+    if np.ndim(batch) == 0:
+        size = as_count(batch, "batch")
+        if size > n:
+            raise InputError(f"batch is {size}; there are {n} points.")
+        if key is None:
+            raise InputError("batches are drawn at random: pass key=jax.random.key(0), or another seed.")
+        return None, jax.random.split(key, 1)[0], size
+    rows = np.asarray(batch)
+    if rows.ndim != 2 or rows.dtype.kind not in "iu" or len(rows) < count or not rows.size:
+        raise InputError(
+            f"batch is {brief(batch)}; the points of each of the {count} steps are needed, integers (steps, b)."
+        )
+    if rows.min() < 0 or rows.max() >= n:
+        raise InputError(f"batch names points from {rows.min()} to {rows.max()}; there are {n}, numbered from 0.")
+    return jnp.asarray(rows), None, 0
+
+
+def _state(optimiser: Any, theta: Array) -> Any:
+    """The optimiser's state at θ0.
+
+    Raises:
+        InputError: no optax transformation, or a state that is not made of arrays.
+    """
+    if not (callable(getattr(optimiser, "init", None)) and callable(getattr(optimiser, "update", None))):
+        raise InputError(
+            f"optimiser is {brief(optimiser)}, whose state is unknown; an optax transformation is needed: "
+            "optax.sgd(0.1, momentum=0.9) or optax.adam(1e-2), for instance."
+        )
+    try:
+        state = optimiser.init(theta)
+        moves, again = jax.eval_shape(optimiser.update, theta, state, theta)
+    except Exception as error:  # it is not our code
+        raise InputError(
+            f"the optimiser cannot step from θ0: {(str(error) or type(error).__name__).splitlines()[0]}"
+        ) from error
+    known = all(eqx.is_array(leaf) for leaf in jax.tree.leaves(state))
+    if (
+        not known
+        or jax.tree.structure(again) != jax.tree.structure(state)
+        or getattr(moves, "shape", None) != theta.shape
+    ):
+        raise InputError(
+            "the optimiser's state is not a tree of arrays that keeps its shape, so its update cannot be "
+            "differentiated over the steps. Compose it of optax transformations."
+        )
+    return state
+
+
+def _check_memory(theta: Array, state: Any, grid: _Grid) -> None:
+    size = 2 * theta.size + sum(leaf.size for leaf in jax.tree.leaves(state))
+    numbers = size * (len(grid.slot) // grid.length + grid.length)
+    if numbers > CHECKPOINT_NUMBERS:
+        raise InputError(
+            f"the checkpoints of {grid.total:,} steps of {size:,} numbers take {8e-9 * numbers:.1f} GB (∝ √steps). "
+            f"Ask about a window of fewer steps, from a θ0 that you have kept."
+        )
+
+
+class _Checkpoints(NamedTuple):
+    """The states where each segment begins, and θ after the last step."""
+
+    theta: Float[Array, "segments d"]
+    state: Any
+    end: Float[Array, " d"]
+
+
+class _Found(NamedTuple):
+    """∂φ/∂w_j per step at the asked times, its sums between them, and the paths."""
+
+    values: Float[Array, "k n q"]
+    sums: Float[Array, "k-1 n q"]
+    thetas: Float[Array, "k d"]
+    costates: Float[Array, "k q d"]
+
+
+def _checkpoints(training: Training, start: tuple[Array, Any], grid: _Grid) -> _Checkpoints:
+    segments = len(grid.slot) // grid.length
+    theta, state, end = _forward(training, start, jnp.asarray(grid.total), segments, grid.length)
+    return _Checkpoints(theta, state, end)
+
+
+@eqx.filter_jit
+def _forward(training: Training, start: Any, count: Array, segments: int, length: int) -> Any:
+    def segment(carry: Any, first: Array) -> tuple[Any, Any]:
+        last = jnp.minimum(first + length, count)
+        return jax.lax.fori_loop(first, last, lambda k, pair: training.step(k, pair), carry), carry
+
+    (end, _), (thetas, states) = jax.lax.scan(segment, start, length * jnp.arange(segments))
+    return thetas, states, end
+
+
+def _backward(training: Training, kept: _Checkpoints, ends: Array, grid: _Grid, count: Array) -> _Found:
+    slot, interval = (jnp.asarray(a.reshape(-1, grid.length)) for a in (grid.slot, grid.interval))
+    shapes = len(grid.steps), training.risk.x.shape[0]
+    values, sums, thetas, costates = _sweep_back(training, kept, ends, slot, interval, count, shapes)
+    return _Found(values, sums, thetas, costates)
+
+
+@eqx.filter_jit
+def _sweep_back(
+    training: Training, kept: _Checkpoints, ends: Array, slot: Array, interval: Array, count: Array, shapes: Any
+) -> Any:
+    (times, n), (q, d), length = shapes, ends.shape, slot.shape[1]
+    blank = jnp.zeros((times, n, q)), jnp.zeros((times - 1, n, q)), jnp.zeros((times, d)), jnp.zeros((times, q, d))
+    state = jax.tree.map(lambda leaf: leaf[0], kept.state)
+    first = ends, jax.tree.map(lambda leaf: jnp.zeros((q, *leaf.shape)), eqx.filter(state, eqx.is_inexact_array))
+
+    def segment(carry: Any, given: Any) -> tuple[Any, None]:
+        theta, state, base, slots, intervals = given
+        ks = base + jnp.arange(length)
+
+        def again(pair: Any, k: Array) -> tuple[Any, Any]:
+            gradient = training.gradient(pair[0], training.rows(k))[0]
+            moved = training.update(pair[0], pair[1], gradient)
+            return jax.tree.map(lambda new, old: jnp.where(k < count, new, old), moved, pair), (*pair, gradient)
+
+        _, path = jax.lax.scan(again, (theta, state), ks)
+        back = lambda carry, step: (_one_back(training, carry, step, count), None)  # noqa: E731
+        return jax.lax.scan(back, carry, (ks, path, slots, intervals), reverse=True)[0], None
+
+    bases = length * jnp.arange(slot.shape[0])
+    carry, _ = jax.lax.scan(segment, (first, blank), (kept.theta, kept.state, bases, slot, interval), reverse=True)
+    return carry[1]
+
+
+def _one_back(training: Training, carry: Any, step: Any, count: Array) -> Any:
+    """λ before step k, and what the step adds to the answers."""
+    (adjoint, values), (k, (theta, state, gradient), slot, interval) = carry, step
+    rows, points = training.rows(k), training.points(k)
+    smooth, fixed = eqx.partition(state, eqx.is_inexact_array)
+
+    def update(t: Array, s: Any, g: Array) -> tuple[Array, Any]:
+        moved, after = training.update(t, eqx.combine(s, fixed), g)
+        return moved, eqx.filter(after, eqx.is_inexact_array)
+
+    _, pull = jax.vjp(update, theta, smooth, gradient)
+
+    def one(ahead: Any) -> tuple[Any, Array]:
+        direct, before, push = pull(ahead)
+        curved, slopes = jax.jvp(lambda t: training.gradient(t, rows), (theta,), (push,))[1]
+        return (direct + curved, before), rows.unit * slopes
+
+    moved, slopes = jax.vmap(one)(adjoint)
+    real = k < count
+    adjoint = jax.tree.map(lambda new, old: jnp.where(real, new, old), moved, adjoint)
+    each = jnp.where(real, slopes.T, 0.0)
+    if points is not None:
+        each = jnp.zeros(values[0].shape[1:]).at[points].add(each)
+    at, sums, thetas, costates = values
+    here = jnp.where(slot >= 0, slot, at.shape[0])  # out of bounds: dropped
+    at = at.at[here].set(each, mode="drop")
+    at = at.at[jnp.where(k == count - 1, at.shape[0] - 1, at.shape[0])].set(each, mode="drop")
+    sums = sums.at[jnp.where(interval >= 0, interval, sums.shape[0])].add(each, mode="drop")
+    thetas = thetas.at[here].set(theta, mode="drop")
+    return adjoint, (at, sums, thetas, costates.at[here].set(adjoint[0], mode="drop"))
