@@ -1,3 +1,5 @@
+from ._certificate import UnlearningCertificate as UnlearningCertificate
+from ._certify import certify_unlearning as certify_unlearning
 from ._clipped_noise import clipped_sigma as clipped_sigma
 from ._constants import RiskConstants as RiskConstants, risk_constants as risk_constants
 from ._descent_noise import d2d_sigma as d2d_sigma, r2d_sensitivity as r2d_sensitivity, r2d_sigma as r2d_sigma
@@ -11,6 +13,7 @@ from ._langevin_noise import (
     langevin_epsilon as langevin_epsilon,
     langevin_sigma as langevin_sigma,
     noisy_sgd_epsilon as noisy_sgd_epsilon,
+    noisy_sgd_sigma as noisy_sgd_sigma,
 )
 from ._newton_noise import (
     certified_removal_sigma as certified_removal_sigma,
@@ -22,6 +25,7 @@ from ._random_batches import (
     batch_law as batch_law,
     mean_delta as mean_delta,
     mixture_delta as mixture_delta,
+    mixture_sigma as mixture_sigma,
     second_moment_delta as second_moment_delta,
 )
 from ._renyi import rdp_to_dp as rdp_to_dp

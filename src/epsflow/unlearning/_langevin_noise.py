@@ -6,7 +6,7 @@ import numpy as np
 
 from .._core import InputError
 from ._parameters import as_count, as_curvatures, as_positive, as_privacy, as_step
-from ._renyi import line_epsilon
+from ._renyi import line_epsilon, line_slope
 
 
 def langevin_epsilon(
@@ -146,21 +146,62 @@ def noisy_sgd_epsilon(
     Raises:
         InputError: a constant outside its range, or a batch that does not divide n.
     """
+    noise = as_positive(sigma, "sigma")
+    _, delta = as_privacy(1.0, delta)
+    unit = _noisy_sgd_slope(n, batch, strong_convexity, smoothness, lipschitz, step_size, epochs)
+    return line_epsilon(unit / noise**2, delta)
+
+
+def noisy_sgd_sigma(
+    *,
+    n: int,
+    batch: int,
+    strong_convexity: float,
+    smoothness: float,
+    lipschitz: float,
+    step_size: float,
+    epochs: int,
+    epsilon: float,
+    delta: float,
+) -> float:
+    """The least σ of projected noisy SGD for (ε_dp, δ_dp): `noisy_sgd_epsilon` solved for the noise.
+
+    ε(α) is α times a number over σ²; σ² is that number over the largest slope whose line gives (ε, δ).
+
+    Args: as `noisy_sgd_epsilon`; ε_dp > 0.
+
+    Raises:
+        InputError: a constant outside its range, or a batch that does not divide n.
+    """
+    epsilon, delta = as_privacy(epsilon, delta)
+    unit = _noisy_sgd_slope(n, batch, strong_convexity, smoothness, lipschitz, step_size, epochs)
+    return math.sqrt(unit / line_slope(epsilon, delta))
+
+
+def _noisy_sgd_slope(
+    n: int,
+    batch: int,
+    strong_convexity: float,
+    smoothness: float,
+    lipschitz: float,
+    step_size: float,
+    epochs: int,
+) -> float:
+    """ε(α)σ²/α of `noisy_sgd_epsilon`."""
     n = as_count(n, "n")
     b = as_count(batch, "batch", most=n, why=f"there are n = {n} points")
     if n % b:
         raise InputError(f"batch is {b}, which does not divide n = {n}; the bound counts n/batch whole steps an epoch.")
     mu, smooth = as_curvatures(strong_convexity, smoothness)
     eta = as_step(step_size, 1 / smooth, "1/smoothness")
-    gradient, noise = as_positive(lipschitz, "lipschitz"), as_positive(sigma, "sigma")
+    gradient = as_positive(lipschitz, "lipschitz")
     steps = as_count(epochs, "epochs") * (n // b)
-    _, delta = as_privacy(1.0, delta)
     if eta * mu >= 1:  # one step forgets the start
         return 0.0
     log_c = math.log1p(-eta * mu)
     distance = 2 * eta * gradient / b / -math.expm1(n // b * log_c)
     shrink = -math.expm1(2 * log_c) * math.exp(2 * steps * log_c) / -math.expm1(2 * steps * log_c)
-    return line_epsilon(distance**2 * shrink / (4 * eta * noise**2), delta)
+    return distance**2 * shrink / (4 * eta)
 
 
 def _langevin(

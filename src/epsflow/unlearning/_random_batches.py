@@ -7,8 +7,8 @@ import numpy as np
 from jaxtyping import Float
 
 from .._core import InputError, Shown
-from ._gaussian import elasticity, log_gaussian_delta
-from ._parameters import Numbers, as_count, as_epsilons, as_nonnegative, as_numbers, as_positive
+from ._gaussian import elasticity, gaussian_r, log_gaussian_delta
+from ._parameters import Numbers, as_count, as_epsilons, as_nonnegative, as_numbers, as_positive, as_privacy
 
 NEGLIGIBLE = 1e-32
 """A tail of less probability is put at the largest distance that is possible."""
@@ -146,6 +146,39 @@ def mixture_delta(law: DistanceLaw, epsilon: float, sigma: float) -> float:
     """
     r = law.distances / as_positive(sigma, "sigma")
     return float(min(law.probabilities @ np.exp(log_gaussian_delta(as_epsilons(epsilon), r)), 1.0))
+
+
+def mixture_sigma(law: DistanceLaw, epsilon: float, delta: float) -> float:
+    """The least σ with `mixture_delta(law, epsilon, σ)` ≤ δ, to a rounding; 0 for a law of no distance.
+
+    Args:
+        law: of the distance.
+        epsilon: ε_dp > 0.
+        delta: δ_dp in (0, 1).
+
+    Raises:
+        InputError: a number outside its range.
+    """
+    from scipy.optimize import root_scalar  # not spent by `import epsflow`
+
+    epsilon, delta = as_privacy(epsilon, delta)
+    largest = float(law.distances[law.probabilities > 0].max())
+    if largest == 0.0:
+        return 0.0
+
+    def excess(log_sigma: float) -> float:
+        """Log δ(σ) − log δ, cut below so that no infinity is met."""
+        value = mixture_delta(law, epsilon, math.exp(log_sigma))
+        return max(math.log(value) - math.log(delta) if value > 0.0 else -1e3, -1e3)
+
+    # With this σ every atom alone is hidden; the mean of 0 ≤ δ_G ≤ 1 falls as σ grows.
+    high = math.log(largest / float(gaussian_r(epsilon, delta))) + 1e-12
+    low = high - 1.0
+    while excess(low) <= 0.0:
+        low, high = low - 1.0, low
+        if high < -700.0:
+            return 0.0  # distances are there with less probability than δ
+    return math.exp(root_scalar(excess, bracket=(low, high), method="brentq", xtol=1e-13, rtol=1e-14).root)
 
 
 def mean_delta(mean: Numbers, epsilon: float, sigma: float) -> Float[np.ndarray, "..."] | float:

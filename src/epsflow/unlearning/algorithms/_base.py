@@ -265,15 +265,16 @@ class Ends:
     Attributes:
         plan: the weights.
         eta: η.
-        trained, kept, theta, retrained: θ of every run, shape (r, d).
+        trained, kept: θ of every run, shape (r, d), or once for all deletions.
+        theta, retrained: θ of every run, or of every deletion, shape (q, d).
     """
 
     plan: Plan
     eta: float
     trained: Float[np.ndarray, "r d"]
     kept: Float[np.ndarray, "r d"]
-    theta: Float[np.ndarray, "r d"]
-    retrained: Float[np.ndarray, "r d"]
+    theta: Float[np.ndarray, "q d"]
+    retrained: Float[np.ndarray, "q d"]
 
 
 def as_run(problem: Problem, theta0: object) -> Float[np.ndarray, " d"]:
