@@ -20,11 +20,12 @@ from .analysis import (
     self_influence as self_influence, train as train,
 )
 from .attribution import (
-    BayesianInfluence as BayesianInfluence, CoalitionFunction as CoalitionFunction, DataValues as DataValues,
+    AttributionComparison as AttributionComparison, BayesianInfluence as BayesianInfluence,
+    CoalitionFunction as CoalitionFunction, DataValues as DataValues, InfluenceDensity as InfluenceDensity,
     ModelUtility as ModelUtility, SoftWeights as SoftWeights, bayesian_influence as bayesian_influence,
-    data_banzhaf as data_banzhaf, data_shapley as data_shapley, knn_shapley as knn_shapley, loo_values as loo_values,
+    compare_attributions as compare_attributions, data_banzhaf as data_banzhaf, data_shapley as data_shapley,
+    influence_density as influence_density, knn_shapley as knn_shapley, loo_values as loo_values,
     soft_weights as soft_weights,
-    InfluenceDensity as InfluenceDensity, influence_density as influence_density,
 )
 from .claims import Claim as Claim, Ledger as Ledger, Verdict as Verdict, verify as verify, write_report as write_report
 from .control import (

@@ -1,5 +1,11 @@
 from ._soft_weights import SoftWeights as SoftWeights, soft_weights as soft_weights
 from .bayes._bayesian_influence import BayesianInfluence as BayesianInfluence, bayesian_influence as bayesian_influence
+from .compare._compare import (
+    AttributionComparison as AttributionComparison,
+    compare_attributions as compare_attributions,
+)
+from .compare._removal import RemovalCurves as RemovalCurves
+from .compare._scores import Scores as Scores
 from .training._deep_linear import mode_strengths as mode_strengths
 from .training._density import InfluenceDensity as InfluenceDensity, influence_density as influence_density
 from .training._scores import TrainingScores as TrainingScores

@@ -171,10 +171,14 @@ class ModelUtility(AbstractUtility):
 
     def score(self, thetas: Float[np.ndarray, "k d"]) -> Float[np.ndarray, " k"]:
         """The metric at the test points, of several parameters."""
+        return self.each(thetas).mean(axis=1)
+
+    def each(self, thetas: Float[np.ndarray, "k d"]) -> Float[np.ndarray, "k m"]:
+        """The same at every test point: right or wrong, or minus the loss."""
         model, test = self.problem.model, self.test
         if self.metric == "accuracy":
-            return _right(outputs_at(model, thetas, test.x), test.y).mean(axis=1)
-        return -losses_at(model, self.problem.loss, thetas, test.x, test.y).mean(axis=1)
+            return _right(outputs_at(model, thetas, test.x), test.y)
+        return -losses_at(model, self.problem.loss, thetas, test.x, test.y)
 
     def _check_classes(self) -> None:
         problem, test = self.problem, self.test

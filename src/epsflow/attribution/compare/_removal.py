@@ -1,0 +1,72 @@
+"""Removal curves: the quality of a model as points leave in the order of their scores."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from ..values._utility import ModelUtility
+from ._agreement import RESAMPLES
+
+
+@dataclass(frozen=True, eq=False)
+class RemovalCurves:
+    """Quality at the test points after each share of the points was removed, exactly retrained.
+
+    Attributes:
+        fractions: shares removed, shape (f,).
+        names: the methods, in the order of the first axis below.
+        most: removed from the most valued on, shape (methods, f).
+        least: from the least valued on, shape (methods, f).
+        most_interval, least_interval: over resampled test points, shape (methods, f, 2).
+        drop: mean over the shares of quality lost beyond that of the least valued first: least − most, the area between
+            the two curves, with its interval, shape (methods, 3).
+        metric: "accuracy" or "loss" (minus the mean loss).
+    """
+
+    fractions: Float[np.ndarray, " f"]
+    names: tuple[str, ...]
+    most: Float[np.ndarray, "methods f"]
+    least: Float[np.ndarray, "methods f"]
+    most_interval: Float[np.ndarray, "methods f 2"]
+    least_interval: Float[np.ndarray, "methods f 2"]
+    drop: Float[np.ndarray, "methods 3"]
+    metric: str
+
+
+def removal_curves(
+    utility: ModelUtility,
+    columns: dict[str, Float[np.ndarray, " n"]],
+    fractions: Float[np.ndarray, " f"],
+    level: float,
+    rng: np.random.Generator,
+) -> RemovalCurves:
+    """Both curves of every column; a higher score is a more valued point."""
+    n, counts = utility.n, np.round(fractions * utility.n).astype(int)
+    members = np.ones((len(columns), 2, len(counts), n), bool)
+    for m, column in enumerate(columns.values()):
+        order = np.argsort(-column, kind="stable")
+        for f, count in enumerate(counts):
+            members[m, 0, f, order[:count]] = False
+            members[m, 1, f, order[n - count :]] = False
+    thetas, _ = utility.train(members.reshape(-1, n))
+    each = utility.each(thetas)
+    quality = each.mean(axis=1).reshape(members.shape[:3])
+    tests = each.shape[1]
+    # The same resampled test points for every curve, so that differences between curves are resampled as such.
+    weights = rng.multinomial(tests, np.full(tests, 1.0 / tests), size=RESAMPLES) / tests
+    drawn = (weights @ each.T).reshape(RESAMPLES, *members.shape[:3])
+    tails = [0.5 - 0.5 * level, 0.5 + 0.5 * level]
+    interval = np.moveaxis(np.quantile(drawn, tails, axis=0), 0, -1)
+    gaps = drawn[:, :, 1].mean(axis=2) - drawn[:, :, 0].mean(axis=2)
+    between = quality[:, 1].mean(axis=1) - quality[:, 0].mean(axis=1)
+    return RemovalCurves(
+        fractions=counts / n,
+        names=tuple(columns),
+        most=quality[:, 0],
+        least=quality[:, 1],
+        most_interval=interval[:, 0],
+        least_interval=interval[:, 1],
+        drop=np.column_stack([between, *np.quantile(gaps, tails, axis=0)]),
+        metric=utility.metric,
+    )

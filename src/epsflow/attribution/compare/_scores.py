@@ -1,0 +1,192 @@
+"""Every method of attribution as one column: the predicted change of the mean test loss upon removal of each point."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, Key
+
+from ..._core import Array, ConvergenceError, InputError
+from ...analysis import Losses, influence, newton_step_all, pbrf, retrain_all
+from ...problem import Dataset, Problem
+from .._evaluate import losses_at
+from ..bayes._bayesian_influence import bayesian_influence
+from ..values._data_values import data_banzhaf, data_shapley
+from ..values._knn import knn_shapley
+from ..values._utility import ModelUtility
+
+NEIGHBOURS = 5
+
+PERMUTATIONS, COALITIONS = 200, 4_000
+
+DAMPING = 1e-3
+"""λ_d of the PBRF, unless its options say otherwise."""
+
+
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """What all methods are asked about.
+
+    Attributes:
+        problem: what is trained.
+        theta: θ(1), shape (d,).
+        test: the points whose mean loss is φ.
+        utility: −φ(θ(S)) of coalitions; None where the problem is not convex and none was given.
+        key: of the random methods.
+    """
+
+    problem: Problem
+    theta: Float[np.ndarray, " d"]
+    test: Dataset
+    utility: ModelUtility | None
+    key: Key[Array, ""]
+
+    def mean_loss(self, thetas: Float[np.ndarray, "k d"]) -> Float[np.ndarray, " k"]:
+        """φ of each."""
+        problem = self.problem
+        return losses_at(problem.model, problem.loss, thetas, self.test.x, self.test.y).mean(axis=1)
+
+    def change_at(self, thetas: Float[np.ndarray, "k d"]) -> Float[np.ndarray, " k"]:
+        """φ of each less φ(θ(1))."""
+        return self.mean_loss(thetas) - self.mean_loss(self.theta[None])
+
+    @property
+    def losses(self) -> Losses:
+        """The test losses one by one."""
+        return Losses(self.problem.model, self.problem.loss, self.test.x, self.test.y)
+
+    def game(self) -> ModelUtility:
+        """The utility.
+
+        Raises:
+            InputError: there is none.
+        """
+        if self.utility is None:
+            raise InputError(
+                "coalitions of a problem that is not strictly convex are trained by a flow whose start and length are "
+                "yours to say: pass utility=ModelUtility(problem, test, theta0=…, T=…)."
+            )
+        return self.utility
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """One column.
+
+    Attributes:
+        change: predicted change of φ upon removal of each point: positive where the point helps. Shape (n,).
+        error: its standard error, 0 where there is none, shape (n,).
+        gradients: gradients of single points it took.
+        seconds: wall-clock time.
+    """
+
+    change: Float[np.ndarray, " n"]
+    error: Float[np.ndarray, " n"]
+    gradients: int
+    seconds: float
+
+
+class MeanLoss(eqx.Module):
+    """φ(θ) as a JAX function; equal shapes share compiled code."""
+
+    losses: Losses
+
+    def __call__(self, theta: Float[Array, " d"]) -> Float[Array, ""]:
+        """The mean of the losses."""
+        return jnp.mean(self.losses(theta))
+
+
+Answer = tuple[np.ndarray, np.ndarray | float, int]
+
+
+def _loo(at: Setting, options: Mapping[str, Any]) -> Answer:
+    found = retrain_all(at.problem, at.theta, points="all", **options)
+    return at.change_at(found.thetas), 0.0, int(found.steps.sum()) * at.problem.data.n
+
+
+def _influence(at: Setting, options: Mapping[str, Any]) -> Answer:
+    found = influence(at.problem, at.theta, points="all", functional=at.losses, **options)
+    return np.asarray(found.change).mean(axis=1), 0.0, at.problem.data.n
+
+
+def _newton(at: Setting, options: Mapping[str, Any]) -> Answer:
+    found = newton_step_all(at.problem, at.theta, points="all", **options)
+    return at.change_at(at.theta + found.change), 0.0, at.problem.data.n
+
+
+def _pbrf(at: Setting, options: Mapping[str, Any]) -> Answer:
+    given = {"damping": DAMPING, **options}
+    found = pbrf(at.problem, at.theta, points="all", **given)
+    return at.change_at(found.theta), 0.0, int(found.steps.sum()) * at.problem.data.n
+
+
+def _bif(at: Setting, options: Mapping[str, Any]) -> Answer:
+    found = bayesian_influence(at.problem, at.theta, functional=MeanLoss(at.losses), key=at.key, **options)
+    return found.removal, found.beta * found.error, found.gradients
+
+
+def _shapley(at: Setting, options: Mapping[str, Any]) -> Answer:
+    given = {"max_permutations": PERMUTATIONS, "throw": "max_permutations" in options, **options}
+    found = data_shapley(at.game(), at.problem.data.n, key=at.key, **given)
+    return found.values, found.error, found.gradients
+
+
+def _banzhaf(at: Setting, options: Mapping[str, Any]) -> Answer:
+    given = {"max_coalitions": COALITIONS, "throw": "max_coalitions" in options, **options}
+    found = data_banzhaf(at.game(), at.problem.data.n, key=at.key, **given)
+    return found.values, found.error, found.gradients
+
+
+def _knn(at: Setting, options: Mapping[str, Any]) -> Answer:
+    data = at.problem.data
+    return knn_shapley(data.x, data.y, at.test.x, at.test.y, **{"k": NEIGHBOURS, **options}).values, 0.0, 0
+
+
+def _random(at: Setting, options: Mapping[str, Any]) -> Answer:
+    return np.asarray(jax.random.normal(at.key, (at.problem.data.n,))), 0.0, 0
+
+
+METHODS: dict[str, Callable[[Setting, Mapping[str, Any]], Answer]] = {
+    "loo": _loo,
+    "influence": _influence,
+    "newton": _newton,
+    "pbrf": _pbrf,
+    "bif": _bif,
+    "shapley": _shapley,
+    "banzhaf": _banzhaf,
+    "knn": _knn,
+    "random": _random,
+}
+"""By name: exact leave-one-out, the influence function, one Newton step, the proximal Bregman response, Bayesian
+influence, Shapley and Banzhaf values of −φ, Shapley values of nearest neighbours (in another unit), and chance."""
+
+
+def scores_of(at: Setting, name: str, given: object, options: Mapping[str, Any]) -> Scores:
+    """The column of a method, or of numbers of one's own.
+
+    Raises:
+        InputError: an unknown name, or numbers that are not one per point.
+        ConvergenceError: the method's, with its name.
+    """
+    n = at.problem.data.n
+    if given is not None:
+        change = np.asarray(given, dtype=np.float64)
+        if change.shape != (n,) or not np.isfinite(change).all():
+            raise InputError(
+                f"the scores {name!r} have shape {change.shape}; one finite number per point, {n} of them."
+            )
+        return Scores(change, np.zeros(n), 0, 0.0)
+    if name not in METHODS:
+        raise InputError(f"unknown method {name!r}: choose among {', '.join(METHODS)}, or pass {{name: scores}}.")
+    start = time.perf_counter()
+    try:
+        change, error, gradients = METHODS[name](at, options)
+    except ConvergenceError as failure:
+        raise ConvergenceError(f"method {name!r}: {failure}", failure.result) from failure
+    seconds = time.perf_counter() - start
+    return Scores(np.asarray(change), np.broadcast_to(error, (n,)), gradients, seconds)

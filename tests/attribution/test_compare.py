@@ -1,0 +1,130 @@
+"""Methods of attribution beside exact retraining: what the table says of scores whose truth is known."""
+
+import re
+
+import numpy as np
+import pytest
+
+import epsflow as ef
+from epsflow.attribution import compare_attributions
+from epsflow.attribution.compare._agreement import agreement, area_under_curve, rank_correlation
+from epsflow.problem import MLP, Dataset, LinearModel, LogisticLoss, Problem, SquaredLoss
+
+
+def classes(n, seed):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, 3))
+    return Dataset(x, (x[:, 0] + 0.2 * rng.normal(size=n) > 0.0) * 1.0)
+
+
+@pytest.fixture(scope="module")
+def flipped():
+    """A logistic problem of 60 points, six of them with the wrong label."""
+    data, wrong = classes(60, 0), np.arange(0, 60, 10)
+    y = data.y.copy()
+    y[wrong] = 1.0 - y[wrong]
+    return Problem(LinearModel(3), LogisticLoss(), Dataset(data.x, y), l2=1.0), wrong
+
+
+@pytest.fixture(scope="module")
+def compared(flipped):
+    problem, wrong = flipped
+    methods = ("loo", "influence", "newton", "pbrf", "shapley", "banzhaf", "knn", "random")
+    return compare_attributions(problem, methods, test=classes(200, 1), mislabelled=wrong, groups=40)
+
+
+def test_exact_scores_agree_with_themselves_and_groups_are_nearly_their_sums(compared):
+    assert compared.single["loo"].slope == pytest.approx(1.0, abs=1e-14)
+    assert compared.single["loo"].relative_error == 0.0
+    assert compared.single["loo"].spearman == pytest.approx(1.0, abs=1e-14)
+    assert compared.single["loo"].overlap == 1.0
+    assert compared.datamodelling["loo"].value > 0.99  # two points of sixty hardly interact
+
+
+def test_the_exact_column_is_retraining(compared, flipped):
+    problem, test = flipped[0], classes(200, 1)
+    for j in (0, 17):
+        kept = np.delete(np.arange(60), j)
+        alone = Problem(problem.model, problem.loss, Dataset(problem.data.x[kept], problem.data.y[kept]), l2=1.0)
+        losses = [
+            np.mean(np.logaddexp(0.0, test.x @ theta) - test.y * (test.x @ theta))
+            for theta in (ef.train(alone).theta, ef.train(problem).theta)
+        ]
+        assert compared.exact[j] == pytest.approx(losses[0] - losses[1], rel=1e-6)
+
+
+def test_the_order_of_accuracy_is_that_of_the_theory(compared):
+    errors = {name: found.relative_error for name, found in compared.single.items()}
+    assert errors["pbrf"] < errors["newton"] < errors["influence"] < errors["shapley"]
+    assert compared.single["influence"].slope < 1.0  # influence falls short, as by 1 − P_jj in least squares
+    assert abs(compared.single["random"].spearman) < 0.4
+
+
+def test_wrong_labels_are_found_by_all_but_chance(compared):
+    for name in ("loo", "influence", "pbrf", "shapley", "banzhaf"):
+        found = compared.detection[name]
+        assert found.value > 0.9
+        assert found.low <= found.value <= found.high
+    assert compared.detection["random"].low < 0.5 < compared.detection["random"].high
+
+
+def test_removing_the_most_valued_points_hurts_more_than_removing_the_least(compared):
+    curves = compared.curves
+    names = list(curves.names)
+    assert curves.metric == "accuracy"
+    np.testing.assert_allclose(curves.most[:, 0], curves.least[:, 0])  # nothing is removed yet
+    assert (curves.drop[[names.index(name) for name in ("loo", "influence", "shapley")], 1] > 0.0).all()
+    assert ((curves.most_interval[..., 0] <= curves.most) & (curves.most <= curves.most_interval[..., 1])).all()
+
+
+def test_the_table_shows_itself(compared):
+    table = compared.to_pandas()
+    assert list(table["method"]) == list(compared.names)
+    assert {"slope", "rel. error", "Spearman", "LDS", "AUC", "seconds", "gradients"} <= set(table.columns)
+    assert "Attributions against exact retraining" in str(compared.summary())
+    assert repr(compared).startswith("AttributionComparison(methods=loo, influence")
+
+
+def test_scores_of_ones_own_stand_beside_them(flipped):
+    problem, _ = flipped
+    own = np.arange(60.0)
+    found = compare_attributions(problem, {"influence": None, "mine": own}, test=classes(50, 1), groups=5, fractions=())
+    np.testing.assert_array_equal(found.scores["mine"].change, own)
+    assert found.curves is None
+
+
+def test_a_network_is_compared_by_its_own_retraining():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(15, 1))
+    problem = Problem(MLP((1, 2, 1)), SquaredLoss(), Dataset(x, np.tanh(x[:, 0])), l2=0.05)
+    theta = ef.train(problem, 0.5 * rng.normal(size=problem.dim)).theta
+    found = compare_attributions(problem, ["influence"], theta=theta, groups=5, fractions=())
+    assert found.single["influence"].spearman > 0.8
+    with pytest.raises(ef.InputError, match="pass utility=ModelUtility"):
+        compare_attributions(problem, ["shapley"], theta=theta, groups=5, fractions=())
+
+
+def test_agreement_of_columns():
+    exact = np.array([1.0, -2.0, 3.0, -4.0])
+    found = agreement(0.5 * exact, exact, 2)
+    assert found == (0.5, 0.5, pytest.approx(1.0), 1.0)
+    assert rank_correlation(np.ones(4), exact) != rank_correlation(np.ones(4), exact)  # NaN: a constant has no order
+    assert area_under_curve(np.array([1.0, 2.0, 2.0, 3.0]), np.array([False, False, True, True])) == 0.875
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"methods": ["guess"]}, "unknown method 'guess': choose among loo"),
+        ({"methods": "loo"}, "methods is 'loo'; a list of names is needed"),
+        ({"methods": {"mine": np.ones(3)}}, "the scores 'mine' have shape (3,)"),
+        ({"fractions": [1.0]}, "shares of points to remove lie from 0 to below 1"),
+        ({"group_size": 60}, "group_size is 60"),
+        ({"options": {"bif": {}}}, "options are given for 'bif'"),
+        ({"methods": ["bif"], "options": {"bif": {"sampler": "sgld", "draws": 100, "step": 1e-9}}}, "method 'bif'"),
+    ],
+)
+def test_bad_input_is_refused(flipped, arguments, message):
+    given = {"methods": ["influence"], "groups": 5, **arguments}
+    with pytest.raises(ef.EpsflowError, match=re.escape(message)):
+        compare_attributions(flipped[0], given.pop("methods"), **given)
