@@ -8,7 +8,14 @@ from .compare._removal import RemovalCurves as RemovalCurves
 from .compare._scores import Scores as Scores
 from .training._deep_linear import mode_strengths as mode_strengths
 from .training._density import InfluenceDensity as InfluenceDensity, influence_density as influence_density
+from .training._limits import (
+    converged_influence as converged_influence,
+    early_stopped_influence as early_stopped_influence,
+    source_influence as source_influence,
+    tracin as tracin,
+)
 from .training._scores import TrainingScores as TrainingScores
+from .training._windowed import WindowedRemoval as WindowedRemoval, windowed_removal as windowed_removal
 from .values._data_values import data_banzhaf as data_banzhaf, data_shapley as data_shapley, loo_values as loo_values
 from .values._knn import KNNShapley as KNNShapley, knn_shapley as knn_shapley
 from .values._result import DataValues as DataValues

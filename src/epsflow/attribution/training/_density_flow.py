@@ -88,8 +88,13 @@ def flow_density(
 
 
 @eqx.filter_jit
-def _solve_costates(risk: Any, schedule: Any, forward: Any, ends: Array, *rest: Any) -> Any:
-    return jax.vmap(lambda end: solve_costate(risk, schedule, forward, end, *rest, True))(ends)
+def _solve_costates(
+    risk: Any, schedule: Any, forward: Any, ends: Array, ts: Array, tolerances: Any, solver: Any, max_steps: int
+) -> Any:
+    def one(end: Array) -> Any:
+        return solve_costate(risk, schedule, forward, end, ts, tolerances, solver, max_steps, True)
+
+    return jax.vmap(one)(ends)
 
 
 def _at_times(problem: Problem, paths: _Paths) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -140,30 +140,74 @@ def step_density(
     throw: bool,
 ) -> Sweep:
     """K of discrete training; the arguments are those of `influence_density`."""
-    times, _ = as_times(ts, 0.0)
-    start, eta = jnp.asarray(problem.parameters(theta0, "theta0")), as_scalar(step_size, "step_size")
-    grid = _grid(times, eta)
-    training = Training(
-        problem.empirical(), schedule, optimiser, jnp.asarray(eta), *_batches(problem, batch, key, grid.total)
-    )
-    state = _state(optimiser, start)
-    _check_memory(start, state, grid)
-    steps, kept = jnp.asarray(grid.total), _checkpoints(training, (start, state), grid)
-    end = np.asarray(kept.end)
-    if not np.isfinite(end).all():
-        raise ConvergenceError(
-            f"training left the finite numbers within {grid.total:,} steps: {message(RESULTS.nonlinear_divergence)} "
-            "Lower the optimiser's learning rate.",
-            kept.end,
-        )
+    run = _prepared(problem, schedule, theta0, ts=ts, optimiser=optimiser, step_size=step_size, batch=batch, key=key)
+    training, grid, times = run.training, run.grid, run.times
+    kept = _checkpoints(training, run.start, grid)
+    end = _finite(kept.end, grid.total)
     final = end_gradients(functional, end)
     check_size(2 * len(times), problem.data.n, len(final.rows))
-    found = _backward(training, kept, jnp.asarray(final.rows), grid, steps)
-    values, sums = np.asarray(found.values) / eta, np.asarray(found.sums)
+    found = _backward(training, kept, jnp.asarray(final.rows), grid)
+    values, sums = np.asarray(found.values) / step_size, np.asarray(found.sums)
     thetas, costates = np.array(found.thetas), np.array(found.costates)
     thetas[-1], costates[-1] = end, final.rows
     error = float(np.finfo(np.float64).eps * grid.total * np.abs(values).max())
     return Sweep(times, thetas, costates, values, error, StepWindows(times, sums), final.scalar, "steps", SUCCESS)
+
+
+class _Run(NamedTuple):
+    """A training, its start (θ0 and the optimiser's state), and where the times that were asked for lie."""
+
+    training: Training
+    start: tuple[Array, Any]
+    grid: _Grid
+    times: Float[np.ndarray, " k"]
+
+
+def _prepared(
+    problem: Problem,
+    schedule: AbstractSchedule,
+    theta0: Any,
+    ts: Any,
+    optimiser: Any,
+    step_size: Any,
+    batch: Any,
+    key: Any,
+) -> _Run:
+    """What is refused is refused here."""
+    times, _ = as_times(ts, 0.0)
+    start, eta = jnp.asarray(problem.parameters(theta0, "theta0")), as_scalar(step_size, "step_size")
+    grid = _grid(times, eta)
+    batches = _batches(problem, batch, key, grid.total)
+    state = _state(optimiser, start)
+    _check_memory(start, state, grid)
+    training = Training(problem.empirical(), schedule, optimiser, jnp.asarray(eta), *batches)
+    return _Run(training, (start, state), grid, times)
+
+
+def trained(
+    problem: Problem,
+    schedule: AbstractSchedule,
+    theta0: Float[Array, " d"],
+    *,
+    ts: Float[Array, " k"],
+    optimiser: "optax.GradientTransformation",
+    step_size: float,
+    batch: int | Int[np.ndarray, "steps b"] | None,
+    key: Key[Array, ""] | None,
+) -> Float[np.ndarray, " d"]:
+    """θ at the end of discrete training; the arguments are those of `influence_density`."""
+    run = _prepared(problem, schedule, theta0, ts=ts, optimiser=optimiser, step_size=step_size, batch=batch, key=key)
+    return _finite(_checkpoints(run.training, run.start, run.grid).end, run.grid.total)
+
+
+def _finite(end: Array, steps: int) -> Float[np.ndarray, " d"]:
+    if not np.isfinite(end).all():
+        raise ConvergenceError(
+            f"training left the finite numbers within {steps:,} steps: {message(RESULTS.nonlinear_divergence)} "
+            "Lower the optimiser's learning rate.",
+            end,
+        )
+    return np.asarray(end)
 
 
 def _grid(times: Float[np.ndarray, " k"], eta: float) -> _Grid:
@@ -287,10 +331,10 @@ def _forward(training: Training, start: Any, count: Array, segments: int, length
     return thetas, states, end
 
 
-def _backward(training: Training, kept: _Checkpoints, ends: Array, grid: _Grid, count: Array) -> _Found:
+def _backward(training: Training, kept: _Checkpoints, ends: Array, grid: _Grid) -> _Found:
     slot, interval = (jnp.asarray(a.reshape(-1, grid.length)) for a in (grid.slot, grid.interval))
     shapes = len(grid.steps), training.risk.x.shape[0]
-    values, sums, thetas, costates = _sweep_back(training, kept, ends, slot, interval, count, shapes)
+    values, sums, thetas, costates = _sweep_back(training, kept, ends, slot, interval, jnp.asarray(grid.total), shapes)
     return _Found(values, sums, thetas, costates)
 
 
