@@ -77,6 +77,14 @@ def test_removing_the_most_valued_points_hurts_more_than_removing_the_least(comp
     assert ((curves.most_interval[..., 0] <= curves.most) & (curves.most <= curves.most_interval[..., 1])).all()
 
 
+def test_the_advantage_of_one_order_over_another_is_paired(compared):
+    found = compared.curves.advantage("loo", "random")
+    assert found.low > 0.0
+    assert compared.curves.advantage("random", "loo").value == pytest.approx(-found.value)
+    with pytest.raises(ef.InputError, match="'else' was not compared"):
+        compared.curves.advantage("loo", "else")
+
+
 def test_the_table_shows_itself(compared):
     table = compared.to_pandas()
     assert list(table["method"]) == list(compared.names)

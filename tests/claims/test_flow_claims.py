@@ -1,12 +1,12 @@
-"""Claims on the flow, schedules and algorithms give their expected verdicts, in the quick form."""
+"""Claims on the flow, schedules, algorithms and values of points give their expected verdicts, in the quick form."""
 
 import pytest
 
 import epsflow as ef
 from epsflow.claims import CLAIMS, SECTIONS
 
-SLOW = {"flow-regularity", "fig3-linearity", "zero-is-best", "step-is-best", "fig4-linear"}
-"""They compile for networks, or search."""
+SLOW = {"flow-regularity", "fig3-linearity", "zero-is-best", "step-is-best", "fig4-linear", "shapley-vs-influence"}
+"""They compile for networks, or search, or sample."""
 
 
 def cases() -> list:

@@ -34,6 +34,7 @@ CONTENTS: dict[str, tuple[str, ...]] = {
     ),
     "Epsilon dynamic: numerical experiments": ("fig4-late", "fig4-faster", "fig4-zero", "fig4-linear"),
     "Algorithm implementations: D2D vs R2D": ("d2d-convex-only",),
+    "Other interesting things we might want to explore": ("shapley-vs-influence",),
 }
 
 SECTIONS: tuple[str, ...] = tuple(CONTENTS)

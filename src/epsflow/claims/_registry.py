@@ -9,6 +9,7 @@ from .sections import (
     _algorithms,
     _epsilon_dynamic,
     _experiments,
+    _exploration,
     _general_case,
     _gradient_descent,
     _influence_functions,
@@ -31,6 +32,7 @@ FILES = (
     _general_case,
     _experiments,
     _algorithms,
+    _exploration,
 )
 """One per section of the notes, in their order."""
 

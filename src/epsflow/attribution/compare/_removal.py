@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from ..._core import InputError
 from ..values._utility import ModelUtility
-from ._agreement import RESAMPLES
+from ._agreement import RESAMPLES, Interval
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,6 +22,8 @@ class RemovalCurves:
         most_interval, least_interval: over resampled test points, shape (methods, f, 2).
         drop: mean over the shares of quality lost beyond that of the least valued first: least − most, the area between
             the two curves, with its interval, shape (methods, 3).
+        resampled: mean over the shares of `most`, for every resample of the test points, shape (resamples, methods).
+        confidence: level of the intervals.
         metric: "accuracy" or "loss" (minus the mean loss).
     """
 
@@ -31,7 +34,26 @@ class RemovalCurves:
     most_interval: Float[np.ndarray, "methods f 2"]
     least_interval: Float[np.ndarray, "methods f 2"]
     drop: Float[np.ndarray, "methods 3"]
+    resampled: Float[np.ndarray, "resamples methods"]
+    confidence: float
     metric: str
+
+    def advantage(self, one: str, other: str) -> Interval:
+        """By how much more quality is lost, in the mean over the shares, without the points that `one` values most.
+
+        The interval is over test points resampled for both methods alike.
+
+        Raises:
+            InputError: a method that was not compared.
+        """
+        for name in (one, other):
+            if name not in self.names:
+                raise InputError(f"{name!r} was not compared; the methods are {', '.join(self.names)}.")
+        first, second = self.names.index(one), self.names.index(other)
+        drawn = self.resampled[:, second] - self.resampled[:, first]
+        low, high = np.quantile(drawn, _tails(self.confidence))
+        value = self.most[second].mean() - self.most[first].mean()
+        return Interval(float(value), float(low), float(high))
 
 
 def removal_curves(
@@ -56,7 +78,7 @@ def removal_curves(
     # The same resampled test points for every curve, so that differences between curves are resampled as such.
     weights = rng.multinomial(tests, np.full(tests, 1.0 / tests), size=RESAMPLES) / tests
     drawn = (weights @ each.T).reshape(RESAMPLES, *members.shape[:3])
-    tails = [0.5 - 0.5 * level, 0.5 + 0.5 * level]
+    tails = _tails(level)
     interval = np.moveaxis(np.quantile(drawn, tails, axis=0), 0, -1)
     gaps = drawn[:, :, 1].mean(axis=2) - drawn[:, :, 0].mean(axis=2)
     between = quality[:, 1].mean(axis=1) - quality[:, 0].mean(axis=1)
@@ -68,5 +90,11 @@ def removal_curves(
         most_interval=interval[:, 0],
         least_interval=interval[:, 1],
         drop=np.column_stack([between, *np.quantile(gaps, tails, axis=0)]),
+        resampled=drawn[:, :, 0].mean(axis=2),
+        confidence=level,
         metric=utility.metric,
     )
+
+
+def _tails(level: float) -> list[float]:
+    return [0.5 - 0.5 * level, 0.5 + 0.5 * level]
