@@ -58,7 +58,9 @@ from .schedules import (
 from .studies import Study as Study
 from .unlearning import (
     CertifiedRemoval as CertifiedRemoval, ClippedFinetuning as ClippedFinetuning, DescendToDelete as DescendToDelete,
-    GradientAscent as GradientAscent, LangevinUnlearning as LangevinUnlearning, NewtonRemoval as NewtonRemoval,
+    GradientAscent as GradientAscent, LangevinUnlearning as LangevinUnlearning, MinimaxSchedule as MinimaxSchedule,
+    NewtonRemoval as NewtonRemoval, UnlearningComparison as UnlearningComparison,
+    compare_unlearning as compare_unlearning, minimax_schedule as minimax_schedule,
     NoisySGD as NoisySGD, Retrain as Retrain, RewindToDelete as RewindToDelete, RiskConstants as RiskConstants,
     ScheduledUnlearning as ScheduledUnlearning, UnlearningCertificate as UnlearningCertificate,
     UnlearningRun as UnlearningRun, certify_unlearning as certify_unlearning,

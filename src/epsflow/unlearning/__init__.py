@@ -6,7 +6,8 @@ The privacy parameters are always called `epsilon` and `delta` here; elsewhere Î
 promise in the worst case, from constants of the risk; `_noise_shape.py` the covariance that costs least,
 `certify_unlearning` in `_certify.py` lays all of this on a problem.
 `_random_batches.py` what a random distance means. `algorithms/` holds the algorithms themselves, as values that run on
-any problem; `_constants.py` the constants of a risk, proved from its data.
+any problem; `_constants.py` the constants of a risk, proved from its data. `_compare.py` lays algorithms and the best
+schedule side by side at one budget, `_minimax.py` finds one schedule for all points of a data set.
 """
 
 import lazy_loader

@@ -1,6 +1,11 @@
 from ._certificate import UnlearningCertificate as UnlearningCertificate
 from ._certify import certify_unlearning as certify_unlearning
 from ._clipped_noise import clipped_sigma as clipped_sigma
+from ._compare import (
+    ComparedAlgorithm as ComparedAlgorithm,
+    UnlearningComparison as UnlearningComparison,
+    compare_unlearning as compare_unlearning,
+)
 from ._constants import RiskConstants as RiskConstants, risk_constants as risk_constants
 from ._descent_noise import d2d_sigma as d2d_sigma, r2d_sensitivity as r2d_sensitivity, r2d_sigma as r2d_sigma
 from ._gaussian import (
@@ -15,6 +20,7 @@ from ._langevin_noise import (
     noisy_sgd_epsilon as noisy_sgd_epsilon,
     noisy_sgd_sigma as noisy_sgd_sigma,
 )
+from ._minimax import MinimaxSchedule as MinimaxSchedule, minimax_schedule as minimax_schedule
 from ._newton_noise import (
     certified_removal_sigma as certified_removal_sigma,
     newton_removal_sigma as newton_removal_sigma,
