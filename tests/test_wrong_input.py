@@ -63,6 +63,7 @@ TOLERANCE = [*POSITIVE, 1.0, 2.0, None]
 VECTOR = [*NOT_NUMBERS, [1.0], np.zeros((2, 2)), np.zeros(3), np.zeros(2, np.float32), True]
 WORD = [*STRANGE, "", 3, None, ["auto"], np.zeros(2)]
 POINTS = [*STRANGE, 99, -1, 1.5, True, [], [0, 99], [[0], []], "everything", [np.nan]]
+DELETE = [-13 if x == -1 else x for x in POINTS]
 TIMES = [*NOT_NUMBERS, [], [2.0, 1.0], [-1.0], [[1.0]], None]
 KEY = [*STRANGE, 0, "0", 1.5, np.zeros(2)]
 WEIGHT = [*NOT_NUMBERS, [1.0, 2.0, 3.0], None]
@@ -125,7 +126,7 @@ DOORS = {
             "model": [*OBJECT, ef.LinearModel, ef.LinearModel(3)],
             "loss": [*OBJECT, ef.SquaredLoss, ef.LogisticLoss()],
             "data": OBJECT,
-            "delete": [x for x in POINTS if x != [[0], []]],
+            "delete": [x for x in DELETE if x != [[0], []]],
             "l2": [*NOT_NUMBERS, -1.0, None, True],
             "reduction": WORD,
             "chunk_rows": [*COUNT, 0],
@@ -134,7 +135,7 @@ DOORS = {
     "linear_regression": Door(
         ef.linear_regression,
         {"data": DATA, "delete": [3]},
-        {"data": OBJECT, "delete": POINTS, "l2": [*NOT_NUMBERS, -1.0, None], "reduction": WORD},
+        {"data": OBJECT, "delete": DELETE, "l2": [*NOT_NUMBERS, -1.0, None], "reduction": WORD},
     ),
     "LinearModel": Door(
         ef.LinearModel, {"features": 2}, {"features": [*COUNT, 0], "outputs": [x for x in [*COUNT, 0] if x is not None]}

@@ -44,10 +44,11 @@ from .flow import (
     rewind_surface as rewind_surface,
 )
 from .problem import (
-    MLP as MLP, Dataset as Dataset, FunctionModel as FunctionModel, LinearModel as LinearModel,
-    LogisticLoss as LogisticLoss, Problem as Problem, PseudoHuberLoss as PseudoHuberLoss,
-    SoftmaxCrossEntropy as SoftmaxCrossEntropy, SquaredLoss as SquaredLoss, linear_regression as linear_regression,
-    load_dataset as load_dataset, read_csv as read_csv,
+    MLP as MLP, AbstractLoss as AbstractLoss, AbstractModel as AbstractModel, Dataset as Dataset,
+    FunctionModel as FunctionModel, LinearModel as LinearModel, LogisticLoss as LogisticLoss, Problem as Problem,
+    PseudoHuberLoss as PseudoHuberLoss, SoftmaxCrossEntropy as SoftmaxCrossEntropy, SquaredLoss as SquaredLoss,
+    from_table as from_table, linear_regression as linear_regression,
+    load_dataset as load_dataset, read_csv as read_csv, read_parquet as read_parquet,
 )
 from .schedules import (
     AbstractPiecewiseConstant as AbstractPiecewiseConstant,

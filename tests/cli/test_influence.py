@@ -134,3 +134,16 @@ def test_nearly_collinear_columns_are_named(command, tmp_path: Path):
     assert f"epsflow: {named}" in command("compare", *asked, "--quiet").err
     (warning,) = command("influence", *asked, "--json").json["warnings"]
     assert "condition 2.5e+09" in warning
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("1", "2"), ("-1", "1"), ("0", "5000000"), ("sick", "well"), ("True", "False")]
+)
+def test_classes_of_any_name_are_numbered(one: str, other: str, command, tmp_path: Path):
+    """And named in the heading: which of them is 1 is the order of their values."""
+    path = tmp_path / "labels.csv"
+    path.write_text("a,y\n" + "".join(f"{x},{one if x in (1, 4) else other}\n" for x in range(6)))
+    ran = command("influence", "--csv", path, "--model", "logistic", "--delete", "0", "--json")
+    found = ran.json["problem"]
+    assert (found["loss"], found["parameters"]) == ("LogisticLoss", 1)
+    assert list(map(str, found["classes"])) == sorted([one, other], key=lambda word: (len(word) > 6, word))

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import functools
+import gzip
 import json
 import shutil
 from pathlib import Path
@@ -174,7 +175,7 @@ def test_quiet_prints_one_sentence(question, command, here: Path):
 
 def test_starts(question, table_csv: Path):
     """Zero, the trained optimum, or a draw that its seed repeats."""
-    source = Source(csv=table_csv, target="weight", delete=[4], reduction="sum")
+    source = Source(csv=table_csv, target="weight", delete=["4"], reduction="sum")
     problem = choose_points(source, read_data(source)).problem
 
     def start(kind: str, seed: int = 0) -> np.ndarray:
@@ -307,3 +308,20 @@ def test_the_default_question(command, tmp_path: Path):
     assert costs["optimum"] == pytest.approx(0.000334361512968, rel=1e-9)
     assert ran.json["optimum"]["scope"] == "global (certified)"
     assert ran.json["optimum"]["arcs"][0]["end"] == pytest.approx(197.66012616, abs=1e-6)
+
+
+def test_ranges_of_points_and_an_intercept(table_csv: Path, command):
+    asked = "compare", "--csv", table_csv, "--s", "0.05", "-T", "0.5", "--reduction", "sum", "--json"
+    found = command(*asked, "--delete", "1:3", "--delete", "-1", "--intercept").json
+    assert found["problem"]["deleted"] == [1, 2, 5]
+    assert found["problem"]["features"] == ["width", "height", "intercept"]
+    assert command(*asked, "--delete", "4:").json["problem"]["deleted"] == [4, 5]
+
+
+def test_a_compressed_table_of_semicolons(table_csv: Path, command, tmp_path: Path):
+    """The same numbers, and so the same answer, to the last digit."""
+    path = tmp_path / "six.csv.gz"
+    path.write_bytes(gzip.compress(table_csv.read_bytes().replace(b",", b";").replace(b".", b",")))
+    asked = "--delete", "4", "--s", "0.05", "-T", "0.5", "--reduction", "sum", "--json"
+    other = command("compare", "--csv", path, *asked).json
+    assert other["schedules"] == command("compare", "--csv", table_csv, *asked).json["schedules"]

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from epsflow._core import InputError, as_index_array, as_matrix, as_scalar, as_vector, require_x64
+from epsflow._core import InputError, as_deleted, as_index_array, as_matrix, as_scalar, as_vector, require_x64
 
 
 def test_errors_are_caught_by_their_ordinary_kind():
@@ -93,3 +93,28 @@ def test_indices_refused(value, message):
 def test_indices_keep_their_order():
     assert as_index_array([2, 0], "delete", 4).tolist() == [2, 0]
     assert as_index_array(np.uint8(3), "delete", 4).tolist() == [3]
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(-1, [3]), ([0, -1], [0, 3]), ([False, True, False, True], [1, 3]), (np.array([True, False, False, False]), [0])],
+)
+def test_deleted_points_as_numpy_reads_indices(value, expected):
+    assert as_deleted(value, "delete", 4).tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ([3, -1], "delete lists point 3 twice"),
+        (-5, r"delete contains -5, .*numbered 0 to 3 \(or -4 to -1 from the end\)"),
+        (4, "delete contains 4"),
+        ([True, False], r"a mask of shape \(2,\); one boolean for each of the 4 points"),
+        ([False] * 4, "delete is empty"),
+        ([True] * 4, "delete lists all 4 points"),
+        ([0.0], "integers"),
+    ],
+)
+def test_deleted_points_refused(value, message):
+    with pytest.raises(InputError, match=message):
+        as_deleted(value, "delete", 4)

@@ -1,5 +1,8 @@
 """CSV files: what is read, and the one line that a bad file gets."""
 
+import gzip
+import io
+
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
@@ -68,7 +71,7 @@ def test_standardised_by_default(write):
         ("a,y\n", r"has 0 line\(s\) of numbers; at least two points"),
         ("a,y\n1,2\n", r"has 1 line\(s\) of numbers"),
         ("y\n1\n2\n", "has one column; a target and at least one feature are needed"),
-        ("a;y\n1;2\n3;4\n", r"one column.*separated by commas"),
+        ("a y\n1 2\n3 4\n", r"one column.*separated by commas, semicolons or tabs"),
         ("a,y\n1,2\n3\n", "line 3: 1 fields where the first line has 2"),
         ("a,y\n1,2\n\n3,4,5\n", "line 4: 3 fields where the first line has 2"),
         ("a,y\n1,2\n3,four\n", "line 3, column 'y': 'four' is not a number"),
@@ -132,3 +135,49 @@ def test_any_text_is_data_or_one_refusal(tmp_path_factory, cells):
     except InputError as refusal:
         outcome = len(str(refusal).splitlines()) == 1
     assert outcome
+
+
+@pytest.mark.parametrize(
+    ("text", "options"),
+    [
+        ("a;b;y\n1;2;3\n4;5,5;6\n", {}),
+        ("a\tb\ty\n1\t2\t3\n4\t5.5\t6\n", {}),
+        ("a|b|y\n1|2|3\n4|5.5|6\n", {"separator": "|"}),
+        ("a;b;y\n1;2;3\n4;5,5;6\n", {"separator": "semicolon"}),
+        ("1;2;3\n4;5,5;6\n", {"header": False}),
+        ("\ufeffa;b;y\r\n1,0;2;3\r\n4;5.5;6\r\n", {}),
+    ],
+)
+def test_other_separators(write, text, options):
+    data = read_csv(write(text), standardise=False, **options)
+    assert data.x.tolist() == [[1.0, 2.0], [4.0, 5.5]]
+    assert data.y.tolist() == [3.0, 6.0]
+
+
+def test_compressed_and_piped(tmp_path, monkeypatch):
+    text = b"a,y\n1,2\n3,4\n"
+    path = tmp_path / "points.csv.gz"
+    path.write_bytes(gzip.compress(text))
+    assert read_csv(path, standardise=False).x.tolist() == [[1.0], [3.0]]
+    assert read_csv(path).name == "points"
+    path.write_bytes(gzip.compress(text)[:-9])
+    with pytest.raises(InputError, match=r"points\.csv\.gz is a damaged gzip file"):
+        read_csv(path)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text)))
+    data = read_csv("-", standardise=False)
+    assert (data.name, data.y.tolist()) == ("stdin", [2.0, 4.0])
+
+
+def test_words_in_a_text_file(write):
+    text = "colour,size,kind\nred,1,cat\nblue,2,dog\nred,3,cat\ngreen,4,dog\n"
+    with pytest.raises(InputError, match=r"line 2, column 'colour': 'red' is not a number\. .* one_hot="):
+        read_csv(write(text))
+    data = read_csv(write(text), one_hot=["colour"], labels=True, standardise=False)
+    assert data.features == ("colour=blue", "colour=green", "colour=red", "size")
+    assert (data.classes, data.y.tolist()) == (("cat", "dog"), [0.0, 1.0, 0.0, 1.0])
+
+
+@pytest.mark.parametrize("separator", ["", "ab", "\n"])
+def test_no_separator(write, separator):
+    with pytest.raises(InputError, match="one character is needed, or comma, semicolon or tab"):
+        read_csv(write("a,y\n1,2\n3,4\n"), separator=separator)

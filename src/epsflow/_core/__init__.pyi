@@ -1,9 +1,11 @@
 from ._arrays import Array as Array, namespace as namespace
 from ._checks import (
+    STDIN as STDIN,
     article as article,
     as_array as as_array,
     as_choice as as_choice,
     as_count as as_count,
+    as_deleted as as_deleted,
     as_flag as as_flag,
     as_float64 as as_float64,
     as_index_array as as_index_array,

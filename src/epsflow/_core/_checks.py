@@ -11,6 +11,9 @@ from ._errors import InputError
 
 Kind = TypeVar("Kind")
 
+STDIN = "-"
+"""The name that stands for what is piped in, wherever a file of data may be named."""
+
 
 def require_x64() -> None:
     """Refuse to work in single precision.
@@ -129,6 +132,33 @@ def as_index_array(value: object, name: str, n: int) -> Int[np.ndarray, " m"]:
     return array.astype(np.int64)
 
 
+def as_deleted(value: object, name: str, n: int) -> Int[np.ndarray, " m"]:
+    """The points to be deleted, as distinct indices from 0 on.
+
+    As NumPy reads indices: a whole number, several, negative ones from the end (−1 is the last point), or a mask of n
+    booleans, true where a point is deleted. A point that is named twice, by whatever numbers, is refused.
+
+    Raises:
+        InputError: as `as_index_array`; a mask of another length, or without a point.
+    """
+    array = np.atleast_1d(as_array(value, name))
+    if array.dtype.kind == "b":
+        if array.shape != (n,):
+            raise InputError(
+                f"{name} is a mask of shape {array.shape}; one boolean for each of the {n} points is needed."
+            )
+        return as_index_array(np.flatnonzero(array), name, n)
+    if array.ndim == 1 and array.dtype.kind == "i":
+        outside = array[(array < -n) | (array >= n)]
+        if outside.size:
+            raise InputError(
+                f"{name} contains {outside[0]}, but the data has {n} points, numbered 0 to {n - 1} (or -{n} to -1 from "
+                "the end)."
+            )
+        return as_index_array(np.where(array < 0, array + n, array), name, n)
+    return as_index_array(value, name, n)
+
+
 def as_flag(value: object, name: str) -> bool:
     """True or False (NumPy's too), or an `InputError` that names it: "yes", 1 and None are none."""
     if isinstance(value, bool | np.bool_):
@@ -171,11 +201,13 @@ def as_instance(value: object, name: str, kind: type[Kind], advice: str) -> Kind
 
 
 def check_file(path: str | Path) -> None:
-    """Refuse a file that is not there or cannot be read, before anything is loaded that reads it.
+    """Refuse a file that is not there or cannot be read, before anything is loaded that reads it; "-" is always there.
 
     Raises:
         InputError: in the file system's words.
     """
+    if str(path) == STDIN:
+        return
     try:
         open(path, "rb").close()
     except OSError as error:

@@ -12,6 +12,9 @@ from ..flow import equilibrium
 from ..problem import Dataset, Problem, linear_regression
 from ._inputs import Question, Source
 
+FEW = 6
+"""Points that a heading names one by one."""
+
 
 @dataclass(frozen=True, eq=False)
 class Deletion:
@@ -28,7 +31,10 @@ class Deletion:
     @property
     def title(self) -> str:
         """Data set and points, as the heading of a table."""
-        data, points = self.problem.data, ", ".join(map(str, self.problem.delete))
+        data, delete = self.problem.data, self.problem.delete
+        points = ", ".join(map(str, delete[:FEW]))
+        if delete.size > FEW:
+            points = f"{delete.size} points, {points}, …"
         return f"{printable(data.name)} ({data.n}×{data.x.shape[1]}), deleting {points} ({self.chosen_by})"
 
 
@@ -50,7 +56,7 @@ def choose_points(source: Source, data: Dataset) -> Deletion:
         InputError: indices outside the data or listed twice, a penalty below 0, or (where no point is named) features
             that do not determine the fit.
     """
-    delete, chosen_by = list(source.points), "named"
+    delete, chosen_by = source.points(data.n), "named"
     penalty = 0.0 if source.l2 is None else source.l2
     if not delete:
         everything = linear_regression(data, l2=penalty, reduction=source.reduction)

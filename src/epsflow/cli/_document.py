@@ -34,6 +34,7 @@ def heading(command: str, source: Source, deletion: Deletion) -> dict[str, Any]:
             "points": problem.data.n,
             "features": problem.data.features,
             "target": problem.data.target,
+            "classes": problem.data.classes,
             "model": type(problem.model).__name__,
             "loss": type(problem.loss).__name__,
             "parameters": problem.dim,

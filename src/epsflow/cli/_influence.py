@@ -118,7 +118,9 @@ def _table(trained: "Trained", result: "Endpoints") -> Table:
     model = type(trained.deletion.problem.model).__name__
     numbers = ("‖change of θ‖", "rel. error", "change of loss", "gradients", "Hv")
     columns = [Column("method"), *(Column(name, number=True) for name in numbers)]
-    drawn = Table(f"{trained.deletion.title}\n{model}, θ_s: {trained.story}", columns)
+    classes = trained.deletion.problem.data.classes
+    labels = f", classes {', '.join(map(str, classes))}" if classes else ""
+    drawn = Table(f"{trained.deletion.title}{labels}\n{model}, θ_s: {trained.story}", columns)
     unmoved = _unmoved(trained, result)
     for row in result.rows():
         error = "–" if unmoved else f"{row['relative error']:.3g}"

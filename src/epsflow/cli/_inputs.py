@@ -1,5 +1,6 @@
 """From options to a question: what was typed, checked as far as that goes before JAX is loaded."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
     from ..problem import Dataset
 
 DEFAULT_DATA = "diabetes"
+MANY = 2**40
+"""So many points would have any index: for what can be refused before they are counted."""
 CLASSIFICATION = ("breast_cancer", "digits", "wine")
 
 
@@ -20,30 +23,41 @@ class Source:
 
     Attributes:
         data, csv, target: a bundled data set, or a file and its target column.
-        delete: the points to forget; none for one that the command chooses.
+        header, separator: of the file; None for what it looks like.
+        intercept: whether a column of ones is added.
+        delete: the points to forget, as typed; none for one that the command chooses.
         reduction, l2: the risk's scale and penalty; None for the penalty that is usual for the model.
     """
 
     data: options.Data = None
     csv: options.CsvFile = None
     target: options.Target = None
+    header: options.Header = None
+    separator: options.Separator = None
+    intercept: options.Intercept = False
     delete: options.Delete = None
     reduction: options.Reduce = "mean"
     l2: options.Penalty | None = 0.0
 
-    @property
-    def points(self) -> tuple[int, ...]:
-        """The points named, as they were typed."""
-        return tuple(self.delete or ())
+    def points(self, n: int) -> list[int]:
+        """The points named, of n.
+
+        Raises:
+            InputError: an index outside, one named twice, or all of them.
+        """
+        named = [index for words in self.delete or () for index in _indices(words, n)]
+        return _core.as_deleted(named, "delete", n).tolist() if named else []
 
     def name(self) -> str | Path:
         """The bundled data set, or the file, that the options name.
 
         Raises:
-            InputError: both, a target without a file, or a negative penalty.
+            InputError: both, what describes a file without one, a negative penalty, or indices that are none.
         """
         if self.l2 is not None:
             problem.as_penalty(self.l2)
+        for words in self.delete or ():
+            _indices(words, MANY)
         if self.csv is not None:
             if self.data is not None:
                 raise _core.InputError("--data and --csv exclude each other: name one source of data.")
@@ -53,7 +67,29 @@ class Source:
             raise _core.InputError(
                 "--target names a column of a CSV file: add --csv FILE. Bundled data have their own target."
             )
+        if self.header is not None or self.separator is not None:
+            raise _core.InputError("--header and --separator describe a CSV file: add --csv FILE.")
         return DEFAULT_DATA if self.data is None else self.data
+
+
+def _indices(words: str, n: int) -> Sequence[int]:
+    """The indices that one --delete names, of n points: 17, -1, or 10:60 as Python slices.
+
+    Raises:
+        InputError: something else, or a range without a point.
+    """
+    try:
+        ends = [int(part) if part.strip() else None for part in words.split(":")]
+    except ValueError:
+        ends = []
+    if len(ends) == 1 and ends[0] is not None:
+        return [ends[0]]
+    if len(ends) not in (2, 3) or ends[2:] == [0]:
+        raise _core.InputError(f"--delete {words} is no index; write 17, -1 for the last, or a range such as 10:60.")
+    named = range(n)[slice(*ends)]
+    if not named:
+        raise _core.InputError(f"--delete {words} names no point: a range goes from its first to before its last.")
+    return named
 
 
 @dataclass(frozen=True)
@@ -173,7 +209,7 @@ def read_data(source: Source) -> "Dataset":
     """
     name = source.name()
     if isinstance(name, Path):
-        return check_points(source, problem.read_csv(name, target=source.target))
+        return _prepared(source, _read_file(source, name))
     if name in CLASSIFICATION:
         raise _core.InputError(
             f"{name} has class labels, and this command is for linear regression only: use diabetes or --csv FILE. "
@@ -183,18 +219,23 @@ def read_data(source: Source) -> "Dataset":
         raise _core.InputError(
             f"unknown data set {name!r}: this command knows diabetes, or reads a file with --csv FILE."
         )
-    return check_points(source, problem.load_dataset(name))
+    return _prepared(source, problem.load_dataset(name))
 
 
-def check_points(source: Source, data: "Dataset") -> "Dataset":
-    """The data, if the points named are in it.
+def _read_file(source: Source, path: Path, *, labels: bool = False) -> "Dataset":
+    """A file as the options describe it, standardised but for class labels."""
+    if path.suffix.lower() == ".parquet":
+        if source.header is not None or source.separator is not None:
+            raise _core.InputError("--header and --separator describe text files; Parquet files know their columns.")
+        return problem.read_parquet(path, target=-1 if source.target is None else source.target, labels=labels)
+    how = {"target": source.target, "header": source.header, "separator": source.separator}
+    return problem.read_csv(path, **how, labels=labels)
 
-    Raises:
-        InputError: an index outside, one named twice, or all of them.
-    """
-    if source.points:
-        _core.as_index_array(list(source.points), "delete", data.n)
-    return data
+
+def _prepared(source: Source, data: "Dataset") -> "Dataset":
+    """The data with an intercept if that was asked for; the points named are in it."""
+    source.points(data.n)
+    return data.add_intercept() if source.intercept else data
 
 
 @dataclass(frozen=True, eq=False)
@@ -225,13 +266,12 @@ def read_material(source: AnySource, training: Training) -> Material:
         raise _core.InputError(
             f"--hidden and --stop describe the training of an MLP, and this is a {kind} model: --model mlp."
         )
+    if kind == "mlp" and source.intercept:
+        raise _core.InputError("an MLP has biases of its own: leave --intercept out.")
     if kind == "linear":
         return Material(kind, labelled, read_data(source))
-    if isinstance(name, Path):
-        data = problem.read_csv(name, target=source.target, standardise=False).standardise(target=not labelled)
-    else:
-        data = problem.load_dataset(name)
-    return Material(kind, labelled, check_points(source, data))
+    data = _read_file(source, name, labels=labelled) if isinstance(name, Path) else problem.load_dataset(name)
+    return Material(kind, labelled, _prepared(source, data))
 
 
 def _kind(name: str | Path, training: Training) -> tuple[options.Kind, bool]:

@@ -7,11 +7,10 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from .._core import Array, ConvergenceError, InputError
+from .._core import Array, ConvergenceError
 from ..analysis import gradient_descent, self_influence, train
 from ..problem import (
     MLP,
-    Dataset,
     LinearModel,
     LogisticLoss,
     Problem,
@@ -59,38 +58,27 @@ def train_model(source: AnySource, training: Training, material: Material) -> Tr
     if material.kind == "linear":
         deletion = choose_points(source, material.data)
         return Trained(deletion, None, None, training.step_size, "the optimum θ(1), in closed form")
-    problem = _problem(source, training, material, source.points)
+    named = source.points(material.data.n)
+    problem = _problem(source, training, material, named)
     if material.kind == "logistic":
         found = train(problem)
         story = f"the optimum θ(1), ‖∇R_1‖ = {float(found.gradient_norm):.1e}"
         theta0, theta_s, step_size = None, found.theta, training.step_size
     else:
         theta0, theta_s, step_size, story = _train_network(problem, training)
-    if source.points:
+    if named:
         return Trained(Deletion(problem, "named"), theta0, theta_s, step_size, story)
     damping = 0.0 if problem.convex else training.damping
     own = self_influence(problem, theta=theta_s, curvature="ggn", damping=damping).values
-    most = (int(np.argmax(np.asarray(own))),)
-    problem = _problem(source, training, material, most)
+    problem = problem.with_delete(int(np.argmax(np.asarray(own))))
     return Trained(Deletion(problem, "the largest self-influence"), theta0, theta_s, step_size, story)
 
 
-def _count_classes(data: Dataset) -> int:
-    """How many classes there are; a class without a point, or a label that counts from 1, would be trained as well."""
-    labels = np.unique(data.y)
-    if (labels % 1.0).any():
-        return 2  # no labels at all, which the loss says
-    if not np.array_equal(labels, np.arange(len(labels))):
-        few = ", ".join(f"{label:g}" for label in labels[:4]) + (", …" if len(labels) > 4 else "")
-        raise InputError(f"{data.name}: the classes are {few}; number them from 0 to {len(labels) - 1}, without a gap.")
-    return len(labels)
-
-
-def _problem(source: AnySource, training: Training, material: Material, delete: tuple[int, ...]) -> Problem:
+def _problem(source: AnySource, training: Training, material: Material, delete: list[int]) -> Problem:
     kind, labelled, data = material.kind, material.labelled, material.data
     features = data.x.shape[1]
     # Two classes share one logit.
-    classes = max(2, _count_classes(data)) if labelled else 2
+    classes = len(data.classes) or int(data.y.max()) + 1 if labelled else 2
     outputs = classes if classes > 2 else 1
     loss = SquaredLoss() if not labelled else SoftmaxCrossEntropy() if classes > 2 else LogisticLoss()
     if kind == "mlp":
@@ -101,7 +89,7 @@ def _problem(source: AnySource, training: Training, material: Material, delete: 
     usual = MLP_PENALTY * data.n if kind == "mlp" else 1.0
     scale = 1.0 if source.reduction == "sum" else 1.0 / data.n
     penalty = usual * scale if source.l2 is None else source.l2
-    return Problem(model, loss, data, list(delete) or None, penalty, source.reduction)
+    return Problem(model, loss, data, delete or None, penalty, source.reduction)
 
 
 def _train_network(problem: Problem, training: Training) -> tuple[Array, Array, float, str]:

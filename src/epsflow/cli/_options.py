@@ -21,16 +21,41 @@ Stop = Literal["minimum", "early"]
 
 Data = Annotated[str | None, typer.Option("--data", metavar="NAME", help="A bundled data set: diabetes (the default).")]
 CsvFile = Annotated[
-    Path | None, typer.Option("--csv", metavar="FILE", help="A CSV file of numbers, for linear regression.")
+    Path | None,
+    typer.Option(
+        "--csv",
+        metavar="FILE",
+        help="A file of numbers for linear regression: .csv, .tsv, also .gz, or .parquet; - is what is piped in.",
+    ),
 ]
 Target = Annotated[
     str | None,
     typer.Option("--target", metavar="COLUMN", help="Its target column, by name or number. Default: the last."),
 ]
-Delete = Annotated[
-    list[int] | None,
+Header = Annotated[
+    bool | None,
     typer.Option(
-        "--delete", metavar="INDEX", help="A point to delete, from 0; repeatable. Default: the largest Cook's distance."
+        "--header/--no-header", help="Whether its first line holds names. Default: if none of its cells is a number."
+    ),
+]
+Separator = Annotated[
+    str | None,
+    typer.Option(
+        "--separator",
+        metavar="MARK",
+        help="Between its cells: comma, semicolon, tab, or a character. Default: what its first two lines share.",
+    ),
+]
+Intercept = Annotated[
+    bool, typer.Option("--intercept", help="Add a column of ones, which is not penalised. Default: none.")
+]
+Delete = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--delete",
+        metavar="INDEX",
+        help="Points to delete: 17, or -1 for the last, or a range 10:60 without its end; repeatable. "
+        "Default: the one with the largest Cook's distance.",
     ),
 ]
 Reduce = Annotated[Reduction, typer.Option("--reduction", help="Risk as sum or mean over the points.")]
@@ -44,10 +69,20 @@ AnyData = Annotated[
         "--data", metavar="NAME", help="A bundled data set: diabetes (the default), breast_cancer, digits, wine."
     ),
 ]
-AnyFile = Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="A CSV file of numbers.")]
+AnyFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--csv", metavar="FILE", help="A file of numbers: .csv, .tsv, also .gz, or .parquet; - is what is piped in."
+    ),
+]
 AnyPoint = Annotated[
-    list[int] | None,
-    typer.Option("--delete", metavar="INDEX", help="A point to delete, from 0; repeatable. Default: see above."),
+    list[str] | None,
+    typer.Option(
+        "--delete",
+        metavar="INDEX",
+        help="Points to delete: 17, or -1 for the last, or a range 10:60 without its end; repeatable. "
+        "Default: see above.",
+    ),
 ]
 AnyPenalty = Annotated[
     float | None,

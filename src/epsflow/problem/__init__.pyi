@@ -1,4 +1,5 @@
 from ._bundled import check_bundled as check_bundled
+from ._csv import read_csv as read_csv
 from ._dataset import Dataset as Dataset
 from ._design import (
     JACOBI as JACOBI,
@@ -8,7 +9,7 @@ from ._design import (
     spectrum as spectrum,
 )
 from ._generalised import GeneralisedLinear as GeneralisedLinear, Local as Local
-from ._load import load_dataset as load_dataset, read_csv as read_csv
+from ._load import load_dataset as load_dataset
 from ._losses import (
     AbstractLoss as AbstractLoss,
     LogisticLoss as LogisticLoss,
@@ -29,3 +30,4 @@ from ._problem import DENSE_LIMIT as DENSE_LIMIT, Problem as Problem, linear_reg
 from ._quadratic import Quadratic as Quadratic
 from ._regression import minimum as minimum, statistics as statistics
 from ._risk import AbstractRisk as AbstractRisk, EmpiricalRisk as EmpiricalRisk, Weights as Weights
+from ._tables import from_table as from_table, read_parquet as read_parquet

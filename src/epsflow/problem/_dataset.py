@@ -1,18 +1,21 @@
 """The data: n points, as NumPy arrays, possibly mapped from a file larger than memory."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
 from .._core import InputError, Shown, as_array, as_count, as_flag, brief
+from ._columns import WORDS, column_of, columns_of, is_series, is_sparse, is_table, numbers, sparse_words
+from ._labels import are_words, encode
 
 CHUNK_ROWS = 65_536
 """Rows read at a time from arrays that may not fit in memory."""
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False, repr=False, init=False)
 class Dataset(Shown):
     """n points (x_i, y_i).
 
@@ -22,19 +25,41 @@ class Dataset(Shown):
         name: what tables and figures call it.
         features: one name per column of x.
         target: the target's name, with its unit where known.
+        classes: what the labels 0, 1, … stand for, where y holds labels; else empty.
+
+    x may be a pandas or polars DataFrame or an Arrow Table of numbers, whose names are kept, and y a column of one.
+    Labels that are strings or booleans are numbered from 0 in sorted order; `encode_labels` does so for numbers, such
+    as −1 and 1.
 
     Raises:
-        InputError: shapes that do not match, a narrow float type, no rows, masked entries, a feature named twice, or
-            NaN/inf (memory maps are checked when they are read).
+        InputError: shapes that do not match, a narrow float type, no rows, masked entries, a feature named twice, a
+            sparse matrix, a column of dates or words, or NaN/inf (memory maps are checked when they are read).
+
+    Example:
+        >>> ef.Dataset([[1.0], [2.0], [3.0]], ["no", "yes", "yes"]).y
+        array([0., 1., 1.])
     """
 
     x: Float[np.ndarray, "n p"]
     y: np.ndarray
     name: str = "data"
-    features: tuple[str, ...] = field(default=())
+    features: tuple[str, ...] = ()
     target: str = "y"
+    classes: tuple[Any, ...] = ()
 
-    def __post_init__(self) -> None:
+    def __init__(
+        self,
+        x: object,
+        y: object,
+        name: str = "data",
+        features: Iterable[str] = (),
+        target: str = "y",
+        classes: tuple[Any, ...] = (),
+    ):
+        """Read tables, check, and copy."""
+        given = {"x": x, "y": y, "name": name, "features": features, "target": target, "classes": classes}
+        for field_name, value in {**given, **_read(x, y, str(name), features, target)}.items():
+            object.__setattr__(self, field_name, value)
         for field_name in ("name", "target"):
             if not isinstance(getattr(self, field_name), str):
                 raise InputError(f"{field_name} is {brief(getattr(self, field_name))}; a string is needed.")
@@ -71,6 +96,18 @@ class Dataset(Shown):
         y = _standardised(self.y) if as_flag(target, "target") else self.y
         return replace(self, x=_standardised(self.x), y=y)
 
+    def encode_labels(self) -> "Dataset":
+        """The targets as labels 0, 1, …, k−1, in the order of their values, which `classes` keeps.
+
+        For labels that are numbers, such as −1 and 1 or 1, 2, 3; strings and booleans are encoded when a data set is
+        made.
+
+        Raises:
+            InputError: targets that are no whole numbers, or of which more than half are different.
+        """
+        y, classes = encode(self.y.tolist(), f"{self.name}: y")
+        return replace(self, y=y, classes=self.classes or classes)
+
     def add_intercept(self) -> "Dataset":
         """Append a column of ones, named `intercept`, as the last feature."""
         ones = np.ones((self.n, 1))
@@ -83,6 +120,26 @@ class Dataset(Shown):
             raise InputError(f"cannot draw {n} points without replacement from {self.name}, which has {self.n}.")
         rows = np.sort(np.random.default_rng(seed).choice(self.n, size=n, replace=False))
         return replace(self, x=self.x[rows], y=self.y[rows])
+
+
+def _read(x: Any, y: Any, name: str, features: Iterable[str], target: str) -> dict[str, Any]:
+    """What is given in another form than arrays of numbers: tables and columns with their names, labels in words."""
+    given: dict[str, Any] = {}
+    if is_table(x):
+        columns = columns_of(x)
+        given["x"] = np.column_stack([numbers(column, name, "feature") for column in columns])
+        given["features"] = features or tuple(column.name for column in columns)
+    elif is_sparse(x):
+        raise InputError(sparse_words(x, f"{name}: x"))
+    if is_table(y):
+        y = given["y"] = np.column_stack([numbers(column, name, "target") for column in columns_of(y)])
+    elif is_series(y):
+        aim = column_of(y, target)
+        y = given["y"] = aim.values if aim.kind in WORDS else numbers(aim, name, "target")
+        given["target"] = aim.name if target == "y" else target
+    if isinstance(y, np.ndarray | list | tuple) and are_words(y):
+        given["y"], given["classes"] = encode(np.ravel(np.asarray(y, dtype=object)), f"{name}: y")
+    return given
 
 
 def _as_data(array: object, name: str) -> np.ndarray:

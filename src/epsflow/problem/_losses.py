@@ -62,7 +62,10 @@ class LogisticLoss(AbstractLoss):
         super().check(output_shape, y)
         strange = np.setdiff1d(y, [0.0, 1.0])
         if strange.size:
-            raise InputError(f"LogisticLoss needs labels 0 and 1; the targets also contain {strange[0]:g}.")
+            raise InputError(
+                f"LogisticLoss needs labels 0 and 1; the targets also contain {strange[0]:g}. "
+                "data.encode_labels() numbers labels such as -1 and 1."
+            )
 
 
 class SoftmaxCrossEntropy(AbstractLoss):
@@ -86,7 +89,7 @@ class SoftmaxCrossEntropy(AbstractLoss):
         if strange.size:
             raise InputError(
                 f"SoftmaxCrossEntropy with {output_shape[0]} logits needs labels 0 to {output_shape[0] - 1}; "
-                f"the targets contain {strange[0]:g}."
+                f"the targets contain {strange[0]:g}. data.encode_labels() numbers them."
             )
 
 

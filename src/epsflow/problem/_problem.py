@@ -9,7 +9,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from .._core import (
     Array,
@@ -17,8 +17,8 @@ from .._core import (
     Shown,
     article,
     as_count,
+    as_deleted,
     as_float64,
-    as_index_array,
     as_instance,
     as_vector,
     brief,
@@ -35,6 +35,9 @@ from ._quadratic import Gathered, Quadratic, gather
 from ._risk import AbstractRisk, EmpiricalRisk, Weights, loss_gradients
 
 DATASET = "write epsflow.load_dataset('diabetes'), epsflow.read_csv('file.csv') or epsflow.Dataset(x, y)"
+
+Which = Int[np.ndarray, " m"] | Bool[np.ndarray, " n"] | Sequence[int] | int | None
+"""Points to be deleted, as they may be named: see `as_deleted`."""
 
 COLLINEAR = 1e5
 """Condition, columns scaled, from which on columns are called nearly collinear."""
@@ -79,7 +82,7 @@ class Problem(Shown):
         model: AbstractModel,
         loss: AbstractLoss,
         data: Dataset,
-        delete: Int[np.ndarray, " m"] | Sequence[int] | int | None = None,
+        delete: Which = None,
         l2: float = 0.0,
         reduction: str = "sum",
         chunk_rows: int = 16_384,
@@ -87,8 +90,8 @@ class Problem(Shown):
         """Check and assemble.
 
         Raises:
-            InputError: an index outside the data, twice, or all of them; targets the loss cannot read; λ < 0; a model
-                that does not fit the features; JAX in 32-bit mode.
+            InputError: an index outside the data (−1 is the last point), twice, or all of them; targets the loss cannot
+                read; λ < 0; a model that does not fit the features; JAX in 32-bit mode.
         """
         require_x64()
         for name, value, kind, advice in (
@@ -102,7 +105,7 @@ class Problem(Shown):
             ("data", data, Dataset, DATASET),
         ):
             as_instance(value, name, kind, advice)
-        points = np.zeros(0, np.int64) if delete is None else as_index_array(delete, "delete", data.n)
+        points = np.zeros(0, np.int64) if delete is None else as_deleted(delete, "delete", data.n)
         penalty = as_penalty(l2)
         if not isinstance(reduction, str) or reduction not in ("sum", "mean"):
             raise InputError(f"reduction is {brief(reduction)}; choose 'sum' or 'mean'.")
@@ -168,6 +171,15 @@ class Problem(Shown):
         else:
             largest = float(np.square(self.data.x).max(initial=0.0))
         return LARGEST**2 / max(1.0, largest)
+
+    def with_delete(self, delete: Which) -> "Problem":
+        """The same problem with other points to be forgotten: indices, a mask, or None for none.
+
+        Example:
+            >>> ef.linear_regression(ef.load_dataset("diabetes")).with_delete([-1]).delete
+            array([441])
+        """
+        return Problem(self.model, self.loss, self.data, delete, self.l2, self.reduction, self.chunk_rows)
 
     def empirical(self) -> EmpiricalRisk:
         """R_ε as a sum over the data, for what sufficient statistics cannot say (per-point quantities)."""
@@ -303,7 +315,7 @@ class Problem(Shown):
 
 def linear_regression(
     data: Dataset,
-    delete: Int[np.ndarray, " m"] | Sequence[int] | int | None = None,
+    delete: Which = None,
     *,
     l2: float = 0.0,
     reduction: str = "sum",
@@ -312,7 +324,7 @@ def linear_regression(
 
     Args:
         data: n points with one target; a memory-mapped x is read once, in chunks.
-        delete: indices of the points to be forgotten.
+        delete: the points to be forgotten: indices from 0 (−1 is the last point), or a mask of n booleans.
         l2: λ ≥ 0.
         reduction: "sum" (c = 1, the notes' R) or "mean" (c = 1/n).
     """

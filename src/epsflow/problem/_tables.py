@@ -1,0 +1,173 @@
+"""Frames, Arrow tables and Parquet files as data sets: names are kept, words become numbers where that is asked for."""
+
+from collections.abc import Hashable, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from .._core import InputError, as_count, as_flag, brief, check_file
+from ._columns import WORDS, Column, columns_of, is_table, numbers
+from ._dataset import Dataset
+from ._labels import encode
+
+MOST_LEVELS = 50
+"""Levels of a categorical column beyond which it is taken for something else."""
+
+
+def from_table(
+    table: object,
+    target: str | int,
+    *,
+    name: str = "data",
+    one_hot: Sequence[str] | bool = (),
+    labels: bool = False,
+) -> Dataset:
+    """The data set of a pandas DataFrame, a polars DataFrame or an Arrow Table; its names are kept.
+
+    Args:
+        table: one row per point. Its index, if it has one, is not a column.
+        target: the target's column, by its name, or its number from 0 (negative from the end).
+        name: of the data set.
+        one_hot: columns of words that become one column of zeros and ones per level ("colour=red"); True for all of
+            them. A column with two levels becomes one. With more, they add up to 1: beside an intercept leave one out,
+            or use a penalty.
+        labels: whether the target is a class label (strings, booleans, whole numbers): it is numbered from 0, in sorted
+            order, and `classes` names it.
+
+    Raises:
+        InputError: no table; a column of words, dates or objects (by name), or with missing values; an unknown target.
+
+    Example:
+        >>> import pandas as pd
+        >>> frame = pd.DataFrame({"age": [3, 5, 8], "sex": ["f", "m", "f"], "height": [94.0, 110.0, 128.0]})
+        >>> ef.Dataset.from_table(frame, "height", one_hot=["sex"]).features
+        ('age', 'sex=m')
+    """
+    if not is_table(table):
+        raise InputError(
+            f"table is {brief(table)}; a pandas or polars DataFrame or an Arrow Table is needed. Arrays go into "
+            "Dataset(x, y)."
+        )
+    columns = columns_of(table)
+    names = [column.name for column in columns]
+    number = _number_of(target, names, name)
+    return assemble(columns, number, name=name, one_hot=one_hot, labels=as_flag(labels, "labels"))
+
+
+def read_parquet(
+    path: str | Path,
+    *,
+    target: str | int = -1,
+    standardise: bool = True,
+    one_hot: Sequence[str] | bool = (),
+    labels: bool = False,
+) -> Dataset:
+    """Read a Parquet file.
+
+    Args:
+        path: the file.
+        target: the target's column, by its name or number. Default: the last.
+        standardise: zero mean and unit variance for the features, and for a target that is no label.
+        one_hot, labels: as in `Dataset.from_table`.
+
+    Raises:
+        InputError: pyarrow is not installed, no such file, no Parquet file, or what `Dataset.from_table` refuses.
+
+    Example:
+        >>> ef.read_parquet("nowhere.parquet")
+        Traceback (most recent call last):
+        epsflow.InputError: cannot read nowhere.parquet: No such file or directory.
+    """
+    if not isinstance(path, str | Path):
+        raise InputError(f"path is {brief(path)}; the name of a file is needed.")
+    as_flag(standardise, "standardise")
+    check_file(path)
+    try:
+        import pyarrow.parquet as parquet
+    except ImportError as error:
+        raise InputError("Parquet files need pyarrow, which is an extra: pip install 'epsflow[studies]'.") from error
+    try:
+        table = parquet.read_table(path)
+    except (OSError, ValueError) as error:  # pyarrow's own are of these kinds
+        raise InputError(f"{path} is not a Parquet file ({str(error).splitlines()[0]}).") from error
+    data = from_table(table, target, name=Path(path).stem, one_hot=one_hot, labels=labels)
+    return data.standardise(target=not labels) if standardise else data
+
+
+def assemble(
+    columns: Sequence[Column],
+    target: int,
+    *,
+    name: str,
+    one_hot: Sequence[str] | bool = (),
+    labels: bool = False,
+) -> Dataset:
+    """The data set of a table's columns.
+
+    Args:
+        columns: all of them.
+        target: the number of the target's.
+        name: of the data set.
+        one_hot: names of columns that become one column of zeros and ones per level ("colour=red"); True for every
+            column of words. Of a column with two levels the second alone, since the first is one less.
+        labels: whether the target is a class label, to be numbered.
+
+    Raises:
+        InputError: a column that is no number and not asked for, by its name and kind; a missing value; a name in
+            `one_hot` that is no column.
+    """
+    wanted = _wanted(columns, target, one_hot, name)
+    parts: list[tuple[str, np.ndarray]] = []
+    for number, column in enumerate(columns):
+        if number == target:
+            continue
+        parts += _levels(column, name) if number in wanted else [(column.name, numbers(column, name, "feature"))]
+    aim = columns[target]
+    where = f"{name}: target {aim.name!r}"
+    y, classes = encode(aim.values, where) if labels else (numbers(aim, name, "target"), ())
+    features = tuple(part for part, _ in parts)
+    if not parts:
+        raise InputError(f"{name} has no column beside its target {aim.name!r}; at least one feature is needed.")
+    return Dataset(np.column_stack([values for _, values in parts]), y, name, features, aim.name, classes)
+
+
+def _wanted(columns: Sequence[Column], target: int, one_hot: Sequence[str] | bool, name: str) -> set[int]:
+    """The numbers of the columns that are to become zeros and ones."""
+    if isinstance(one_hot, bool | np.bool_):
+        words = [k for k, column in enumerate(columns) if column.kind in WORDS]
+        return {k for k in words if k != target} if one_hot else set()
+    listed = [one_hot] if isinstance(one_hot, str) else one_hot
+    if not isinstance(listed, Iterable):
+        raise InputError(f"one_hot is {brief(one_hot)}; the names of columns are needed, or True for all of words.")
+    known = {column.name: k for k, column in enumerate(columns) if k != target}
+    for wanted in listed:
+        if not isinstance(wanted, Hashable) or wanted not in known:
+            raise InputError(f"one_hot: {wanted!r} is no feature of {name}; they are {', '.join(known)}.")
+    return {known[wanted] for wanted in listed}
+
+
+def _levels(column: Column, name: str) -> list[tuple[str, np.ndarray]]:
+    """A column of zeros and ones for each level, in sorted order; of two levels the second alone."""
+    values = [value.item() if isinstance(value, np.generic) else value for value in column.values]
+    missing = [row for row, value in enumerate(values) if value is None or value != value]
+    if missing:
+        raise InputError(f"{name}: point {missing[0]} has no {column.name!r} ({len(missing)} such points).")
+    levels = sorted(set(values), key=lambda value: (isinstance(value, str), value))
+    if len(levels) > MOST_LEVELS:
+        raise InputError(
+            f"{name}: column {column.name!r} has {len(levels)} different values; more than {MOST_LEVELS} columns of "
+            "zeros and ones are hardly what is meant. Leave it out, or put its levels together."
+        )
+    chosen = levels[1:] if len(levels) == 2 else levels
+    return [(f"{column.name}={level}", np.array([value == level for value in values], float)) for level in chosen]
+
+
+def _number_of(target: object, names: list[str], data: str) -> int:
+    if isinstance(target, str):
+        if target not in names:
+            raise InputError(f"unknown target {target!r} in {data}: its columns are {', '.join(names)}.")
+        return names.index(target)
+    number = as_count(target, "target", least=-len(names))
+    if number >= len(names):
+        raise InputError(f"target column {number} is outside {data}, whose {len(names)} columns are numbered from 0.")
+    return number % len(names)
