@@ -201,13 +201,13 @@ def search_family(
         best = least_member(task.linear, space, task.budget, grid, deadline)
         outcome = SUCCESS if best.finished else RESULTS.time_limit_reached
         return _found(task, family, best, outcome)
-    solver = _solver(task)
+    solver, length = _solver(task)
     unit, evaluations = np.linspace(0.0, 1.0, per_axis), 0
     low, high, best, best_cost = lower, upper, 0.5 * (lower + upper), np.inf
     while True:
         axes = [a + (b - a) * unit for a, b in zip(low, high, strict=True)]
         members = np.array(list(itertools.product(*axes)))
-        costs = np.asarray(_costs(task, space, members, solver))
+        costs = np.asarray(_costs(task, space, members, solver, length))
         evaluations += len(members)
         index = int(np.argmin(costs))
         if costs[index] < best_cost:
@@ -228,13 +228,14 @@ def search_family(
     return _found(task, family, best, SUCCESS if settled else RESULTS.time_limit_reached)
 
 
-def _solver(task: ControlTask) -> Any:
-    """Of the flow; steps need none."""
+def _solver(task: ControlTask) -> tuple[Any, Any]:
+    """Of the flow, and what its absolute tolerance is in units of; steps need none."""
     if task.step_size is not None:
-        return None
-    from ..flow._diffrax import choose_solver  # diffrax
+        return None, None
+    from ..flow._diffrax import choose_solver, sizes_of  # diffrax
 
-    return choose_solver(task.problem.risk, task.theta_s, task.T - task.s)
+    sizes = sizes_of(task.problem.risk, task.theta_s)
+    return choose_solver(sizes, task.T - task.s), sizes.length
 
 
 def _found(task: ControlTask, family: type[AbstractSchedule], best: FamilyMinimum, result: RESULTS) -> FamilyResult:
@@ -258,7 +259,7 @@ def _found(task: ControlTask, family: type[AbstractSchedule], best: FamilyMinimu
 
 
 def _costs(
-    task: ControlTask, space: SearchSpace, grid: Float[np.ndarray, "k p"], solver: Any
+    task: ControlTask, space: SearchSpace, grid: Float[np.ndarray, "k p"], solver: Any, length: Any
 ) -> Float[np.ndarray, " k"]:
     numbers = _from_scale(space, grid)
     if task.step_size is not None:
@@ -269,7 +270,7 @@ def _costs(
         )
     else:
         window = jnp.asarray([task.s, task.T])
-        arguments = jnp.asarray(numbers), task.theta_s, window, task.target, task.cost, solver
+        arguments = jnp.asarray(numbers), task.theta_s, window, task.target, task.cost, solver, length
         costs = np.asarray(_family_costs(task.problem.risk, space.build, *arguments))
     if not task.priced:
         return costs
@@ -288,6 +289,7 @@ def _family_costs(
     target: Array,
     cost: AbstractCost,
     solver: Any,
+    length: Array,
 ) -> Float[Array, " k"]:
     """Costs of all members of a grid; infinite where the integration fails, so that such a member is never chosen."""
     from ..flow._diffrax import solve_diffrax  # diffrax
@@ -295,7 +297,7 @@ def _family_costs(
     s, T = window
 
     def cost_of(parameters: Array) -> Array:
-        tolerances = jnp.asarray(1e-8), jnp.asarray(1e-10)
+        tolerances = jnp.asarray(1e-8), 1e-10 * length
         ends = solve_diffrax(risk, build(parameters), theta_s, T[None], s, tolerances, solver, 100_000, False).ys
         value = cost.value(risk, jnp.asarray(ends)[-1], target)
         return jnp.where(jnp.isfinite(value), value, jnp.inf)

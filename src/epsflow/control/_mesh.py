@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from .._core import Array
-from ..flow._diffrax import largest_curvature
+from ..flow._diffrax import sizes_of
 from ..problem import AbstractRisk, Quadratic
 from ..schedules import AbstractPiecewiseConstant, AbstractSchedule, PiecewiseConstant, Step
 from ._families import search_family
@@ -104,7 +104,7 @@ def _field(system: AbstractSystem, x: Array, u: Array) -> Array:
 
 def stable_substeps(setting: Setting, intervals: int) -> int:
     """Runge–Kutta steps with λ_max h ≤ 1: well inside stability (2.8), and a relative error of 1/120 per step."""
-    rate = float(largest_curvature(setting.risk, setting.start))
+    rate = float(sizes_of(setting.risk, setting.start).curvature)
     return max(1, math.ceil(rate * setting.window.length / intervals))
 
 

@@ -75,10 +75,10 @@ def extremal_of(task: ControlTask, schedule: AbstractSchedule, multiplier: float
         if isinstance(schedule, AbstractPiecewiseConstant):
             return linear_extremal(linear, *arcs_of(schedule, task.s, task.T))
         return smooth_extremal(linear, schedule)
-    from ..flow._diffrax import is_stiff  # compiles, as all of the rest does
+    from ..flow._diffrax import is_stiff, sizes_of  # compiles, as all of the rest does
 
     constant, large = isinstance(schedule, AbstractPiecewiseConstant), task.problem.dim > DENSE_DIM
-    if large or (constant and not is_stiff(risk, task.theta_s, task.T - task.s)):
+    if large or (constant and not is_stiff(sizes_of(risk, task.theta_s), task.T - task.s)):
         from .systems._swept_path import swept_extremal
 
         knots, levels = in_numbers(schedule, task.s, task.T, MIDDLES)

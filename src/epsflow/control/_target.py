@@ -15,7 +15,7 @@ from .terms._cost import AbstractCost
 
 NOTICEABLE, ROUNDING = 1e-6, 1e-10
 """Error of the target, in units of ‖θ(s) − target‖, from which the caller is warned: certificates are asked to 1e-6.
-But not where it is below 1e-10 of ‖target‖: then θ(s) is near the target, and the data are good."""
+But not where it is below 1e-10 of ‖target‖, or of ‖y‖/‖X‖: then θ(s) is near the target, and the data are good."""
 
 
 class Target(NamedTuple):
@@ -73,7 +73,11 @@ def _sees(cost: AbstractCost, problem: Problem) -> bool:
 
 def warn_of(problem: Problem, target: Target, far: float) -> None:
     """Warn where the error of the target is noticeable beside ‖θ(s) − target‖, and name the direction that makes it."""
-    if target.error <= max(NOTICEABLE * far, ROUNDING * float(np.linalg.norm(np.asarray(target.theta)))):
+    size = float(np.linalg.norm(np.asarray(target.theta)))
+    if isinstance(problem.risk, Quadratic):  # or as large as data of this size could make it
+        steepest = float(np.asarray(problem.risk.retained.values)[-1])
+        size = max(size, np.sqrt(2.0 * float(problem.risk.constant) / steepest) if steepest > 0.0 else 0.0)
+    if target.error <= max(NOTICEABLE * far, ROUNDING * size):
         return
     why = ""
     if isinstance(problem.risk, Quadratic):

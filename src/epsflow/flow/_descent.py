@@ -84,6 +84,13 @@ def polish(
     return LocalMinimum(theta, steps, gradient, hessian)
 
 
+def gradient_scale(risk: AbstractRisk, theta: Float[np.ndarray, " d"], weights: Float[np.ndarray, "*m"]) -> float:
+    """What a gradient of R_ε is small beside: the larger of ‖∇R_ε‖ and ‖∇²R_ε‖‖θ‖ at a point, in their own units."""
+    slope = np.asarray(value_and_gradient(risk, theta, weights)[1])
+    curvature = float(np.linalg.norm(np.asarray(hessian_of(risk, theta, weights))))
+    return max(float(np.linalg.norm(slope)), curvature * float(np.linalg.norm(theta)))
+
+
 def _evaluate(risk: AbstractRisk, theta: np.ndarray, weights: np.ndarray) -> tuple[float, np.ndarray]:
     value, gradient = value_and_gradient(risk, theta, weights)
     return float(value), np.asarray(gradient)

@@ -1,6 +1,6 @@
 """Any problem under any schedule, by diffrax."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import diffrax
 import equinox as eqx
@@ -87,33 +87,44 @@ def solve_diffrax(
     )
 
 
+class Sizes(NamedTuple):
+    """What a flow is measured by.
+
+    Attributes:
+        curvature: ‖∇²R_1(θ0)‖₂ to about ten percent, enough to choose a solver.
+        length: of θ: ‖θ0‖_∞, or how far ‖∇R_1‖ or ‖∇R_0‖ would carry it in a time of 1/curvature; 1 where all vanish.
+    """
+
+    curvature: Float[Array, ""]
+    length: Float[Array, ""]
+
+
 @eqx.filter_jit
-def largest_curvature(risk: AbstractRisk, theta: Float[Array, " d"]) -> Float[Array, ""]:
-    """‖∇²R_1(θ)‖₂ to about ten percent, by twenty power iterations: enough to choose a solver."""
+def sizes_of(risk: AbstractRisk, theta: Float[Array, " d"]) -> Sizes:
+    """The curvature by twenty power iterations, and the length."""
+    tiny = jnp.finfo(theta.dtype).tiny
 
     def iterate(_: Any, vector: Array) -> Array:
         image = risk.hvp(theta, vector, jnp.asarray(1.0))
-        return image / jnp.maximum(jnp.linalg.norm(image), jnp.finfo(image.dtype).tiny)
+        return image / jnp.maximum(jnp.linalg.norm(image), tiny)
 
     start = jax.random.normal(jax.random.key(0), theta.shape, theta.dtype)
     vector = jax.lax.fori_loop(0, 20, iterate, start / jnp.linalg.norm(start))
-    return jnp.linalg.norm(risk.hvp(theta, vector, jnp.asarray(1.0)))
+    curvature = jnp.linalg.norm(risk.hvp(theta, vector, jnp.asarray(1.0)))
+    slopes = jax.vmap(lambda eps: jnp.linalg.norm(risk.gradient(theta, eps)))(jnp.asarray([0.0, 1.0]))
+    length = jnp.maximum(jnp.abs(theta).max(), jnp.where(curvature > tiny, slopes.max() / curvature, 0.0))
+    return Sizes(curvature, jnp.where(length > 0.0, length, 1.0))
 
 
-def stiffness(risk: AbstractRisk, theta: Array, span: float) -> Float[Array, ""]:
-    """λ_max·(t1 − t0)."""
-    return largest_curvature(risk, theta) * span
+def is_stiff(sizes: Sizes, span: float) -> bool:
+    """Whether λ_max·(t1 − t0) is so large that stability would set the steps of an explicit method."""
+    return not float(sizes.curvature * span) <= EXPLICIT_LIMIT
 
 
-def is_stiff(risk: AbstractRisk, theta: Array, span: float) -> bool:
-    """Whether stability would set the steps of an explicit method."""
-    return not float(stiffness(risk, theta, span)) <= EXPLICIT_LIMIT
-
-
-def choose_solver(risk: AbstractRisk, theta0: Array, span: float) -> diffrax.AbstractSolver:
+def choose_solver(sizes: Sizes, span: float) -> diffrax.AbstractSolver:
     """Dopri8 where accuracy sets the step, Kvaerno5 (implicit) where stability would."""
-    if not is_stiff(risk, theta0, span):
+    if not is_stiff(sizes, span):
         return diffrax.Dopri8()
     # A stage's residual is known to about u·λ·h·|θ|; asked for less, Newton's method fails and the step is rejected.
-    attainable: Any = 100.0 * jnp.finfo(theta0.dtype).eps * stiffness(risk, theta0, span)
-    return diffrax.Kvaerno5(root_finder=diffrax.VeryChord(rtol=attainable, atol=attainable))
+    attainable: Any = 100.0 * jnp.finfo(sizes.length.dtype).eps * sizes.curvature * span
+    return diffrax.Kvaerno5(root_finder=diffrax.VeryChord(rtol=attainable, atol=attainable * sizes.length))

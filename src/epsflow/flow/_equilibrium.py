@@ -16,7 +16,7 @@ def equilibrium(
     *,
     eps: Weights = 1.0,
     tol: float = 1e-10,
-    max_time: float = 1e9,
+    max_time: float | None = None,
     max_steps: int = 20_000,
     throw: bool = True,
 ) -> Equilibrium:
@@ -32,8 +32,8 @@ def equilibrium(
         theta0: where the flow starts; needed unless the minimiser is unique. Default: zero (convex risks only).
         eps: weight of the deleted points, one number or one each.
         tol: relative size of the gradient: of a convex risk, of every scaled component to the terms that make it up at
-            θ0; of others, ‖∇R_ε(θ)‖ ≤ tol·max(c, ‖∇R_ε(θ0)‖).
-        max_time: how long a non-convex flow is followed.
+            θ0; of others, ‖∇R_ε(θ)‖ to the larger of ‖∇R_ε‖ and ‖∇²R_ε‖‖θ‖ there.
+        max_time: how long a non-convex flow is followed. Default: 1e9/‖∇²R_ε(θ0)‖.
         max_steps: iterations or integration steps.
         throw: raise if the tolerance is not met.
 

@@ -17,6 +17,9 @@ from ._trajectory import Trajectory
 if TYPE_CHECKING:
     import diffrax
 
+ABSOLUTE = 1e-12
+"""Default absolute tolerance of diffrax, in units of what θ is measured by."""
+
 EXACT_LIMIT = 250_000_000
 """Numbers that the exact flow may hold (one d×d eigenbasis per level of ε): 2 GB."""
 
@@ -32,7 +35,7 @@ def gradient_flow(
     method: str = "auto",
     solver: "diffrax.AbstractSolver | None" = None,
     rtol: float = 1e-10,
-    atol: float = 1e-12,
+    atol: float | None = None,
     dense: bool = False,
     estimate_error: bool = True,
     max_steps: int = 100_000,
@@ -49,7 +52,8 @@ def gradient_flow(
         method: "exact" (linear regression, piecewise-constant ε), "collocation" (linear regression, ε smooth between
             jumps), "diffrax" (anything), or "auto": the first that applies; diffrax with `solver` or `dense`.
         solver: a diffrax solver. Default: Dopri8, or Kvaerno5 where λ_max(∇²R)·(t1 − t0) exceeds 3e4 (stiff).
-        rtol, atol: diffrax's local tolerances.
+        rtol, atol: diffrax's local tolerances. Default of atol, which has the units of θ: 1e-12 of ‖θ0‖_∞, or of how
+            far the first gradients would carry θ in a time of 1/λ_max.
         dense: keep an interpolant, so that the trajectory can be called at any time.
         estimate_error: also run with tolerances ten times looser and report the difference (diffrax only).
         max_steps: steps after which diffrax gives up.
@@ -76,10 +80,12 @@ def gradient_flow(
             if throw:
                 _throw(trajectory)
             return trajectory
-    from ._diffrax import Levels, choose_solver, solve_diffrax  # linear regression does not wait for diffrax
+    from ._diffrax import Levels, choose_solver, sizes_of, solve_diffrax  # linear regression does not wait for diffrax
 
-    chosen = solver or choose_solver(risk, start, float(times[-1] - first))
-    tight, loose = (np.asarray(rtol), np.asarray(atol)), (np.asarray(10.0 * rtol), np.asarray(10.0 * atol))
+    sizes = sizes_of(risk, start)
+    chosen = solver or choose_solver(sizes, float(times[-1] - first))
+    absolute = ABSOLUTE * float(sizes.length) if atol is None else atol
+    tight, loose = (np.asarray(rtol), np.asarray(absolute)), (np.asarray(10.0 * rtol), np.asarray(10.0 * absolute))
     constant = isinstance(schedule, AbstractPiecewiseConstant)
     followed = Levels.of(schedule, problem.delete.size) if constant else schedule
     solution = solve_diffrax(risk, followed, start, times, first, tight, chosen, max_steps, dense)
@@ -87,7 +93,7 @@ def gradient_flow(
     if estimate_error:
         rough = solve_diffrax(risk, followed, start, times, first, loose, chosen, max_steps, False)
         error = jnp.max(jnp.abs(thetas - jnp.asarray(rough.ys)))
-    stats = {**solution.stats, "solver": type(chosen).__name__, "rtol": rtol, "atol": atol}
+    stats = {**solution.stats, "solver": type(chosen).__name__, "rtol": rtol, "atol": absolute}
     interpolant = solution.evaluate if dense else None
     result = RESULTS.promote(solution.result)
     trajectory = Trajectory(times, thetas, eps, error, result, "diffrax", stats, interpolant)
@@ -159,10 +165,11 @@ def _check_method(problem: Problem, schedule: AbstractSchedule, method: str, den
             )
 
 
-def _check_tolerances(rtol: float, atol: float) -> None:
-    for name, value in (("rtol", rtol), ("atol", atol)):
-        if not 0.0 < value < 1.0:
-            raise InputError(f"{name} is {value}; a tolerance lies between 0 and 1, for instance 1e-10.")
+def _check_tolerances(rtol: float, atol: float | None) -> None:
+    if not 0.0 < rtol < 1.0:
+        raise InputError(f"rtol is {rtol}; a relative tolerance lies between 0 and 1, for instance 1e-10.")
+    if atol is not None and not 0.0 < atol < np.inf:
+        raise InputError(f"atol is {atol}; a tolerance is positive, in the units of θ. Leave it out for a fitting one.")
 
 
 def _throw(trajectory: Trajectory) -> None:

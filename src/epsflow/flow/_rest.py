@@ -8,7 +8,10 @@ from ..problem import AbstractRisk
 from ._descent import LocalMinimum, hessian_of, polish, value_and_gradient
 
 RELATIVE, ABSOLUTE = 1e-9, 1e-12
-"""Tolerances of a step."""
+"""Tolerances of a step, the latter in units of what θ is measured by."""
+
+SLOWEST = 1e9
+"""How long a flow is followed, in units of 1/‖∇²R‖ at its start."""
 
 
 def follow(
@@ -17,24 +20,25 @@ def follow(
     start: Float[np.ndarray, " d"],
     target: float,
     *,
-    max_time: float,
+    max_time: float | None,
     max_steps: int,
 ) -> tuple[LocalMinimum, bool]:
     """The flow until its speed falls to 1e-8 of its first, then Newton from there; and whether Newton left the basin.
 
-    A resting flow is within ‖∇R‖/λ of its limit; a jump beyond a hundredth of the way travelled is another basin.
+    A resting flow is within ‖∇R‖/λ of its limit; a jump beyond a hundredth of the way travelled, and a millionth of θ,
+    is another basin.
     """
     end = _flow(risk, start, weights, max_time, max_steps)
     found = polish(risk, weights, end, target)
     travelled = np.linalg.norm(end - start)
-    return found, bool(np.linalg.norm(found.theta - end) > 0.01 * travelled + 1e-6)
+    return found, bool(np.linalg.norm(found.theta - end) > 0.01 * travelled + 1e-6 * np.linalg.norm(end))
 
 
 def _flow(
     risk: AbstractRisk,
     start: Float[np.ndarray, " d"],
     weights: Float[np.ndarray, "*m"],
-    max_time: float,
+    max_time: float | None,
     max_steps: int,
 ) -> Float[np.ndarray, " d"]:
     """Steps of LSODA, explicit or implicit as stiffness asks, around the functions that Newton's method needs, too."""
@@ -45,8 +49,12 @@ def _flow(
     def jacobian(_: float, theta: np.ndarray) -> np.ndarray:
         return -np.asarray(hessian_of(risk, theta, weights))
 
-    rest = 1e-8 * max(float(np.linalg.norm(field(0.0, start))), 1e-300)
-    flow = LSODA(field, 0.0, start, max_time, jac=jacobian, rtol=RELATIVE, atol=ABSOLUTE)
+    speed, curvature = float(np.linalg.norm(field(0.0, start))), float(np.linalg.norm(jacobian(0.0, start), 2))
+    if speed == 0.0:
+        return start
+    length = max(float(np.abs(start).max()), speed / curvature if curvature > 0.0 else 0.0) or 1.0
+    time = max_time if max_time is not None else SLOWEST * length / speed if curvature == 0.0 else SLOWEST / curvature
+    flow, rest = LSODA(field, 0.0, start, time, jac=jacobian, rtol=RELATIVE, atol=ABSOLUTE * length), 1e-8 * speed
     for _ in range(max_steps):
         if flow.status != "running" or np.linalg.norm(field(flow.t, flow.y)) < rest:
             break

@@ -68,14 +68,14 @@ def stationary_point(
     tol: float,
     max_steps: int,
     method: str = "auto",
-    max_time: float = 1e9,
+    max_time: float | None = None,
 ) -> Equilibrium:
     """A stationary point of R_ε, certified. Never raises for want of convergence.
 
     Linear regression: closed form. Other convex risks: damped Newton in scaled coordinates, until every component of
     the scaled gradient is at most `tol` of the sum of its terms at the start, or its rounding. Others: "minimisation"
-    (BFGS, then Newton) or "flow" (the flow is followed until it rests, then Newton), until ‖∇R_ε‖ ≤ tol·max(c,
-    ‖∇R_ε(start)‖).
+    (BFGS, then Newton) or "flow" (the flow is followed until it rests, then Newton), until ‖∇R_ε‖ is at most `tol` of
+    what it, or ‖∇²R_ε‖‖θ‖, was at the start, or what rounding of θ makes of it.
     """
     weights, first = problem.checked_weights(eps), np.asarray(start, dtype=np.float64)
     if isinstance(problem.risk, Quadratic):
@@ -141,13 +141,12 @@ def _convex(problem: Problem, weights: np.ndarray, start: np.ndarray, tol: float
 
 
 def _local(
-    problem: Problem, weights: np.ndarray, start: np.ndarray, limits: tuple[float, int, float], *, flow: bool
+    problem: Problem, weights: np.ndarray, start: np.ndarray, limits: tuple[float, int, float | None], *, flow: bool
 ) -> Equilibrium:
-    from ._descent import descend, value_and_gradient  # SciPy's optimisers
+    from ._descent import descend, gradient_scale  # SciPy's optimisers
 
     tol, max_steps, max_time = limits
-    slope = np.asarray(value_and_gradient(problem.risk, start, weights)[1])
-    target, left_basin = tol * max(problem.scale, float(np.linalg.norm(slope))), False
+    target, left_basin = tol * gradient_scale(problem.risk, start, weights), False
     if flow:
         from ._rest import follow  # diffrax
 
@@ -171,7 +170,7 @@ def _local(
         steps=end.steps,
         result=decide(
             (left_basin, RESULTS.left_the_basin),
-            (far or not norm <= target, RESULTS.not_stationary),
+            (far or not norm <= max(target, rounding * float(np.linalg.norm(end.theta))), RESULTS.not_stationary),
             (values[0] < -rounding, RESULTS.not_a_minimum),
         ),
         method="flow" if flow else "minimisation",

@@ -14,6 +14,7 @@ from ..problem import AbstractRisk, Problem, Quadratic
 from ..schedules import AbstractPiecewiseConstant, AbstractSchedule, Constant, Members, Step
 from ._doors import checked
 from ._exact import distinct_levels, exact_flows
+from ._gradient_flow import ABSOLUTE
 
 if TYPE_CHECKING:
     import diffrax
@@ -141,7 +142,7 @@ def _solve(
     *,
     solver: "diffrax.AbstractSolver | None" = None,
     rtol: float = 1e-10,
-    atol: float = 1e-12,
+    atol: float | None = None,
     max_steps: int = 100_000,
 ) -> tuple[Array, Array, RESULTS, str]:
     """θ in every row, the error, each row's result, and the method."""
@@ -149,12 +150,14 @@ def _solve(
     if isinstance(problem.risk, Quadratic):
         thetas, rounding = _exact_rows(problem.risk, Members.of([kind(row) for row in numbers]), np.asarray(start), ts)
         return thetas, rounding, decide((~np.isfinite(thetas).all(axis=(1, 2)), RESULTS.nonfinite)), "exact"
-    from ._diffrax import choose_solver  # linear regression does not wait for diffrax
+    from ._diffrax import choose_solver, sizes_of  # linear regression does not wait for diffrax
 
-    chosen = solver or choose_solver(problem.risk, start, float(ts[-1]))
+    sizes = sizes_of(problem.risk, start)
+    chosen = solver or choose_solver(sizes, float(ts[-1]))
+    absolute = ABSOLUTE * float(sizes.length) if atol is None else atol
     arguments = problem.risk, jax.vmap(kind)(numbers), start, ts
-    thetas, results = _diffrax_rows(*arguments, (jnp.asarray(rtol), jnp.asarray(atol)), chosen, max_steps)
-    loose, _ = _diffrax_rows(*arguments, (jnp.asarray(10 * rtol), jnp.asarray(10 * atol)), chosen, max_steps)
+    thetas, results = _diffrax_rows(*arguments, (jnp.asarray(rtol), jnp.asarray(absolute)), chosen, max_steps)
+    loose, _ = _diffrax_rows(*arguments, (jnp.asarray(10 * rtol), jnp.asarray(10 * absolute)), chosen, max_steps)
     return thetas, jnp.max(jnp.abs(thetas - loose)), RESULTS.promote(results), "diffrax"
 
 

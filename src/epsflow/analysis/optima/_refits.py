@@ -17,15 +17,16 @@ DESCENT_STEPS = 5_000
 
 
 def refits(problem: Problem, sets: Int[np.ndarray, "k q"], theta: Float[np.ndarray, " d"], tol: float) -> LeaveOuts:
-    """A minimum of R_0 near θ for every set: ‖∇R_0‖ ≤ tol·max(c, ‖Σ_D g_j(θ)‖), and its Hessian checked."""
+    """A minimum of R_0 near θ for every set: ‖∇R_0‖ ≤ tol·max(‖Σ_D g_j(θ)‖, ‖∇²R_1‖‖θ‖), and its Hessian checked."""
     risk = problem.empirical()
     zero = np.zeros(())
     hessian = np.asarray(hessian_of(risk, theta, np.ones(())))
+    scale = float(np.linalg.norm(hessian)) * float(np.linalg.norm(theta))
     ends, targets = [], []
     for points in sets:
         left = without(risk, points)
         slope = np.asarray(slope_of(left, theta, zero))
-        targets.append(tol * max(problem.scale, float(np.linalg.norm(slope))))
+        targets.append(tol * max(scale, float(np.linalg.norm(slope))))
         ends.append(_refit(left, theta, slope, hessian, targets[-1]))
     slopes = np.stack([end.gradient for end in ends])
     values, axes = np.linalg.eigh(np.stack([end.hessian for end in ends]))

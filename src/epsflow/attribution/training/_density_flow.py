@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from ..._core import RESULTS, Array, ConvergenceError, InputError, as_count, message, pick, succeeded
 from ...analysis import Functional
-from ...flow import as_times, choose_solver, solve_costate, solve_diffrax
+from ...flow import as_times, choose_solver, sizes_of, solve_costate, solve_diffrax
 from ...problem import Problem
 from ...schedules import AbstractSchedule
 from ._pointwise import check_size, densities_of
@@ -65,12 +65,14 @@ def flow_density(
             f"interpolants of {max_steps:,} steps for d = {problem.dim:,} take {8e-9 * numbers:.1f} GB; pass a smaller "
             f"max_steps, at most {INTERPOLANT_NUMBERS // (INTERPOLANT * problem.dim):,}."
         )
-    solver = choose_solver(problem.risk, start, float(times[-1] - first))
+    sizes = sizes_of(problem.risk, start)
+    solver = choose_solver(sizes, float(times[-1] - first))
 
     def solve(loose: float) -> tuple[_Paths, Any]:
         tolerances = jnp.asarray(loose * rtol), jnp.asarray(loose * atol)
-        path = problem.risk, schedule, start, jnp.asarray(times), jnp.asarray(first), tolerances, solver, max_steps
-        forward = solve_diffrax(*path, True)
+        path = problem.risk, schedule, start, jnp.asarray(times), jnp.asarray(first)
+        own = tolerances[0], tolerances[1] * sizes.length
+        forward = solve_diffrax(*path, own, solver, max_steps, True)
         final = end_gradients(functional, _reached(forward, throw))
         back = forward, jnp.asarray(final.rows), jnp.asarray(times), tolerances, solver, max_steps
         return _Paths(forward, _solve_costates(problem.risk, schedule, *back)), final

@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from ..._core import RESULTS, Array, ConvergenceError, message
 from ...flow._costate_diffrax import solve_costate
-from ...flow._diffrax import choose_solver, largest_curvature, solve_diffrax
+from ...flow._diffrax import choose_solver, sizes_of, solve_diffrax
 from ...problem import AbstractRisk
 from ...schedules import AbstractSchedule
 from ..terms._cost import AbstractCost, cost_and_gradient
@@ -19,6 +19,7 @@ from ..terms._extremal import AbstractPath, Extremal, Point, Signals, conditions
 from ._system import DENSE_NUMBERS
 
 TOLERANCES = (1e-10, 1e-12)
+"""Relative and absolute, the latter in units of what is integrated."""
 CHUNK = 256
 """Times at which interpolants are evaluated at once."""
 
@@ -59,23 +60,24 @@ def general_extremal(
     cost: AbstractCost,
     price: float,
 ) -> Extremal:
-    solver = choose_solver(risk, theta0, T)
+    sizes = sizes_of(risk, theta0)
+    solver, length = choose_solver(sizes, T), sizes.length
     steps = int(np.clip(DENSE_NUMBERS // (16 * risk.dim), 512, 8192))
     rtol, atol = TOLERANCES
-    tight, loose = (jnp.asarray(rtol), jnp.asarray(atol)), (jnp.asarray(10.0 * rtol), jnp.asarray(10.0 * atol))
+    tight, loose = ((jnp.asarray(k * rtol), k * atol * length) for k in (1.0, 10.0))
     span, end = jnp.zeros(()), jnp.asarray([T])
     forward = solve_diffrax(risk, schedule, theta0, end, span, tight, solver, steps, True)
     rough = solve_diffrax(risk, schedule, theta0, end, span, loose, solver, steps, True)
     _throw(forward, "θ forward", steps)
     theta, rough_theta = _end(forward), _end(rough)
     value, slope = cost_and_gradient(cost, risk, theta, target)
-    window = jnp.asarray([s, T])
-    backward = solve_costate(risk, schedule, forward, jnp.asarray(slope), window, tight, solver, steps, True)
+    window, relative = jnp.asarray([s, T]), (jnp.asarray(rtol), jnp.asarray(atol))
+    backward = solve_costate(risk, schedule, forward, jnp.asarray(slope), window, relative, solver, steps, True)
     _throw(backward, "the costate backward", steps)
     path = DiffraxPath(risk, schedule, forward, backward, (s, T))
     jumps = np.asarray(schedule.jump_ts)
     knots = np.unique(np.concatenate([[s, T], jumps[(jumps > s) & (jumps < T)]]))
-    rate = float(largest_curvature(risk, theta))
+    rate = float(sizes_of(risk, theta).curvature)
     gap, drift, zeros = conditions(path, knots, [rate] * (len(knots) - 1), bounds, price)
     error = abs(float(value - cost_and_gradient(cost, risk, rough_theta, target)[0]))
     return Extremal(

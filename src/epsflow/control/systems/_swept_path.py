@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ..._core import Array, InputError
-from ...flow._diffrax import largest_curvature
+from ...flow._diffrax import sizes_of
 from ..terms._extremal import AbstractPath, Extremal, Point, Signals, conditions
 from ..terms._pieces import cut
 from ._rollout import choose_steps, pulled_back, stepped, sweep
@@ -133,7 +133,7 @@ def swept_extremal(
     times, controls = np.append(begun, knots[-1]), np.repeat(pieces.levels, each, axis=0)
     found = sweep(system, 1, theta_s, np.diff(times), controls)
     path = SweptPath(system, times, controls, found.states, found.costates)
-    rate = float(largest_curvature(system.risk, found.states[-1]))
+    rate = float(sizes_of(system.risk, found.states[-1]).curvature)
     gap, drift, zeros = conditions(path, knots, [rate] * len(rows), bounds, price)
     return Extremal(
         s=float(knots[0]),
