@@ -123,7 +123,7 @@ def influence_density(
             time counts steps.
         batch: points per step, or the points of every step, shape (N, b); None for all points.
         key: seed of the batches, where they are drawn.
-        rtol, atol: diffrax's local tolerances.
+        rtol, atol: diffrax's local tolerances, the latter in units of the size of what is integrated, θ or the costate.
         estimate_error: also run with tolerances ten times looser (diffrax only).
         max_steps: steps after which diffrax gives up; interpolants of so many are held.
         throw: raise if the integration fails; otherwise `result` says so.
