@@ -1,15 +1,15 @@
 """Which unlearning algorithm needs the least noise for the same number of gradient steps?
 
-Diabetes (ridge), breast cancer (logistic) and a network on digits: descend-to-delete, rewind-to-delete, the best step and
-the best schedule of all, with ε in [0, 1] and in [−1, 1], where points may be ascended.
+Diabetes (ridge), breast cancer (logistic) and a network on digits: descend-to-delete, rewind-to-delete, the best step
+and the best schedule of all, with ε in [0, 1] and in [−1, 1], where points may be ascended.
 """
 
 import jax
 import numpy as np
 
-jax.config.update("jax_enable_x64", True)
-
 import epsflow as ef
+
+jax.config.update("jax_enable_x64", True)
 
 TARGET = {"epsilon_dp": 1.0, "delta_dp": 1e-5}
 
