@@ -6,7 +6,16 @@ from .compare._compare import (
 )
 from .compare._removal import RemovalCurves as RemovalCurves
 from .compare._scores import Scores as Scores
-from .training._deep_linear import mode_strengths as mode_strengths
+from .training._checkpoints import (
+    CheckpointInfluence as CheckpointInfluence,
+    checkpoint_influence as checkpoint_influence,
+)
+from .training._deep_linear import (
+    DeepLinear as DeepLinear,
+    TreeNetwork as TreeNetwork,
+    mode_strengths as mode_strengths,
+    tree_network as tree_network,
+)
 from .training._density import InfluenceDensity as InfluenceDensity, influence_density as influence_density
 from .training._limits import (
     converged_influence as converged_influence,
@@ -15,6 +24,7 @@ from .training._limits import (
     tracin as tracin,
 )
 from .training._scores import TrainingScores as TrainingScores
+from .training._stages import Stages as Stages, stages as stages
 from .training._windowed import WindowedRemoval as WindowedRemoval, windowed_removal as windowed_removal
 from .values._data_values import data_banzhaf as data_banzhaf, data_shapley as data_shapley, loo_values as loo_values
 from .values._knn import KNNShapley as KNNShapley, knn_shapley as knn_shapley

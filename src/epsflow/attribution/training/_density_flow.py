@@ -81,11 +81,12 @@ def flow_density(
     check_size(len(times), problem.data.n, len(final.rows))
     outcome = _outcome(paths, throw)
     thetas, costates, values = _at_times(problem, paths)
-    error = float("nan")
+    error, rough = 0.0, None
     if estimate_error:
-        rough = _at_times(problem, solve(10.0)[0])[2]
-        error = float(np.abs(rough - values).max())
-    windows = SampledWindows(_Sampler(problem, paths), np.asarray(schedule.jump_ts), 0.0 if np.isnan(error) else error)
+        loose, _ = solve(10.0)
+        error, rough = float(np.abs(_at_times(problem, loose)[2] - values).max()), _Sampler(problem, loose)
+    windows = SampledWindows(_Sampler(problem, paths), np.asarray(schedule.jump_ts), error, rough)
+    error = error if estimate_error else float("nan")
     return Sweep(times, thetas, costates, values, error, windows, final.scalar, "diffrax", outcome)
 
 

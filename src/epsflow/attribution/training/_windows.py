@@ -10,9 +10,12 @@ from jaxtyping import Float
 from ..._core import ConvergenceError, InputError, decay_integral
 from ...flow import ExactCostate
 from ...problem import Problem
+from ._pointwise import densities_of
 
 ORDER = 10
 """Nodes of Gauss's rule per panel; its defect is seen by halving the panel."""
+LOOKS = 65
+"""Times in each stretch at which two tolerances are compared."""
 HALVINGS = 14
 """Most times that a panel is halved."""
 RELATIVE = 1e-11
@@ -41,6 +44,10 @@ class AbstractWindows(abc.ABC):
     def integral(self, start: float, stop: float) -> Integral:
         """∫K_j dt from `start` to `stop`."""
 
+    @abc.abstractmethod
+    def at(self, ts: Float[np.ndarray, " k"]) -> Float[np.ndarray, "k n q"] | None:
+        """K at other ascending times; None where it is known at no others."""
+
 
 @dataclass(frozen=True, eq=False)
 class SampledWindows(AbstractWindows):
@@ -50,25 +57,28 @@ class SampledWindows(AbstractWindows):
         sample: K at given ascending times, shape (k, n, q).
         knots: ascending times between which the density is smooth.
         error: of the sampled values, in units of φ per time.
+        rough: the same by looser tolerances, whose distance is the error where there is no bound.
     """
 
     sample: Callable[[Float[np.ndarray, " k"]], Float[np.ndarray, "k n q"]]
     knots: Float[np.ndarray, " knots"]
     error: float
+    rough: Callable[[Float[np.ndarray, " k"]], Float[np.ndarray, "k n q"]] | None = None
 
     def integral(self, start: float, stop: float) -> Integral:
         """See `AbstractWindows`."""
         inside = self.knots[(self.knots > start) & (self.knots < stop)]
         edges = np.array([start, *inside, stop])
         left, right = edges[:-1], edges[1:]
-        coarse, total, error = self._panels(left, right), 0.0, self.error * (stop - start)
+        each = self._error(edges)
+        coarse, total, error = self._panels(left, right), 0.0, each * (stop - start)
         gaps = np.zeros(len(left))
         for halving in range(HALVINGS):
             middle = 0.5 * (left + right)
             halves = self._panels(*np.stack([[left, middle], [middle, right]]).transpose(0, 2, 1).reshape(2, -1))
             fine = halves[0::2] + halves[1::2]
             gaps = np.abs(fine - coarse).max(axis=(1, 2), initial=0.0)
-            allowed = max(RELATIVE * np.abs(fine.sum(axis=0) + total).max(initial=0.0), self.error * (stop - start))
+            allowed = max(RELATIVE * np.abs(fine.sum(axis=0) + total).max(initial=0.0), each * (stop - start))
             done = (gaps <= allowed / len(edges)) | (gaps == 0.0)
             total, error = total + fine[done].sum(axis=0), error + float(gaps[done].sum())
             if done.all():
@@ -81,6 +91,18 @@ class SampledWindows(AbstractWindows):
             f"the density is not smooth near t = {float(left[0]):g}: its integral there still changes by "
             f"{float(gaps.max()):.1e} after {HALVINGS} halvings. Declare the schedule's jumps in jump_ts."
         )
+
+    def at(self, ts: Float[np.ndarray, " k"]) -> Float[np.ndarray, "k n q"]:
+        """See `AbstractWindows`."""
+        return self.sample(ts)
+
+    def _error(self, edges: Float[np.ndarray, " e"]) -> float:
+        """Of the values between the edges, interpolants included."""
+        if self.rough is None:
+            return self.error
+        shares = np.linspace(0.0, 1.0, LOOKS)
+        ts = np.unique(edges[:-1, None] + np.diff(edges)[:, None] * shares)
+        return max(self.error, float(np.abs(self.sample(ts) - self.rough(ts)).max()))
 
     def _panels(self, left: np.ndarray, right: np.ndarray) -> Float[np.ndarray, "panels n q"]:
         """The integral over each panel."""
@@ -119,6 +141,9 @@ class StepWindows(AbstractWindows):
         size = np.abs(part).sum(axis=0).max(initial=0.0)
         return Integral(part.sum(axis=0), float(np.finfo(np.float64).eps * len(self.ts) * size))
 
+    def at(self, ts: Float[np.ndarray, " k"]) -> None:
+        """None: steps between the times have been summed."""
+
 
 @dataclass(frozen=True, eq=False)
 class ExactWindows(AbstractWindows):
@@ -151,6 +176,10 @@ class ExactWindows(AbstractWindows):
                 moved = costate[:, None] * (kernels.double * early + kernels.triple * flow.drifts[level])
                 values[:, q] -= ((rows @ moved) * rows).sum(axis=1) - y * (rows @ (costate * single))
         return Integral(self.problem.scale * values, self.error * (stop - start))
+
+    def at(self, ts: Float[np.ndarray, " k"]) -> Float[np.ndarray, "k n q"]:
+        """See `AbstractWindows`."""
+        return densities_of(self.problem, self.costate.flow.at(ts), self.costate.at(ts))
 
 
 @dataclass(frozen=True, eq=False)
