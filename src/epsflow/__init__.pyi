@@ -40,8 +40,8 @@ from .control import (
 )
 from .flow import (
     Equilibrium as Equilibrium, HomotopySurface as HomotopySurface, RewindSurface as RewindSurface,
-    Trajectory as Trajectory, equilibrium as equilibrium, gradient_flow as gradient_flow, homotopy as homotopy,
-    rewind_surface as rewind_surface,
+    Training as Training, Trajectory as Trajectory, equilibrium as equilibrium, gradient_flow as gradient_flow,
+    homotopy as homotopy, rewind_surface as rewind_surface, train_with as train_with,
 )
 from .problem import (
     MLP as MLP, AbstractLoss as AbstractLoss, AbstractModel as AbstractModel, Dataset as Dataset,

@@ -34,4 +34,5 @@ from ._surfaces import (
     homotopy as homotopy,
     rewind_surface as rewind_surface,
 )
+from ._training import Training as Training, train_with as train_with
 from ._trajectory import Trajectory as Trajectory

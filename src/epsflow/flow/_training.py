@@ -1,0 +1,318 @@
+"""Training by an optimiser, with ε(t) as the weight of the deleted points in every batch."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, Int, Key
+
+from .._core import (
+    RESULTS,
+    SUCCESS,
+    Array,
+    ConvergenceError,
+    InputError,
+    Shown,
+    as_count,
+    as_scalar,
+    brief,
+    message,
+)
+from ..problem import AbstractLoss, AbstractModel, Problem
+from ..schedules import AbstractSchedule
+from ._doors import checked_flow
+from ._minibatches import Batch, Rows, Source
+from ._saved_training import SavedTraining, fingerprint
+
+if TYPE_CHECKING:
+    import optax
+
+Progress = Callable[[int, int], None]
+"""Told the steps done and the steps in all."""
+
+
+class Training(Shown, eqx.Module):
+    """A trained θ, how it was reached, and how exactly.
+
+    Attributes:
+        theta: after the last step, shape (d,), float64; computed in `dtype`.
+        steps: the counts of steps that were asked for and reached, shape (k,).
+        thetas: θ after each of them, shape (k, d).
+        losses: R_ε of each step's batch, before the step, shape (steps,).
+        gradients: gradients of single points that were computed.
+        dtype: "float64" or "float32".
+        error: largest entry of the difference to the same training in float64; NaN unless it was asked for.
+        resumed_at: the step of the checkpoint from which training was taken up; 0 if from the beginning.
+        result: how it ended.
+    """
+
+    theta: Float[np.ndarray, " d"]
+    steps: Int[np.ndarray, " k"]
+    thetas: Float[np.ndarray, "k d"]
+    losses: Float[np.ndarray, " steps"]
+    gradients: int
+    dtype: str
+    error: float
+    resumed_at: int
+    result: RESULTS
+
+    def _facts(self) -> dict[str, object]:
+        return {
+            "steps": len(self.losses),
+            "loss": float(self.losses[-1]) if len(self.losses) else np.nan,
+            "dtype": self.dtype,
+            "error": self.error,
+            "gradients": self.gradients,
+            "resumed_at": self.resumed_at,
+            "result": self.result,
+        }
+
+    def _title(self) -> str:
+        return f"Training of {self.theta.size} parameters"
+
+
+class Recipe(eqx.Module):
+    """What a step does.
+
+    Attributes:
+        model, loss: f and ℓ.
+        l2: λ.
+        share: c for all points, (n/b)c for a batch.
+        optimiser: an optax transformation.
+    """
+
+    model: AbstractModel
+    loss: AbstractLoss
+    l2: Float[Array, ""]
+    share: Float[Array, ""]
+    optimiser: Any
+
+    def value(self, theta: Float[Array, " d"], batch: Batch) -> Float[Array, ""]:
+        """The batch's estimate of R_ε(θ)."""
+        losses = jax.vmap(lambda x, y: self.loss(self.model(theta, x), y))(batch.x, batch.y)
+        return (self.share * (batch.weights @ losses) + 0.5 * self.l2 * theta @ theta).astype(theta.dtype)
+
+    def step(self, carry: "Carry", batch: Batch) -> tuple["Carry", Float[Array, ""]]:
+        """One step, and the loss before it."""
+        value, slope = jax.value_and_grad(self.value)(carry.theta, batch)
+        moves, state = self.optimiser.update(slope, carry.state, carry.theta)
+        return Carry((carry.theta + moves).astype(carry.theta.dtype), _kept(state, carry.state)), value
+
+
+class Carry(NamedTuple):
+    """What goes from step to step: θ and the optimiser's state."""
+
+    theta: Float[Array, " d"]
+    state: Any
+
+
+def _kept(state: Any, before: Any) -> Any:
+    """The state in the types that it had: an optimiser's own constants may widen them."""
+    return jax.tree.map(lambda new, old: new.astype(old.dtype) if hasattr(old, "dtype") else new, state, before)
+
+
+@eqx.filter_jit
+def _leg(recipe: Recipe, carry: Carry, rows: Rows, count: Array) -> tuple[Carry, Float[Array, " leg"]]:
+    """`count` steps; the number is traced, so that a leg of any length is one program."""
+
+    def body(k: Array, held: tuple[Carry, jax.Array]) -> tuple[Carry, jax.Array]:
+        carry, losses = held
+        carry, loss = recipe.step(carry, rows.of(k))
+        return carry, losses.at[k].set(loss)
+
+    empty = jnp.full(rows.eps.shape[0], jnp.nan, carry.theta.dtype)
+    return jax.lax.fori_loop(0, count, body, (carry, empty))
+
+
+@checked_flow
+def train_with(
+    problem: Problem,
+    schedule: AbstractSchedule,
+    theta0: Float[Array, " d"] | Float[np.ndarray, " d"],
+    *,
+    optimiser: "optax.GradientTransformation",
+    steps: int | Int[np.ndarray, " k"] | Sequence[int],
+    batch: int | None = None,
+    key: Key[Array, ""] | None = None,
+    step_size: float = 1.0,
+    dtype: str = "float64",
+    estimate_error: bool = False,
+    checkpoint: str | Path | None = None,
+    every: int = 1_000,
+    devices: Sequence[Any] = (),
+    progress: Progress | None = None,
+    throw: bool = True,
+) -> Training:
+    """Train by an optimiser of optax, with ε(t) as the weight of the deleted points in every batch.
+
+    Step k has the gradient (n/b)·c·Σ_{i in its batch} w_i ∇ℓ_i(θ) + λθ, w_i = 1 for retained points and ε_i(t_k) for
+    deleted ones, t_k = (k + ½)·step_size. Its mean over batches is ∇R_{ε(t_k)}(θ). With `optax.sgd(η)` and
+    step_size=η it is explicit Euler for the flow, and θ after k steps is θ(ηk) + O(η).
+
+    Batches are shuffled epochs: epoch e goes through the points in the order of
+    `numpy.random.default_rng([*key_data(key), e]).permutation(n)`; its last n mod b points rest. Rows are gathered a
+    few hundred steps at a time, so that data in a `numpy.memmap` stays on disk.
+
+    Args:
+        problem: what is trained, and which points are deleted.
+        schedule: ε(t).
+        theta0: θ(0), shape (d,); `problem.model.init(key)` draws one.
+        optimiser: `optax.adam(1e-3)`, say; learning-rate schedules, momentum, weight decay and clipping are optax's.
+            The same object again compiles nothing; another one compiles its step.
+        steps: how many, or ascending counts after which θ is wanted.
+        batch: b, points per step. Default: all.
+        key: seed of the batches; needed with `batch`.
+        step_size: time per step, in the units of the schedule. With 1, the default, ε is a function of the step.
+        dtype: "float64" or "float32", in which everything is computed. No global flag needs to change.
+        estimate_error: train a second time in float64, and report the largest difference.
+        checkpoint: a file that holds the state every `every` steps; if it is there, training is taken up from it, and
+            ends at the same bits as if it had never stopped.
+        every: steps between two writings of the checkpoint.
+        devices: JAX devices over which each batch is spread in equal parts.
+        progress: called with (steps done, steps in all).
+        throw: raise if training leaves the finite numbers; otherwise what there is until then is returned.
+
+    Raises:
+        InputError: an optimiser that is none, a batch beyond n, no key, a checkpoint of another training (both sides
+            are shown), devices that do not divide the batch.
+        ConvergenceError: NaN or infinity, with the step at which it appeared; `.result` holds θ at the last leg.
+    """
+    marks = _marks(steps)
+    source = _source(problem, schedule, batch, key, step_size, dtype, devices)
+    start = jnp.asarray(np.asarray(problem.parameters(theta0, "theta0")), source.dtype)
+    _check_optimiser(optimiser)
+    carry = Carry(start, optimiser.init(start))
+    store = None if checkpoint is None else SavedTraining(Path(checkpoint), fingerprint(source, start, optimiser))
+    run = _run(source, _recipe(source, optimiser), carry, marks, store, as_count(every, "every"), progress)
+    error = np.nan
+    if estimate_error and dtype != "float64" and bool(run.result == SUCCESS):
+        exact = train_with(
+            problem, schedule, theta0, optimiser=optimiser, steps=marks, batch=batch, key=key, step_size=step_size
+        )
+        error = float(np.abs(exact.thetas - run.thetas).max())
+    found = Training(**run._asdict(), steps=marks[: len(run.thetas)], dtype=dtype, error=error)
+    if throw and not bool(run.result == SUCCESS):
+        bad = int(np.argmin(np.isfinite(run.losses)))
+        raise ConvergenceError(
+            f"training left the finite numbers at step {bad}: {message(run.result)} Lower the optimiser's learning "
+            "rate, or clip its gradients (optax.clip_by_global_norm).",
+            found,
+        )
+    return found
+
+
+class _Run(NamedTuple):
+    """The part of a `Training` that the steps themselves give."""
+
+    theta: np.ndarray
+    thetas: np.ndarray
+    losses: np.ndarray
+    gradients: int
+    resumed_at: int
+    result: RESULTS
+
+
+def _run(
+    source: Source,
+    recipe: Recipe,
+    carry: Carry,
+    marks: Int[np.ndarray, " k"],
+    store: SavedTraining | None,
+    every: int,
+    progress: Progress | None,
+) -> _Run:
+    """All steps, in legs that end where θ is wanted or kept."""
+    total, done, kept = int(marks[-1]), 0, np.empty((0, len(carry.theta)))
+    losses = np.empty(0)
+    if store is not None and store.path.exists():
+        saved = store.load(carry, marks)
+        carry, done, kept, losses = Carry(saved.theta, saved.state), saved.step, saved.thetas, saved.losses
+    first, parts, thetas, result = done, [losses], [kept], SUCCESS
+    if len(marks) and marks[0] == 0 and not done:
+        thetas.append(np.asarray(carry.theta, np.float64)[None])
+    while done < total:
+        wanted = marks[np.searchsorted(marks, done, side="right")]
+        ends = [done + source.leg, int(wanted)] + ([every * (done // every + 1)] if store is not None else [])
+        count = min(ends) - done
+        carry, found = _leg(recipe, carry, source.rows(done, count), jnp.asarray(count))
+        parts.append(np.asarray(found, np.float64)[:count])
+        done += count
+        theta = np.asarray(carry.theta, np.float64)
+        if not (np.isfinite(parts[-1]).all() and np.isfinite(theta).all()):
+            result = RESULTS.nonlinear_divergence
+            break
+        if done == wanted:
+            thetas.append(theta[None])
+        if store is not None and (done % every == 0 or done == total):
+            store.save(carry.theta, carry.state, done, np.concatenate(thetas), np.concatenate(parts))
+        if progress is not None:
+            progress(done, total)
+    size = source.batch or source.problem.data.n
+    return _Run(
+        theta=np.asarray(carry.theta, np.float64),
+        thetas=np.concatenate(thetas),
+        losses=np.concatenate(parts),
+        gradients=size * (done - first),
+        resumed_at=first,
+        result=result,
+    )
+
+
+def _marks(steps: object) -> Int[np.ndarray, " k"]:
+    """Ascending counts of steps."""
+    if np.ndim(steps) == 0:  # pyright: ignore[reportArgumentType]
+        return np.asarray([as_count(steps, "steps", least=0)])
+    marks = np.asarray(steps)
+    if marks.ndim != 1 or not len(marks) or not np.issubdtype(marks.dtype, np.integer) or marks[0] < 0:
+        raise InputError(f"steps is {brief(steps)}; a whole number, or ascending whole numbers, are needed.")
+    if (np.diff(marks) <= 0).any():
+        raise InputError(f"steps is {brief(steps)}; the counts must ascend.")
+    return marks.astype(np.int64)
+
+
+def _source(
+    problem: Problem, schedule: AbstractSchedule, batch: Any, key: Any, step_size: Any, dtype: Any, devices: Any
+) -> Source:
+    """Where rows come from, checked."""
+    if dtype not in ("float64", "float32"):
+        raise InputError(f"dtype is {brief(dtype)}; choose 'float64' or 'float32'.")
+    time, words = as_scalar(step_size, "step_size"), ()
+    if time <= 0.0:
+        raise InputError(f"step_size is {time:g}; a positive time per step is needed.")
+    size = None if batch is None else as_count(batch, "batch")
+    if size is not None:
+        if size > problem.data.n:
+            raise InputError(f"batch is {size}, but the data has {problem.data.n} points.")
+        if key is None:
+            raise InputError("batches are drawn at random: pass key=jax.random.key(0), or another seed.")
+        words = tuple(int(word) for word in np.asarray(jax.random.key_data(key)).ravel())
+    rows, several = size or problem.data.n, tuple(devices)
+    if several and rows % len(several):
+        raise InputError(
+            f"{rows} rows per step cannot be spread over {len(several)} devices in equal parts; choose a multiple."
+        )
+    return Source(problem, schedule, time, size, words, np.dtype(dtype), several)
+
+
+def _check_optimiser(optimiser: object) -> None:
+    if isinstance(optimiser, type) or not (hasattr(optimiser, "init") and hasattr(optimiser, "update")):
+        raise InputError(
+            f"optimiser is {brief(optimiser)}; one of optax is needed, for instance optax.adam(1e-3) "
+            "(pip install 'epsflow[train]')."
+        )
+
+
+def _recipe(source: Source, optimiser: Any) -> Recipe:
+    problem, dtype = source.problem, source.dtype
+    share = problem.scale * (1.0 if source.batch is None else problem.data.n / source.batch)
+    model, loss = (jax.tree.map(lambda leaf: _narrow(leaf, dtype), part) for part in (problem.model, problem.loss))
+    return Recipe(model, loss, jnp.asarray(problem.l2, dtype), jnp.asarray(share, dtype), optimiser)
+
+
+def _narrow(leaf: Any, dtype: Any) -> Any:
+    """Floating-point arrays in the type of the training; everything else as it is."""
+    return jnp.asarray(leaf, dtype) if eqx.is_inexact_array(leaf) else leaf
