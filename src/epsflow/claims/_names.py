@@ -33,8 +33,13 @@ CONTENTS: dict[str, tuple[str, ...]] = {
         *("greedy-substitution", "greedy-example", "zero-is-best", "step-is-best", "bang-bang"),
     ),
     "Epsilon dynamic: numerical experiments": ("fig4-late", "fig4-faster", "fig4-zero", "fig4-linear"),
-    "Algorithm implementations: D2D vs R2D": ("d2d-convex-only",),
+    "Algorithm implementations: D2D vs R2D": ("d2d-convex-only", "r2d-fewer-steps", "d2d-tighter"),
     "Other interesting things we might want to explore": ("shapley-vs-influence",),
+    "Published guarantees of unlearning": (
+        *("d2d-theorem", "r2d-theorem", "noisy-sgd-factor", "clipped-noise-factor", "noise-level-typed"),
+        *("power-iteration-bound", "logistic-third-derivative", "expected-distance", "ascent-approaches"),
+        *("steps-to-flow",),
+    ),
 }
 
 SECTIONS: tuple[str, ...] = tuple(CONTENTS)

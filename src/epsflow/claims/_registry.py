@@ -12,6 +12,7 @@ from .sections import (
     _exploration,
     _general_case,
     _gradient_descent,
+    _guarantees,
     _influence_functions,
     _leverage,
     _linear_functions,
@@ -33,8 +34,9 @@ FILES = (
     _experiments,
     _algorithms,
     _exploration,
+    _guarantees,
 )
-"""One per section of the notes, in their order."""
+"""One per section of the notes, in their order, and one of what they cite."""
 
 
 def _claims(file: ModuleType) -> Iterator[Claim]:
