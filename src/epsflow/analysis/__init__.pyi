@@ -1,4 +1,4 @@
-from ._decompose import Decomposition as Decomposition, decompose as decompose
+from ._decompose import Decomposition as Decomposition, decompose as decompose, outputs_of as outputs_of
 from ._deletions import Points as Points, as_deletions as as_deletions
 from ._endpoints import Endpoints as Endpoints, endpoints as endpoints
 from ._functionals import (

@@ -19,6 +19,7 @@ from ._interrupt import INTERRUPTED
 from ._optimise import compare, optimise
 from ._options import spread
 from ._study import study
+from ._unlearn import unlearn
 from ._verify import verify
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE)
@@ -47,6 +48,13 @@ INFLUENCE = (
     "the largest Cook's distance for linear regression, the largest self-influence with the Gauss-Newton matrix "
     "otherwise."
 )
+UNLEARN = (
+    "Certify unlearning algorithms: how far each ends from retraining, the bound on that, the noise σ that makes it "
+    "(ε_dp, δ_dp)-indistinguishable, and what the noise costs.\n\n"
+    "Without options: linear regression on the diabetes data, without its most influential point, for every point of "
+    "the data set. Class labels are answered by logistic or softmax regression, --model mlp by a small network. "
+    "Algorithms whose noise enters in each step are certified in the worst case."
+)
 VERIFY = (
     "Put every statement of the notes to the test, and print the ledger of verdicts.\n\n"
     "The quick form takes a minute or two. Exit status 1 if a verdict differs from the expected one."
@@ -62,6 +70,7 @@ app = typer.Typer(
 app.command(help=OPTIMISE)(spread(optimise))
 app.command(help=COMPARE)(spread(compare))
 app.command(help=INFLUENCE)(spread(influence))
+app.command(help=UNLEARN)(spread(unlearn))
 app.command(help=VERIFY)(verify)
 app.add_typer(study, name="study")
 

@@ -136,6 +136,26 @@ TimeLimit = Annotated[
     ),
 ]
 
+# ---- what an unlearning algorithm has to guarantee ----
+
+ScopeName = Literal["per instance", "per data set", "worst case"]
+PrivacyEpsilon = Annotated[float, typer.Option("--epsilon-dp", help="ε_dp of the guarantee.")]
+PrivacyDelta = Annotated[float, typer.Option("--delta-dp", help="δ_dp of the guarantee.")]
+WhichScope = Annotated[
+    ScopeName | None,
+    typer.Option(
+        "--scope",
+        help="Of which deletions the guarantee holds. Default: per data set for linear regression, worst case for "
+        "logistic and softmax regression, per instance for an MLP.",
+    ),
+]
+UnlearningSteps = Annotated[int, typer.Option("--unlearning-steps", "-K", min=0, help="Steps of unlearning.")]
+Radius = Annotated[
+    float | None,
+    typer.Option("--radius", help="Of the ball that steps are projected to. Default: 2‖θ(1)‖, where one is needed."),
+]
+Draws = Annotated[int, typer.Option("--draws", min=1, help="Noisy models per algorithm.")]
+
 # ---- what is done with the answer ----
 
 OptimiseFolder = Annotated[
@@ -149,6 +169,10 @@ CompareFolder = Annotated[
 InfluenceFolder = Annotated[
     Path | None,
     typer.Option("--out", metavar="DIR", help="Also write result.json and endpoints.pdf/.png into this folder."),
+]
+UnlearnFolder = Annotated[
+    Path | None,
+    typer.Option("--out", metavar="DIR", help="Also write result.json and unlearning.pdf/.png into this folder."),
 ]
 ReportFolder = Annotated[
     Path | None, typer.Option("--report", metavar="DIR", help="Write ledger.html and ledger.md into this folder.")

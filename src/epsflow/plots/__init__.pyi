@@ -6,6 +6,7 @@ from ._starts import exact_starts as exact_starts
 from ._studies import bands as bands, distributions as distributions, intervals as intervals
 from ._style import panels as panels, save as save
 from ._trajectory import distance as distance
+from ._unlearning import audit as audit, guarantees as guarantees, unlearning_curve as unlearning_curve
 from ._values import (
     attributions as attributions,
     point_values as point_values,

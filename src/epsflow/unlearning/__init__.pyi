@@ -1,3 +1,4 @@
+from ._audit import UnlearningAudit as UnlearningAudit, audit as audit
 from ._certificate import UnlearningCertificate as UnlearningCertificate
 from ._certify import certify_unlearning as certify_unlearning
 from ._clipped_noise import clipped_sigma as clipped_sigma
@@ -13,6 +14,12 @@ from ._gaussian import (
     gaussian_epsilon as gaussian_epsilon,
     gaussian_r as gaussian_r,
     trade_off as trade_off,
+)
+from ._guarantees import (
+    GuaranteeTable as GuaranteeTable,
+    UnlearningCurve as UnlearningCurve,
+    guarantees as guarantees,
+    unlearning_curve as unlearning_curve,
 )
 from ._langevin_noise import (
     langevin_epsilon as langevin_epsilon,

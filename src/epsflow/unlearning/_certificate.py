@@ -37,6 +37,7 @@ class UnlearningCertificate(Tabular):
             noise (its mean, under random batches); for noise in the objective, the gradient that is left over.
         bound: the bound on it from which σ is computed. With noise in each step it bounds the runs without noise, and σ
             follows from the theorem instead; under random batches it is the fixed distance that σ would hide as well.
+        steps: optimiser steps that unlearning took.
         gradients, training_gradients: gradients that unlearning and training took, in passes over all points.
         step_size: η; NaN where there is none.
         theorem: the published theorem for the same algorithm, or why it does not apply.
@@ -57,6 +58,7 @@ class UnlearningCertificate(Tabular):
     noise: str
     distance: float
     bound: float
+    steps: int
     gradients: float
     training_gradients: float
     step_size: float
@@ -114,7 +116,7 @@ class UnlearningCertificate(Tabular):
             "distance to retraining": self.distance,
             "bound": self.bound,
             "tightness": self.tightness,
-            "gradients": f"{self.gradients:g} after {self.training_gradients:g} of training",
+            "gradients": f"{self.gradients:g} in {self.steps} steps, after {self.training_gradients:g} of training",
             "theorem": self.theorem + theorem,
             **{f"convention {k + 1}": words for k, words in enumerate(self.conventions)},
         }

@@ -125,6 +125,7 @@ def _per_data_set(
         noise=algorithm.noise,
         distance=float(family.sizes[int(own[0])]) if own.size else bound,
         bound=bound,
+        steps=round(family.gradients),  # of full batches
         gradients=family.gradients,
         training_gradients=family.training_gradients,
         step_size=family.step_size,
@@ -245,15 +246,20 @@ def _certificate(
     **figures: Any,
 ) -> UnlearningCertificate:
     """The common fields; `figures` are the others."""
+    eta, steps = math.nan, 1
+    if isinstance(algorithm, AbstractDescent):
+        eta = algorithm.eta(problem, start)
+        steps = algorithm.plan(eta).steps
     given = {"theorem": "none: this is exact for the instance", "theorem_sigma": math.nan, **figures}
     return UnlearningCertificate(
         algorithm=algorithm.name,
         epsilon=target[0],
         delta=target[1],
         noise=algorithm.noise,
+        steps=steps,
         gradients=run.gradients,
         training_gradients=run.training_gradients,
-        step_size=algorithm.eta(problem, start) if isinstance(algorithm, AbstractDescent) else math.nan,
+        step_size=eta,
         conventions=(*conventions(problem, algorithm), *words),
         **given,
     )

@@ -1,0 +1,118 @@
+"""How good models are, and how well an attack tells deleted points from others, with intervals over models."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from .._core import InputError
+from ..analysis import outputs_of
+from ..problem import AbstractLoss, Dataset, LogisticLoss, Problem, SoftmaxCrossEntropy, pointwise
+
+ACCURACY, R_SQUARED = "accuracy", "R²"
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with its interval.
+
+    Attributes:
+        estimate, low, high: numbers.
+    """
+
+    estimate: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.estimate:.4g} [{self.low:.4g}, {self.high:.4g}]"
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """Of some models on some points.
+
+    Attributes:
+        losses: ℓ of every model and point, shape (r, q).
+        quality: accuracy, or R² with respect to the points' own mean, of every model, shape (r,).
+    """
+
+    losses: Float[np.ndarray, "r q"]
+    quality: Float[np.ndarray, " r"]
+
+
+def quality_name(loss: AbstractLoss) -> str:
+    """What the quality of a model under this loss is called."""
+    return ACCURACY if isinstance(loss, LogisticLoss | SoftmaxCrossEntropy) else R_SQUARED
+
+
+def scores(problem: Problem, thetas: Float[np.ndarray, "r d"], data: Dataset) -> Scores:
+    """Losses and quality of models on a data set.
+
+    Raises:
+        InputError: features that the model does not read.
+    """
+    if data.x.shape[1] != problem.data.x.shape[1]:
+        raise InputError(
+            f"{data.name} has {data.x.shape[1]} features, and the problem's data {problem.data.x.shape[1]}; both must "
+            "be the same."
+        )
+    x, y = np.asarray(data.x), np.asarray(data.y)
+    losses, quality = np.empty((len(thetas), data.n)), np.empty(len(thetas))
+    for k, theta in enumerate(thetas):
+        outputs = outputs_of(problem.model, theta, x)
+        with np.errstate(over="ignore", invalid="ignore"):  # noise may be as large as it likes
+            losses[k] = pointwise(problem.loss, outputs, y).values
+        quality[k] = _quality(problem.loss, outputs, y)
+    return Scores(losses, quality)
+
+
+def _quality(loss: AbstractLoss, outputs: Float[np.ndarray, "n *k"], y: np.ndarray) -> float:
+    if isinstance(loss, SoftmaxCrossEntropy):
+        return float((outputs.argmax(axis=-1) == y).mean())
+    if isinstance(loss, LogisticLoss):
+        return float(((outputs > 0.0) == (y > 0.5)).mean())
+    spread = float(np.square(y - y.mean(axis=0)).sum())
+    return 1.0 - float(np.square(outputs - y).sum()) / spread if spread > 0.0 else math.nan
+
+
+def attack(deleted: Float[np.ndarray, "r m"], others: Float[np.ndarray, "r q"]) -> Float[np.ndarray, " r"]:
+    """AUC of the attack that takes points of small loss for members: P(a deleted point's < another's) + ½ P(equal)."""
+    below = (deleted[:, :, None] < others[:, None, :]).mean(axis=(1, 2))
+    ties = (deleted[:, :, None] == others[:, None, :]).mean(axis=(1, 2))
+    return below + 0.5 * ties
+
+
+def mean_gap(first: Float[np.ndarray, " r"], second: Float[np.ndarray, " q"], confidence: float) -> Interval:
+    """Mean of the first minus mean of the second, with Welch's interval."""
+    from scipy.special import stdtrit  # not spent by `import epsflow`
+
+    estimate = float(first.mean() - second.mean())
+    parts = [values.var(ddof=1) / values.size if values.size > 1 else 0.0 for values in (first, second)]
+    variance = float(sum(parts))
+    if not variance > 0.0:
+        return Interval(estimate, estimate, estimate)
+    down = sum(p**2 / max(v.size - 1, 1) for p, v in zip(parts, (first, second), strict=True))
+    half = float(stdtrit(variance**2 / down, 0.5 + 0.5 * confidence)) * math.sqrt(variance)
+    return Interval(estimate, estimate - half, estimate + half)
+
+
+def mean_interval(values: Float[np.ndarray, " r"], confidence: float) -> Interval:
+    """A mean with Student's interval."""
+    return mean_gap(values, np.zeros(1), confidence)
+
+
+def size_of(gap: Interval) -> Interval:
+    """|gap|, with the interval of what |x| may be."""
+    low = 0.0 if gap.low <= 0.0 <= gap.high else min(abs(gap.low), abs(gap.high))
+    return Interval(abs(gap.estimate), low, max(abs(gap.low), abs(gap.high)))
+
+
+def share_bounds(hits: int, trials: int, alpha: float) -> tuple[float, float]:
+    """Clopper and Pearson's lower and upper bound on a probability, each wrong with probability at most α."""
+    from scipy.special import betaincinv  # not spent by `import epsflow`
+
+    low = float(betaincinv(hits, trials - hits + 1, alpha)) if hits else 0.0
+    high = float(betaincinv(hits + 1, trials - hits, 1.0 - alpha)) if hits < trials else 1.0
+    return low, high
