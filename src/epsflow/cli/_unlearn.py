@@ -109,9 +109,7 @@ def run(source: AnySource, guarantee: Guarantee, folder: Path | None, *, as_json
         problem, asked = trained.deletion.problem, _asked(trained, guarantee)
         begin("certifying")
         target: Any = {"epsilon_dp": guarantee.epsilon_dp, "delta_dp": guarantee.delta_dp, "scope": asked.scope}
-        table = unlearning.guarantees(
-            problem, asked.algorithms, trained.theta0, draws=guarantee.draws, **target
-        )
+        table = unlearning.guarantees(problem, asked.algorithms, trained.theta0, draws=guarantee.draws, **target)
         begin("writing")
         curves = _curves(problem, trained, asked, target) if folder is not None or as_json else ()
         document = to_json(

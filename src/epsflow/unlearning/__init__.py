@@ -4,10 +4,12 @@ The privacy parameters are always called `epsilon` and `delta` here; elsewhere �
 `_gaussian.py`: from a distance over the noise to (ε_dp, δ_dp), exactly; `_renyi.py` does the same for a Rényi bound.
 `_descent_noise.py`, `_langevin_noise.py`, `_clipped_noise.py` and `_newton_noise.py` hold what the published algorithms
 promise in the worst case, from constants of the risk; `_noise_shape.py` the covariance that costs least,
-`certify_unlearning` in `_certify.py` lays all of this on a problem.
-`_random_batches.py` what a random distance means. `algorithms/` holds the algorithms themselves, as values that run on
-any problem; `_constants.py` the constants of a risk, proved from its data. `_compare.py` lays algorithms and the best
-schedule side by side at one budget, `_minimax.py` finds one schedule for all points of a data set.
+`_random_batches.py` what a random distance means.
+
+`algorithms/` holds the algorithms themselves, as values that run on any problem; `_constants.py` the constants of a
+risk, proved from its data. `_certify.py` lays all of this on a problem: `certify_unlearning`; `_guarantees.py` several
+algorithms side by side, `_audit.py` what an ensemble of models says. `_compare.py` lays algorithms and the best schedule
+side by side at one budget, `_minimax.py` finds one schedule for all points of a data set.
 """
 
 import lazy_loader

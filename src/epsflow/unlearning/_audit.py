@@ -16,15 +16,16 @@ from ._certify import certify_unlearning
 from ._distances import Start
 from ._metrics import (
     Interval,
+    as_points,
     attack,
+    losses,
     mean_gap,
     mean_interval,
-    quality_name,
-    scores,
     share_bounds,
     size_of,
 )
 from ._parameters import as_count, as_nonnegative
+from ._scores import ACCURACY, Points, retained, score_name, scores
 from .algorithms._base import EVERY_STEP, OUTPUT, AbstractAlgorithm, as_run
 
 THRESHOLDS = 50
@@ -225,21 +226,19 @@ def _metrics(
 ) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], Interval]:
     """Loss and quality on the deleted, the retained and the test points, per model; and the attack's gap."""
     data, deleted = problem.data, problem.delete
-    left = np.setdiff1d(np.arange(data.n), deleted)
-    parts = {
-        name: Dataset(data.x[rows], data.y[rows], name=name) for name, rows in (("forget", deleted), ("retain", left))
-    }
+    parts = {"forget": Points(np.asarray(data.x)[deleted], np.asarray(data.y)[deleted]), "retain": retained(problem)}
     if test is not None:
-        parts["test"] = test
-    each = {name: [scores(problem, thetas, part) for thetas in (unlearned, retrained)] for name, part in parts.items()}
-    quality = quality_name(problem.loss)
-    metrics = {}
+        parts["test"] = as_points(problem, test)
+    each = {name: [losses(problem, thetas, part) for thetas in (unlearned, retrained)] for name, part in parts.items()}
+    quality, metrics = score_name(problem), {}
     for name, (first, second) in each.items():
-        metrics[f"{name} loss"] = first.losses.mean(axis=1), second.losses.mean(axis=1)
-        if name != "forget" or quality == "accuracy" or deleted.size > 1:
-            metrics[f"{name} {quality}"] = first.quality, second.quality
+        metrics[f"{name} loss"] = first.mean(axis=1), second.mean(axis=1)
+        if name != "forget" or quality == ACCURACY or deleted.size > 1:
+            metrics[f"{name} {quality}"] = tuple(
+                scores(problem, thetas, parts[name]) for thetas in (unlearned, retrained)
+            )
     others = each["retain" if test is None else "test"]
-    areas = [attack(each["forget"][k].losses, others[k].losses) for k in (0, 1)]
+    areas = [attack(each["forget"][k], others[k]) for k in (0, 1)]
     return metrics, size_of(mean_gap(areas[0], areas[1], confidence))
 
 

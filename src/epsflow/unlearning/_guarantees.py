@@ -15,7 +15,8 @@ from ._certificate import PER_DATA_SET, WORST_CASE, UnlearningCertificate
 from ._certify import certify_unlearning
 from ._constants import RiskConstants
 from ._distances import Start
-from ._metrics import quality_name, scores
+from ._metrics import as_points
+from ._scores import Points, retained, score_name, scores
 from .algorithms._base import EVERY_STEP, AbstractAlgorithm, as_run
 
 
@@ -111,8 +112,7 @@ def guarantees(
     start, key = as_run(problem, theta0), jax.random.key(0) if key is None else key
     if not len(algorithms):
         raise InputError("algorithms is empty; pass for instance [DescendToDelete(), RewindToDelete()].")
-    left = np.setdiff1d(np.arange(problem.data.n), problem.delete)
-    points = Dataset(problem.data.x[left], problem.data.y[left]) if test is None else test
+    points = retained(problem) if test is None else as_points(problem, test)
     found, refused = [], {}
     for algorithm in algorithms:
         wanted = WORST_CASE if algorithm.noise == EVERY_STEP else scope
@@ -137,7 +137,7 @@ def guarantees(
     return GuaranteeTable(
         problem=f"{problem.data.name} without {named}",
         certificates=certificates,
-        quality_name=quality_name(problem.loss),
+        quality_name=score_name(problem),
         quality=np.array(quiet),
         noisy_quality=np.array(noisy),
         retrained_quality=np.array(again),
@@ -150,17 +150,17 @@ def _qualities(
     algorithm: AbstractAlgorithm,
     start: Float[np.ndarray, " d"],
     certificate: UnlearningCertificate,
-    points: Dataset,
+    points: Points,
     key: Any,
     draws: int,
 ) -> tuple[float, float, float]:
     """Without noise, with it, and of retraining."""
     quiet = algorithm.run(problem, start, key=key)
-    ends = scores(problem, np.concatenate([quiet.theta, quiet.retrained]), points).quality
+    ends = scores(problem, np.concatenate([quiet.theta, quiet.retrained]), points)
     if not np.isfinite(certificate.sigma):
         return float(ends[0]), float("nan"), float(ends[1])
     noisy = algorithm.run(problem, start, sigma=certificate.sigma, key=key, seeds=draws).theta
-    return float(ends[0]), float(scores(problem, noisy, points).quality.mean()), float(ends[1])
+    return float(ends[0]), float(scores(problem, noisy, points).mean()), float(ends[1])
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -1,4 +1,4 @@
-"""How good models are, and how well an attack tells deleted points from others, with intervals over models."""
+"""Losses, the attack that tells deleted points from others by them, and intervals over models."""
 
 import math
 from dataclasses import dataclass
@@ -8,9 +8,8 @@ from jaxtyping import Float
 
 from .._core import InputError
 from ..analysis import outputs_of
-from ..problem import AbstractLoss, Dataset, LogisticLoss, Problem, SoftmaxCrossEntropy, pointwise
-
-ACCURACY, R_SQUARED = "accuracy", "R²"
+from ..problem import Dataset, Problem, pointwise
+from ._scores import Points
 
 
 @dataclass(frozen=True)
@@ -29,26 +28,16 @@ class Interval:
         return f"{self.estimate:.4g} [{self.low:.4g}, {self.high:.4g}]"
 
 
-@dataclass(frozen=True, eq=False)
-class Scores:
-    """Of some models on some points.
-
-    Attributes:
-        losses: ℓ of every model and point, shape (r, q).
-        quality: accuracy, or R² with respect to the points' own mean, of every model, shape (r,).
-    """
-
-    losses: Float[np.ndarray, "r q"]
-    quality: Float[np.ndarray, " r"]
+def losses(problem: Problem, thetas: Float[np.ndarray, "r d"], points: Points) -> Float[np.ndarray, "r q"]:
+    """ℓ of every model and point."""
+    with np.errstate(over="ignore", invalid="ignore"):  # noise may be as large as it likes
+        return np.stack(
+            [pointwise(problem.loss, outputs_of(problem.model, theta, points.x), points.y).values for theta in thetas]
+        )
 
 
-def quality_name(loss: AbstractLoss) -> str:
-    """What the quality of a model under this loss is called."""
-    return ACCURACY if isinstance(loss, LogisticLoss | SoftmaxCrossEntropy) else R_SQUARED
-
-
-def scores(problem: Problem, thetas: Float[np.ndarray, "r d"], data: Dataset) -> Scores:
-    """Losses and quality of models on a data set.
+def as_points(problem: Problem, data: Dataset) -> Points:
+    """The points of another data set.
 
     Raises:
         InputError: features that the model does not read.
@@ -58,23 +47,7 @@ def scores(problem: Problem, thetas: Float[np.ndarray, "r d"], data: Dataset) ->
             f"{data.name} has {data.x.shape[1]} features, and the problem's data {problem.data.x.shape[1]}; both must "
             "be the same."
         )
-    x, y = np.asarray(data.x), np.asarray(data.y)
-    losses, quality = np.empty((len(thetas), data.n)), np.empty(len(thetas))
-    for k, theta in enumerate(thetas):
-        outputs = outputs_of(problem.model, theta, x)
-        with np.errstate(over="ignore", invalid="ignore"):  # noise may be as large as it likes
-            losses[k] = pointwise(problem.loss, outputs, y).values
-        quality[k] = _quality(problem.loss, outputs, y)
-    return Scores(losses, quality)
-
-
-def _quality(loss: AbstractLoss, outputs: Float[np.ndarray, "n *k"], y: np.ndarray) -> float:
-    if isinstance(loss, SoftmaxCrossEntropy):
-        return float((outputs.argmax(axis=-1) == y).mean())
-    if isinstance(loss, LogisticLoss):
-        return float(((outputs > 0.0) == (y > 0.5)).mean())
-    spread = float(np.square(y - y.mean(axis=0)).sum())
-    return 1.0 - float(np.square(outputs - y).sum()) / spread if spread > 0.0 else math.nan
+    return Points(np.asarray(data.x), np.asarray(data.y))
 
 
 def attack(deleted: Float[np.ndarray, "r m"], others: Float[np.ndarray, "r q"]) -> Float[np.ndarray, " r"]:
