@@ -24,6 +24,8 @@ from ._guarantees import (
 from ._langevin_noise import (
     langevin_epsilon as langevin_epsilon,
     langevin_sigma as langevin_sigma,
+    langevin_stream_epsilon as langevin_stream_epsilon,
+    langevin_stream_sigma as langevin_stream_sigma,
     noisy_sgd_epsilon as noisy_sgd_epsilon,
     noisy_sgd_sigma as noisy_sgd_sigma,
 )
@@ -42,6 +44,7 @@ from ._random_batches import (
     second_moment_delta as second_moment_delta,
 )
 from ._renyi import rdp_to_dp as rdp_to_dp
+from ._streams import StreamCertificate as StreamCertificate, certify_stream as certify_stream
 from .algorithms._base import AbstractAlgorithm as AbstractAlgorithm, UnlearningRun as UnlearningRun
 from .algorithms._descents import (
     DescendToDelete as DescendToDelete,

@@ -61,7 +61,7 @@ def certify_unlearning(
     """
     as_problem(problem)
     as_instance(algorithm, "algorithm", AbstractAlgorithm, "write RewindToDelete(steps=1000, unlearning_steps=100), …")
-    target = as_positive(epsilon_dp, "epsilon_dp"), _as_delta(delta_dp)
+    target = target_of(epsilon_dp, delta_dp)
     as_choice(scope, "scope", SCOPES)
     if algorithm.noise == EVERY_STEP and scope != SCOPES[2]:
         raise InputError(
@@ -265,8 +265,10 @@ def _certificate(
     )
 
 
-def _as_delta(value: float) -> float:
+def target_of(epsilon_dp: float, delta_dp: float) -> tuple[float, float]:
+    """(ε_dp, δ_dp), checked under these names."""
+    epsilon = as_positive(epsilon_dp, "epsilon_dp")
     try:
-        return float(as_deltas(value))
+        return epsilon, float(as_deltas(delta_dp))
     except InputError as refusal:
         raise InputError(str(refusal).replace("delta", "delta_dp", 1)) from refusal

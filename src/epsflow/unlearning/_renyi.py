@@ -55,6 +55,12 @@ def line_epsilon(slope: float, delta: float) -> float:
     return max(_least(lambda alpha: slope * alpha + _toll(alpha, log_delta, "tight")), 0.0)
 
 
+def curve_epsilon(rdp: Callable[[np.ndarray], np.ndarray], delta: float, conversion: str) -> float:
+    """The least ε_dp at δ_dp that a Rényi bound proves, as a function of α > 1."""
+    log_delta = float(np.log(delta))
+    return max(_least(lambda alpha: rdp(alpha) + _toll(alpha, log_delta, conversion)), 0.0)
+
+
 def line_slope(epsilon: float, delta: float) -> float:
     """The largest slope with `line_epsilon(slope, delta)` ≤ ε: max_α (ε − toll(α))/α."""
     log_delta = float(np.log(delta))
