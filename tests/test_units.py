@@ -189,6 +189,9 @@ FLOWS: dict[str, Callable[[Units], object]] = {
     "best_in_family, LinearDecay": lambda u: u.cost(
         ef.best_in_family(u.linear(), ef.LinearDecay, u.into(THETA), **u.window).cost
     ),
+    "best_in_family, PolynomialDecay": lambda u: u.cost(
+        ef.best_in_family(u.linear(), ef.PolynomialDecay, u.into(THETA), **u.window).cost
+    ),
     "compare_schedules": lambda u: u.cost(
         [
             row["cost"]

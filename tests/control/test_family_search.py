@@ -141,6 +141,15 @@ def test_polynomials_are_reproduced():
     assert fit.tail <= 1e-15
 
 
+def test_slopes_of_polynomials():
+    """x³ and 2 − y + xy on three by four numbers of a box, by hand."""
+    points = np.stack(np.meshgrid(nodes(4), nodes(3), indexing="ij"), axis=-1)
+    x, y = points[..., :1], points[..., 1:]
+    values, slopes = interpolate(np.concatenate([x**3, 2.0 - y + x * y], axis=-1)).with_slopes(np.array([0.3, 0.6]))
+    np.testing.assert_allclose(values, [0.027, 1.58], rtol=1e-14)
+    np.testing.assert_allclose(slopes, [[0.27, 0.6], [0.0, -0.7]], rtol=1e-13, atol=1e-14)
+
+
 def test_boxes_shrink_around_each_minimum():
     """Parabolas with minima inside, at a corner, and at an edge; each found as if alone."""
     centres = np.array([[0.3, 0.7], [0.0, 1.0], [0.5, -0.4]])

@@ -338,7 +338,7 @@ def refine(
 
     θ and the residual r solve r + Aθ = b, Aᵀr = 0 together; what is left of both equations is summed in extended
     precision (where NumPy has it) and solved for again, until the correction no longer falls (Å. Björck, BIT 7, 257,
-    1967). The last two corrections are the error, or what rounding in those sums can hide: of b − r − Aθ, whose terms
+    1967). The last two corrections are the error, and what rounding in those sums can hide: of b − r − Aθ, whose terms
     |A||θ| + |b| + |r| cancel, through the rows of R⁻¹.
 
     Args:
@@ -367,4 +367,4 @@ def refine(
     terms = np.linalg.norm(np.abs(rows) @ np.abs(answer) + np.abs(b) + np.abs(r)).astype(np.float64)
     through = np.linalg.norm(solve_triangular(triangle, np.eye(len(z))), axis=1)
     hidden = 0.5 * float(np.finfo(np.longdouble).eps) * terms * through
-    return answer / scales, np.maximum(np.maximum(last, hidden), UNIT * np.abs(answer)) / scales
+    return answer / scales, np.maximum(last + hidden, UNIT * np.abs(answer)) / scales

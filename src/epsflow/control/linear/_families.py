@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
+from scipy.optimize import minimize
 
 from ...flow._decays import SCAN, Precision
 from ...schedules import SearchSpace, build_members
@@ -199,16 +200,37 @@ class _Search:
         for _ in range(MOVES):
             low, high = np.maximum(0.0, x - half), np.minimum(1.0, x + half)
             fit = self.fitted(low, high, (LOCAL[len(x)],) * len(x), CLOSE)
-            found = least_in_box(
-                lambda u, fit=fit: self.objective(fit(u)), 1, len(x), grid=17 if len(x) < 3 else 9, refine=9
-            )
-            inside, best = found.points[0], low + (high - low) * found.points[0]
+            inside, found = self._lowest(fit, len(x))
+            best = low + (high - low) * inside
             best = np.where(inside <= 0.0, low, np.where(inside >= 1.0, high, best))
             stuck = ((inside > 0.0) | (low <= 0.0)) & ((inside < 1.0) | (high >= 1.0))
-            x, cost = best, float(found.costs[0])
+            x, cost = best, found
             if stuck.all() or not np.isfinite(cost) or self.deadline.passed:
                 break
         return x, cost
+
+    def _lowest(self, fit: Interpolant, numbers: int) -> tuple[Float[np.ndarray, " p"], float]:
+        """Where in its box a polynomial costs least; of several numbers, down the valley, except beside a budget."""
+        grid = 17 if numbers < 3 else 9
+        if numbers == 1 or self.limit < np.inf:
+            found = least_in_box(lambda u: self.objective(fit(u)), 1, numbers, grid=grid, refine=9)
+            return found.points[0], float(found.costs[0])
+        points = lattice(grid, numbers)
+        costs = self.objective(fit(points))
+        x, cost = points[np.argmin(costs)], float(costs.min())
+        if not 0.0 < cost < np.inf:
+            return x, cost
+        price, ends = self.task.price, -1 if self.priced else None
+
+        def function(u: np.ndarray) -> tuple[float, np.ndarray]:
+            values, slopes = fit.with_slopes(u)
+            spent, dearer = (values[-1], slopes[:, -1]) if self.priced else (0.0, 0.0)
+            value = 0.5 * float(values[:ends] @ values[:ends]) + price * spent
+            return value / cost, (slopes[:, :ends] @ values[:ends] + price * dearer) / cost
+
+        options = {"ftol": 1e-15, "gtol": 1e-10}
+        down = minimize(function, x, jac=True, method="L-BFGS-B", bounds=[(0.0, 1.0)] * numbers, options=options)
+        return (down.x, float(down.fun) * cost) if down.fun < 1.0 else (x, cost)
 
 
 def _places(costs: np.ndarray, points: int, numbers: int, most: float) -> list[int]:

@@ -1,10 +1,11 @@
 """Chebyshev interpolation on a box: a function of a few numbers, from its values at some hundred points."""
 
-from functools import lru_cache
+from functools import lru_cache, reduce
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
+from numpy.polynomial.chebyshev import chebder
 
 
 class Interpolant(NamedTuple):
@@ -26,6 +27,16 @@ class Interpolant(NamedTuple):
         for basis in bases[1:]:
             values = np.einsum("ki,ki...->k...", basis, values)
         return values.reshape(*points.shape[:-1], -1)
+
+    def with_slopes(self, point: Float[np.ndarray, " p"]) -> tuple[Float[np.ndarray, " c"], Float[np.ndarray, "p c"]]:
+        """The values at one point, and their derivatives by each of its numbers."""
+        bases = [polynomials(x, size)[0] for x, size in zip(point[:, None], self.coefficients.shape, strict=False)]
+        bent = [2.0 * basis @ _slopes(len(basis)) for basis in bases]
+        rows = [bases, *([*bases[:k], bent[k], *bases[k + 1 :]] for k in range(len(bases)))]
+        values, *slopes = (
+            reduce(lambda rest, basis: np.tensordot(basis, rest, 1), row, self.coefficients) for row in rows
+        )
+        return values, np.stack(slopes)
 
 
 @lru_cache(maxsize=64)
@@ -55,6 +66,12 @@ def transform(size: int) -> Float[np.ndarray, "n n"]:
     matrix = weights * np.cos(np.pi * np.outer(orders, orders) / (size - 1)) * (-1.0) ** orders[:, None]
     matrix[[0, -1]] *= 0.5
     return matrix
+
+
+@lru_cache(maxsize=64)
+def _slopes(size: int) -> Float[np.ndarray, "n n"]:
+    """The Chebyshev coefficients of dT_i/dx, one column each."""
+    return np.vstack([chebder(np.eye(size)), np.zeros((1, size))])
 
 
 def polynomials(x: Float[np.ndarray, "*k"], size: int) -> Float[np.ndarray, "*k n"]:
