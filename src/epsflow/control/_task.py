@@ -162,7 +162,7 @@ def fingerprint(problem: Problem) -> dict[str, Any]:
         "parameters": problem.dim,
         "points": problem.data.n,
         "deleted": tuple(problem.delete.tolist()),
-        "l2": problem.l2,
+        "l2": np.asarray(problem.penalty).tolist(),
         "reduction": problem.reduction,
         "data": digest.hexdigest(),
     }

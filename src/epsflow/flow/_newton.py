@@ -113,8 +113,13 @@ class ScaledRisk:
         self.rounding = UNIT * (8.0 + np.sqrt(len(weights)))
         # λ/2‖Bz + rest‖²: never scaled itself, and X's kernel is empty where λ > 0 matters.
         copies = np.eye(risk.outputs or 1)
-        self.penalty = risk.l2 * np.kron(self.coordinates.basis.T @ self.coordinates.basis, copies)
-        self.slope = risk.l2 * (self.coordinates.basis.T @ self.coordinates.rest).ravel()
+        basis, rest = self.coordinates.basis, self.coordinates.rest
+        each = np.asarray(risk.l2)
+        if each.ndim == 0:
+            self.penalty, self.slope = each * np.kron(basis.T @ basis, copies), each * (basis.T @ rest).ravel()
+        else:
+            whole = np.kron(basis, copies)
+            self.penalty, self.slope = whole.T @ (each[:, None] * whole), whole.T @ (each * rest.ravel())
 
     def at(self, z: Float[np.ndarray, " rk"]) -> Place:
         """Value and gradient, and the sizes of the sums behind them."""
@@ -195,8 +200,8 @@ def scaled_coordinates(
         rest = np.zeros_like(theta)
         return Coordinates(design, np.diag(1.0 / widths), rest, True), _columns(widths, theta).ravel()
     # With a penalty its rows belong to the design: what they determine is determined.
-    ridge = np.sqrt(risk.l2) * np.diag(1.0 / widths)
-    stacked = np.vstack([weighted, ridge]) if risk.l2 > 0.0 else weighted
+    ridge = np.sqrt(np.broadcast_to(risk.l2, risk.dim).reshape(len(widths), -1).min(axis=1))
+    stacked = np.vstack([weighted, np.diag(ridge / widths)[ridge > 0.0]])
     factored: Any = scipy.linalg.qr(stacked, mode="economic", check_finite=False)
     frame, triangle = factored
     turn, values, axes = np.linalg.svd(triangle)

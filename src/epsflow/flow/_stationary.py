@@ -110,7 +110,7 @@ def _least_of_linear(problem: Problem, weights: np.ndarray, full: bool) -> float
     each = np.broadcast_to(weights, problem.delete.shape)
     if not full and not (each < 0.0).any():
         return 0.0
-    if problem.data.n < problem.dim and not (each < 0.0).any():
+    if problem.data.n < problem.dim and not (each < 0.0).any() and np.ndim(problem.penalty) == 0:
         return problem.l2  # directions that no row sees have the penalty's curvature, the least there is
     values = np.linalg.eigvalsh(np.asarray(problem.hessian(np.zeros(problem.dim), each)))
     return 0.0 if abs(values[0]) <= len(values) * UNIT * np.abs(values).max() and not full else float(values[0])

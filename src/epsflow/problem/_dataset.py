@@ -11,6 +11,9 @@ from .._core import InputError, Shown, as_array, as_count, as_flag, brief
 from ._columns import WORDS, column_of, columns_of, is_series, is_sparse, is_table, numbers, sparse_words
 from ._labels import are_words, encode
 
+INTERCEPT = "intercept"
+"""The name of a column of ones."""
+
 CHUNK_ROWS = 65_536
 """Rows read at a time from arrays that may not fit in memory."""
 
@@ -111,7 +114,7 @@ class Dataset(Shown):
     def add_intercept(self) -> "Dataset":
         """Append a column of ones, named `intercept`, as the last feature."""
         ones = np.ones((self.n, 1))
-        return replace(self, x=np.hstack([self.x, ones]), features=(*self.features, "intercept"))
+        return replace(self, x=np.hstack([self.x, ones]), features=(*self.features, INTERCEPT))
 
     def subsample(self, n: int, *, seed: int) -> "Dataset":
         """n points drawn without replacement by NumPy's default generator with this seed, in their original order."""

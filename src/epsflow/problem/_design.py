@@ -22,6 +22,7 @@ from jaxtyping import Float
 from scipy.linalg import get_lapack_funcs, qr, solve_triangular
 
 from .._core import ConvergenceError, Eigen
+from ._penalty import Penalty
 
 JACOBI = 512
 """Parameters up to which singular values are found to full relative accuracy each, by Jacobi rotations. Beyond, where
@@ -41,8 +42,8 @@ class AbstractDesign(abc.ABC):
 
     rows: Rows
     """[R z], which stands for all rows without the penalty."""
-    penalty: float
-    """λ ≥ 0."""
+    penalty: Penalty
+    """λ ≥ 0, or one for each column."""
     count: int
     """How many rows went in; the rounding of R grows with its root."""
 
@@ -110,7 +111,7 @@ class Design(AbstractDesign):
     """
 
     rows: Rows
-    penalty: float
+    penalty: Penalty
     count: int
     triangle: Float[np.ndarray, "d d"]
     projected: Float[np.ndarray, " d"]
@@ -290,13 +291,13 @@ class WideDesign(AbstractDesign):
         return Eigen(np.where(values <= d * UNIT * values[-1], 0.0, values), vectors)
 
 
-def factor_rows(chunks: Iterable[Rows], d: int, penalty: float) -> Design | WideDesign:
+def factor_rows(chunks: Iterable[Rows], d: int, penalty: Penalty) -> Design | WideDesign:
     """One pass over chunks of rows (A, b): what is held is one chunk and a triangle.
 
     Args:
         chunks: rows and targets, with √c inside.
         d: number of columns.
-        penalty: λ ≥ 0.
+        penalty: λ ≥ 0, or one for each column.
     """
     known, count = np.zeros((0, d + 1)), 0
     for x, y in chunks:
@@ -304,13 +305,19 @@ def factor_rows(chunks: Iterable[Rows], d: int, penalty: float) -> Design | Wide
         known = np.vstack([known, np.column_stack([x, y])])
         if len(known) > d + 1:
             known = _triangle(known)
-    if FEW_ROWS * len(known) <= d:
+    if isinstance(penalty, float) and FEW_ROWS * len(known) <= d:
         return WideDesign((known[:, :d], known[:, d]), penalty, count)
-    root = np.sqrt(penalty) * np.eye(d, d + 1)[: d if penalty > 0.0 else 0]
+    root = np.column_stack([penalty_rows(penalty, d), np.zeros(np.count_nonzero(np.broadcast_to(penalty, d)))])
     full = np.zeros((d + 1, d + 1))
     whole = _triangle(np.vstack([known, root]))
     full[: len(whole)] = whole
     return Design((known[:, :d], known[:, d]), penalty, count, full[:d, :d], full[:d, d], abs(float(full[d, d])))
+
+
+def penalty_rows(penalty: Penalty, d: int) -> Float[np.ndarray, "k d"]:
+    """√λ_k e_kᵀ for every parameter that is penalised: rows with target 0 that make the penalty."""
+    each = np.broadcast_to(penalty, d)
+    return np.diag(np.sqrt(each))[each > 0.0]
 
 
 def _triangle(rows: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "k d"]:
@@ -332,7 +339,7 @@ def spectrum(matrix: Float[np.ndarray, "k r"]) -> tuple[Float[np.ndarray, " r"],
 
 
 def refine(
-    theta: Float[np.ndarray, " d"], x: Float[np.ndarray, "n d"], y: Float[np.ndarray, " n"], penalty: float
+    theta: Float[np.ndarray, " d"], x: Float[np.ndarray, "n d"], y: Float[np.ndarray, " n"], penalty: Penalty
 ) -> tuple[Float[np.ndarray, " d"], Float[np.ndarray, " d"]]:
     """A minimum to the last digits, from rows in memory: and how far it can still be off, entry by entry.
 
@@ -346,7 +353,7 @@ def refine(
         x, y: rows and targets, with √c inside, shapes (n, d) and (n,).
         penalty: λ ≥ 0.
     """
-    rows = np.vstack([x, np.sqrt(penalty) * np.eye(len(theta))]) if penalty > 0.0 else x
+    rows = np.vstack([x, penalty_rows(penalty, len(theta))])
     scales = np.exp2(np.round(np.log2(np.linalg.norm(rows, axis=0))))  # powers of two round nothing
     rows = rows / scales
     basis, triangle = np.linalg.qr(rows)

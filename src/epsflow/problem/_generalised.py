@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from ._losses import AbstractLoss
+from ._penalty import Penalty
 from ._pointwise import Pointwise, pointwise, slope_bends, slopes
 
 CHUNK_NUMBERS = 2_000_000
@@ -40,7 +41,7 @@ class GeneralisedLinear:
         loss: ℓ.
         x, y: features (n, p) and targets (n, ...).
         delete: indices of the deleted points D, shape (m,).
-        l2: λ.
+        l2: λ, or one for each parameter.
         scale: c.
         outputs: number of outputs k; None for one without an axis.
     """
@@ -49,7 +50,7 @@ class GeneralisedLinear:
     x: Float[np.ndarray, "n p"]
     y: np.ndarray
     delete: Int[np.ndarray, " m"]
-    l2: float
+    l2: Penalty
     scale: float
     outputs: int | None = None
 

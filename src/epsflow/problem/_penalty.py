@@ -1,6 +1,12 @@
-"""λ of the penalty (λ/2)‖θ‖²: checked before anything heavy is loaded."""
+"""λ of the penalty (λ/2)‖θ‖², or (1/2) Σ λ_k θ_k²: checked before anything heavy is loaded."""
 
-from .._core import InputError, as_scalar
+import numpy as np
+from jaxtyping import Float
+
+from .._core import InputError, as_array, as_scalar, as_vector
+
+Penalty = float | Float[np.ndarray, " d"]
+"""One λ for all parameters, or one for each."""
 
 
 def as_penalty(value: object) -> float:
@@ -9,3 +15,14 @@ def as_penalty(value: object) -> float:
     if penalty < 0.0:
         raise InputError(f"l2 is {penalty:g}; a negative penalty makes the risk unbounded below.")
     return penalty
+
+
+def as_penalties(value: object, d: int) -> Penalty:
+    """λ as a finite float ≥ 0, or as d of them, or an `InputError` that says why not."""
+    if as_array(value, "l2").ndim == 0:
+        return as_penalty(value)
+    each = as_vector(value, "l2", d)
+    if each.min(initial=0.0) < 0.0:
+        least = int(each.argmin())
+        raise InputError(f"l2[{least}] is {each[least]:g}; a negative penalty makes the risk unbounded below.")
+    return each

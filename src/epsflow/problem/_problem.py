@@ -18,6 +18,7 @@ from .._core import (
     article,
     as_count,
     as_deleted,
+    as_flag,
     as_float64,
     as_instance,
     as_vector,
@@ -27,10 +28,11 @@ from .._core import (
 from ._dataset import LARGEST, Dataset, check_range
 from ._design import Design, WideDesign
 from ._generalised import GeneralisedLinear
+from ._intercepts import intercepts
 from ._losses import AbstractLoss, SquaredLoss, formula_of
 from ._minimum import Minimum, Points, by_factor
 from ._models import AbstractModel, LinearModel
-from ._penalty import as_penalty
+from ._penalty import Penalty, as_penalties
 from ._quadratic import Gathered, Quadratic, gather
 from ._risk import AbstractRisk, EmpiricalRisk, Weights, loss_gradients
 
@@ -60,7 +62,8 @@ class Problem(Shown):
         loss: ℓ(f, y).
         data: the n points.
         delete: indices of the deleted points D, shape (m,); m = 0 where nothing is deleted.
-        l2: λ ≥ 0; not scaled by c.
+        penalty: λ ≥ 0, not scaled by c, or one for each parameter, shape (d,): then (1/2) Σ λ_k θ_k². `l2` is the one
+            for all.
         reduction: "sum" (c = 1) or "mean" (c = 1/n).
         chunk_rows: points whose intermediate values are held in memory at once.
         risk: R_ε as a pytree of arrays, NumPy's for linear regression.
@@ -71,7 +74,7 @@ class Problem(Shown):
     loss: AbstractLoss
     data: Dataset
     delete: Int[np.ndarray, " m"]
-    l2: float
+    penalty: Penalty
     reduction: str
     chunk_rows: int
     risk: AbstractRisk = field(repr=False)
@@ -83,9 +86,10 @@ class Problem(Shown):
         loss: AbstractLoss,
         data: Dataset,
         delete: Which = None,
-        l2: float = 0.0,
+        l2: Penalty = 0.0,
         reduction: str = "sum",
         chunk_rows: int = 16_384,
+        penalise_intercept: bool = True,
     ):
         """Check and assemble.
 
@@ -106,7 +110,9 @@ class Problem(Shown):
         ):
             as_instance(value, name, kind, advice)
         points = np.zeros(0, np.int64) if delete is None else as_deleted(delete, "delete", data.n)
-        penalty = as_penalty(l2)
+        penalty = as_penalties(l2, model.dim)
+        if not as_flag(penalise_intercept, "penalise_intercept"):
+            penalty = np.where(intercepts(model, data), 0.0, penalty)
         if not isinstance(reduction, str) or reduction not in ("sum", "mean"):
             raise InputError(f"reduction is {brief(reduction)}; choose 'sum' or 'mean'.")
         if as_count(chunk_rows, "chunk_rows", least=0) < 1:
@@ -114,7 +120,7 @@ class Problem(Shown):
         check_range(data)
         _check_model(model, loss, data)
         values = (model, loss, data, points, penalty, reduction, chunk_rows)
-        names = ("model", "loss", "data", "delete", "l2", "reduction", "chunk_rows")
+        names = ("model", "loss", "data", "delete", "penalty", "reduction", "chunk_rows")
         for name, value in zip(names, values, strict=True):
             object.__setattr__(self, name, value)
         linear = isinstance(model, LinearModel) and model.outputs is None and formula_of(loss) is SquaredLoss
@@ -128,7 +134,7 @@ class Problem(Shown):
             "deleted": self.delete,
             "model": type(self.model).__name__,
             "loss": type(self.loss).__name__,
-            "l2": self.l2,
+            "l2": self.penalty,
             "reduction": self.reduction,
         }
 
@@ -136,6 +142,22 @@ class Problem(Shown):
     def dim(self) -> int:
         """Number of parameters d."""
         return self.model.dim
+
+    @property
+    def l2(self) -> float:
+        """λ, for what needs one penalty for all parameters.
+
+        Raises:
+            InputError: parameters with penalties of their own, such as an intercept that is not penalised.
+        """
+        each = np.atleast_1d(self.penalty)
+        if (each != each[0]).any():
+            raise InputError(
+                "this needs one penalty for all parameters, and this problem penalises them differently (an intercept "
+                "that is not penalised, or l2 as a vector). Retraining, influence functions, Newton steps, flows and "
+                "schedules take that; for this answer use one l2."
+            )
+        return float(each[0])
 
     @property
     def points(self) -> Points:
@@ -179,7 +201,7 @@ class Problem(Shown):
             >>> ef.linear_regression(ef.load_dataset("diabetes")).with_delete([-1]).delete
             array([441])
         """
-        return Problem(self.model, self.loss, self.data, delete, self.l2, self.reduction, self.chunk_rows)
+        return Problem(self.model, self.loss, self.data, delete, self.penalty, self.reduction, self.chunk_rows)
 
     def empirical(self) -> EmpiricalRisk:
         """R_ε as a sum over the data, for what sufficient statistics cannot say (per-point quantities)."""
@@ -189,7 +211,7 @@ class Problem(Shown):
             x=jnp.asarray(self.data.x),
             y=jnp.asarray(self.data.y),
             delete=jnp.asarray(self.delete),
-            l2=jnp.asarray(self.l2),
+            l2=jnp.asarray(self.penalty),
             scale=jnp.asarray(self.scale),
             chunk_rows=self.chunk_rows,
         )
@@ -207,7 +229,7 @@ class Problem(Shown):
             x=self.data.x,
             y=self.data.y,
             delete=self.delete,
-            l2=self.l2,
+            l2=self.penalty,
             scale=self.scale,
             outputs=self.model.outputs,
         )
@@ -317,19 +339,28 @@ def linear_regression(
     data: Dataset,
     delete: Which = None,
     *,
-    l2: float = 0.0,
+    l2: Penalty = 0.0,
     reduction: str = "sum",
+    penalise_intercept: bool = True,
 ) -> Problem:
     """R_ε(θ) = (c/2) Σ w_i (x_iᵀθ − y_i)² + (λ/2)‖θ‖², w_i = 1, or ε_j for the deleted points.
 
     Args:
         data: n points with one target; a memory-mapped x is read once, in chunks.
         delete: the points to be forgotten: indices from 0 (−1 is the last point), or a mask of n booleans.
-        l2: λ ≥ 0.
+        l2: λ ≥ 0, or one for each parameter.
         reduction: "sum" (c = 1, the notes' R) or "mean" (c = 1/n).
+        penalise_intercept: whether λ also holds for the column that `Dataset.add_intercept` made.
+
+    Example:
+        >>> data = ef.load_dataset("diabetes").add_intercept()
+        >>> ef.linear_regression(data, l2=0.1, penalise_intercept=False).penalty[-2:]
+        array([0.1, 0. ])
     """
     as_instance(data, "data", Dataset, DATASET)
-    return Problem(LinearModel(data.x.shape[1]), SquaredLoss(), data, delete, l2, reduction)
+    return Problem(
+        LinearModel(data.x.shape[1]), SquaredLoss(), data, delete, l2, reduction, penalise_intercept=penalise_intercept
+    )
 
 
 def _check_model(model: AbstractModel, loss: AbstractLoss, data: Dataset) -> None:

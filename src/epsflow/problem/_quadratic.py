@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from .._core import Array, Eigen, eigen, namespace, require_x64
 from ._dataset import CHUNK_ROWS, Dataset, check_finite
 from ._design import UNIT, Design, Rows, WideDesign, factor_rows, spectrum
+from ._penalty import Penalty
 from ._risk import AbstractRisk, Weights
 
 
@@ -108,7 +109,7 @@ class Gathered(NamedTuple):
     design: Design | WideDesign | None
 
 
-def gather(data: Dataset, delete: Int[np.ndarray, " m"], l2: float, scale: float) -> Gathered:
+def gather(data: Dataset, delete: Int[np.ndarray, " m"], l2: Penalty, scale: float) -> Gathered:
     """One pass over chunks of rows; deleted rows are left out, not subtracted.
 
     Subtracting them afterwards would lose the digits that a dominating outlier has pushed out of the sums.

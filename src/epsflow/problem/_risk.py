@@ -67,7 +67,7 @@ class EmpiricalRisk(AbstractRisk):
     Attributes:
         x, y: features (n, p) and targets (n, ...).
         delete: indices of the deleted points, shape (m,). A leaf, so many deletions can be vmapped.
-        l2: λ ≥ 0.
+        l2: λ ≥ 0, or one for each parameter.
         scale: c, 1 for `reduction="sum"`, 1/n for `"mean"`.
         chunk_rows: points whose intermediate values are in memory at once.
     """
@@ -77,7 +77,7 @@ class EmpiricalRisk(AbstractRisk):
     x: Float[Array, "n p"]
     y: Float[Array, "n *t"]
     delete: Int[Array, " m"]
-    l2: Float[Array, ""]
+    l2: Float[Array, "*each"]
     scale: Float[Array, ""]
     chunk_rows: int = eqx.field(static=True)
 

@@ -8,7 +8,7 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Float, Int
 
-from ..._core import RESULTS, Array, Shown, decide, succeeded
+from ..._core import RESULTS, Array, InputError, Shown, decide, succeeded
 from ._curvature import Curvature
 from ._linear import FACTOR_NUMBERS, LinearCurvature
 
@@ -83,7 +83,7 @@ def dense(curvature: AnyCurvature) -> Float[np.ndarray, "d d"]:
         return np.asarray(_matrix(curvature))
     matrix = factor(curvature)
     gram = matrix.T @ matrix
-    gram[np.diag_indices(len(gram))] += float(curvature.ridge)
+    gram[np.diag_indices(len(gram))] += np.asarray(curvature.ridge)
     return gram
 
 
@@ -118,3 +118,17 @@ def relative_residuals(image: Float[np.ndarray, "q d"], rhs: Float[np.ndarray, "
 def judge(residual: Float[np.ndarray, " q"], rtol: float, otherwise: Any) -> RESULTS:
     """Successful where the residual is at most `rtol`, which NaN is not; shape (q,)."""
     return decide((~(residual <= rtol), otherwise))
+
+
+def one_ridge(curvature: AnyCurvature, solver: str) -> float:
+    """The ridge, for a solver that needs the same one for all parameters.
+
+    Raises:
+        InputError: parameters with penalties of their own.
+    """
+    if np.ndim(curvature.ridge):
+        raise InputError(
+            f"{solver} needs one penalty for all parameters, and this problem penalises them differently; choose "
+            'solver="cholesky" or CG.'
+        )
+    return float(curvature.ridge)

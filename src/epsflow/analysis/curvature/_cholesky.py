@@ -89,7 +89,8 @@ class Cholesky(AbstractCurvatureSolver):
 
 def _by_rows(curvature: LinearCurvature, widths: Float[np.ndarray, " d"]) -> Float[np.ndarray, "d d"]:
     """R of the rows in units of the widths, the ridge among them; no condition is squared."""
-    ridge = np.sqrt(curvature.ridge) * np.diag(1.0 / widths) if curvature.ridge > 0.0 else np.zeros((0, len(widths)))
+    root = np.sqrt(np.broadcast_to(curvature.ridge, len(widths)))
+    ridge = np.diag(root / widths)[root > 0.0]
     rows = np.vstack([curvature.factor() / widths, ridge])
     missing = max(0, len(widths) - len(rows))
     return np.asarray(np.linalg.qr(np.vstack([rows, np.zeros((missing, len(widths)))]), mode="r"))

@@ -45,8 +45,8 @@ class Curvature(eqx.Module):
     risk: AbstractRisk
     theta: Float[Array, " d"]
     eps: Float[Array, "*m"]
-    penalty: Float[Array, ""]
-    ridge: Float[Array, ""]
+    penalty: Float[Array, "*each"]
+    ridge: Float[Array, "*each"]
     kind: str = eqx.field(static=True)
 
     @property

@@ -49,7 +49,7 @@ def curvature_at(
         )
     place = trained_optimum(problem, theta)  # as given, checked
     weights = problem.checked_weights(eps)
-    ridge = (problem.l2 if penalty else 0.0) + added
+    ridge = (problem.penalty if penalty else 0.0) + added
     if isinstance(problem.model, LinearModel):
         return linear_curvature(problem, place, kind, eps=weights, ridge=ridge)
     if kind == "fisher":
@@ -58,7 +58,7 @@ def curvature_at(
         risk=problem.empirical(),
         theta=jnp.asarray(place),
         eps=jnp.asarray(weights),
-        penalty=jnp.asarray(problem.l2),
+        penalty=jnp.asarray(problem.penalty),
         ridge=jnp.asarray(ridge),
         kind=kind,
     )

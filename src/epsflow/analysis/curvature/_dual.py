@@ -15,6 +15,7 @@ from ._base import (
     CurvatureSolve,
     factor,
     judge,
+    one_ridge,
     relative_residuals,
 )
 from ._cholesky import SOLVED
@@ -49,7 +50,7 @@ class Dual(AbstractCurvatureSolver):
 
     def init(self, curvature: AnyCurvature) -> OutputSpace:
         """Factor; `InputError` for a Hessian, for μ = 0, or if the factor would not fit."""
-        rows, ridge = curvature.factor_rows, float(curvature.ridge)
+        rows, ridge = curvature.factor_rows, one_ridge(curvature, "Dual")
         if rows is None:
             raise InputError(
                 'the dual needs a factor C = BᵀB + μI, which a Hessian does not have. Use curvature="ggn" (the same '

@@ -11,7 +11,7 @@ from jaxtyping import Float, Key
 
 from ..._core import RESULTS, Array, InputError
 from ...problem import MLP, EmpiricalRisk
-from ._base import AbstractCurvatureSolver, AnyCurvature, CurvatureSolve, judge, products, relative_residuals
+from ._base import AbstractCurvatureSolver, AnyCurvature, CurvatureSolve, judge, one_ridge, products, relative_residuals
 from ._curvature import Curvature
 from ._labels import output_factor, sample_labels
 from ._linear import LinearCurvature
@@ -96,7 +96,7 @@ class EKFAC(AbstractCurvatureSolver):
             raise InputError(
                 f'labels are sampled for curvature="fisher" only; {curvature.kind} does not average over them.'
             )
-        if float(curvature.ridge) <= 0.0:
+        if one_ridge(curvature, "EKFAC") <= 0.0:
             raise InputError(
                 "EK-FAC needs λ + λ_d > 0: the factors of a finite data set are often singular. Give a damping."
             )

@@ -10,6 +10,7 @@ from ...problem import (
     GeneralisedLinear,
     Local,
     LogisticLoss,
+    Penalty,
     Problem,
     PseudoHuberLoss,
     SoftmaxCrossEntropy,
@@ -45,7 +46,7 @@ class LinearCurvature:
     model: GeneralisedLinear
     local: Local
     weights: Float[np.ndarray, " n"]
-    ridge: float
+    ridge: Penalty
     kind: str
     blocks: Float[np.ndarray, "n ..."]
 
@@ -106,14 +107,14 @@ class LinearCurvature:
             risk=self.problem.empirical(),
             theta=jnp.asarray(self.theta),
             eps=jnp.asarray(self.eps),
-            penalty=jnp.asarray(self.problem.l2),
+            penalty=jnp.asarray(self.problem.penalty),
             ridge=jnp.asarray(self.ridge),
             kind=self.kind,
         )
 
 
 def linear_curvature(
-    problem: Problem, theta: Float[np.ndarray, " d"], kind: str, *, eps: object, ridge: float
+    problem: Problem, theta: Float[np.ndarray, " d"], kind: str, *, eps: object, ridge: Penalty
 ) -> LinearCurvature:
     """C + λ_d I of a problem with a linear model.
 

@@ -9,7 +9,7 @@ import scipy.linalg
 from jaxtyping import Float, Key
 
 from ..._core import RESULTS, Array, InputError
-from ._base import AbstractCurvatureSolver, AnyCurvature, CurvatureSolve, judge, products, relative_residuals
+from ._base import AbstractCurvatureSolver, AnyCurvature, CurvatureSolve, judge, one_ridge, products, relative_residuals
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +53,7 @@ class Nystrom(AbstractCurvatureSolver):
 
     def init(self, curvature: AnyCurvature) -> Approximation:
         """Sketch and factor; `InputError` for a rank above d, one below without a ridge, and an indefinite matrix."""
-        d, ridge = curvature.dim, float(curvature.ridge)
+        d, ridge = curvature.dim, one_ridge(curvature, "Nystrom")
         rank = min(d, 50) if self.rank is None else self.rank
         if rank > d:
             raise InputError(f"Nystrom: rank {rank} exceeds the number of parameters, {d}; rank={d} is exact.")

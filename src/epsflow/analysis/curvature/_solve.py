@@ -95,7 +95,13 @@ def as_solver(solver: str | AbstractCurvatureSolver, curvature: AnyCurvature) ->
         raise InputError(f"solver is {brief(solver)}: choose auto, {', '.join(_NAMED)}, or pass a solver object.")
     if solver == "auto":
         rows = curvature.factor_rows
-        if rows is not None and rows < curvature.dim and rows <= DENSE_LIMIT and float(curvature.ridge) > 0.0:
+        if (
+            rows is not None
+            and rows < curvature.dim
+            and rows <= DENSE_LIMIT
+            and np.ndim(curvature.ridge) == 0
+            and curvature.ridge > 0.0
+        ):
             return _default("dual")
         return _default("cholesky" if curvature.dim <= DENSE_LIMIT else "cg")
     if solver not in _NAMED:
@@ -107,3 +113,8 @@ def as_solver(solver: str | AbstractCurvatureSolver, curvature: AnyCurvature) ->
 def _default(name: str) -> AbstractCurvatureSolver:
     """The solver of that name with its defaults; made once, since a module takes longer to make than a small solve."""
     return _NAMED[name]()
+
+
+def _ridged(curvature: AnyCurvature) -> bool:
+    """Whether the same positive number is added for every parameter."""
+    return np.ndim(curvature.ridge) == 0 and float(curvature.ridge) > 0.0

@@ -119,7 +119,7 @@ class _OfLeastSquares(Derivatives):
             return plain
         root = np.sqrt(weights)
         rows = [design.rows, (root[:, None] * self.x, root * self.y)]
-        whole = factor_rows(rows, self.problem.dim, self.problem.l2)
+        whole = factor_rows(rows, self.problem.dim, self.problem.penalty)
         least = float(whole.eigen().values[0])
         return Inverse(whole.solve_normal, whole.rank == whole.dim, least, whole.condition**-2.0)
 

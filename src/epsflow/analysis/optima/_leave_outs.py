@@ -73,7 +73,7 @@ def leave_outs(problem: Problem, sets: Int[np.ndarray, "k q"], theta: Float[np.n
     return LeaveOuts(
         thetas=thetas,
         gradient_norm=norms,
-        distance=norms / model.l2 if model.l2 > 0.0 else left,
+        distance=norms / np.min(model.l2) if np.min(model.l2) > 0.0 else left,
         steps=steps,
         result=decide((~arrived, RESULTS.not_stationary)),
     )
