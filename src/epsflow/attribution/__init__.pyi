@@ -6,6 +6,12 @@ from .compare._compare import (
 )
 from .compare._removal import RemovalCurves as RemovalCurves
 from .compare._scores import Scores as Scores
+from .plateaus._plateau import (
+    PlateauFlow as PlateauFlow,
+    PlateauSlopes as PlateauSlopes,
+    plateau_flow as plateau_flow,
+    plateau_slopes as plateau_slopes,
+)
 from .training._checkpoints import (
     CheckpointInfluence as CheckpointInfluence,
     checkpoint_influence as checkpoint_influence,

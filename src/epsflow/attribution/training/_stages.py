@@ -123,7 +123,8 @@ def _sign_changes(values: Float[np.ndarray, "k n q"], noise: float) -> _Changes:
         since = np.where(here != 0, index, since)
         last = np.where(here != 0, here, last)
     columns = np.array(rows, int).reshape(-1, 5).T
-    return _Changes(*columns[:4], columns[4].astype(bool))
+    points, functionals, before, after, rising = columns
+    return _Changes(points, functionals, before, after, rising.astype(bool))
 
 
 def _refined(
