@@ -26,7 +26,8 @@ from .attribution import (
     compare_attributions as compare_attributions, data_banzhaf as data_banzhaf, data_shapley as data_shapley,
     influence_density as influence_density, knn_shapley as knn_shapley, loo_values as loo_values,
     soft_weights as soft_weights,
-    checkpoint_influence as checkpoint_influence, plateau_flow as plateau_flow, stages as stages, windowed_removal as windowed_removal,
+    checkpoint_influence as checkpoint_influence, plateau_flow as plateau_flow, stages as stages,
+    windowed_removal as windowed_removal,
 )
 from .claims import Claim as Claim, Ledger as Ledger, Verdict as Verdict, verify as verify, write_report as write_report
 from .control import (

@@ -4,7 +4,8 @@ Every score is the *predicted change upon removal*, with its units, its sign and
 `training/_density.py`: the influence density K_j(t), from which scores over any window of training are read; its limits
 and the stages of learning stand beside it. `values/` holds Shapley and Banzhaf values of any utility, of models trained
 on coalitions among others; `bayes/` covariances of losses under the posterior; `_soft_weights.py` turns influences into
-weights, and retrains with them; `compare/` lays all methods beside exact retraining.
+weights, and retrains with them; `compare/` lays all methods beside exact retraining. `plateaus/` says
+when a two-layer network learns what.
 """
 
 import lazy_loader
