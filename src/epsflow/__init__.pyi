@@ -46,8 +46,8 @@ from .problem import (
     MLP as MLP, AbstractLoss as AbstractLoss, AbstractModel as AbstractModel, Dataset as Dataset,
     FunctionModel as FunctionModel, LinearModel as LinearModel, LogisticLoss as LogisticLoss, Problem as Problem,
     PseudoHuberLoss as PseudoHuberLoss, SoftmaxCrossEntropy as SoftmaxCrossEntropy, SquaredLoss as SquaredLoss,
-    from_table as from_table, linear_regression as linear_regression, load_dataset as load_dataset,
-    read_csv as read_csv, read_parquet as read_parquet,
+    Fitted as Fitted, from_sklearn as from_sklearn, from_table as from_table, linear_regression as linear_regression,
+    load_dataset as load_dataset, read_csv as read_csv, read_parquet as read_parquet,
 )
 from .schedules import (
     AbstractPiecewiseConstant as AbstractPiecewiseConstant, AbstractSchedule as AbstractSchedule, BangBang as BangBang,

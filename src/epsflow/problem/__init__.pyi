@@ -30,4 +30,5 @@ from ._problem import DENSE_LIMIT as DENSE_LIMIT, Problem as Problem, linear_reg
 from ._quadratic import Quadratic as Quadratic
 from ._regression import minimum as minimum, statistics as statistics
 from ._risk import AbstractRisk as AbstractRisk, EmpiricalRisk as EmpiricalRisk, Weights as Weights
+from ._sklearn import Fitted as Fitted, from_sklearn as from_sklearn
 from ._tables import from_table as from_table, read_parquet as read_parquet

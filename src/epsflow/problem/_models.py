@@ -20,6 +20,7 @@ _ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "softplus": jax.nn.softplus,
     "gelu": jax.nn.gelu,
     "silu": jax.nn.silu,
+    "identity": lambda values: values,
 }
 
 
@@ -92,7 +93,7 @@ class MLP(AbstractModel):
 
     Attributes:
         widths: (features, hidden…, outputs).
-        activation: tanh, relu, sigmoid, softplus, gelu or silu.
+        activation: tanh, relu, sigmoid, softplus, gelu, silu or identity.
     """
 
     widths: tuple[int, ...] = eqx.field(static=True, converter=_as_widths)
