@@ -47,7 +47,7 @@ Separator = Annotated[
     ),
 ]
 Intercept = Annotated[
-    bool, typer.Option("--intercept", help="Add a column of ones, which is not penalised. Default: none.")
+    bool, typer.Option("--intercept", help="Add a column of ones. --l2 penalises it like the others.")
 ]
 Delete = Annotated[
     list[str] | None,
