@@ -5,6 +5,12 @@ from ._schedule import schedule as schedule
 from ._starts import exact_starts as exact_starts
 from ._studies import bands as bands, distributions as distributions, intervals as intervals
 from ._style import panels as panels, save as save
+from ._training import (
+    influence as influence,
+    plateau_slopes as plateau_slopes,
+    plateaus as plateaus,
+    stagewise as stagewise,
+)
 from ._trajectory import distance as distance
 from ._unlearning import audit as audit, guarantees as guarantees, unlearning_curve as unlearning_curve
 from ._values import (

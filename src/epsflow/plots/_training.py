@@ -1,0 +1,202 @@
+"""Influence along training: K_j(t) with its stages, windows trained again, posteriors at checkpoints; plateaus."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Float, Int
+from matplotlib.axes import Axes
+
+from .._core import InputError, as_count
+from ..attribution import (
+    BayesianInfluence,
+    CheckpointInfluence,
+    InfluenceDensity,
+    PlateauFlow,
+    PlateauSlopes,
+    Stages,
+    WindowedRemoval,
+)
+from ._style import BASELINE, BLACK, GREY, LOOKS, legend_above, mark_times, new_figure, panel, stack, styled
+
+Influence = InfluenceDensity | CheckpointInfluence
+
+
+def influence(
+    result: Influence,
+    *,
+    points: Sequence[int] | None = None,
+    functional: int = 0,
+    most: int = 6,
+    stages: Stages | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw the influence of single points over training: K_j(t), or influence at checkpoints.
+
+    The points are drawn whose influence is largest somewhere; all others are thin and grey. Sign changes are open
+    circles, peaks of the whole influence thin lines.
+
+    Args:
+        result: of `influence_density` or `checkpoint_influence`.
+        points: which points are drawn in colour. Default: the `most` largest.
+        functional: of a vector functional, which value.
+        most: how many points are drawn in colour.
+        stages: of `epsflow.stages`, for the marks.
+        ax: where to draw. Default: a new figure.
+
+    Raises:
+        InputError: a point or a value of the functional that is not there.
+    """
+    values = _of(result, functional)
+    chosen = _chosen(values, points, most)
+    with styled():
+        drawn = panel(ax)
+        _lines(drawn, result.ts, values, chosen)
+        drawn.set(xlabel="time $t$", ylabel=_unit(result))
+        if stages is not None:
+            _marks(drawn, stages, chosen, functional)
+        legend_above(drawn)
+    return drawn
+
+
+def stagewise(
+    result: InfluenceDensity,
+    *,
+    windows: Sequence[WindowedRemoval],
+    bayesian: Mapping[float, BayesianInfluence],
+    stages: Stages | None = None,
+    points: Sequence[int] | None = None,
+    functional: int = 0,
+    most: int = 4,
+) -> tuple[Axes, Axes, Axes]:
+    """Draw K_j(t), windowed retraining and Bayesian influence at checkpoints, one above the other over one time axis.
+
+    The middle panel holds minus the change per time that training again without the point in each window gave, as a
+    horizontal bar over the window, and K_j(t) thin behind it: where they part, the first order does. The lower panel
+    holds the predicted changes upon removal of a sampled posterior around θ(t), ± two Monte-Carlo errors.
+
+    Args:
+        result: of `influence_density`.
+        windows: of `windowed_removal`, one per window, each with all the points that are drawn.
+        bayesian: of `bayesian_influence` with the same functional, by the time of the checkpoint.
+        stages, points, functional, most: as in `influence`.
+
+    Raises:
+        InputError: no window or checkpoint, or one that lacks a point that is drawn.
+    """
+    if not windows or not bayesian:
+        raise InputError("a stagewise figure needs windows and Bayesian influence at one time at least.")
+    values = _of(result, functional)
+    chosen = _chosen(values, points, most)
+    with styled():
+        upper, middle, lower = stack(new_figure(6.4), 3)
+        _lines(upper, result.ts, values, chosen)
+        if stages is not None:
+            _marks(upper, stages, chosen, functional)
+        for k, point in enumerate(chosen.tolist()):
+            look = LOOKS[k % len(LOOKS)]
+            middle.plot(result.ts, values[:, point], color=look.color, linewidth=0.7)
+            for window in windows:
+                change = _entry(window.points, window.change, point, functional, "window")
+                height = -change / (window.stop - window.start)
+                middle.hlines(height, window.start, window.stop, colors=look.color, linewidth=2.4)
+            times = np.array(sorted(bayesian))
+            found = [bayesian[t] for t in times]
+            centre = np.array([_entry(b.points, b.removal, point, functional, "checkpoint") for b in found])
+            error = np.array([_entry(b.points, b.beta * b.error, point, functional, "checkpoint") for b in found])
+            lower.errorbar(times, centre, yerr=2.0 * error, marker="o", markersize=3.0, elinewidth=0.8, **look.line())
+        upper.set_ylabel("density $K_j(t)$")
+        middle.set_ylabel("by retraining")
+        lower.set(xlabel="time $t$", ylabel="Bayesian change")
+        legend_above(upper)
+    return upper, middle, lower
+
+
+def plateaus(result: PlateauFlow, *, ax: Axes | None = None) -> Axes:
+    """Draw what a two-layer network has learned of each degree, and the risk, over the logarithm of time.
+
+    Args:
+        result: of `plateau_flow`.
+        ax: where to draw. Default: a new figure.
+    """
+    with styled():
+        drawn = panel(ax)
+        later = result.ts > 0.0
+        ts, risk = result.ts[later], result.risk / result.risk[0]
+        for degree in np.flatnonzero(~np.isnan(result.learned[-1])):
+            look = LOOKS[int(degree) % len(LOOKS)]
+            drawn.plot(ts, result.learned[later, degree], label=f"degree {degree}", **look.line())
+        drawn.plot(ts, risk[later], label="$R(t)/R(0)$", color=BLACK)
+        drawn.set_xscale("log")
+        drawn.set(xlabel=f"time $t$, $\\varepsilon$ = {result.time_scale:g}", ylabel="learned share")
+        legend_above(drawn, columns=5)
+    return drawn
+
+
+def plateau_slopes(result: PlateauSlopes, *, ax: Axes | None = None) -> Axes:
+    """Draw learning times against ε, with the limit ε^{1/(2l)} through the last time of each degree.
+
+    Args:
+        result: of `epsflow.attribution.plateau_slopes`.
+        ax: where to draw. Default: a new figure.
+    """
+    with styled():
+        drawn = panel(ax)
+        scales = result.time_scales
+        for degree in np.flatnonzero(~np.isnan(result.times).any(axis=0)):
+            look, times = LOOKS[int(degree) % len(LOOKS)], result.times[:, degree]
+            label = f"degree {degree}: slope {result.slopes[degree]:.3f} ± {result.slope_errors[degree]:.3f}"
+            drawn.plot(scales, times, marker="o", markersize=3.5, label=label, **look.line())
+            power = 1.0 / (2.0 * degree) if degree else 1.0
+            drawn.plot(scales, times[-1] * (scales / scales[-1]) ** power, **BASELINE.line())
+        drawn.set_xscale("log")
+        drawn.set_yscale("log")
+        drawn.set(xlabel=r"$\varepsilon$", ylabel="time when half is learned")
+        legend_above(drawn, columns=1)
+    return drawn
+
+
+def _unit(result: Influence) -> str:
+    return "$K_j(t)$" if isinstance(result, InfluenceDensity) else r"change of $\varphi(\theta(t))$"
+
+
+def _of(result: Influence, functional: int) -> Float[np.ndarray, "k n"]:
+    """The influence on one value of φ."""
+    values = result.values.reshape(*result.values.shape[:2], -1)
+    if not 0 <= functional < values.shape[2]:
+        raise InputError(f"functional is {functional}; φ has {values.shape[2]} values, numbered from 0.")
+    return values[:, :, functional]
+
+
+def _chosen(values: Float[np.ndarray, "k n"], points: Sequence[int] | None, most: int) -> Int[np.ndarray, " c"]:
+    if points is None:
+        return np.argsort(-np.abs(values).max(axis=0), kind="stable")[: as_count(most, "most")]
+    chosen = np.asarray(points, int)
+    if chosen.ndim != 1 or not chosen.size or chosen.min() < 0 or chosen.max() >= values.shape[1]:
+        raise InputError(f"points is {points}; a list of numbers below {values.shape[1]} is needed.")
+    return chosen
+
+
+def _lines(ax: Axes, ts: np.ndarray, values: np.ndarray, chosen: np.ndarray) -> None:
+    others = np.setdiff1d(np.arange(values.shape[1]), chosen)
+    ax.plot(ts, values[:, others], color=GREY, linewidth=0.4, alpha=0.4, zorder=1.0)
+    ax.axhline(0.0, color=BLACK, linewidth=0.6)
+    for k, point in enumerate(chosen.tolist()):
+        ax.plot(ts, values[:, point], label=f"point {point}", **LOOKS[k % len(LOOKS)].line())
+
+
+def _marks(ax: Axes, stages: Stages, chosen: np.ndarray, functional: int) -> None:
+    mark_times((ax,), {f"t_{{{k + 1}}}": float(time) for k, time in enumerate(stages.peaks)})
+    for k, point in enumerate(chosen.tolist()):
+        mine = (stages.points == point) & (stages.functionals == functional)
+        times = stages.times[mine]
+        ax.plot(
+            times, np.zeros(times.size), "o", color=LOOKS[k % len(LOOKS)].color, markerfacecolor="none", markersize=4.5
+        )
+
+
+def _entry(points: np.ndarray, values: np.ndarray, point: int, functional: int, what: str) -> float:
+    """The value of one point and one functional."""
+    place = np.flatnonzero(np.asarray(points) == point)
+    if not place.size:
+        raise InputError(f"a {what} lacks point {point}, which is drawn; ask for it with points=…")
+    return float(np.reshape(values, (len(points), -1))[place[0], functional])
