@@ -87,10 +87,10 @@ def test_langevin_steps_have_the_stationary_covariance_of_their_step():
     draws -= draws.mean(axis=0)
     draws = draws @ np.linalg.inv(np.linalg.cholesky(draws.T @ draws / count)).T * np.sqrt(expected)
     keys = jax.random.split(jax.random.key(0), count)
-    options = "sgld", 0, 1, None, 1, 1.0
-    after = np.asarray(
-        _stochastic(posterior_of(problem, np.zeros(3), 1.0, 0.0), options, keys, draws, jnp.asarray(step))
-    )
+    options, posterior = ("sgld", 0, 1, None, 1), posterior_of(problem, np.zeros(3), 1.0, 0.0)
+    scales = jnp.asarray(step), jnp.asarray(1.0)
+    move = jax.vmap(lambda key, place: _stochastic(posterior, options, key, place, scales))
+    after = np.asarray(move(keys, jnp.asarray(draws)))
     # The error is that of a covariance of old place and noise, 2√(ε/N) at most: 3.2e-4 for the first.
     np.testing.assert_allclose(after[:, 0].var(axis=0), expected, rtol=0.0, atol=1e-3)
     plan = Plan("sgld", 0, 1, step, None, 1, 1.0)

@@ -15,7 +15,7 @@ from epsflow.problem import (
     SoftmaxCrossEntropy,
     SquaredLoss,
 )
-from epsflow.problem._pointwise import losses, pointwise, slope_bends
+from epsflow.problem._pointwise import derivatives, losses, pointwise, slope_bends
 
 N, P, K = 20, 3, 4
 DELETE, WEIGHTS = (2, 7), np.array([0.3, -0.2])
@@ -149,3 +149,11 @@ def test_a_subclass_has_the_closed_form_of_its_own_formula(rng):
 def test_losses_alone_are_those_with_derivatives(loss, rng):
     f, y = 20.0 * rng.normal(size=200), (rng.random(200) < 0.5) * 1.0
     np.testing.assert_allclose(losses(loss, f, y), pointwise(loss, f, y).values, rtol=1e-14)
+
+
+@pytest.mark.parametrize("loss", [SquaredLoss(), LogisticLoss()], ids=lambda loss: type(loss).__name__)
+def test_derivatives_alone_are_those_with_losses(loss, rng):
+    f, y = np.append(20.0 * rng.normal(size=200), [-800.0, 800.0]), np.append((rng.random(200) < 0.5) * 1.0, [0.0, 1.0])
+    whole = pointwise(loss, f, y)
+    for found, expected in zip(derivatives(loss, f, y), whole[1:], strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-14, atol=1e-15)

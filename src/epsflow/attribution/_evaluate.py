@@ -16,6 +16,10 @@ BATCH = 256
 """Parameters that JAX evaluates together; a smaller batch is filled up, so that no number of them compiles again."""
 
 
+CACHED = 2**14
+"""Outputs whose losses are computed together (128 KB)."""
+
+
 def outputs_at(
     model: AbstractModel, thetas: Float[np.ndarray, "k d"], x: Float[np.ndarray, "m p"]
 ) -> Float[np.ndarray, "k m *c"]:
@@ -31,9 +35,16 @@ def losses_at(
     model: AbstractModel, loss: AbstractLoss, thetas: Float[np.ndarray, "k d"], x: Float[np.ndarray, "m p"], y: Any
 ) -> Float[np.ndarray, "k m"]:
     """ℓ(f(θ; x_i), y_i) of every θ at every row."""
-    outputs, targets = outputs_at(model, thetas, x), np.asarray(y)
-    repeated = np.broadcast_to(targets, (len(thetas), *targets.shape)).reshape(-1, *targets.shape[1:])
-    return losses(loss, outputs.reshape(-1, *outputs.shape[2:]), repeated).reshape(len(thetas), -1)
+    targets = np.asarray(y)
+    found = np.empty((len(thetas), len(targets)))
+    # Parts that stay in the cache: in larger ones fetching memory takes longer than the arithmetic.
+    part = max(1, CACHED // max(1, targets.size)) if isinstance(model, LinearModel) else len(thetas)
+    for start in range(0, len(thetas), part):
+        outputs = outputs_at(model, thetas[start : start + part], x)
+        repeated = np.broadcast_to(targets, (len(outputs), *targets.shape)).reshape(-1, *targets.shape[1:])
+        each = losses(loss, outputs.reshape(-1, *outputs.shape[2:]), repeated)
+        found[start : start + part] = each.reshape(len(outputs), -1)
+    return found
 
 
 def functional_at(functional: Any, thetas: Float[np.ndarray, "k d"]) -> Float[np.ndarray, "k *q"]:

@@ -246,7 +246,7 @@ def _retrain(problem: Problem, theta: Float[np.ndarray, " d"], w: Float[np.ndarr
         problem.loss,
         problem.data,
         changed if changed.size else None,
-        problem.l2 / scale,
+        problem.penalty / scale,
         problem.reduction,
         problem.chunk_rows,
     )

@@ -25,7 +25,13 @@ from ._models import (
     LinearModel as LinearModel,
 )
 from ._penalty import Penalty as Penalty, as_penalty as as_penalty
-from ._pointwise import Pointwise as Pointwise, losses as losses, pointwise as pointwise, slopes as slopes
+from ._pointwise import (
+    Pointwise as Pointwise,
+    derivatives as derivatives,
+    losses as losses,
+    pointwise as pointwise,
+    slopes as slopes,
+)
 from ._problem import DENSE_LIMIT as DENSE_LIMIT, Problem as Problem, linear_regression as linear_regression
 from ._quadratic import Quadratic as Quadratic
 from ._regression import minimum as minimum, statistics as statistics

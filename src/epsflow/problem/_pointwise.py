@@ -66,6 +66,23 @@ def slopes(loss: AbstractLoss, outputs: Float[np.ndarray, "n *k"], targets: np.n
 
 
 @_ClosedForms
+def derivatives(
+    loss: AbstractLoss, outputs: Float[np.ndarray, "n *k"], targets: np.ndarray
+) -> tuple[Float[np.ndarray, "n *k"], Float[np.ndarray, "n ..."]]:
+    """∇_fℓ and ∇²_fℓ of every point, exact to rounding of the largest: small tails may lose their digits."""
+    return pointwise(loss, outputs, targets)[1:]
+
+
+@derivatives.register(LogisticLoss)
+def _(loss: LogisticLoss, outputs: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    if outputs.ndim > 1:
+        return pointwise(loss, outputs, targets)[1:]
+    with np.errstate(over="ignore"):  # e^{−f} = ∞ gives 0, which is right; five times as fast as expit
+        likely = 1.0 / (1.0 + np.exp(-outputs))
+    return likely - targets, likely * (1.0 - likely)
+
+
+@_ClosedForms
 def losses(loss: AbstractLoss, outputs: Float[np.ndarray, "n *k"], targets: np.ndarray) -> Float[np.ndarray, " n"]:
     """ℓ of every point alone."""
     return pointwise(loss, outputs, targets).values

@@ -65,21 +65,21 @@ def run_chains(
     first, walk = jax.random.split(key)
     start = jax.random.normal(first, (chains, posterior.center.size))
     keys = jax.random.split(walk, chains)
+    step, friction = np.asarray(plan.step), np.asarray(plan.friction)  # arrays: another number compiles nothing
+    # One chain after the other: side by side, NUTS would wait for its longest trajectory, and products be slower.
     if plan.sampler in TARGETS:
-        target = Whitened(posterior, jnp.asarray(basis))
-        counts = plan.warmup, plan.draws
-        if plan.sampler == "nuts":  # its trajectories differ in length: side by side, all would wait for the longest
-            parts = [_nuts(target, counts, keys[c], start[c], plan.step) for c in range(chains)]
-            walked = [np.stack([np.asarray(part[k]) for part in parts]) for k in range(5)]
-        else:
-            walked = [np.asarray(part) for part in _mala(target, counts, keys, start, plan.step)]
-        draws, acceptance, divergent, work, steps = walked
+        target, counts = Whitened(posterior, jnp.asarray(basis)), (plan.warmup, plan.draws)
+        parts = [_adapted(plan.sampler, target, counts, keys[c], start[c], step) for c in range(chains)]
+        draws, acceptance, divergent, work, steps = (
+            np.stack([np.asarray(part[k]) for part in parts]) for k in range(5)
+        )
         return Chains(draws, acceptance.mean(axis=1), divergent.sum(axis=1), int(work.sum()), steps)
     places = np.repeat(np.asarray(posterior.center)[None], chains, axis=0)
     if basis is not None:
         places = places + np.asarray(start) @ basis.T
-    options = plan.sampler, plan.warmup, plan.draws, plan.batch, plan.leaps, plan.friction
-    draws = np.asarray(_stochastic(posterior, options, keys, jnp.asarray(places), jnp.asarray(plan.step)))
+    options = plan.sampler, plan.warmup, plan.draws, plan.batch, plan.leaps
+    walked = [_stochastic(posterior, options, keys[c], places[c], (step, friction)) for c in range(chains)]
+    draws = np.stack([np.asarray(chain) for chain in walked])
     each = plan.leaps if plan.sampler == "sghmc" else 1
     return Chains(
         draws=draws,
@@ -106,17 +106,8 @@ def require_blackjax() -> Any:
 
 
 @eqx.filter_jit
-def _nuts(target: Whitened, counts: tuple[int, int], key: Array, start: Array, step: float) -> tuple[Array, ...]:
-    return _adapted("nuts", target, counts, key, start, step)
-
-
-@eqx.filter_jit
-def _mala(target: Whitened, counts: tuple[int, int], keys: Array, starts: Array, step: float) -> tuple[Array, ...]:
-    return jax.vmap(lambda key, start: _adapted("mala", target, counts, key, start, step))(keys, starts)
-
-
 def _adapted(
-    sampler: str, target: Whitened, counts: tuple[int, int], key: Array, start: Array, step: float
+    sampler: str, target: Whitened, counts: tuple[int, int], key: Array, start: Array, step: Array
 ) -> tuple[Array, ...]:
     """Draws, acceptance, divergence and gradients of each step after the warm-up, and the step as adapted in it."""
     blackjax = require_blackjax()
@@ -151,18 +142,22 @@ def _adapted(
 
 
 @eqx.filter_jit
-def _stochastic(posterior: Posterior, options: tuple[Any, ...], keys: Array, places: Array, step: Array) -> Array:
-    """Draws of chains that accept every step, each with batches of its own."""
+def _stochastic(
+    posterior: Posterior, options: tuple[Any, ...], key: Array, place: Array, scales: tuple[Array, Array]
+) -> Array:
+    """Draws of a chain that accepts every step, with batches of its own."""
     blackjax = require_blackjax()
-    sampler, warmup, draws, batch, leaps, friction = options
+    (sampler, warmup, draws, batch, leaps), (step, friction) = options, scales
     n = posterior.risk.x.shape[0]
 
     def slope(w: Array, rows: Array | None) -> Array:
         return jax.grad(posterior.logdensity)(w) if rows is None else posterior.batch_slope(w, rows)
 
     def move(w: Array, key: Array) -> tuple[Array, Array]:
-        noise, chosen = jax.random.split(key)
-        rows = None if batch is None else jax.random.randint(chosen, (batch,), 0, n)
+        rows, noise = None, key
+        if batch is not None:
+            noise, chosen = jax.random.split(key)
+            rows = jax.random.randint(chosen, (batch,), 0, n)
         if sampler == "sgld":
             # blackjax's step is h in w + h∇log p + √(2h)ξ; ours is ε = 2h.
             w = blackjax.sgld.build_kernel()(noise, w, slope, rows, 0.5 * step)
@@ -170,7 +165,4 @@ def _stochastic(posterior: Posterior, options: tuple[Any, ...], keys: Array, pla
             w = blackjax.sghmc.build_kernel(alpha=friction)(noise, w, slope, rows, step, leaps)
         return w, w
 
-    def walk(key: Array, w: Array) -> Array:
-        return jax.lax.scan(move, w, jax.random.split(key, warmup + draws))[1][warmup:]
-
-    return jax.vmap(walk)(keys, places)
+    return jax.lax.scan(move, place, jax.random.split(key, warmup + draws))[1][warmup:]

@@ -34,7 +34,7 @@ def gaussian_posterior(
         raise InputError("sampler='exact' is for linear regression; other posteriors are sampled: sampler='nuts'.")
     x, y = np.asarray(problem.data.x), np.asarray(problem.data.y)
     matrix = beta * x.T @ x
-    matrix[np.diag_indices(len(matrix))] += beta * problem.l2 / problem.scale + gamma
+    matrix[np.diag_indices(len(matrix))] += beta * problem.penalty / problem.scale + gamma
     values, axes = np.linalg.eigh(matrix)
     if not values[0] > len(values) * np.finfo(float).eps * values[-1]:
         raise InputError("the data leave a direction of θ free, so the posterior is not proper: gamma > 0 or l2 > 0.")

@@ -160,7 +160,7 @@ def compare_attributions(
     data = problem.data
     held = data if test is None else as_instance(test, "test", Dataset, "write Dataset(x, y)")
     trained = trained_optimum(problem, theta)
-    if utility is None and problem.convex and problem.l2 > 0.0:
+    if utility is None and problem.convex and np.min(problem.penalty) > 0.0:
         utility = ModelUtility(problem, held, metric="loss")
     at = Setting(problem, trained, held, utility, chosen)
     size = max(2, round(0.01 * data.n)) if group_size is None else as_count(group_size, "group_size", least=1)

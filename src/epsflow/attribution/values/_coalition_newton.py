@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from ..._core import RESULTS, decide
-from ...problem import Pointwise, Problem, pointwise
+from ...problem import Problem, derivatives, losses
 from .._evaluate import outputs_at
 
 NUMBERS = 4_000_000
@@ -17,10 +17,9 @@ MAX_STEPS = 100
 
 HALVINGS = 60
 
-SHORT = 1e-13
-"""A Newton step that promises less than this share of the risk is the last one: what it leaves is its square."""
-
-ARMIJO = 1e-4
+SHORT = 1e-10
+"""A Newton step that promises less than this share of the risk at θ = 0 is the last one: what it leaves of the error is
+its square."""
 
 
 class CoalitionOptima(NamedTuple):
@@ -64,81 +63,88 @@ class CoalitionRisk:
         )
 
     def _solve(self, members: Bool[np.ndarray, "k n"]) -> tuple[np.ndarray, np.ndarray, int]:
-        """θ of each, which of them arrived, and gradients of points evaluated."""
-        count, gradients = len(members), 0
-        weights = self.model.scale * members
+        """θ of each, which of them arrived, and gradients of points evaluated.
+
+        A convex risk can only rise along a step where its slope has turned: a step is halved where the slope at its end
+        is more than half as steep as at its beginning. Where a row ends is judged by its Newton decrement alone.
+        """
+        count, gradients = len(members), int(members.sum())
         ends, arrived = np.zeros((count, self.model.dim)), np.zeros(count, bool)
-        rows = np.arange(count)  # those that are still going
-        base, value, move, slope = ends.copy(), np.full(count, np.inf), np.zeros_like(ends), np.zeros(count)
-        length, halved = np.ones(count), np.zeros(count, int)
+        weights = self.model.scale * members
+        rows, base, length, halved = np.arange(count), ends.copy(), np.ones(count), np.zeros(count, int)
+        sizes = weights @ losses(self.model.loss, self.rest, self.model.y)  # R_S(0)
+        slopes, curvatures = self._derivatives(np.zeros((1, self.model.dim)))
+        move, slope = self._newton(weights, self._pull(weights, slopes, base), curvatures)
         for _ in range(MAX_STEPS):
-            trial = base + length[:, None] * move
-            points = self._points(trial)
-            risks = np.einsum("kn,kn->k", weights[rows], points.values) + 0.5 * self.model.l2 * np.einsum(
-                "kd,kd->k", trial, trial
-            )
-            gradients += int(members[rows].sum())
-            better = risks <= value + ARMIJO * length * slope + 1e-14 * np.abs(risks)
-            # A refused step is halved; the others have a new place, and from it a new direction.
-            length, halved = np.where(better, 1.0, 0.5 * length), np.where(better, 0, halved + 1)
-            base = np.where(better[:, None], trial, base)
-            value = np.where(better, risks, value)
-            new = np.flatnonzero(better)
-            if new.size:
-                steps, slopes = self._directions(weights[rows[new]], base[new], _rows(points, new))
-                move[new], slope[new] = steps, slopes
-            done = better & (0.5 * np.abs(slope) <= SHORT * (np.abs(value) + np.finfo(float).tiny))
-            ends[rows[done]], arrived[rows[done]] = base[done] + move[done], True
+            done = 0.5 * np.abs(slope) <= SHORT * sizes
+            if done.any():
+                ends[rows[done]], arrived[rows[done]] = (base + move)[done], True
             stay = ~done & (halved < HALVINGS)
-            ends[rows[~stay & ~done]] = base[~stay & ~done]
-            if not stay.any():
+            if not stay.all():
+                ends[rows[~stay & ~done]] = base[~stay & ~done]
+                rows, base, move, slope = rows[stay], base[stay], move[stay], slope[stay]
+                weights, sizes, length, halved = weights[stay], sizes[stay], length[stay], halved[stay]
+            if not rows.size:
                 return ends, arrived, gradients
-            rows, base, value, move = rows[stay], base[stay], value[stay], move[stay]
-            slope, length, halved = slope[stay], length[stay], halved[stay]
+            trial = base + length[:, None] * move
+            slopes, curvatures = self._derivatives(trial)
+            gradients += int(np.count_nonzero(weights))
+            gradient = self._pull(weights, slopes, trial)
+            good = np.einsum("kd,kd->k", gradient, move) <= 0.5 * np.abs(slope)
+            if good.all():
+                base = trial
+                move, slope = self._newton(weights, gradient, curvatures)
+                length, halved = np.ones(len(rows)), np.zeros(len(rows), int)
+                continue
+            base = np.where(good[:, None], trial, base)
+            length, halved = np.where(good, 1.0, 0.5 * length), np.where(good, 0, halved + 1)
+            if good.any():
+                move[good], slope[good] = self._newton(weights[good], gradient[good], curvatures[good])
         ends[rows] = base
         return ends, arrived, gradients
 
-    def _points(self, thetas: Float[np.ndarray, "k d"]) -> Pointwise:
-        """Losses of all points for each θ, with their derivatives."""
+    @property
+    def rest(self) -> np.ndarray:
+        """The outputs of all points at θ = 0."""
+        return np.zeros((len(self.model.x), *([self.model.outputs] if self.model.outputs else [])))
+
+    def _derivatives(self, thetas: Float[np.ndarray, "k d"]) -> tuple[np.ndarray, np.ndarray]:
+        """Slopes and curvatures of all points for each θ."""
         model, count = self.model, len(thetas)
         outputs = outputs_at(self.linear, thetas, model.x)
-        flat = outputs.reshape(-1, *outputs.shape[2:])
-        found = pointwise(model.loss, flat, np.tile(model.y, (count, *[1] * (model.y.ndim - 1))))
-        shaped = (part.reshape(count, -1, *part.shape[1:]) for part in found)
-        return Pointwise(*shaped)
+        targets = np.broadcast_to(model.y, (count, *model.y.shape)).reshape(-1, *model.y.shape[1:])
+        found = derivatives(model.loss, outputs.reshape(-1, *outputs.shape[2:]), targets)
+        slopes, curvatures = (part.reshape(count, -1, *part.shape[1:]) for part in found)
+        return slopes, curvatures
 
-    def _directions(
-        self, weights: Float[np.ndarray, "k n"], thetas: Float[np.ndarray, "k d"], points: Pointwise
+    def _pull(
+        self, weights: Float[np.ndarray, "k n"], slopes: np.ndarray, thetas: Float[np.ndarray, "k d"]
+    ) -> Float[np.ndarray, "k d"]:
+        """The gradient of each risk."""
+        model = self.model
+        if model.outputs is None:
+            return (weights * slopes) @ model.x + model.l2 * thetas
+        return np.matmul(model.x.T, weights[:, :, None] * slopes).reshape(len(thetas), -1) + model.l2 * thetas
+
+    def _newton(
+        self, weights: Float[np.ndarray, "k n"], gradient: Float[np.ndarray, "k d"], curvatures: np.ndarray
     ) -> tuple[Float[np.ndarray, "k d"], Float[np.ndarray, " k"]]:
         """Newton's step of each, and the slope of its risk along it."""
-        model = self.model
-        weighted = weights.reshape(*weights.shape, *[1] * (points.slopes.ndim - 2)) * points.slopes
-        if model.outputs is None:
-            gradient = weighted @ model.x + model.l2 * thetas
-        else:
-            pulled = np.matmul(model.x.T, weighted)
-            gradient = pulled.reshape(len(thetas), -1) + model.l2 * thetas
-        hessian = self._hessians(weights, points.curvatures)
-        diagonal = np.arange(model.dim)
-        hessian[:, diagonal, diagonal] += model.l2
+        hessian = self._hessians(weights, curvatures)
+        diagonal = np.arange(self.model.dim)
+        hessian[:, diagonal, diagonal] += self.model.l2
         steps = -np.linalg.solve(hessian, gradient[:, :, None])[:, :, 0]
         return steps, np.einsum("kd,kd->k", gradient, steps)
 
-    def _hessians(
-        self, weights: Float[np.ndarray, "k n"], curvatures: Float[np.ndarray, "k n ..."]
-    ) -> Float[np.ndarray, "k d d"]:
+    def _hessians(self, weights: Float[np.ndarray, "k n"], curvatures: np.ndarray) -> Float[np.ndarray, "k d d"]:
         """Σ w_i C_i ⊗ x_i x_iᵀ of each."""
         model, count, p = self.model, len(weights), self.model.x.shape[1]
         if self.squares is None:
-            each = zip(weights, curvatures, strict=True)
-            return np.stack([model.gram(row, curvature) for row, curvature in each])
+            whole = np.broadcast_to(curvatures, (count, *curvatures.shape[1:]))
+            return np.stack([model.gram(row, own) for row, own in zip(weights, whole, strict=True)])
         if model.outputs is None:
             return ((weights * curvatures) @ self.squares).reshape(count, p, p)
         k = model.outputs
         blocks = np.moveaxis(weights[:, :, None, None] * curvatures, 1, -1)  # (count, k, k, n)
         whole = (blocks.reshape(count * k * k, -1) @ self.squares).reshape(count, k, k, p, p)
         return whole.transpose(0, 3, 1, 4, 2).reshape(count, p * k, p * k)
-
-
-def _rows(points: Pointwise, index: np.ndarray) -> Pointwise:
-    return Pointwise(*(part[index] for part in points))

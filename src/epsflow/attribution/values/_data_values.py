@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import numpy as np
 from jaxtyping import Float, Key
-from scipy import stats
+from scipy.special import stdtrit
 
 from ..._core import (
     COMMON,
@@ -38,6 +38,9 @@ the choice of the moment to stop narrows the intervals that it stops at."""
 
 SHARE = 0.01
 """Default tolerance, as a share of |V(D) − V(∅)|."""
+
+DEFAULT_KEY = [0, 0]
+"""The bits of jax.random.key(0)."""
 
 STRATA = 16
 """Most strata of places in a permutation."""
@@ -230,7 +233,7 @@ def _sampled(
         if rounds < look and rounds < most:
             continue
         error = _standard_error(sums, squares, rounds)
-        reach = float(stats.t.ppf(0.5 + 0.5 * level, rounds - 1))
+        reach = float(stdtrit(rounds - 1, 0.5 + 0.5 * level))
         met = bool((reach * error <= goal).all())
         if met or rounds >= most:
             break
@@ -288,7 +291,7 @@ def _reused(
             means = sums / counts
             variances = np.maximum(squares / counts - means**2, 0.0) / (counts - 1.0)
             error = np.sqrt(variances.sum(axis=0))
-            reach = float(stats.t.ppf(0.5 + 0.5 * level, counts.min() - 1))
+            reach = float(stdtrit(counts.min() - 1, 0.5 + 0.5 * level))
             met = bool((reach * error <= goal).all())
             if met or drawn >= most:
                 break
@@ -352,5 +355,5 @@ def _share(value: object, name: str) -> float:
 
 def _generator(key: Any) -> np.random.Generator:
     """NumPy's generator with the bits of a JAX key as its seed."""
-    chosen = jax.random.key(0) if key is None else key
-    return np.random.default_rng(np.asarray(jax.random.key_data(chosen)).astype(np.uint64).ravel().tolist())
+    bits = DEFAULT_KEY if key is None else np.asarray(jax.random.key_data(key)).tolist()
+    return np.random.default_rng(bits)

@@ -92,13 +92,13 @@ def contributions(
         beyond = (along[b, tail] - share) / AUDITED if audited[b] else 0.0
         along[b, tail] = share + beyond
         dropped[b, tail] = along[b, tail]
-    values = np.take_along_axis(along, ranks, axis=1)
-    return Contributions(values, np.take_along_axis(dropped, ranks, axis=1), coalitions, gradients)
+    rows = np.arange(count)[:, None]
+    return Contributions(along[rows, ranks], dropped[rows, ranks], coalitions, gradients)
 
 
 def draw_orders(rng: np.random.Generator, count: int, n: int) -> Int[np.ndarray, "count n"]:
     """Uniform permutations."""
-    return rng.permuted(np.tile(np.arange(n), (count, 1)), axis=1)
+    return rng.random((count, n)).argsort(axis=1)
 
 
 def rotated(orders: Int[np.ndarray, "b n"], strata: int) -> Int[np.ndarray, "b strata n"]:

@@ -127,6 +127,7 @@ class ModelUtility(AbstractUtility):
             raise InputError(
                 f"test has {test.x.shape[1]} features, the training data {problem.data.x.shape[1]}; they must agree."
             )
+        self.signs = np.where(test.y > 0.5, 1.0, -1.0)
         self.labels = isinstance(problem.loss, LogisticLoss | SoftmaxCrossEntropy)
         self._check_classes()
         if training is None:
@@ -171,6 +172,12 @@ class ModelUtility(AbstractUtility):
 
     def score(self, thetas: Float[np.ndarray, "k d"]) -> Float[np.ndarray, " k"]:
         """The metric at the test points, of several parameters."""
+        if self.metric == "accuracy" and isinstance(self.problem.loss, LogisticLoss):
+            # Signed so that right is positive: one product and two counts, whatever the number of coalitions.
+            margins = outputs_at(self.problem.model, thetas, self.test.x)
+            margins *= self.signs
+            right, tied = np.count_nonzero(margins > 0.0, axis=1), np.count_nonzero(margins == 0.0, axis=1)
+            return (right + 0.5 * tied) / self.test.n
         return self.each(thetas).mean(axis=1)
 
     def each(self, thetas: Float[np.ndarray, "k d"]) -> Float[np.ndarray, "k m"]:
@@ -197,10 +204,10 @@ class ModelUtility(AbstractUtility):
     def _prepare_newton(self) -> CoalitionRisk:
         if not self.problem.convex:
             raise InputError("training='newton' is for linear models under a convex loss; use training='flow'.")
-        if not self.problem.l2 > 0.0:
+        if not np.min(self.problem.penalty) > 0.0:
             raise InputError(
-                "l2 is 0: coalitions smaller than d do not determine θ, and those whose classes are separable have no "
-                "optimum. Give the problem l2 > 0."
+                "a parameter is not penalised: coalitions smaller than d do not determine θ, and those whose classes are "
+                "separable, or that have one class, have no optimum. Give the problem l2 > 0 for every parameter."
             )
         return CoalitionRisk(self.problem)
 
