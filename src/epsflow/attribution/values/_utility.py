@@ -206,8 +206,8 @@ class ModelUtility(AbstractUtility):
             raise InputError("training='newton' is for linear models under a convex loss; use training='flow'.")
         if not np.min(self.problem.penalty) > 0.0:
             raise InputError(
-                "a parameter is not penalised: coalitions smaller than d do not determine θ, and those whose classes are "
-                "separable, or that have one class, have no optimum. Give the problem l2 > 0 for every parameter."
+                "a parameter is not penalised: coalitions smaller than d do not determine θ, and those whose classes "
+                "are separable, or that have one class, have no optimum. Give the problem l2 > 0 for every parameter."
             )
         return CoalitionRisk(self.problem)
 
