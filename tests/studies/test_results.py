@@ -278,6 +278,18 @@ def test_the_other_tasks(name: str, tmp_path: Path):
         assert np.isinf(frame[~frame["reached"]]["time"]).all()
 
 
+def test_certificates_lie_above_every_distance(tmp_path: Path):
+    problems = [{"kind": "random", "d": 2, "n": 12, "outlier": [3.0], "draws": 4}]
+    study = Study(
+        ready_made("certificates", problems=problems, steps=30, unlearning_steps=5), store=tmp_path / "a.sqlite"
+    )
+    assert study.run().failed == 0
+    frame, summary = study.to_pandas(), study.summary()
+    assert "20 certificates, all certified" in summary.answer[0]
+    for name in ("D2D", "R2D", "ascent", "Newton", "Langevin"):
+        assert (frame[f"distance_{name}"] <= frame[f"bound_{name}"] * (1.0 + 1e-9) + 1e-12).all()
+
+
 def test_nothing_to_summarise(make):
     study = make()
     with pytest.raises(ef.InputError, match="cannot read"):

@@ -30,13 +30,16 @@ WRONG = {
     "reversed bounds": ({"bounds": [1.0, 0.0]}, "bounds are [1.0, 0.0]; the lower one must lie below"),
     "an unknown task": (
         {"task": "guess"},
-        "task: 'guess' is none of schedules, rewind, influence, exact; yours is 'module:Class'",
+        "task: 'guess' is none of schedules, rewind, influence, exact, certificates; yours is 'module:Class'",
     ),
     "an unknown family": ({"families": ["Ramp"]}, "'Ramp' is none of Step, LinearDecay"),
     "two sources": ({"problems": [{"kind": "data", "data": "wine", "csv": "a.csv"}]}, "name one source"),
     "no source": ({"problems": [{"kind": "data"}]}, "name one source"),
     "rewound too far": ({"task": "rewind", "depths": [9.0], "T": [8.0]}, "depths must ascend and not exceed"),
-    "labels": ({"problems": [{"kind": "data", "data": "wine", "model": "logistic"}]}, 'is for task = "influence"'),
+    "labels": (
+        {"problems": [{"kind": "data", "data": "wine", "model": "logistic"}]},
+        'is for task = "influence" or "certificates"',
+    ),
     "a start twice": ({"s": [1.0, 2.0, 1]}, "s: 1.0 stands twice; name every value once"),
     "a family twice": ({"families": ["Step", "Step"]}, "families: 'Step' stands twice"),
     "points twice": ({"problems": [{**RANDOM, "delete": {"points": [3, [1, 2], 3]}}]}, "points: 3 stands twice"),

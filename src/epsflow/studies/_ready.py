@@ -74,5 +74,22 @@ READY: dict[str, tuple[str, dict[str, Any]]] = {
             "T": [16.0],
         },
     ),
+    "certificates": (
+        "How far do unlearning algorithms end from retraining, and how much noise do their guarantees ask for?",
+        {
+            "task": "certificates",
+            "problems": [
+                {"kind": "random", "d": [2, 10], "n": [40], "outlier": [0.0, 3.0], "draws": 250},
+                {"kind": "data", "data": "diabetes", "delete": {"by": "most influential", "count": 20}},
+                {
+                    "kind": "data",
+                    "data": "breast_cancer",
+                    "model": "logistic",
+                    "delete": {"by": "random", "size": 1, "count": 10},
+                },
+            ],
+            "l2": 0.01,
+        },
+    ),
 }
 """Name → (the question, the fields of its specification)."""

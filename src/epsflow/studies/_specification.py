@@ -152,7 +152,7 @@ class DataProblems(_Part):
     Attributes:
         data: one of the bundled sets; or
         csv, target: a file of numbers and its target column (default: the last).
-        model: linear regression, or (for `influence`) logistic regression on labels 0 and 1.
+        model: linear regression, or (for `influence` and `certificates`) logistic regression on labels 0 and 1.
         delete: which points are deleted; default: the most influential one.
     """
 
@@ -189,7 +189,8 @@ class Specification(_Part):
         name: of the study.
         task: "schedules" (costs of 1_[0,s], of the best member of each family, and the optimum), "rewind" (distances of
             rewind- and descend-to-delete against K), "influence" (estimates against retraining), "exact"
-            (exact-unlearning times), or "module:Class" of yours; it may add fields of its own.
+            (exact-unlearning times), "certificates" (distances, bounds and noise of unlearning algorithms), or
+            "module:Class" of yours; it may add fields of its own.
         seed: of everything random.
         problems: where they come from.
         theta0: where training starts.

@@ -1,6 +1,6 @@
 """What a study can ask: one file per task, with the fields it takes, its rows one by one or stacked, and its summary.
 
-`_task.py` says what a task is. A fifth one is one new file: of your own, named in a study as "module:Class", or here,
+`_task.py` says what a task is. A further one is one new file: of your own, named in a study as "module:Class", or here,
 with its line in `TASKS`.
 """
 
@@ -8,6 +8,7 @@ import importlib
 from typing import Any
 
 from ..._core import InputError
+from ._certificates import Certificates
 from ._exact import Exact
 from ._findings import (
     Drawing as Drawing,
@@ -29,6 +30,7 @@ TASKS: dict[str, AbstractTask[Any]] = {
     "rewind": Rewind(),
     "influence": Influence(),
     "exact": Exact(),
+    "certificates": Certificates(),
 }
 """The library's own, by name."""
 
