@@ -5,7 +5,7 @@ from .compare._compare import (
     compare_attributions as compare_attributions,
 )
 from .compare._removal import RemovalCurves as RemovalCurves
-from .compare._scores import Scores as Scores
+from .compare._scores import MeanLoss as MeanLoss, Scores as Scores
 from .plateaus._plateau import (
     PlateauFlow as PlateauFlow,
     PlateauSlopes as PlateauSlopes,

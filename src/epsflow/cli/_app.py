@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from .. import _core
+from ._attribute import attribute
 from ._console import BAD_INPUT, NOT_CONVERGED
 from ._influence import influence
 from ._interrupt import INTERRUPTED
@@ -55,6 +56,14 @@ UNLEARN = (
     "the data set. Class labels are answered by logistic or softmax regression, --model mlp by a small network. "
     "Algorithms whose noise enters in each step are certified in the worst case."
 )
+ATTRIBUTE = (
+    "Score every point by what its removal should do to the mean loss at held-out points, and lay each method beside "
+    "exact retraining.\n\n"
+    "Without options: linear regression on the diabetes data. Class labels are answered by logistic or softmax "
+    "regression, --model mlp by a small network. Methods along training (density, tracin, source, early-stopped, "
+    "converged) follow gradient flow for the time that --steps of gradient descent cover; of an MLP the density is "
+    "that of these steps, exactly."
+)
 VERIFY = (
     "Put every statement of the notes to the test, and print the ledger of verdicts.\n\n"
     "The quick form takes a minute or two. Exit status 1 if a verdict differs from the expected one."
@@ -71,6 +80,7 @@ app.command(help=OPTIMISE)(spread(optimise))
 app.command(help=COMPARE)(spread(compare))
 app.command(help=INFLUENCE)(spread(influence))
 app.command(help=UNLEARN)(spread(unlearn))
+app.command(help=ATTRIBUTE)(spread(attribute))
 app.command(help=VERIFY)(verify)
 app.add_typer(study, name="study")
 

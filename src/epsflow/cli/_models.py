@@ -59,13 +59,13 @@ def train_model(source: AnySource, training: Training, material: Material) -> Tr
         deletion = choose_points(source, material.data)
         return Trained(deletion, None, None, training.step_size, "the optimum θ(1), in closed form")
     named = source.points(material.data.n)
-    problem = _problem(source, training, material, named)
+    problem = problem_of(source, training, material, named)
     if material.kind == "logistic":
         found = train(problem)
         story = f"the optimum θ(1), ‖∇R_1‖ = {float(found.gradient_norm):.1e}"
         theta0, theta_s, step_size = None, found.theta, training.step_size
     else:
-        theta0, theta_s, step_size, story = _train_network(problem, training)
+        theta0, theta_s, step_size, story = train_network(problem, training)
     if named:
         return Trained(Deletion(problem, "named"), theta0, theta_s, step_size, story)
     damping = 0.0 if problem.convex else training.damping
@@ -74,7 +74,8 @@ def train_model(source: AnySource, training: Training, material: Material) -> Tr
     return Trained(Deletion(problem, "the largest self-influence"), theta0, theta_s, step_size, story)
 
 
-def _problem(source: AnySource, training: Training, material: Material, delete: list[int]) -> Problem:
+def problem_of(source: AnySource, training: Training, material: Material, delete: list[int]) -> Problem:
+    """The model that fits the data, with the loss and the penalty that are usual for it."""
     kind, labelled, data = material.kind, material.labelled, material.data
     features = data.x.shape[1]
     # Two classes share one logit.
@@ -92,7 +93,7 @@ def _problem(source: AnySource, training: Training, material: Material, delete: 
     return Problem(model, loss, data, delete or None, penalty, source.reduction)
 
 
-def _train_network(problem: Problem, training: Training) -> tuple[Array, Array, float, str]:
+def train_network(problem: Problem, training: Training) -> tuple[Array, Array, float, str]:
     """θ0, θ_s, η and how θ_s was found."""
     theta0 = problem.model.init(jax.random.key(training.seed))
     # η multiplies c Σ: what is usual for the mean is divided by n for the sum.

@@ -156,6 +156,23 @@ Radius = Annotated[
 ]
 Draws = Annotated[int, typer.Option("--draws", min=1, help="Noisy models per algorithm.")]
 
+# ---- which points matter ----
+
+Method = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--method",
+        metavar="NAME",
+        help="loo, influence, newton, pbrf, bif, shapley, banzhaf, knn, random; along training: density, tracin, "
+        "source, early-stopped, converged. Repeatable. Default: influence, newton, pbrf, density, tracin.",
+    ),
+]
+HeldOut = Annotated[
+    float, typer.Option("--held-out", help="Share of the points that the model is judged at, drawn by --split-seed.")
+]
+SplitSeed = Annotated[int, typer.Option("--split-seed", min=0, help="Seed of that draw, and of random methods.")]
+Groups = Annotated[int, typer.Option("--groups", min=2, help="Random groups whose removal is predicted.")]
+
 # ---- what is done with the answer ----
 
 OptimiseFolder = Annotated[
@@ -173,6 +190,10 @@ InfluenceFolder = Annotated[
 UnlearnFolder = Annotated[
     Path | None,
     typer.Option("--out", metavar="DIR", help="Also write result.json and unlearning.pdf/.png into this folder."),
+]
+AttributeFolder = Annotated[
+    Path | None,
+    typer.Option("--out", metavar="DIR", help="Also write result.json and attribution.pdf/.png into this folder."),
 ]
 ReportFolder = Annotated[
     Path | None, typer.Option("--report", metavar="DIR", help="Write ledger.html and ledger.md into this folder.")

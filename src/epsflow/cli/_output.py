@@ -19,7 +19,8 @@ FORMAT = 1
 RESULT, CSV = "result.json", "schedule.csv"
 SCHEDULE_FIGURE, ENDPOINTS_FIGURE = ("schedule.pdf", "schedule.png"), ("endpoints.pdf", "endpoints.png")
 UNLEARNING_FIGURE = ("unlearning.pdf", "unlearning.png")
-NAMES = (CSV, *SCHEDULE_FIGURE, *ENDPOINTS_FIGURE, *UNLEARNING_FIGURE, RESULT)
+ATTRIBUTION_FIGURE = ("attribution.pdf", "attribution.png")
+NAMES = (CSV, *SCHEDULE_FIGURE, *ENDPOINTS_FIGURE, *UNLEARNING_FIGURE, *ATTRIBUTION_FIGURE, RESULT)
 """Everything a command may write; the document comes last, so that it is there only when the rest is."""
 
 
