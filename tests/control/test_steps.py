@@ -86,12 +86,13 @@ def test_no_bang_bang_weights_are_below_the_bound(points, momentum, share, seeds
     assert closed >= (0.95 if share < 0.9 and momentum == 0.0 else 0.5) * len(seeds)
 
 
-def test_an_optimum_has_no_more_fractional_weights_than_switches():
-    # Between its bounds a weight can only be where xᵀp vanishes, and p has d − 1 switches to give.
+@pytest.mark.parametrize("points", [1, 2])
+def test_an_optimum_has_fewer_weights_between_the_bounds_than_parameters(points):
+    # Each of them answers for one direction in which δ_N could move, and at 𝓔 > 0 one direction is the costate's.
     seen = 0
     for seed in range(40):
-        problem, theta0, question, task = made(seed, points=1, momentum=0.0, share=0.3)
-        best = ef.optimal_schedule(problem, theta0, **question)
+        problem, theta0, question, task = made(seed, points=points, momentum=0.0, share=0.3)
+        best = ef.optimal_schedule(problem, theta0, **question, per_point=True)
         if best.cost <= best.cost_error or best.scope is not ef.Scope.GLOBAL:
             continue
         weights, (low, high) = np.asarray(best.schedule.values), task.bounds
@@ -152,7 +153,10 @@ def test_exact_unlearning_takes_the_fewest_steps(two_rows):
     assert best.status is ef.Status.EXACT
     assert best.scope is ef.Scope.GLOBAL
     assert best.cost <= best.cost_error
-    assert (np.asarray(best.schedule.values)[5:] == 0.0).all()
+    weights = np.asarray(best.schedule.values)
+    assert (weights[:5] == 1.0).sum() == 4
+    assert (weights[:5] > 0.0).all()
+    assert (weights[5:] == 0.0).all()
     assert np.asarray(best.extremal.theta(5.0)) == pytest.approx([1.0], abs=1e-14)
 
 

@@ -12,9 +12,11 @@ from ..terms._deadline import UNLIMITED, Deadline
 from ._attainable import NearestPoint, nearest_point, one_sign
 from ._signs import ControlSet, everything, parts, settled_signs, tightened
 from ._task import StepTask, ends, run
+from ._vertex import fewest_between
 
-GAP, NODES, WINDOWS = 5e-7, 400, 4
-"""Relative gap and number of sets at which branching ends, and into how many windows a first change is cut."""
+GAP, NODES, BRIEF, WINDOWS = 5e-7, 400, 40, 4
+"""Relative gap and number of sets at which branching ends (briefly where one weight for several points cannot attain
+the bound anyway), and into how many windows a first change is cut."""
 
 TRIED, SWEEPS, FALL = 33, 100, 1e-13
 """Switches that are tried at once; rounds of coordinate descent, and the relative fall of the cost that ends them."""
@@ -73,13 +75,17 @@ def step_optimum(
     best = min((_improved(task, start) for start in [*_switches(task, columns), *starts]), key=lambda each: each.cost)
     if until > task.count:
         near = nearest_point(task, one_sign(task, signs), _image(task, best.weights), deadline=deadline)
-        weights = _soonest(task, near.weights, signs) if near.inside and own else near.weights
-        if own and (near.inside or weights_cost(task, weights) <= best.cost):
+        if own and near.inside:
+            weights = _soonest(task, near.weights, signs)
+            best = _Best(weights, weights_cost(task, weights))
+        elif own and weights_cost(task, near.weights) <= best.cost:
+            weights = fewest_between(task, near.weights)
             best = _Best(weights, weights_cost(task, weights))
         return StepOptimum(_shaped(task, best.weights), near.bound, near.inside and own, True, 1)
     search = _Branching(task, best, own, deadline)
-    bound = search.run(tightened(task, everything(task, signs, until)), max_sets)
-    return StepOptimum(_shaped(task, search.best.weights), bound, False, False, search.sets)
+    bound = search.run(tightened(task, everything(task, signs, until)), max_sets if own else min(max_sets, BRIEF))
+    weights = fewest_between(task, search.best.weights) if own else search.best.weights
+    return StepOptimum(_shaped(task, weights), bound, False, False, search.sets)
 
 
 def weights_cost(task: StepTask, weights: Float[np.ndarray, "N columns"]) -> float:
@@ -103,18 +109,17 @@ def _soonest(task: StepTask, weights: np.ndarray, signs: np.ndarray) -> np.ndarr
     """Weights that arrive in the fewest steps, with ε = 0 from then on: the target is at rest where 0 is admissible."""
     low, high = task.bounds
     if task.linear.drift.any() or not low <= 0.0 <= high or task.momentum > 0.0:
-        return weights
-    short, long = 0, task.count
+        return fewest_between(task, weights)
+    short, long, found = 0, task.count, weights
     while long - short > 1:
         middle = (short + long) // 2
         part = task.first(middle)
-        found = nearest_point(part, one_sign(part, signs), part.linear.start)
-        if found.inside:
-            rest = np.zeros((task.count - middle, task.points))
-            long, weights = middle, np.concatenate([found.weights, rest])
+        near = nearest_point(part, one_sign(part, signs), part.linear.start)
+        if near.inside:
+            long, found = middle, near.weights
         else:
             short = middle
-    return weights
+    return np.concatenate([fewest_between(task.first(long), found), np.zeros((task.count - long, task.points))])
 
 
 def _switches(task: StepTask, columns: int) -> list[np.ndarray]:

@@ -122,7 +122,8 @@ def step_weights(schedule: AbstractSchedule, s: float, T: float) -> Float[np.nda
 def step_weights_of(members: Members, s: float, T: float) -> Float[np.ndarray, "k N columns"]:
     """`step_weights` of each member."""
     count = round(T - s)
-    nodes, weights = np.polynomial.legendre.leggauss(GAUSS)
+    # A constant is read once, and keeps its last digit.
+    nodes, weights = np.polynomial.legendre.leggauss(1 if members.piecewise_constant else GAUSS)
     whole = np.broadcast_to(np.arange(count + 1) + s, (members.size, count + 1))
     jumps = np.clip(members.jump_ts, s, T)
     edges = np.sort(np.concatenate([whole, jumps], axis=1), axis=1)
