@@ -42,11 +42,20 @@ def splits(trial: Trial) -> list[Split]:
                 test=Dataset(data.x[test], data.y[test]),
                 groups=2,
                 fractions=FRACTIONS,
+                mislabelled=wrong if wrong.size else None,
                 options={"shapley": {"max_permutations": PERMUTATIONS, "throw": False}},
                 key=jax.random.key(int(rng.integers(2**31))),
             )
             found.append(Split(f"split {number}, {noise:.0%} of the labels wrong", compared))
     return found
+
+
+def _detected(found: AttributionComparison) -> str:
+    """How well both find the wrong labels, where there are any."""
+    if not found.detection:
+        return ""
+    influence, shapley = found.detection["influence"].value, found.detection["shapley"].value
+    return f" Wrong labels are found with areas under the curve of {influence:.3f} and {shapley:.3f}."
 
 
 @claim(
@@ -73,7 +82,7 @@ def shapley_vs_influence(trial: Trial) -> Evidence:
         corrected.append(Sample(max(shapley, 0.0), influence, name))
         remarks.append(
             f"{name}: influence's order costs {gain.value:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}] more accuracy than "
-            f"Shapley's; rank correlations with leave-one-out {influence:.3f} and {shapley:.3f}."
+            f"Shapley's; rank correlations with leave-one-out {influence:.3f} and {shapley:.3f}." + _detected(found)
         )
     worse = max(range(len(written)), key=lambda k: written[k].residual - written[k].bound)
     example = {
