@@ -15,7 +15,7 @@ jax.config.update("jax_enable_x64", True)
 
 
 def fairness() -> ef.SoftWeights:
-    """Diabetes: the mean predictions of the two sexes should not differ, and held-out patients should not pay for it."""
+    """Diabetes: the mean predictions of the two sexes should not differ, and others should not pay for it."""
     data = ef.load_dataset("diabetes")
     order = np.random.default_rng(0).permutation(data.n)
     train, held = order[:300], order[300:]
