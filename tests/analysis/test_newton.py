@@ -1,5 +1,7 @@
 """The Newton step: exact for least squares, against a hand-written one and against refits elsewhere."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from scipy.stats import spearmanr
@@ -51,6 +53,25 @@ def test_the_step_of_a_group_is_newtons(logistic, x):
     assert float(found.gradient_norm) < 1e-9
     least = np.linalg.eigvalsh(reference.logistic_hessian(theta, x, weights(delete, 0.0), 0.1))[0]
     assert float(found.smallest_curvature) == pytest.approx(least)
+
+
+def test_near_collinear_columns_cost_digits_once():
+    """Columns 1e-7 apart, exactly in rationals: the Hessian's condition is 1e14, that of its rows 1e7."""
+    rng = np.random.default_rng(4)
+    x = rng.normal(size=(12, 2))
+    x[:, 1] = x[:, 0] + 1e-7 * x[:, 1]
+    y, theta = (rng.normal(size=12) > 0.0).astype(float), np.array([0.3, -0.2])
+    problem = Problem(LinearModel(2), LogisticLoss(), Dataset(x, y), [3])
+    p = 1.0 / (1.0 + np.exp(-x @ theta))
+    kept = [k for k in range(12) if k != 3]
+    w = [Fraction(value) * (1 - Fraction(value)) for value in p.tolist()]
+    rows = [[Fraction(value) for value in row] for row in x.tolist()]
+    a, b, c = (sum(w[k] * rows[k][i] * rows[k][j] for k in kept) for i, j in ((0, 0), (0, 1), (1, 1)))
+    u, v = ((Fraction(p[3]) - Fraction(y[3])) * value for value in rows[3])
+    exact = [float((c * u - b * v) / (a * c - b * b)), float((a * v - b * u) / (a * c - b * b))]
+    # 1e7 roundings of the rows; 1e14 of the Hessian would leave two digits.
+    np.testing.assert_allclose(newton_step(problem, theta).change, exact, rtol=1e-7)
+    np.testing.assert_allclose(newton_step_all(problem, theta, points=[3]).change[0], exact, rtol=1e-7)
 
 
 def test_many_sets_at_once_are_the_single_steps(logistic):

@@ -11,10 +11,13 @@ import scipy.linalg
 from jaxtyping import Bool, Float, Int
 
 from ..._core import InputError
-from ...problem import GeneralisedLinear, Local, Problem, Quadratic, statistics
+from ...problem import Design, GeneralisedLinear, Local, Problem, Quadratic, factor_rows, statistics
 from ._leverage import factorise
 
 UNIT = np.finfo(np.float64).eps
+
+DIGITS = 1e-11
+"""Rounding up to which the Cholesky factor of a Hessian serves: its square root is lost, at most, to squaring rows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,21 +91,41 @@ def remove(problem: Problem, theta: Float[np.ndarray, " d"], sets: Int[np.ndarra
     local = model.at(theta)
     everyone = np.full(len(model.x), model.scale)
     hessian = model.hessian(local, everyone)
+    inverse, rounding = _inverse(model, local, hessian, damping)
+    slopes, rows = _rows(model, local, sets)
+    norm = float(np.linalg.norm(model.gradient(local, everyone)))
+    return _assemble(hessian, inverse, rows, slopes.sum(axis=1), rounding=rounding, norm=norm)
+
+
+def _inverse(
+    model: GeneralisedLinear, local: Local, hessian: Float[np.ndarray, "d d"], damping: float
+) -> tuple[Float[np.ndarray, "d d"], float]:
+    """R⁻¹ with R⁻¹R⁻ᵀ = (H_1 + λ_d I)⁻¹, and what rounding makes of 1: by Cholesky, or by QR where H has lost digits.
+
+    Raises:
+        InputError: H_1 + λ_d I is not positive definite.
+    """
+    d = len(hessian)
     matrix = hessian.copy()
-    matrix[np.diag_indices(len(matrix))] += damping
+    matrix[np.diag_indices(d)] += damping
     widths = np.sqrt(np.maximum(np.diagonal(matrix), np.finfo(np.float64).tiny))
     try:
         factor = np.linalg.cholesky(matrix / widths / widths[:, None])
-    except np.linalg.LinAlgError as error:
+        inverse = scipy.linalg.solve_triangular(factor, np.eye(d), lower=True, check_finite=False).T
+        rounding = UNIT * d * float(np.einsum("ij,ij->", inverse, inverse))
+        if rounding <= DIGITS:
+            return inverse / widths[:, None], rounding
+    except np.linalg.LinAlgError:
+        pass
+    everyone = np.arange(len(model.x))
+    weighted = (_rows(model, local, everyone[rows, None])[1].reshape(-1, d) for rows in model.chunks())
+    design = factor_rows(((rows, np.zeros(len(rows))) for rows in weighted), d, model.l2 + damping)
+    if not isinstance(design, Design) or design.rank < d:
         raise InputError(
             f"H_1 is singular at this θ even with all points (least eigenvalue {np.linalg.eigvalsh(hessian)[0]:.3e}), "
             "so leaving points out has no unique answer. Add l2 > 0, a damping > 0, or pass a θ that is a minimum."
-        ) from error
-    inverse = scipy.linalg.solve_triangular(factor, np.eye(len(matrix)), lower=True, check_finite=False).T
-    rounding = UNIT * len(matrix) * float(np.einsum("ij,ij->", inverse, inverse))
-    slopes, rows = _rows(model, local, sets)
-    norm = float(np.linalg.norm(model.gradient(local, everyone)))
-    return _assemble(hessian, inverse / widths[:, None], rows, slopes.sum(axis=1), rounding=rounding, norm=norm)
+        )
+    return design.solve(np.eye(d)), UNIT * d * design.condition
 
 
 def _of_linear(problem: Problem, theta: np.ndarray, sets: np.ndarray, damping: float) -> Removal:
