@@ -104,8 +104,18 @@ def test_auto_leaves_large_models_to_the_adjoint_route(disguised, zero, monkeypa
     task = make_task(disguised, zero, s=0.0, T=T)
     setting = _setting(task)
     assert _mesh.choose_method(setting, N) is ef.SearchMethod.SHOOTING
-    monkeypatch.setattr(_mesh, "PROGRAM_LIMIT", 100)
+    monkeypatch.setattr(_mesh, "QUICK_LIMIT", 100)
     assert _mesh.choose_method(setting, N) is ef.SearchMethod.ADJOINT
+    assert _mesh.choose_program(setting, N) is ef.SearchMethod.SHOOTING
+    monkeypatch.setattr(_mesh, "PROGRAM_LIMIT", 100)
+    assert _mesh.choose_program(setting, N) is None
+
+
+def test_auto_leaves_stiff_models_to_collocation(disguised, zero, monkeypatch):
+    setting = _setting(make_task(disguised, zero, s=0.0, T=T))
+    monkeypatch.setattr(_mesh, "QUICK_LIMIT", 100)
+    monkeypatch.setattr(_mesh, "SUBSTEP_LIMIT", 0)
+    assert _mesh.choose_method(setting, N) is ef.SearchMethod.COLLOCATION
 
 
 def test_counted_operations_are_those_of_the_translation(disguised, zero):

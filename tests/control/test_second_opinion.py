@@ -70,5 +70,5 @@ def test_a_model_too_large_for_a_program(problem, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(_mesh, "PROGRAM_LIMIT", 0)
     labels = ef.Dataset(problem.data.x, problem.data.y > 0.0)
     logistic = ef.Problem(ef.LinearModel(3), ef.LogisticLoss(), labels, [4], l2=0.1, reduction="mean")
-    with pytest.raises(InputError, match="3 parameters are too many for a program in CasADi"):
+    with pytest.raises(InputError, match="a model of 3 parameters is too large for a program in CasADi"):
         ef.compare_schedules(logistic, jnp.zeros(3), **WINDOW, families=(), optimum=False, check=True)

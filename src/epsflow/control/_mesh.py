@@ -45,8 +45,9 @@ def system_of(task: ControlTask, shared: bool) -> RiskSystem:
 SUBSTEP_LIMIT = 4
 """Runge–Kutta steps per interval beyond which collocation, which has no stability limit, is the cheaper program."""
 
-PROGRAM_LIMIT = 50_000_000
-"""Operations times states beyond which the adjoint route is the quicker one: at 4e8 IPOPT already takes minutes."""
+QUICK_LIMIT, PROGRAM_LIMIT = 2_000_000, 50_000_000
+"""Operations times states up to which shooting is quicker than the adjoint route (at 8e5 it may take a fifth of its
+time, at 5e6 four times as long), and beyond which no program is built: at 4e8 IPOPT takes minutes."""
 
 MOST_ARCS = 24
 """Arcs on a mesh beyond which its switch times are not freed: what chatters has no structure to polish."""
@@ -76,19 +77,32 @@ class Setting(NamedTuple):
 
 
 def choose_method(setting: Setting, intervals: int) -> SearchMethod:
+    """A program for systems that are small, stiff, or both; adjoint for others, and for what has no program."""
+    substeps = stable_substeps(setting, intervals)
+    if substeps <= SUBSTEP_LIMIT and _program_size(setting, intervals, substeps) > QUICK_LIMIT:
+        return SearchMethod.ADJOINT
+    return choose_program(setting, intervals) or SearchMethod.ADJOINT
+
+
+def choose_program(setting: Setting, intervals: int) -> SearchMethod | None:
     """Shooting; collocation where stability would need more than four steps an interval.
 
-    Adjoint for systems that are large, or that CasADi has no words for.
+    None for systems that are too large, or that CasADi has no words for.
     """
     substeps = stable_substeps(setting, intervals)
-    evaluations = 4 * substeps if substeps <= SUBSTEP_LIMIT else DEGREE
-    if operations(setting.system) * evaluations * intervals * setting.system.dim > PROGRAM_LIMIT:
-        return SearchMethod.ADJOINT
+    if _program_size(setting, intervals, substeps) > PROGRAM_LIMIT:
+        return None
     try:
         translated_field(take_apart(setting.system)[0])  # kept for the program
     except UntranslatableError:
-        return SearchMethod.ADJOINT
+        return None
     return SearchMethod.SHOOTING if substeps <= SUBSTEP_LIMIT else SearchMethod.COLLOCATION
+
+
+def _program_size(setting: Setting, intervals: int, substeps: int) -> float:
+    """Operations times states."""
+    evaluations = 4 * substeps if substeps <= SUBSTEP_LIMIT else DEGREE
+    return operations(setting.system) * evaluations * intervals * setting.system.dim
 
 
 def operations(system: AbstractSystem) -> float:

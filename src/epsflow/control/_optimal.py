@@ -76,9 +76,9 @@ def optimal_schedule(
             builds no program: exact gradients by one forward and one backward solve, and L-BFGS-B (with a budget,
             SLSQP); for networks of any size. "qp" (linear regression with settled residual signs and one weight per
             point) is a convex program, the independent check of the polish. "auto": for linear regression, the best
-            single switches polished, done if a certificate closes, else exponential; for other models shooting,
-            collocation where stability would need more than four steps per interval, or adjoint where a program would
-            be too large or the model has no translation; `ScheduleSolution.method` says which.
+            single switches polished, done if a certificate closes, else exponential; for other models shooting
+            where the program is small, collocation where stability would need more than four steps per interval, and
+            adjoint for the rest; `ScheduleSolution.method` says which.
         starts: further schedules to start from.
         target: where θ(T) should be. Default: the leave-out optimum. A network too large for that can aim at what
             retraining gives: `gradient_flow(problem, Constant(0.0), theta0, ts=[T]).end`.

@@ -12,7 +12,6 @@ from ..schedules import AbstractSchedule, PiecewiseConstant
 from ._families import baseline
 from ._task import ControlTask, effort_of, linear_of, simulate
 from .terms._deadline import UNLIMITED, Deadline
-from .terms._kinds import SearchMethod
 from .terms._runs import Candidate
 from .terms._window import MeshWindow
 
@@ -116,12 +115,13 @@ def _solve(
         from .programs._exponential import ExponentialTranscription  # CasADi
 
         return ExponentialTranscription(linear_of(task), window, deadline, **given).solve(name, values)
-    from ._mesh import Setting, method_of, search_by_program, system_of  # with diffrax, which linear regression spares
+    from ._mesh import Setting, choose_program, search_by_program, system_of  # with diffrax, which linear regression spares
 
     setting = Setting(system_of(task, shared), task.theta_s, task.s, window, deadline)
-    method = method_of(setting, "auto", len(guess["half way"]))
-    if method is SearchMethod.ADJOINT:
+    method = choose_program(setting, len(guess["half way"]))
+    if method is None:
         raise InputError(
-            f"check=True: {task.problem.dim} parameters are too many for a program in CasADi; leave the check out."
+            f"check=True: a model of {task.problem.dim} parameters is too large for a program in CasADi, or has "
+            "operations that it does not know; leave the check out."
         )
     return search_by_program(setting, guess, method)[0]
