@@ -37,6 +37,25 @@ class Work(NamedTuple):
     status: int = 0
 
 
+LOGISTIC = """
+import jax, numpy, epsflow as ef
+jax.config.update("jax_enable_x64", True)
+data = ef.load_dataset("breast_cancer").subsample(100, seed=0)
+problem = ef.Problem(ef.LinearModel(30), ef.LogisticLoss(), data, [17], l2=0.1)
+ef.optimal_schedule(problem, numpy.zeros(30), s=0.1, T=1.0)
+"""
+
+NETWORK = """
+import jax, numpy, epsflow as ef
+jax.config.update("jax_enable_x64", True)
+rng, model = numpy.random.default_rng(3), ef.MLP((1, 3, 1))
+x = rng.standard_normal((20, 1))
+y = numpy.tanh(2.0 * x[:, 0]) + 0.1 * rng.standard_normal(20)
+problem = ef.Problem(model, ef.SquaredLoss(), ef.Dataset(x, y), [3], l2=0.05)
+ef.optimal_schedule(problem, model.init(jax.random.key(1)), s=0.1, T=2.6)
+"""
+
+
 def command(*arguments: str) -> list[str]:
     """The command line, as `epsflow` starts it."""
     return ["-m", "epsflow", *arguments]
@@ -56,6 +75,8 @@ WORKS = (
     Work("epsflow influence --quiet", command("influence", "--quiet"), "all", 2.0),
     Work("the same, logistic, breast_cancer", command("influence", "--quiet", "--data", "breast_cancer"), "all", 3.0),
     Work("the same, MLP", command("influence", "--quiet", "--model", "mlp"), "all", 4.0),
+    Work("optimal_schedule, logistic, 100 × 30", ["-c", LOGISTIC], "all", 5.0),
+    Work("optimal_schedule, MLP 1-3-1, 20 points", ["-c", NETWORK], "all", 6.0),
 )
 
 

@@ -115,7 +115,12 @@ def _solve(
         from .programs._exponential import ExponentialTranscription  # CasADi
 
         return ExponentialTranscription(linear_of(task), window, deadline, **given).solve(name, values)
-    from ._mesh import Setting, choose_program, search_by_program, system_of  # with diffrax, which linear regression spares
+    from ._mesh import (
+        Setting,
+        choose_program,
+        search_by_program,
+        system_of,
+    )  # with diffrax, which linear regression spares
 
     setting = Setting(system_of(task, shared), task.theta_s, task.s, window, deadline)
     method = choose_program(setting, len(guess["half way"]))

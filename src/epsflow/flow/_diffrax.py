@@ -99,18 +99,23 @@ class Sizes(NamedTuple):
     length: Float[Array, ""]
 
 
-@eqx.filter_jit
+POWERS = 21
+"""Power iterations for the curvature."""
+
+
 def sizes_of(risk: AbstractRisk, theta: Float[Array, " d"]) -> Sizes:
-    """The curvature by twenty power iterations, and the length."""
+    """The curvature by power iterations, and the length."""
+    return _sizes(risk, theta, np.random.default_rng(0).standard_normal(len(theta)))
+
+
+@eqx.filter_jit
+def _sizes(risk: AbstractRisk, theta: Float[Array, " d"], start: Float[Array, " d"]) -> Sizes:
     tiny = jnp.finfo(theta.dtype).tiny
 
-    def iterate(_: Any, vector: Array) -> Array:
-        image = risk.hvp(theta, vector, jnp.asarray(1.0))
-        return image / jnp.maximum(jnp.linalg.norm(image), tiny)
+    def iterate(_: Any, image: Array) -> Array:
+        return risk.hvp(theta, image / jnp.maximum(jnp.linalg.norm(image), tiny), jnp.asarray(1.0))
 
-    start = jax.random.normal(jax.random.key(0), theta.shape, theta.dtype)
-    vector = jax.lax.fori_loop(0, 20, iterate, start / jnp.linalg.norm(start))
-    curvature = jnp.linalg.norm(risk.hvp(theta, vector, jnp.asarray(1.0)))
+    curvature = jnp.linalg.norm(jax.lax.fori_loop(0, POWERS, iterate, jnp.asarray(start, theta.dtype)))
     slopes = jax.vmap(lambda eps: jnp.linalg.norm(risk.gradient(theta, eps)))(jnp.asarray([0.0, 1.0]))
     length = jnp.maximum(jnp.abs(theta).max(), jnp.where(curvature > tiny, slopes.max() / curvature, 0.0))
     return Sizes(curvature, jnp.where(length > 0.0, length, 1.0))

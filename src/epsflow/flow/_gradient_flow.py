@@ -89,10 +89,10 @@ def gradient_flow(
     constant = isinstance(schedule, AbstractPiecewiseConstant)
     followed = Levels.of(schedule, problem.delete.size) if constant else schedule
     solution = solve_diffrax(risk, followed, start, times, first, tight, chosen, max_steps, dense)
-    thetas, error = jnp.asarray(solution.ys), jnp.asarray(jnp.nan)
+    thetas, error = jnp.asarray(solution.ys), np.asarray(np.nan)
     if estimate_error:
         rough = solve_diffrax(risk, followed, start, times, first, loose, chosen, max_steps, False)
-        error = jnp.max(jnp.abs(thetas - jnp.asarray(rough.ys)))
+        error = np.abs(np.asarray(solution.ys) - np.asarray(rough.ys)).max()
     stats = {**solution.stats, "solver": type(chosen).__name__, "rtol": rtol, "atol": absolute}
     interpolant = solution.evaluate if dense else None
     result = RESULTS.promote(solution.result)

@@ -168,7 +168,12 @@ def _forward(system: AbstractSystem, chunks: _Chunks, start: Array) -> tuple[Rol
         x, before = _advance(system, chunk, x)
         states.append(np.asarray(before)[: chunk.used])
     here = np.concatenate(states)[chunks.first]
-    return Rollout(float(_cost(system, x)), np.concatenate([here, np.asarray(x)[None]])), starts
+    return Rollout(end_cost(system, x), np.concatenate([here, np.asarray(x)[None]])), starts
+
+
+def end_cost(system: AbstractSystem, x: Float[Array, " d"]) -> float:
+    """φ(x)."""
+    return float(_cost(system, x))
 
 
 @eqx.filter_jit

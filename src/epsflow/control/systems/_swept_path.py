@@ -16,7 +16,7 @@ from ..._core import Array, InputError
 from ...flow._diffrax import sizes_of
 from ..terms._extremal import AbstractPath, Extremal, Point, Signals, conditions
 from ..terms._pieces import cut
-from ._rollout import choose_steps, pulled_back, stepped, sweep
+from ._rollout import choose_steps, end_cost, pulled_back, stepped, sweep
 from ._system import RiskSystem
 
 PIECES = 128
@@ -122,7 +122,7 @@ def swept_extremal(
     """
     rows = np.broadcast_to(levels.reshape(len(levels), -1), (len(levels), system.controls))
     pieces = cut(knots, rows, PIECES * int(np.ceil(2 * len(rows) / PIECES)))
-    unit = float(system.terminal(theta_s))
+    unit = end_cost(system, theta_s)
     each = choose_steps(system, theta_s, pieces.durations, [pieces.levels], unit, AGREEMENT)
     if 2 * each * len(pieces.levels) * system.dim > MEMORY:
         raise InputError(
