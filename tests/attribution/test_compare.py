@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import epsflow as ef
-from epsflow.attribution import compare_attributions
+from epsflow.attribution import compare_attributions, datamodeling_scores
 from epsflow.attribution.compare._agreement import agreement, area_under_curve, rank_correlation
 from epsflow.problem import MLP, Dataset, LinearModel, LogisticLoss, Problem, SquaredLoss
 
@@ -101,15 +101,33 @@ def test_scores_of_ones_own_stand_beside_them(flipped):
     assert found.curves is None
 
 
-def test_a_network_is_compared_by_its_own_retraining():
+@pytest.fixture(scope="module")
+def network():
+    """A network of two neurons, and where training ends from two starts."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(15, 1))
-    problem = Problem(MLP((1, 2, 1)), SquaredLoss(), Dataset(x, np.tanh(x[:, 0])), l2=0.05)
-    theta = ef.train(problem, 0.5 * rng.normal(size=problem.dim)).theta
-    found = compare_attributions(problem, ["influence"], theta=theta, groups=5, fractions=())
+    problem = Problem(MLP((1, 2, 1)), SquaredLoss(), Dataset(x, np.tanh(x[:, 0]) + 0.1 * rng.normal(size=15)), l2=0.05)
+    return problem, np.stack([ef.train(problem, 0.5 * rng.normal(size=problem.dim)).theta for _ in range(2)])
+
+
+def test_a_network_is_compared_by_its_own_retraining(network):
+    problem, thetas = network
+    found = compare_attributions(problem, ["influence"], theta=thetas[0], groups=5, fractions=())
     assert found.single["influence"].spearman > 0.8
     with pytest.raises(ef.InputError, match="pass utility=ModelUtility"):
-        compare_attributions(problem, ["shapley"], theta=theta, groups=5, fractions=())
+        compare_attributions(problem, ["shapley"], theta=thetas[0], groups=5, fractions=())
+
+
+def test_datamodeling_scores_of_single_trajectories_and_of_their_average(network):
+    problem, thetas = network
+    found = datamodeling_scores(problem, ["loo", "influence"], thetas, groups=20)
+    one = datamodeling_scores(problem, ["influence"], thetas[0], groups=20)
+    assert found.exact.shape == (2, 20)
+    np.testing.assert_allclose(one.exact[0], found.exact[0], rtol=1e-9)
+    assert one.single["influence"].value == pytest.approx(one.averaged["influence"].value)
+    assert found.single["loo"].low > 0.5
+    assert np.isnan(one.between)
+    assert "trajectories" in str(found.summary())
 
 
 def test_agreement_of_columns():
@@ -129,7 +147,11 @@ def test_agreement_of_columns():
         ({"fractions": [1.0]}, "shares of points to remove lie from 0 to below 1"),
         ({"group_size": 60}, "group_size is 60"),
         ({"options": {"bif": {}}}, "options are given for 'bif'"),
-        ({"methods": ["bif"], "options": {"bif": {"sampler": "sgld", "draws": 100, "step": 1e-9}}}, "method 'bif'"),
+        pytest.param(
+            {"methods": ["bif"], "options": {"bif": {"sampler": "sgld", "draws": 100, "step": 1e-9}}},
+            "method 'bif': the chains are no sample",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_bad_input_is_refused(flipped, arguments, message):

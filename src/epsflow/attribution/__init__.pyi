@@ -6,6 +6,7 @@ from .compare._compare import (
 )
 from .compare._removal import RemovalCurves as RemovalCurves
 from .compare._scores import MeanLoss as MeanLoss, Scores as Scores
+from .compare._seeds import DatamodelingScores as DatamodelingScores, datamodeling_scores as datamodeling_scores
 from .plateaus._plateau import (
     PlateauFlow as PlateauFlow,
     PlateauSlopes as PlateauSlopes,

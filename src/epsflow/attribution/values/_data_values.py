@@ -75,8 +75,8 @@ def data_shapley(
     Source: Ghorbani & Zou (arXiv:1904.02868); Castro et al. (2009) for permutations.
 
     Args:
-        utility: V: a `ModelUtility`, a `CoalitionFunction`, or a function of one coalition (its points as an increasing
-            integer array), higher being better.
+        utility: V: a `ModelUtility`, a `CoalitionFunction`, or a function of one coalition (the list of its points);
+            higher is better.
         n: number of points.
         method: as above.
         tolerance: half the width of every interval at most, in units of V. Default: 1 % of |V(D) − V(∅)|.

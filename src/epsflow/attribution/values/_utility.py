@@ -45,8 +45,8 @@ class CoalitionFunction(AbstractUtility):
     """A function of one's own.
 
     Args:
-        function: maps one coalition, its points as an integer array in increasing order, to a number; or, if
-            `batched`, a stack of rows of flags, shape (k, n), to k numbers.
+        function: maps one coalition, the list of its points in increasing order, to a number; or, if `batched`, a
+            stack of rows of flags, shape (k, n), to k numbers. A list, so that a function of flags is found out.
         n: number of points.
         batched: which of the two.
     """
@@ -65,7 +65,7 @@ class CoalitionFunction(AbstractUtility):
         if self.batched:
             values = np.asarray(self.function(members), dtype=np.float64)
         else:
-            values = np.array([self._one(np.flatnonzero(row)) for row in members], dtype=np.float64)
+            values = np.array([self._one(np.flatnonzero(row).tolist()) for row in members], dtype=np.float64)
         if values.shape != (len(members),):
             raise InputError(f"the utility of {len(members)} coalitions has shape {values.shape}; one number each.")
         wrong = np.flatnonzero(~np.isfinite(values))
@@ -77,7 +77,7 @@ class CoalitionFunction(AbstractUtility):
             )
         return Valued(values, 0)
 
-    def _one(self, coalition: np.ndarray) -> float:
+    def _one(self, coalition: list[int]) -> float:
         value = np.asarray(self.function(coalition))
         if value.shape != () or value.dtype.kind not in "fiub":
             raise InputError(f"the utility returned {brief(value)} for a coalition; one number is needed.")
