@@ -160,3 +160,14 @@ def test_the_legend_covers_no_data(comparison: Comparison):
 def test_problem_of_the_fixture_is_the_reference(problem: Problem, comparison: Comparison):
     # 𝓔* of the derivation, section 6 (s = 0 there; here s lies before the switch, so the optimum is the same).
     assert comparison.optimum.cost == pytest.approx(1.06312561447804595, rel=1e-6)
+
+
+def test_steps_are_drawn_as_steps(problem: Problem):
+    best = optimal_schedule(problem, np.zeros(2), s=2, T=20, step_size=0.1)
+    weights, switching, costate = plots.schedule(best, conditions=True)
+    assert costate.get_xlabel() == "step of gradient descent $k$"
+    k, values = switching.lines[1].get_data()
+    np.testing.assert_array_equal(k, np.arange(2, 20) + 0.5)
+    np.testing.assert_array_equal(values, np.asarray(best.switching(k)))
+    t, eps = weights.lines[0].get_data()
+    np.testing.assert_array_equal(eps, np.asarray(best.schedule(t)))

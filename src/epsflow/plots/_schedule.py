@@ -25,6 +25,9 @@ NAME_WIDTH = 0.12
 NAMED_SWITCHES = 3
 """So many switches have their time written beside them; more would not be legible."""
 
+THREE = 6.3
+"""Height in inches of a figure with three panels."""
+
 
 def schedule(
     result: Result,
@@ -46,7 +49,7 @@ def schedule(
         result: of `epsflow.compare_schedules` or `epsflow.optimal_schedule`.
         others: more schedules to draw, by name.
         conditions: also draw the optimum's costate p(t), its norm where it has more than five components, and its
-            Hamiltonian 𝓗(t), which is constant along an extremal.
+            Hamiltonian 𝓗(t), which is constant along an extremal (of the flow; steps have none).
         ax: the panels to draw on, one for ε and one for S (the latter only if there is an optimum), two more for the
             `conditions`. Default: a new figure.
 
@@ -59,24 +62,27 @@ def schedule(
     optimum = result if isinstance(result, ScheduleSolution) else result.optimum
     if conditions and optimum is None:
         raise InputError("conditions=True needs an optimum: this comparison was made without one.")
-    count = 1 if optimum is None else 4 if conditions else 2
+    steps = result.task.step_size is not None
+    # Steps keep no Hamiltonian constant, and none is drawn.
+    count = 1 if optimum is None else (3 if steps else 4) if conditions else 2
     if ax is not None and len(ax) != count:
         raise InputError(f"this figure has {count} panel(s), but {len(ax)} Axes were given.")
     with styled():
-        axes = tuple(ax) if ax is not None else stack(new_figure(HEIGHTS[count]), count)
+        axes = tuple(ax) if ax is not None else stack(new_figure(HEIGHTS.get(count, THREE)), count)
         _draw_weights(axes[0], result, others or {}, () if optimum is None else optimum.arcs)
         if optimum is not None:
             _draw_switching(axes[1], optimum)
             if conditions:
                 _draw_costate(axes[2], optimum)
-                _draw_hamiltonian(axes[3], optimum)
+                if not steps:
+                    _draw_hamiltonian(axes[3], optimum)
             for arc in optimum.arcs:
                 for panel in axes if arc.kind in ARC_TINTS and _shared(optimum, arc) else ():
                     panel.axvspan(arc.start, arc.end, color=ARC_TINTS[arc.kind], linewidth=0.0, zorder=0.1)
         mark_times(axes, {"s": result.task.s, "T": result.task.T})
         # A little room after T shows that ε is 0 there.
         axes[0].set_xlim(0.0, 1.03 * result.task.T)
-        axes[-1].set_xlabel("flow time $t$")
+        axes[-1].set_xlabel("step of gradient descent $k$" if steps else "flow time $t$")
     return axes
 
 
@@ -108,8 +114,8 @@ def _draw_weights(ax: Axes, result: Result, others: Mapping[str, AbstractSchedul
 
 
 def _draw_switching(ax: Axes, optimum: ScheduleSolution) -> None:
-    task = optimum.task
-    times = np.linspace(task.s, task.T, POINTS)
+    task, steps = optimum.task, optimum.task.step_size is not None
+    times = np.arange(task.s, task.T) + 0.5 if steps else np.linspace(task.s, task.T, POINTS)
     curves = np.asarray(optimum.switching(times)).reshape(len(times), -1)
     ax.axhline(0.0, color=BLACK, linewidth=0.8, zorder=1.5)
     levels = optimum.thresholds
@@ -126,7 +132,7 @@ def _draw_switching(ax: Axes, optimum: ScheduleSolution) -> None:
             look = LOOKS[index % len(LOOKS)].line()
             ax.plot(times, curves[:, index], label=f"point {point}", zorder=2.5, **look)
         legend_above(ax, columns=6)
-    ax.set_ylabel("switching function $S(t)$\n(units of $\\theta^2$ / time)")
+    ax.set_ylabel(f"switching function $S(t)$\n(units of $\\theta^2$ / {'step' if steps else 'time'})")
     ax.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3), useMathText=True)
 
 

@@ -13,6 +13,7 @@ from ..problem import Dataset, Problem
 from ..schedules import AbstractSchedule, Step
 from ._gaussian import gaussian_r
 from ._parameters import as_privacy
+from ._metrics import as_points
 from ._scores import Points, retained, score_name, scores
 from .algorithms._base import AbstractDescent, UnlearningRun, as_run
 from .algorithms._descents import DescendToDelete, RewindToDelete, ScheduledUnlearning
@@ -182,7 +183,7 @@ def compare_unlearning(
     chosen = {"best step": step.schedule, "optimum": best.schedule}
     runs = {"D2D": descend.run(problem, start), "R2D": rewound}
     runs |= {name: _scheduled(each, total, budget, eta).run(problem, start) for name, each in chosen.items()}
-    points = retained(problem) if test is None else Points(np.asarray(test.x), np.asarray(test.y))
+    points = retained(problem) if test is None else as_points(problem, test)
     judge = _Judge(problem, points, as_count(draws, "draws"), seed, float(gaussian_r(*target)))
     references = dict.fromkeys(runs, rewind.reference) | {"D2D": descend.reference}
     rows = [judge.row(name, run, references[name], best if name == "optimum" else None) for name, run in runs.items()]
