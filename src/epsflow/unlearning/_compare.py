@@ -12,8 +12,8 @@ from ..control import ScheduleSolution, best_in_family, optimal_schedule, step_w
 from ..problem import Dataset, Problem
 from ..schedules import AbstractSchedule, Step
 from ._gaussian import gaussian_r
-from ._parameters import as_privacy
 from ._metrics import as_points
+from ._parameters import as_privacy
 from ._scores import Points, retained, score_name, scores
 from .algorithms._base import AbstractDescent, UnlearningRun, as_run
 from .algorithms._descents import DescendToDelete, RewindToDelete, ScheduledUnlearning
