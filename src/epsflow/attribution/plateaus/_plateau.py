@@ -17,7 +17,7 @@ from scipy.integrate import solve_ivp
 from scipy.optimize import brentq
 from scipy.special import ndtri
 
-from ..._core import ConvergenceError, InputError, Tabular, as_count, as_float64, as_scalar
+from ..._core import ConvergenceError, InputError, Tabular, as_array, as_count, as_scalar
 
 HALF = 0.5
 """The share of φ_k that counts as learned."""
@@ -118,8 +118,8 @@ def plateau_flow(
 
     Source: Berthier, Montanari and Zhou, "Learning time-scales in two-layers neural networks" (2023).
     """
-    phi = as_float64(target, "target")
-    sigma = np.ones_like(phi) if activation is None else as_float64(activation, "activation")
+    phi = _numbers(target, "target")
+    sigma = np.ones_like(phi) if activation is None else _numbers(activation, "activation")
     epsilon, m, count = as_scalar(time_scale, "time_scale"), as_count(neurons, "neurons"), as_count(grid, "grid", 2)
     if phi.ndim != 1 or phi.shape != sigma.shape or not (np.isfinite(phi).all() and np.isfinite(sigma).all()):
         raise InputError("target and activation list as many finite coefficients, from degree 0 on.")
@@ -169,7 +169,7 @@ def plateau_slopes(
         InputError: fewer than four ε, not descending; and as `plateau_flow`.
         ConvergenceError: as `plateau_flow`.
     """
-    scales = 10.0 ** -np.arange(2.0, 9.0) if time_scales is None else as_float64(time_scales, "time_scales")
+    scales = 10.0 ** -np.arange(2.0, 9.0) if time_scales is None else _numbers(time_scales, "time_scales")
     if scales.ndim != 1 or len(scales) < 4 or not (scales > 0.0).all() or (np.diff(scales) >= 0.0).any():
         raise InputError("time_scales must be four or more positive numbers, descending: a slope needs neighbours.")
     flows = [
@@ -190,6 +190,14 @@ def plateau_slopes(
         slope_errors=spread,
         local=np.diff(np.log(times), axis=0) / np.diff(logs)[:, None],
     )
+
+
+def _numbers(value: object, name: str) -> Float[np.ndarray, "..."]:
+    """In double precision, whatever JAX works in: nothing here is JAX's."""
+    array = as_array(value, name)
+    if array.dtype.kind not in "fiu":
+        raise InputError(f"{name} holds {array.dtype} values; numbers are needed.")
+    return array.astype(np.float64)
 
 
 def _limit(epsilon: float, degree: int) -> float:
