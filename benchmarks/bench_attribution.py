@@ -3,8 +3,8 @@
     python benchmarks/bench_attribution.py
 
 Of linear regression on diabetes, all points at 200 times beside one flow at these times (at most 3 ×). Of an MLP
-10-32-1 on the same data, 2,000 steps with all points and with batches, beside the same training by a bare optax loop (at most
-6 ×). And the memory of checkpoints against the number of steps.
+10-32-1 on the same data, 2,000 steps with all points and with batches, beside the same training by a bare optax
+loop (at most 6 ×). And the memory of checkpoints against the number of steps.
 """
 
 import time

@@ -2,9 +2,9 @@
 
     python examples/stagewise.py
 
-Draws the influence density of every item on the loss of one, windows of training without an item, and a posterior around
-checkpoints, one above the other (stagewise.png); and the influence of items on two modes at checkpoints, which peaks at
-the transitions (modes.png). Needs the extra [bayes]; about a minute.
+Draws the influence density of every item on the loss of one, windows of training without an item, and a posterior
+around checkpoints, one above the other (stagewise.png); and the influence of items on two modes at checkpoints, which
+peaks at the transitions (modes.png). Needs the extra [bayes]; some minutes.
 """
 
 import jax
