@@ -197,6 +197,10 @@ def test_a_network_is_valued_by_its_flow_from_a_common_start(test_points):
     assert abs(found.efficiency_gap) <= 1e-14
 
 
+def test_one_point_is_worth_everything():
+    assert data_shapley(lambda s: 3.0 * len(s), 1).values.tolist() == [3.0]
+
+
 def test_results_show_themselves(exact):
     assert repr(exact).startswith("DataValues(semivalue=shapley, values=array(10,), half_width=0, method=exact")
     assert "Σφ − (V(D) − V(∅))" in str(exact.summary())
@@ -219,6 +223,8 @@ def test_results_show_themselves(exact):
         (lambda: data_shapley(len, 3, truncation=1.0), "truncation is 1"),
         (lambda: data_shapley(len, 3, key=0), "write key=jax.random.key(0)"),
         (lambda: data_shapley(3.0, 3), "utility is 3.0; a function of a coalition"),
+        (lambda: data_shapley(lambda flags: flags.sum(), 3), "given the list of the coalition's points"),
+        (lambda: ModelUtility(1, 2), "problem is 1, where a Problem is needed"),
     ],
 )
 def test_bad_input_is_refused(call, message):

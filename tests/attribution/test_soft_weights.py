@@ -143,6 +143,8 @@ def test_a_classifier_is_made_robust_to_a_shift_of_its_test_points():
     ("options", "message"),
     [
         ({"objective": lambda theta: theta}, "it must be one finite number"),
+        ({"objective": lambda theta: float(theta[0])}, "the functional leaves JAX"),
+        ({"objective": 3}, "the functional is 3; a function of θ is needed"),
         ({"objective": lambda theta: -1.0 - theta[0] ** 2}, "below its floor"),
         ({"objective": lambda theta: theta[0] ** 2, "penalty": 0.0}, "penalty is 0; it must be positive"),
         ({"objective": lambda theta: 0.0 * theta[0]}, "no point's removal is predicted to lower"),

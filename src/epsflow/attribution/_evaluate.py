@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from .._core import Array, InputError
+from .._core import Array, InputError, brief
 from ..analysis import Losses, Predictions
 from ..problem import AbstractLoss, AbstractModel, LinearModel, losses
 
@@ -39,10 +39,11 @@ def losses_at(
     found = np.empty((len(thetas), len(targets)))
     # Parts that stay in the cache: in larger ones fetching memory takes longer than the arithmetic.
     part = max(1, CACHED // max(1, targets.size)) if isinstance(model, LinearModel) else len(thetas)
+    repeated = np.broadcast_to(targets, (min(part, len(thetas)), *targets.shape)).reshape(-1, *targets.shape[1:])
     for start in range(0, len(thetas), part):
         outputs = outputs_at(model, thetas[start : start + part], x)
-        repeated = np.broadcast_to(targets, (len(outputs), *targets.shape)).reshape(-1, *targets.shape[1:])
-        each = losses(loss, outputs.reshape(-1, *outputs.shape[2:]), repeated)
+        count = outputs.shape[0] * outputs.shape[1]
+        each = losses(loss, outputs.reshape(count, *outputs.shape[2:]), repeated[:count])
         found[start : start + part] = each.reshape(len(outputs), -1)
     return found
 
@@ -51,7 +52,7 @@ def functional_at(functional: Any, thetas: Float[np.ndarray, "k d"]) -> Float[np
     """φ at every θ; θ itself where φ is None.
 
     Raises:
-        InputError: a value that is neither a number nor a vector, or not finite.
+        InputError: no function, one that leaves JAX, or a value that is neither a number nor a vector.
     """
     if functional is None:
         return thetas
@@ -59,8 +60,16 @@ def functional_at(functional: Any, thetas: Float[np.ndarray, "k d"]) -> Float[np
         found = losses_at(functional.model, functional.loss, thetas, np.asarray(functional.x), functional.y)
     elif isinstance(functional, Predictions):
         found = outputs_at(functional.model, thetas, np.asarray(functional.x)).reshape(len(thetas), -1)
+    elif not callable(functional):
+        raise InputError(f"the functional is {brief(functional)}; a function of θ is needed.")
     else:
-        found = in_batches(lambda part: _values(functional, part), thetas)
+        try:
+            found = in_batches(lambda part: _values(functional, part), thetas)
+        except jax.errors.JAXTypeError as error:
+            raise InputError(
+                f"the functional leaves JAX ({str(error).splitlines()[0]}). Write it with jax.numpy, not numpy, and "
+                "without float(…) or `if` on values."
+            ) from error
     if found.ndim > 2:
         raise InputError(f"the functional returned shape {found.shape[1:]}; a number or a vector is needed.")
     return found

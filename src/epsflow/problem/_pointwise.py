@@ -91,8 +91,14 @@ def losses(loss: AbstractLoss, outputs: Float[np.ndarray, "n *k"], targets: np.n
 @losses.register(LogisticLoss)
 def _(loss: LogisticLoss, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
     # log(1 + eᶠ) − yf for a label of 0 or 1 is log(1 + e^{±f}), in whose larger tail the sum keeps its digits.
-    signed = np.where(targets > 0.5, -outputs, outputs)
-    return _over_outputs(np.maximum(signed, 0.0) + np.log1p(np.exp(-np.abs(outputs))))
+    signed = outputs * np.where(targets > 0.5, -1.0, 1.0)
+    tail = np.abs(outputs)
+    np.negative(tail, out=tail)  # in place: new arrays cost as much as the arithmetic
+    np.exp(tail, out=tail)
+    np.log1p(tail, out=tail)
+    np.maximum(signed, 0.0, out=signed)
+    signed += tail
+    return _over_outputs(signed)
 
 
 @losses.register(SquaredLoss)

@@ -69,7 +69,8 @@ class Setting:
         if self.utility is None:
             raise InputError(
                 "coalitions of a problem that is not strictly convex are trained by a flow whose start and length are "
-                "yours to say: pass utility=ModelUtility(problem, test, theta0=…, T=…)."
+                "yours to say: pass utility=ModelUtility(problem, test, theta0=…, T=…), or give a linear model l2 > 0. "
+                "fractions=() leaves the removal curves out."
             )
         return self.utility
 

@@ -130,4 +130,6 @@ def _prefix_values(utility: AbstractUtility, ranks: Int[np.ndarray, "b n"], size
 def _blocks(n: int, *, truncated: bool) -> list[Int[np.ndarray, " s"]]:
     """Sizes 1 to n−1, in the parts that are valued together."""
     sizes = np.arange(1, n)
-    return np.array_split(sizes, min(BLOCKS, len(sizes))) if truncated and len(sizes) else [sizes]
+    if not sizes.size:
+        return []
+    return np.array_split(sizes, min(BLOCKS, len(sizes))) if truncated else [sizes]

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
-from ..._core import Array, ConvergenceError, InputError, as_choice, as_count, brief, succeeded
+from ..._core import Array, ConvergenceError, InputError, as_choice, as_count, as_instance, brief, succeeded
+from ...flow import checked
 from ...problem import AbstractLoss, Dataset, LogisticLoss, Problem, SoftmaxCrossEntropy
 from .._evaluate import losses_at, outputs_at
 from ._coalition_newton import CoalitionRisk
@@ -78,7 +79,14 @@ class CoalitionFunction(AbstractUtility):
         return Valued(values, 0)
 
     def _one(self, coalition: list[int]) -> float:
-        value = np.asarray(self.function(coalition))
+        try:
+            value = np.asarray(self.function(coalition))
+        except Exception as error:  # it is not our code
+            raise InputError(
+                f"the utility cannot be computed for the coalition {brief(coalition)}: {error}. It is given the "
+                "list of the coalition's points, which may be empty; pass a function of flags as "
+                "CoalitionFunction(function, n, batched=True)."
+            ) from error
         if value.shape != () or value.dtype.kind not in "fiub":
             raise InputError(f"the utility returned {brief(value)} for a coalition; one number is needed.")
         return float(value)
@@ -102,6 +110,7 @@ class ModelUtility(AbstractUtility):
             where equal outputs share a point: at θ = 0 two classes have ½.
     """
 
+    @checked
     def __init__(
         self,
         problem: Problem,
@@ -122,6 +131,7 @@ class ModelUtility(AbstractUtility):
         """
         self.metric = as_choice(metric, "metric", ("loss", "accuracy"))
         self.one_class = as_choice(one_class, "one_class", ("train", "constant"))
+        as_instance(test, "test", Dataset, "write Dataset(x, y)")
         self.problem, self.test, self.n = problem, test, problem.data.n
         if test.x.shape[1] != problem.data.x.shape[1]:
             raise InputError(
