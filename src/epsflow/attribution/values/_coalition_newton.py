@@ -49,9 +49,11 @@ class CoalitionRisk:
         n, p = model.x.shape
         small = n * p * p <= NUMBERS
         self.squares = (model.x[:, :, None] * model.x[:, None, :]).reshape(n, p * p) if small else None
+        self.whole = np.zeros(model.dim)
+        self.whole = self._solve(np.ones((1, n), bool))[0][0]  # θ(D), from which other searches start
 
     def optima(self, members: Bool[np.ndarray, "k n"]) -> CoalitionOptima:
-        """The minimum of each coalition's risk, from θ = 0; λ > 0 makes it the only one."""
+        """The minimum of each coalition's risk; λ > 0 makes it the only one, wherever the search starts."""
         dim, (n, p) = self.model.dim, self.model.x.shape
         chunk = max(1, NUMBERS // max(n * (self.model.outputs or 1) ** 2, dim * dim, p))
         parts = [self._solve(members[start : start + chunk]) for start in range(0, len(members), chunk)]
@@ -73,7 +75,9 @@ class CoalitionRisk:
         weights = self.model.scale * members
         rows, base, length, halved = np.arange(count), ends.copy(), np.ones(count), np.zeros(count, int)
         sizes = weights @ losses(self.model.loss, self.rest, self.model.y)  # R_S(0)
-        slopes, curvatures = self._derivatives(np.zeros((1, self.model.dim)))
+        # With few points the penalty keeps θ(S) near 0, with many it is near θ(D).
+        base = np.sqrt(members.sum(axis=1, keepdims=True) / members.shape[1]) * self.whole
+        slopes, curvatures = self._derivatives(base)
         move, slope = self._newton(weights, self._pull(weights, slopes, base), curvatures)
         for _ in range(MAX_STEPS):
             done = 0.5 * np.abs(slope) <= SHORT * sizes
