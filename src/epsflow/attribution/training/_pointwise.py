@@ -14,8 +14,8 @@ from ...problem import GeneralisedLinear, LinearModel, Problem, Quadratic
 
 VALUE_NUMBERS = 2**28
 """Numbers (2 GB) that the values at all times, of all points and functionals, may take."""
-CHUNK_NUMBERS = 2**20
-"""Numbers (8 MB) in the values of one chunk of points: little enough for the processor's cache."""
+CHUNK_NUMBERS = 2**15
+"""Numbers (256 kB) in the values of one chunk of points: little enough for a processor's second cache."""
 
 
 def check_size(times: int, points: int, functionals: int) -> None:
