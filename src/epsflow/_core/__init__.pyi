@@ -28,6 +28,7 @@ from ._display import (
 from ._doors import COMMON as COMMON, Check as Check, door as door
 from ._errors import ConvergenceError as ConvergenceError, EpsflowError as EpsflowError, InputError as InputError
 from ._linalg import Eigen as Eigen, decay_integral as decay_integral, eigen as eigen
+from ._page import page as page
 from ._provenance import provenance as provenance
 from ._results import (
     RESULTS as RESULTS,

@@ -3,14 +3,13 @@
 import html
 import math
 import re
-import tempfile
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from .. import plots
-from .._core import InputError
+from .._core import InputError, page
 from ._claim import Kind, Verdict
 from ._figures import FIGURES
 from ._ledger import Ledger, plain
@@ -27,28 +26,24 @@ INTRODUCTION = (
 )
 
 STYLE = """
-:root { color-scheme: light dark; --line: #8886; --soft: #8881; }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
-table { border-collapse: collapse; width: 100%; font-size: 0.9rem; }
-th, td { text-align: left; vertical-align: top; padding: 0.3rem 0.8rem 0.3rem 0; border-bottom: 1px solid var(--line); }
-td.number { font-variant-numeric: tabular-nums; white-space: nowrap; }
+body { max-width: 60rem; }
+table { width: 100%; }
+th, td { text-align: left; padding: 0.3rem 0.8rem 0.3rem 0; }
+td.number { white-space: nowrap; }
 article { border-top: 2px solid var(--line); margin-top: 2.5rem; padding-top: 0.5rem; }
 .formula { font-family: "STIX Two Math", "Cambria Math", "DejaVu Serif", serif; background: var(--soft);
   padding: 0.5rem 0.8rem; overflow-x: auto; }
 .verdict { font-weight: 600; white-space: nowrap; }
 .surprise { outline: 3px solid #D55E00; }
 code { font-size: 0.9em; overflow-wrap: anywhere; }
-figure { margin: 1rem 0; background: white; color: black; padding: 0.5rem; }
-figure svg { max-width: 100%; height: auto; }
-small, figcaption { opacity: 0.8; }
 """
 
 
 def foreign_page(folder: Path) -> Path | None:
     """A `ledger.html` in the folder that `write_report` did not write, but would replace; None where there is none."""
-    page = folder / HTML
-    ours = not page.exists() or f"<title>{TITLE}</title>" in page.read_text(encoding="utf-8", errors="replace")
-    return None if ours else page
+    place = folder / HTML
+    ours = not place.exists() or f"<title>{TITLE}</title>" in place.read_text(encoding="utf-8", errors="replace")
+    return None if ours else place
 
 
 def write_report(ledger: Ledger, folder: str | Path, *, figures: bool = True) -> tuple[Path, ...]:
@@ -79,14 +74,8 @@ def write_report(ledger: Ledger, folder: str | Path, *, figures: bool = True) ->
 
 def _draw(ledger: Ledger) -> dict[str, str]:
     """The SVG of every claim that has a figure."""
-    drawn = {}
-    with tempfile.TemporaryDirectory() as scratch:
-        for verdict in ledger.verdicts:
-            if verdict.claim.id in FIGURES:
-                path = Path(scratch) / "figure.svg"
-                plots.save(FIGURES[verdict.claim.id].draw(), path)
-                drawn[verdict.claim.id] = path.read_text(encoding="utf-8")
-    return drawn
+    names = [verdict.claim.id for verdict in ledger.verdicts if verdict.claim.id in FIGURES]
+    return {name: plots.to_svg(FIGURES[name].draw()) for name in names}
 
 
 def number(value: float) -> str:
@@ -124,9 +113,7 @@ def _page(ledger: Ledger, drawn: dict[str, str]) -> str:
         head = "<tr><th>id</th><th>statement</th><th>verdict</th><th>residual</th><th>time</th></tr>"
         body.append(f"<h2>{say(heading)}</h2><table><thead>{head}</thead><tbody>{rows}</tbody></table>")
     body.extend(_article(verdict, drawn.get(verdict.claim.id)) for verdict in ledger.verdicts)
-    head = f'<meta charset="utf-8"/><title>{TITLE}</title><style>{STYLE}</style>'
-    head += '<meta name="viewport" content="width=device-width, initial-scale=1"/>'
-    return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head>\n<body>{"".join(body)}</body></html>\n'
+    return page(TITLE, "".join(body), style=STYLE)
 
 
 def _marked(text: str) -> str:
@@ -178,10 +165,8 @@ def _article(verdict: Verdict, svg: str | None) -> str:
 
 
 def _inline(svg: str, name: str) -> str:
-    """The SVG element alone, its ids made unique in a page of several figures."""
-    element = svg[svg.index("<svg") :]
-    element = re.sub(r"<metadata>.*?</metadata>", "", element, flags=re.DOTALL)
-    element = re.sub(r'\bid="', f'id="{name}-', element)
+    """The SVG, its ids made unique in a page of several figures."""
+    element = re.sub(r'\bid="', f'id="{name}-', svg)
     element = re.sub(r'href="#', f'href="#{name}-', element)
     return re.sub(r"url\(#", f"url(#{name}-", element)
 

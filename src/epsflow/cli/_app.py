@@ -6,15 +6,17 @@ import gc
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version as installed_version
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from .. import _core
+from . import _words as words
 from ._attribute import attribute
 from ._console import BAD_INPUT, NOT_CONVERGED
+from ._doctor import doctor
 from ._influence import influence
 from ._interrupt import INTERRUPTED
 from ._optimise import compare, optimise
@@ -22,6 +24,7 @@ from ._options import spread
 from ._study import study
 from ._unlearn import unlearn
 from ._verify import verify
+from ._words import about
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE)
 """What the system says of a stream that takes no more; files say it by an `InputError` that names them."""
@@ -30,45 +33,6 @@ COLLECTIONS = (200_000, 10, 100)
 """Thresholds of the garbage collector. Loading JAX and Matplotlib makes a million objects that stay: to walk through
 them again and again, as the default of 700 does, took a fifth of the main job."""
 
-# One string per paragraph: the line breaks of a docstring would be kept on screen.
-OPTIMISE = (
-    "Find the schedule ε(t) that unlearns the points best, and show it beside the best step and decays.\n\n"
-    "Without options: linear regression on the diabetes data, without its most influential point. Writes result.json, "
-    "schedule.csv, schedule.pdf and schedule.png.\n\n"
-    "The model is linear regression on standardised columns, target included. For other models there is "
-    "epsflow.optimal_schedule in Python."
-)
-COMPARE = "Find the best step, linear, polynomial and exponential decay, and print them beside the baseline 1_[0,s]."
-INFLUENCE = (
-    "Compare the answers to a deletion: retraining, influence functions, a Newton step, proximal Bregman responses, "
-    "and gradient descent that goes on (D2D) or rewinds (R2D).\n\n"
-    "Without options: linear regression on the diabetes data, without its most influential point.\n\n"
-    "Class labels (breast_cancer, digits, wine, or a CSV file with --model logistic) are answered by logistic or "
-    "softmax regression. --model mlp is trained by gradient descent from a seeded start, and then to the minimum "
-    "nearby unless --stop early. Without --delete, the point whose removal should raise its own loss most is taken: "
-    "the largest Cook's distance for linear regression, the largest self-influence with the Gauss-Newton matrix "
-    "otherwise."
-)
-UNLEARN = (
-    "Certify unlearning algorithms: how far each ends from retraining, the bound on that, the noise σ that makes it "
-    "(ε_dp, δ_dp)-indistinguishable, and what the noise costs.\n\n"
-    "Without options: linear regression on the diabetes data, without its most influential point, for every point of "
-    "the data set. Class labels are answered by logistic or softmax regression, --model mlp by a small network. "
-    "Algorithms whose noise enters in each step are certified in the worst case."
-)
-ATTRIBUTE = (
-    "Score every point by what its removal should do to the mean loss at held-out points, and lay each method beside "
-    "exact retraining.\n\n"
-    "Without options: linear regression on the diabetes data. Class labels are answered by logistic or softmax "
-    "regression, --model mlp by a small network. Methods along training (density, tracin, source, early-stopped, "
-    "converged) follow gradient flow for the time that --steps of gradient descent cover; of an MLP the density is "
-    "that of these steps, exactly."
-)
-VERIFY = (
-    "Put every statement of the notes to the test, and print the ledger of verdicts.\n\n"
-    "The quick form takes a minute or two. Exit status 1 if a verdict differs from the expected one."
-)
-
 app = typer.Typer(
     name="epsflow",
     pretty_exceptions_enable=False,
@@ -76,12 +40,19 @@ app = typer.Typer(
     epilog="Exit status: 0; 1 if a computation did not converge or a claim changed its verdict; 2 for input that "
     "cannot be used.",
 )
-app.command(help=OPTIMISE)(spread(optimise))
-app.command(help=COMPARE)(spread(compare))
-app.command(help=INFLUENCE)(spread(influence))
-app.command(help=UNLEARN)(spread(unlearn))
-app.command(help=ATTRIBUTE)(spread(attribute))
-app.command(help=VERIFY)(verify)
+
+
+def _add(command: Callable[..., Any], said: tuple[Any, ...], footer: Sequence[str]) -> None:
+    app.command(**about(*said), epilog="\n\n".join(footer))(spread(command))
+
+
+_add(optimise, words.OPTIMISE, words.SCHEDULE_WORDS)
+_add(compare, words.COMPARE, words.SCHEDULE_WORDS)
+_add(influence, words.INFLUENCE, words.INFLUENCE_WORDS)
+_add(unlearn, words.UNLEARN, (words.EPSILON,))
+_add(attribute, words.ATTRIBUTE, (words.EPSILON,))
+app.command(**about(*words.VERIFY))(verify)
+app.command(**about(*words.DOCTOR))(doctor)
 app.add_typer(study, name="study")
 
 

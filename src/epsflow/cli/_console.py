@@ -5,6 +5,7 @@ import sys
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -133,11 +134,22 @@ def show(
     files: Sequence[Path],
     *,
     quiet: bool,
+    intention: str = "",
     notes: Sequence[str] = (),
     warnings: Sequence[str] = (),
+    words: Sequence[str] = (),
 ) -> None:
-    """The table, its notes, what was found, and where the files are; the sentence (and warnings) alone if quiet."""
+    """The table, its notes, what was found, and where the files are; the sentence (and warnings) alone if quiet.
+
+    Args:
+        table, sentence, files, notes, warnings: what is shown.
+        quiet: the sentence alone on stdout.
+        intention: what was asked, where the terminal has not been told before the work.
+        words: what the words of the table mean, for who reads them for the first time.
+    """
     if not quiet:
+        if intention:
+            say(f"\n{intention}")
         print()
         draw(table)
         for note in [*notes, *warnings]:
@@ -148,8 +160,11 @@ def show(
     for warning in warnings if quiet else ():
         print(f"epsflow: {printable(warning)}", file=sys.stderr)
     if files and not quiet:
-        names = ", ".join(path.name for path in files)
-        say(f"\nWritten to {files[0].parent}: {names}")
+        print()
+        for folder, group in groupby(files, key=lambda path: path.parent):
+            say(f"Written to {folder}: {', '.join(path.name for path in group)}")
+    if words and not quiet:
+        say("\n" + "\n".join(words))
 
 
 def say(text: str) -> None:

@@ -10,7 +10,9 @@ from . import _options as options
 from ._console import Column, Row, Table, show
 from ._inputs import AnySource, Training, read_material
 from ._output import ENDPOINTS_FIGURE, RESULT, check_folder, write_folder
+from ._page import answer_page, check_page, write_page
 from ._progress import stages
+from ._words import INFLUENCE_WORDS
 
 if TYPE_CHECKING:
     from ..analysis import Endpoints
@@ -24,19 +26,22 @@ def influence(
     source: AnySource,
     training: Training,
     out: options.InfluenceFolder = None,
+    report: options.PageFolder = None,
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
     """The endpoints and the table; files only where asked."""
-    run(source, training, out, as_json=as_json, quiet=quiet)
+    run(source, training, out, report, as_json=as_json, quiet=quiet)
 
 
-def run(source: AnySource, training: Training, folder: Path | None, *, as_json: bool, quiet: bool) -> None:
+def run(
+    source: AnySource, training: Training, folder: Path | None, report: Path | None, *, as_json: bool, quiet: bool
+) -> None:
     """Check, compute, write, print.
 
     Args:
         source, training: the options.
-        folder: where to write; None for nowhere.
+        folder, report: where to write the files, and the page; None for nowhere.
         as_json: print the document instead of the table.
         quiet: print the finding only.
 
@@ -48,6 +53,8 @@ def run(source: AnySource, training: Training, folder: Path | None, *, as_json: 
     training.refuse()
     if folder is not None:
         check_folder(folder)
+    if report is not None:
+        check_page(report, "influence")
     with stages(4, quiet=quiet) as begin:
         begin("reading the data")
         material = read_material(source, training)
@@ -70,19 +77,32 @@ def run(source: AnySource, training: Training, folder: Path | None, *, as_json: 
         begin("writing")
         document = to_json({**heading("influence", source, trained.deletion), **_answers(training, trained, result)})
         written = write_folder(folder, {RESULT: document + "\n"}, lambda place: _draw(result, place))
+        drawn, found = _table(trained, result), _finding(trained, result)
+        notes, told = _notes(result), warnings(trained.deletion.problem)
+        paged = write_page(report, "" if report is None else _page(result, drawn, found, [*notes, *told]))
     if as_json:
         print(document)
     else:
-        more = {"notes": _notes(result), "warnings": warnings(trained.deletion.problem)}
-        show(_table(trained, result), _finding(trained, result), written.files, quiet=quiet, **more)
-    if written.trouble is not None:
-        raise written.trouble
+        files = [*written.files, *paged.files]
+        show(drawn, found, files, quiet=quiet, notes=notes, warnings=told, words=INFLUENCE_WORDS)
+    for trouble in (written.trouble, paged.trouble):
+        if trouble is not None:
+            raise trouble
+
+
+def _axes(result: "Endpoints") -> Any:
+    axes = plots.panels()
+    plots.endpoints(result, ax=axes[0])
+    return axes
+
+
+def _page(result: "Endpoints", drawn: Table, found: str, notes: list[str]) -> str:
+    figure = {"svg": plots.to_svg(_axes(result)), "caption": "How far each answer ends from retraining."}
+    return answer_page("influence", drawn, found, notes=notes, words=INFLUENCE_WORDS, **figure)
 
 
 def _draw(result: "Endpoints", place: Path) -> None:
-    axes = plots.panels()
-    plots.endpoints(result, ax=axes[0])
-    plots.save(axes, *(place / name for name in ENDPOINTS_FIGURE))
+    plots.save(_axes(result), *(place / name for name in ENDPOINTS_FIGURE))
 
 
 def _unmoved(trained: "Trained", result: "Endpoints") -> bool:

@@ -1,14 +1,17 @@
 """`epsflow optimise` and `epsflow compare`: which ε(t) unlearns the points best?"""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import _core, control, plots
 from . import _options as options
-from ._console import show
+from ._console import Table, show
 from ._inputs import Question, Search, Source, read_data
 from ._output import CSV, RESULT, SCHEDULE_FIGURE, check_folder, write_folder
+from ._page import answer_page, check_page, write_page
 from ._progress import stages
+from ._words import SCHEDULE_WORDS
 
 if TYPE_CHECKING:
     from ..control import Comparison
@@ -22,23 +25,25 @@ def optimise(
     question: Question,
     search: Search,
     out: options.OptimiseFolder = None,
+    report: options.PageFolder = None,
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
     """The optimum, the families, the table and the files."""
     folder = DEFAULT_FOLDER if out is None and not as_json else out
-    run("optimise", source, question, search, folder, as_json=as_json, quiet=quiet)
+    run("optimise", source, question, search, folder, report, as_json=as_json, quiet=quiet)
 
 
 def compare(
     source: Source,
     question: Question,
     out: options.CompareFolder = None,
+    report: options.PageFolder = None,
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
     """The families and the table; files only where asked."""
-    run("compare", source, question, Search(), out, as_json=as_json, quiet=quiet)
+    run("compare", source, question, Search(), out, report, as_json=as_json, quiet=quiet)
 
 
 def run(
@@ -47,6 +52,7 @@ def run(
     question: Question,
     search: Search,
     folder: Path | None,
+    report: Path | None,
     *,
     as_json: bool,
     quiet: bool,
@@ -56,7 +62,7 @@ def run(
     Args:
         command: "optimise", or "compare" for the families alone.
         source, question, search: the options.
-        folder: where to write; None for nowhere.
+        folder, report: where to write the files, and the page; None for nowhere.
         as_json: print the document instead of the table.
         quiet: print the finding only.
 
@@ -70,6 +76,8 @@ def run(
     search.refuse()
     if folder is not None:
         check_folder(folder)
+    if report is not None:
+        check_page(report, command)
     with stages(4, quiet=quiet) as begin:
         begin("reading the data")
         data = read_data(source)
@@ -79,6 +87,10 @@ def run(
 
         deletion = choose_points(source, data)
         theta0 = starting_point(question, deletion.problem)
+        intention = _report.intention(command, question, deletion)
+        if sys.stderr.isatty() and not (quiet or as_json):
+            print(f"\n{intention}", file=sys.stderr)  # stdout is for answers, and there may be none
+            intention = ""
         begin("searching the schedules", ADVICE if command == "optimise" else "")
         window = {"s": question.s, "T": question.T, "bounds": question.bounds}
         worth = {"budget": question.budget, "price": question.price}
@@ -96,19 +108,37 @@ def run(
         if comparison.optimum is not None and folder is not None:
             texts[CSV] = _document.schedule_csv(comparison.optimum)
         written = write_folder(folder, texts, lambda place: _draw(comparison, place))
+        drawn, found, told = (
+            _report.table(deletion, comparison),
+            _report.finding(comparison),
+            warnings(deletion.problem),
+        )
+        paged = write_page(report, "" if report is None else _page(command, comparison, drawn, found, told))
     if as_json:
         print(document)
     else:
-        drawn, found = _report.table(deletion, comparison), _report.finding(comparison)
-        show(drawn, found, written.files, quiet=quiet, warnings=warnings(deletion.problem))
-    if written.trouble is not None:
-        raise written.trouble
+        files = [*written.files, *paged.files]
+        show(drawn, found, files, quiet=quiet, intention=intention, warnings=told, words=SCHEDULE_WORDS)
+    for trouble in (written.trouble, paged.trouble):
+        if trouble is not None:
+            raise trouble
     optimum = comparison.optimum
     if optimum is not None and optimum.scope is control.Scope.NONE:
         why = f": {optimum.trouble}" if optimum.trouble else ", and is reported as such."
         raise _core.ConvergenceError(f"the schedule found is not verified as optimal{why}", comparison)
 
 
+def _axes(comparison: "Comparison") -> Any:
+    return plots.schedule(comparison, ax=plots.panels(1 if comparison.optimum is None else 2))
+
+
 def _draw(comparison: "Comparison", place: Path) -> None:
-    axes = plots.schedule(comparison, ax=plots.panels(1 if comparison.optimum is None else 2))
-    plots.save(axes, *(place / name for name in SCHEDULE_FIGURE))
+    plots.save(_axes(comparison), *(place / name for name in SCHEDULE_FIGURE))
+
+
+def _page(command: str, comparison: "Comparison", drawn: Table, found: str, told: list[str]) -> str:
+    caption = "The weight ε(t) of the deleted points by the best of each family"
+    if comparison.optimum is not None:
+        caption += ", and of all schedules; below, the switching function, whose sign says where ε is least and largest"
+    figure = {"svg": plots.to_svg(_axes(comparison)), "caption": f"{caption}."}
+    return answer_page(command, drawn, found, notes=told, words=SCHEDULE_WORDS, **figure)

@@ -195,6 +195,10 @@ AttributeFolder = Annotated[
     Path | None,
     typer.Option("--out", metavar="DIR", help="Also write result.json and attribution.pdf/.png into this folder."),
 ]
+PageFolder = Annotated[
+    Path | None,
+    typer.Option("--report", metavar="DIR", help="Write report.html, a page that needs no other file, to this folder."),
+]
 ReportFolder = Annotated[
     Path | None, typer.Option("--report", metavar="DIR", help="Write ledger.html and ledger.md into this folder.")
 ]

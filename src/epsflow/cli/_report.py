@@ -2,9 +2,11 @@
 
 import math
 
+from .._core import printable
 from ..control import Arc, Comparison, FamilyResult, ScheduleSolution, Scope, Status
 from ._console import Column, Row, Table
-from ._deletion import Deletion
+from ._deletion import FEW, Deletion
+from ._inputs import Question
 
 NO_GAIN = 1e-9
 """A relative gain below this is rounding."""
@@ -30,6 +32,20 @@ def table(deletion: Deletion, comparison: Comparison) -> Table:
         )
         drawn.rows.append(Row(cells, style="bold" if row["family"] == "optimum" else ""))
     return drawn
+
+
+def intention(command: str, question: Question, deletion: Deletion) -> str:
+    """What is about to be searched, and why, in one sentence."""
+    problem = deletion.problem
+    named = ", ".join(map(str, problem.delete[:FEW])) + (", …" if problem.delete.size > FEW else "")
+    points = f"point{'s' if problem.delete.size > 1 else ''} {named} of {printable(problem.data.name)}"
+    chosen = "" if deletion.chosen_by == "named" else f" (no point was named; this one has {deletion.chosen_by})"
+    what = "the schedule ε(t)" if command == "optimise" else "the best step and decay ε(t)"
+    return (
+        f"Searching {what} for {points}{chosen}: its weight in training is 1 until the request to forget arrives at "
+        f"s = {question.s:g}, and 0 from T = {question.T:g} on; what ε does in between decides how near θ(T) comes to "
+        "the model that never saw it."
+    )
 
 
 def finding(comparison: Comparison) -> str:

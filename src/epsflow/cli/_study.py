@@ -8,20 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from .. import _core, studies
+from . import _words as words
 from ._console import NOT_CONVERGED, Column, Row, Table, draw, show
 from ._interrupt import INTERRUPTED, working
 from ._progress import rows, say
+from ._words import about
 
 if TYPE_CHECKING:
     from ..studies import Specification, Store, Study, Table as Found
 
 study = typer.Typer(
     no_args_is_help=False,
-    help=(
-        "Run a question over thousands of problems, and see what holds.\n\n"
-        "A study is ready-made (see epsflow study list) or a TOML file. Its rows are kept in a SQLite file as they "
-        "come: interrupted at any moment, the same command goes on where it was."
-    ),
+    **about(*words.STUDY),
     epilog="Exit status: 0; 1 if rows failed or the store cannot be written; 2 for input that cannot be used.",
 )
 
@@ -44,7 +42,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on stdout.")]
 
 
-@study.command("list", help="The studies that ship with epsflow.")
+@study.command("list", **about(*words.STUDY_LIST))
 def list_studies(as_json: AsJson = False) -> None:
     """Names and questions."""
     if as_json:
@@ -56,7 +54,7 @@ def list_studies(as_json: AsJson = False) -> None:
     draw(table)
 
 
-@study.command("show", help="What a study asks, or how far a store is and what it found.")
+@study.command("show", **about(*words.STUDY_SHOW))
 def show_study(what: What, as_json: AsJson = False) -> None:
     """A specification, or a store's state."""
     if Path(what).suffix == ".toml" or what in studies.READY:
@@ -81,7 +79,7 @@ def show_study(what: What, as_json: AsJson = False) -> None:
         show(_drawn(opened.failures()), "", [], quiet=False)
 
 
-@study.command(help="Run a study: a ready-made one, or a TOML file. Goes on where an earlier run was interrupted.")
+@study.command(**about(*words.STUDY_RUN))
 def run(
     what: What,
     store: StoreFile = None,
@@ -101,7 +99,7 @@ def run(
     return _run(found, runner, workers, one_by_one, retry_failed, limit, quiet, force_new)
 
 
-@study.command(help="Go on with the study that a store holds.")
+@study.command(**about(*words.STUDY_RESUME))
 def resume(
     store: Kept,
     runner: RunnerName = "here",
@@ -115,7 +113,7 @@ def resume(
     return _run(_open(store), runner, workers, one_by_one, retry_failed, limit, quiet, False)
 
 
-@study.command(help="Write a store's table as .csv, .parquet or .nc (netCDF), by the files' endings.")
+@study.command(**about(*words.STUDY_EXPORT))
 def export(
     store: Kept,
     files: Annotated[list[Path], typer.Argument(metavar="FILE", help="One file or several.")],
@@ -126,7 +124,7 @@ def export(
         print(f"Written: {_core.printable(str(path))}")
 
 
-@study.command(help="Write a page of HTML that needs nothing else, and its figures as PDF and PNG.")
+@study.command(**about(*words.STUDY_REPORT))
 def report(
     store: Kept,
     out: Annotated[

@@ -17,6 +17,7 @@ from ._second_opinion import SecondOpinion as SecondOpinion
 from ._solution import ScheduleSolution as ScheduleSolution
 from ._task import ControlTask as ControlTask, make_task as make_task
 from .polish._reach import Arrival as Arrival, ExactUnlearning as ExactUnlearning
+from .programs._casadi import available_solvers as available_solvers
 from .programs._primitives import UntranslatableError as UntranslatableError
 from .stacks._families import (
     BatchBest as BatchBest,

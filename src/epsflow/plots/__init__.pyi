@@ -4,7 +4,7 @@ from ._phase import phase_portrait as phase_portrait
 from ._schedule import schedule as schedule
 from ._starts import exact_starts as exact_starts
 from ._studies import bands as bands, distributions as distributions, intervals as intervals
-from ._style import panels as panels, save as save
+from ._style import panels as panels, save as save, to_svg as to_svg
 from ._training import (
     influence as influence,
     plateau_slopes as plateau_slopes,

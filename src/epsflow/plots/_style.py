@@ -1,7 +1,9 @@
 """One look for every figure, applied only while a figure is drawn or written: global settings are left alone."""
 
 import contextlib
+import re
 import secrets
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -227,3 +229,12 @@ def _write(figure: Figure, path: Path) -> None:
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def to_svg(axes: Any) -> str:
+    """The figure of some axes as markup, to stand in a page."""
+    with tempfile.TemporaryDirectory() as folder:
+        (path,) = save(axes, Path(folder) / "figure.svg")
+        text = path.read_text(encoding="utf-8")
+    # Without the declaration, which only a file of its own needs.
+    return re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
