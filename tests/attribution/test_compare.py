@@ -130,6 +130,23 @@ def test_datamodeling_scores_of_single_trajectories_and_of_their_average(network
     assert "trajectories" in str(found.summary())
 
 
+def test_influence_orders_the_removal_of_repeated_directions_backwards():
+    # Koh et al. (2019): direction i repeated i + 1 times; without all its copies only the penalty is left, θ_i = 0.
+    copies = np.repeat(np.arange(6), np.arange(1, 7))
+    data = Dataset(np.eye(6)[copies], np.ones(len(copies)))
+    groups = [np.flatnonzero(copies == i) for i in range(6)]
+    problems = [Problem(LinearModel(6), LogisticLoss(), data, group, l2=0.02) for group in groups]
+    theta = ef.train(problems[0]).theta
+    exact = np.log(2.0) - np.log1p(np.exp(-theta))  # change of the loss of a copy
+    predicted, stepped = [], []
+    for i, problem in enumerate(problems):
+        own = ef.Losses(problem.model, problem.loss, data.x[groups[i]], data.y[groups[i]])
+        predicted.append(np.mean(ef.influence(problem, theta, functional=own).change))
+        stepped.append(ef.newton_step(problem, theta).predicted[i])
+    np.testing.assert_allclose(stepped, 0.0, atol=1e-8)  # the risk left is quadratic in θ_i
+    assert rank_correlation(np.array(predicted), exact) == pytest.approx(-1.0)
+
+
 def test_agreement_of_columns():
     exact = np.array([1.0, -2.0, 3.0, -4.0])
     found = agreement(0.5 * exact, exact, 2)

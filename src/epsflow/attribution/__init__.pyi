@@ -1,5 +1,6 @@
 from ._soft_weights import SoftWeights as SoftWeights, soft_weights as soft_weights
 from .bayes._bayesian_influence import BayesianInfluence as BayesianInfluence, bayesian_influence as bayesian_influence
+from .compare._agreement import Agreement as Agreement, Interval as Interval, agreement as agreement
 from .compare._compare import (
     AttributionComparison as AttributionComparison,
     compare_attributions as compare_attributions,

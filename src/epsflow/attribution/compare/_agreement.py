@@ -35,7 +35,13 @@ class Interval(NamedTuple):
 
 
 def agreement(predicted: Float[np.ndarray, " n"], exact: Float[np.ndarray, " n"], top: int) -> Agreement:
-    """The four of them; NaN where the exact values are all zero."""
+    """Slope, relative error, rank correlation, and overlap of the largest; NaN where the exact values are all zero.
+
+    Args:
+        predicted: p.
+        exact: e.
+        top: of how many of the largest |e| and |p| the overlap is taken.
+    """
     size = float(exact @ exact)
     largest = set(np.argsort(-np.abs(exact), kind="stable")[:top])
     guessed = set(np.argsort(-np.abs(predicted), kind="stable")[:top])
