@@ -4,8 +4,8 @@
 
 After Koh, Ang, Teo and Liang (2019): two Gaussian clouds, where influence orders groups well though it falls short; and
 orthogonal directions, the i-th of them repeated i + 1 times, where removing all copies of one is underestimated by a
-factor of its own, so that the order is turned around. One Newton step is exact there. Logistic regression, λ = n/1000; what is predicted
-is the change of the removed points' own mean loss, and every group is retrained exactly. A few seconds.
+factor of its own, so that the order is turned around. One Newton step is exact there. Logistic regression, λ = n/1000;
+what is predicted is the change of the removed points' own mean loss, and every group is retrained exactly.
 """
 
 import jax
