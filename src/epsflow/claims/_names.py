@@ -34,7 +34,9 @@ CONTENTS: dict[str, tuple[str, ...]] = {
     ),
     "Epsilon dynamic: numerical experiments": ("fig4-late", "fig4-faster", "fig4-zero", "fig4-linear"),
     "Algorithm implementations: D2D vs R2D": ("d2d-convex-only", "r2d-fewer-steps", "d2d-tighter"),
-    "Other interesting things we might want to explore": ("shapley-vs-influence",),
+    "Other interesting things we might want to explore": (
+        *("shapley-vs-influence", "importance-over-time", "influence-in-epochs"),
+    ),
     "Published guarantees of unlearning": (
         *("d2d-theorem", "r2d-theorem", "noisy-sgd-factor", "clipped-noise-factor", "noise-level-typed"),
         *("power-iteration-bound", "logistic-third-derivative", "expected-distance", "ascent-approaches"),

@@ -1,13 +1,22 @@
-"""Claims of the section "Other interesting things we might want to explore": which points are informative."""
+"""Claims of the section "Other interesting things we might want to explore": which points are informative, and when."""
 
 from typing import NamedTuple
 
 import jax
+import numpy as np
 
-from ...attribution import AttributionComparison, compare_attributions
+from ...analysis import Predictions, influence
+from ...attribution import (
+    AttributionComparison,
+    checkpoint_influence,
+    compare_attributions,
+    windowed_removal,
+)
 from ...problem import Dataset, LinearModel, LogisticLoss, Problem, load_dataset
+from ...schedules import Constant
 from .._claim import Evidence, Kind, Sample, claim, worst
-from .._trial import Trial
+from .._tools import hessian
+from .._trial import Case, Trial
 
 SECTION = "Other interesting things we might want to explore"
 
@@ -99,3 +108,76 @@ def shapley_vs_influence(trial: Trial) -> Evidence:
         counterexample=example if refuted else {},
         remarks=tuple(remarks),
     )
+
+
+def _predictions(trial: Trial, case: Case) -> Predictions:
+    """φ: predictions at three fresh points of the size of the data."""
+    x = case.problem.data.x
+    return Predictions(case.problem.model, x.std() * trial.rng().standard_normal((3, x.shape[1])))
+
+
+@claim(
+    id="importance-over-time",
+    section=SECTION,
+    source="last item, on influence in certain epochs",
+    statement="The importance of a data point may change throughout the training.",
+    as_written="the effect on φ(θ(t)) of a point's removal from training until t changes with t, even its sign",
+    corrected="",
+    expected=Kind.HOLDS,
+)
+def importance_over_time(trial: Trial) -> Evidence:
+    """The point whose influence at checkpoints has the most of both signs, and what training without it does then."""
+    samples, remarks = [], []
+    for case in trial.regressions():
+        name, problem, start = case
+        rates = np.linalg.eigvalsh(hessian(problem, 1.0, start))
+        ts = np.geomspace(0.05 / rates[-1], 30.0 / rates[0], 16)
+        functional = _predictions(trial, case)
+        values = checkpoint_influence(problem, Constant(1.0), start, ts=ts, functional=functional).values
+        both = np.minimum(values.max(axis=0), -values.min(axis=0))
+        j, q = np.unravel_index(int(both.argmax()), both.shape)
+        times = ts[values[:, j, q].argmax()], ts[values[:, j, q].argmin()]
+        ask = {"functional": functional, "points": [int(j)]}
+        ends = [
+            windowed_removal(problem, Constant(1.0), start, ts=np.array([0.0, t]), **ask).change[0, q] for t in times
+        ]
+        rise, fall = map(float, ends)
+        where = f"{name}, point {j}: {rise:+.3g} at t = {times[0]:.3g}, {fall:+.3g} at t = {times[1]:.3g}"
+        samples.append(Sample(0.0 if rise > 0.0 > fall else 1.0, 0.5, where))
+        turned = float(((values.max(axis=0) > 0.0) & (values.min(axis=0) < 0.0)).mean())
+        remarks.append(f"{name}: {turned:.0%} of all effects of points on predictions are predicted to change sign.")
+    reason = (
+        "1 where the effect of a point that is predicted to change sign does not when training is done again, else 0"
+    )
+    return Evidence(written=worst(samples, reason, factor=1.0), remarks=tuple(remarks))
+
+
+@claim(
+    id="influence-in-epochs",
+    section=SECTION,
+    source="last item, on influence in certain epochs",
+    statement="It can make more sense to consider influence functions in certain epochs than only at the end.",
+    as_written="of removal from the first half of training, −∫K_j dt is nearer to the truth than H⁻¹g_j at its end",
+    corrected="",
+    expected=Kind.HOLDS,
+)
+def influence_in_epochs(trial: Trial) -> Evidence:
+    """Training without a point in its first half: the density's error against that of the influence function."""
+    samples, remarks = [], []
+    for case in trial.regressions():
+        name, problem, start = case
+        rates = np.linalg.eigvalsh(hessian(problem, 1.0, start))
+        T, functional = 4.0 / float(np.median(rates)), _predictions(trial, case)
+        points = trial.rng().choice(problem.data.n, size=4, replace=False).tolist()
+        at_end = influence(problem, points=points, functional=functional).change
+        errors = {}
+        for half, window in (("first", (0.0, 0.5 * T)), ("second", (0.5 * T, T))):
+            ask = {"functional": functional, "points": points, "window": window}
+            found = windowed_removal(problem, Constant(1.0), start, ts=np.array([0.0, T]), **ask)
+            size = float(np.linalg.norm(found.change))
+            errors[half] = [float(np.linalg.norm(guess - found.change)) / size for guess in (found.first_order, at_end)]
+        samples.append(Sample(*errors["first"], f"{name}, until t = {0.5 * T:.3g}"))
+        mine, other = errors["second"]
+        remarks.append(f"{name}: of the second half the density misses {mine:.2g}, the influence function {other:.2g}.")
+    reason = "error of −∫K_j dt, relative to the change by training again; bound: that of the influence function"
+    return Evidence(written=worst(samples, reason, factor=1.0), remarks=tuple(remarks))
