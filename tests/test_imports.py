@@ -90,3 +90,11 @@ def test_every_name_of_a_stub_is_there(stub: Path):
 def test_stubs_are_read_in_any_locale(stub: Path):
     """`attach_stub` opens them with the locale's encoding."""
     assert stub.read_bytes().isascii()
+
+
+def test_the_version_is_that_of_the_installation():
+    import importlib.metadata
+
+    import epsflow
+
+    assert epsflow.__version__ == importlib.metadata.version("epsflow")

@@ -24,6 +24,8 @@ def text() -> str:
         parts.append(f"\n## {section}\n")
         for claim in (claim for claim in CLAIMS if claim.section == section):
             parts.append(f"**`{claim.id}`** — *{claim.expected.value}* ({claim.source})\n: {claim.statement}\n")
+            if claim.quotation:
+                parts.append(f"  The notes: “{claim.quotation}”\n")
             parts.append(f"  As written: `{claim.as_written}`\n")
             if claim.corrected:
                 parts.append(f"  Right: `{claim.corrected}`\n")

@@ -8,6 +8,17 @@ and unlearning algorithms off the ends of the flow. Rooms, in the order in which
 Names are listed in `__init__.pyi`, here and in every room, and load what they need when they are first used.
 """
 
+from typing import Any
+
 import lazy_loader
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+_load, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+
+
+def __getattr__(name: str) -> Any:
+    """A name of the stub when it is first used; the version, as installed."""
+    if name == "__version__":
+        from importlib.metadata import version  # which takes longer to load than all the rest here
+
+        return version("epsflow")
+    return _load(name)

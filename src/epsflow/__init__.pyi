@@ -76,3 +76,5 @@ from .unlearning import (
     r2d_sensitivity as r2d_sensitivity, r2d_sigma as r2d_sigma, rdp_to_dp as rdp_to_dp,
     risk_constants as risk_constants, second_moment_delta as second_moment_delta, trade_off as trade_off,
 )
+
+__version__: str

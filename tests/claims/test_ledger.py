@@ -9,6 +9,7 @@ import pytest
 import epsflow as ef
 from epsflow.claims import CLAIMS, SECTIONS, Claim, Evidence, Kind, _ledger, choose, claim as claimed
 from epsflow.claims._names import CONTENTS
+from epsflow.claims._quotations import QUOTATIONS
 from epsflow.claims._trial import Trial
 from made_claims import make_claim
 
@@ -143,3 +144,12 @@ def test_the_same_seed_gives_the_same_numbers():
 def test_evidence_without_measurements_has_no_residual(run):
     ledger = run(make_claim("none", lambda trial: Evidence(written=None)))
     assert str(ledger["none"].residual) == str(ledger["none"].tolerance) == "nan"
+
+
+def test_statements_of_the_notes_are_quoted():
+    """All of them, and nothing else: what is said elsewhere names its source."""
+    quoted = [claim.id for claim in CLAIMS if claim.quotation]
+    assert set(QUOTATIONS) == set(quoted)
+    unquoted = {claim.id for claim in CLAIMS} - set(quoted)
+    assert not unquoted & {name for section in list(CONTENTS)[:11] for name in CONTENTS[section]}
+    assert "“Note that the damped GNH is always positive definite" in str(next(iter(choose(["ggn-pd"]))).summary())

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from .._core import Shown
+from ._quotations import QUOTATIONS
 from ._trial import Trial
 
 
@@ -132,6 +133,7 @@ class Claim(Shown):
         corrected: what is right; empty where the statement is.
         expected: the verdict that is expected of its check.
         check: measures it on random instances and on data.
+        quotation: the notes' own words; empty for what is said elsewhere.
     """
 
     id: str
@@ -142,12 +144,14 @@ class Claim(Shown):
     corrected: str
     expected: Kind
     check: Callable[[Trial], Evidence]
+    quotation: str = ""
 
     def _title(self) -> str:
         return f"{self.id}: {self.statement}"
 
     def _facts(self) -> dict[str, object]:
-        return {"id": self.id, "source": f"{self.section}, {self.source}", "expected": self.expected}
+        quoted = {"the notes": f"“{self.quotation}”"} if self.quotation else {}
+        return {"id": self.id, "source": f"{self.section}, {self.source}", **quoted, "expected": self.expected}
 
     def _rows(self) -> list[dict[str, Any]]:
         said = {"as written": self.as_written, "corrected": self.corrected}
@@ -173,6 +177,7 @@ def claim(
             corrected=corrected,
             expected=expected,
             check=check,
+            quotation=QUOTATIONS.get(id, ""),
         )
 
     return decorate

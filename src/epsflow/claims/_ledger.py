@@ -102,6 +102,7 @@ class Ledger(Tabular):
                 "section": verdict.claim.section,
                 "source": verdict.claim.source,
                 "statement": verdict.claim.statement,
+                "the notes": verdict.claim.quotation,
                 "as written": verdict.claim.as_written,
                 "corrected": verdict.claim.corrected,
                 "verdict": verdict.kind.value,

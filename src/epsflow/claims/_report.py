@@ -137,6 +137,7 @@ def _article(verdict: Verdict, svg: str | None) -> str:
     parts = [
         f'<article id="{say(claim.id)}"><h3>{say(claim.id)} {_badge(verdict)}</h3>',
         f"<p>{_marked(claim.statement)} <small>{say(claim.source)}</small></p>",
+        f"<blockquote>“{_marked(claim.quotation)}”</blockquote>" if claim.quotation else "",
         f'<p>As written:</p><p class="formula">{_marked(claim.as_written)}</p>',
     ]
     if claim.corrected:
@@ -204,6 +205,8 @@ def _row(*cells: str) -> str:
 def _entry(verdict: Verdict, figure: bool) -> list[str]:
     claim = verdict.claim
     lines = [f"### {claim.id}: {_told(verdict)}", "", f"{claim.statement} ({claim.source})", ""]
+    if claim.quotation:
+        lines += [f"> {claim.quotation}", ""]
     lines += ["As written:", "", f"    {claim.as_written}", ""]
     if claim.corrected:
         lines += ["What is right:", "", f"    {claim.corrected}", ""]
