@@ -12,6 +12,7 @@ from ..._core import Array, InputError, Tabular, as_count, as_index_array, as_in
 from ...analysis import retrain_all
 from ...flow import checked, trained_optimum
 from ...problem import Dataset, LogisticLoss, Problem, SoftmaxCrossEntropy
+from .._keys import generator
 from ..values._utility import ModelUtility
 from ._agreement import Agreement, Interval, agreement, area_under_curve, bootstrap, rank_correlation
 from ._removal import RemovalCurves, removal_curves
@@ -155,7 +156,7 @@ def compare_attributions(
     names = _as_names(methods)
     given = dict(methods) if isinstance(methods, Mapping) else dict.fromkeys(names)
     chosen = jax.random.key(0) if key is None else key
-    rng = np.random.default_rng(np.asarray(jax.random.key_data(chosen)).astype(np.uint64).ravel().tolist())
+    rng = generator(chosen)
     level = as_scalar(confidence, "confidence")
     data = problem.data
     held = data if test is None else as_instance(test, "test", Dataset, "write Dataset(x, y)")

@@ -12,6 +12,7 @@ from ..._core import Array, InputError, Tabular, as_count, as_instance, as_matri
 from ...analysis import retrain_all
 from ...flow import checked
 from ...problem import Dataset, Problem
+from .._keys import generator
 from ..values._utility import ModelUtility
 from ._agreement import Interval, bootstrap, rank_correlation
 from ._scores import Setting, scores_of
@@ -97,7 +98,7 @@ def datamodeling_scores(
     """
     rows = as_matrix(np.atleast_2d(np.asarray(thetas)), "thetas", problem.dim)
     chosen = jax.random.key(0) if key is None else key
-    rng = np.random.default_rng(np.asarray(jax.random.key_data(chosen)).tolist())
+    rng = generator(chosen)
     level, count = as_scalar(confidence, "confidence"), as_count(groups, "groups", least=2)
     n = problem.data.n
     size = max(2, round(0.01 * n)) if group_size is None else as_count(group_size, "group_size")

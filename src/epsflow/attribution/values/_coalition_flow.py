@@ -4,6 +4,7 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float
 
@@ -34,7 +35,9 @@ class CoalitionFlow:
         self.time = as_scalar(T, "T")
         if not self.time > 0.0:
             raise InputError(f"T is {self.time:g}; the time that a coalition is trained for must be positive.")
-        self.risk, self.steps = problem.empirical(), steps
+        # Every point has a weight of its own: 1 in the coalition, 0 outside.
+        self.risk = eqx.tree_at(lambda risk: risk.delete, problem.empirical(), jnp.arange(problem.data.n))
+        self.steps = steps
 
     def thetas(self, members: Bool[np.ndarray, "k n"]) -> tuple[Float[np.ndarray, "k d"], int]:
         """θ(T) of each coalition, and the gradients of single points it took.
@@ -58,12 +61,8 @@ class CoalitionFlow:
 
 @eqx.filter_jit
 def _flow(risk: EmpiricalRisk, theta0: Array, members: Float[Array, "k n"], time: float, steps: int) -> Array:
-    def value(theta: Array, weights: Array) -> Array:
-        losses = jax.vmap(lambda x, y: risk.loss(risk.model(theta, x), y))(risk.x, risk.y)
-        return risk.scale * weights @ losses + 0.5 * risk.l2 * theta @ theta
-
     def one(weights: Array) -> Array:
         step = time / steps
-        return jax.lax.fori_loop(0, steps, lambda _, theta: theta - step * jax.grad(value)(theta, weights), theta0)
+        return jax.lax.fori_loop(0, steps, lambda _, theta: theta - step * jax.grad(risk.value)(theta, weights), theta0)
 
     return jax.vmap(one)(members)

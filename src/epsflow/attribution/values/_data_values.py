@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import jax
 import numpy as np
 from jaxtyping import Float, Key
 from scipy.special import stdtrit
@@ -21,6 +20,7 @@ from ..._core import (
     message,
     succeeded,
 )
+from .._keys import generator
 from ._enumeration import banzhaf_weights, enumerate_coalitions, require_few, semivalues, shapley_weights
 from ._permutations import Contributions, Truncation, contributions, draw_orders, rotated
 from ._result import DataValues
@@ -38,9 +38,6 @@ the choice of the moment to stop narrows the intervals that it stops at."""
 
 SHARE = 0.01
 """Default tolerance, as a share of |V(D) − V(∅)|."""
-
-DEFAULT_KEY = [0, 0]
-"""The bits of jax.random.key(0)."""
 
 STRATA = 16
 """Most strata of places in a permutation."""
@@ -105,7 +102,7 @@ def data_shapley(
     stop = Truncation(empty, full, cut * abs(full - empty) if cut > 0.0 else -1.0)
     strata = min(n, STRATA) if method == "stratified" else 1
     goal = _tolerance(tolerance, full - empty)
-    found = _sampled(game, stop, strata, _generator(key), goal, level, as_count(max_permutations, "max_permutations"))
+    found = _sampled(game, stop, strata, generator(key), goal, level, as_count(max_permutations, "max_permutations"))
     _assert_efficiency(found)
     if throw and not succeeded(found.result):
         raise ConvergenceError(
@@ -151,7 +148,7 @@ def data_banzhaf(
         return _enumerated(game, banzhaf_weights(n), "banzhaf", level)
     empty, full = _ends(game)
     goal = _tolerance(tolerance, full - empty)
-    found = _reused(game, (empty, full), _generator(key), goal, level, as_count(max_coalitions, "max_coalitions"))
+    found = _reused(game, (empty, full), generator(key), goal, level, as_count(max_coalitions, "max_coalitions"))
     if throw and not succeeded(found.result):
         raise ConvergenceError(
             f"after {found.samples} coalitions the widest interval is ±{found.half_width:.3g}, and "
@@ -351,9 +348,3 @@ def _share(value: object, name: str) -> float:
     if not 0.0 < level < 1.0:
         raise InputError(f"{name} is {level:g}; it must lie between 0 and 1, for instance {name}=0.95.")
     return level
-
-
-def _generator(key: Any) -> np.random.Generator:
-    """NumPy's generator with the bits of a JAX key as its seed."""
-    bits = DEFAULT_KEY if key is None else np.asarray(jax.random.key_data(key)).tolist()
-    return np.random.default_rng(bits)
