@@ -290,6 +290,18 @@ def test_certificates_lie_above_every_distance(tmp_path: Path):
         assert (frame[f"distance_{name}"] <= frame[f"bound_{name}"] * (1.0 + 1e-9) + 1e-12).all()
 
 
+def test_the_density_knows_how_long_training_was(tmp_path: Path):
+    problems = [{"kind": "random", "d": 2, "n": 12, "draws": 4}]
+    study = Study(ready_made("attribution", problems=problems, T=[0.1, 4000.0]), store=tmp_path / "a.sqlite")
+    assert study.run().failed == 0
+    frame, summary = study.to_pandas(), study.summary()
+    assert len(summary.answer) == len(summary.drawings) == 1
+    brief, long = frame[frame["T"] == 0.1], frame[frame["T"] == 4000.0]
+    assert (brief["error_density"] < brief["error_converged"]).all()
+    # When training has converged, both are the influence function, to what is left of the start.
+    assert np.abs(long["error_density"] - long["error_converged"]).max() < 1e-9
+
+
 def test_nothing_to_summarise(make):
     study = make()
     with pytest.raises(ef.InputError, match="cannot read"):

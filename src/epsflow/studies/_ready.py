@@ -91,5 +91,18 @@ READY: dict[str, tuple[str, dict[str, Any]]] = {
             "l2": 0.01,
         },
     ),
+    "attribution": (
+        "How far are the influence density, TracIn, SOURCE and influence functions from training again, by its length?",
+        {
+            "task": "attribution",
+            "problems": [
+                {"kind": "random", "d": [2, 10], "n": [40], "outlier": [0.0, 3.0], "draws": 250},
+                {"kind": "data", "data": "diabetes", "delete": {"by": "most influential", "count": 40}},
+                {"kind": "data", "data": "diabetes", "delete": {"by": "random", "size": 20, "count": 40}},
+            ],
+            "s": [0.0],
+            "T": [0.5, 2.0, 8.0, 64.0],
+        },
+    ),
 }
 """Name → (the question, the fields of its specification)."""

@@ -189,8 +189,9 @@ class Specification(_Part):
         name: of the study.
         task: "schedules" (costs of 1_[0,s], of the best member of each family, and the optimum), "rewind" (distances of
             rewind- and descend-to-delete against K), "influence" (estimates against retraining), "exact"
-            (exact-unlearning times), "certificates" (distances, bounds and noise of unlearning algorithms), or
-            "module:Class" of yours; it may add fields of its own.
+            (exact-unlearning times), "certificates" (distances, bounds and noise of unlearning algorithms),
+            "attribution" (scores along training against training again), or "module:Class" of yours; it may add fields
+            of its own.
         seed: of everything random.
         problems: where they come from.
         theta0: where training starts.

@@ -8,6 +8,7 @@ import importlib
 from typing import Any
 
 from ..._core import InputError
+from ._attribution import Attribution
 from ._certificates import Certificates
 from ._exact import Exact
 from ._findings import (
@@ -31,6 +32,7 @@ TASKS: dict[str, AbstractTask[Any]] = {
     "influence": Influence(),
     "exact": Exact(),
     "certificates": Certificates(),
+    "attribution": Attribution(),
 }
 """The library's own, by name."""
 
