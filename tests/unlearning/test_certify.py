@@ -3,6 +3,7 @@
 import itertools
 
 import jax
+import jaxtyping
 import numpy as np
 import pytest
 
@@ -143,12 +144,16 @@ def random_run(rng):
 
 
 def worst_of(count, seed):
-    """The largest tightness of random runs; a distance above a certified bound raises."""
+    """The largest tightness of random runs; a distance above a certified bound raises.
+
+    Bounds of the size of a rounding, of Newton steps that are exact or of tiny steps, are not compared.
+    """
     rng, largest = np.random.default_rng(seed), 0.0
     for _ in range(count):
         found = ef.certify_unlearning(*random_run(rng), scope="worst case", **TARGET)
         assert found.kind == "certified"
-        largest = max(largest, np.nan_to_num(found.tightness))
+        if found.bound > 1e-6:
+            largest = max(largest, found.tightness)
     return largest
 
 
@@ -156,7 +161,16 @@ def test_no_distance_is_above_a_bound_called_certified():
     assert 0.5 < worst_of(120, 0) <= 1.0 + 1e-9
 
 
+@pytest.fixture
+def untyped():
+    """Annotations are checked by the other tests; ten thousand runs would spend their time on them."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("untyped")
 def test_no_distance_is_above_a_bound_called_certified_in_ten_thousand_runs():
     assert 0.9 < worst_of(10_000, 1) <= 1.0 + 1e-9
 

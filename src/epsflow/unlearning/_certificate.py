@@ -72,7 +72,7 @@ class UnlearningCertificate(Tabular):
 
     @property
     def tightness(self) -> float:
-        """Distance/bound, at most 1; NaN where both are 0."""
+        """Distance/bound, at most 1 but for rounding (of distances that are nothing else); NaN where the bound is 0."""
         return self.distance / self.bound if self.bound > 0.0 else float("nan")
 
     @property
