@@ -54,7 +54,11 @@ def _flow(
         return start
     length = max(float(np.abs(start).max()), speed / curvature if curvature > 0.0 else 0.0) or 1.0
     time = max_time if max_time is not None else SLOWEST * length / speed if curvature == 0.0 else SLOWEST / curvature
-    flow, rest = LSODA(field, 0.0, start, time, jac=jacobian, rtol=RELATIVE, atol=ABSOLUTE * length), 1e-8 * speed
+    # SciPy before 1.17 reads the number of arguments off what it calls, which must not be hidden by a decorator.
+    flow = LSODA(
+        field, 0.0, start, time, jac=lambda t, theta: jacobian(t, theta), rtol=RELATIVE, atol=ABSOLUTE * length
+    )
+    rest = 1e-8 * speed
     for _ in range(max_steps):
         if flow.status != "running" or np.linalg.norm(field(flow.t, flow.y)) < rest:
             break
