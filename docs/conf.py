@@ -28,6 +28,7 @@ extensions = [
     "gallery",
     "inventories",
     "ledger_page",
+    "messages_page",
 ]
 exclude_patterns = ["_build", "_gallery", "gallery/**.py"]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
