@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 import epsflow as ef
-from epsflow.unlearning import RewindToDelete, UnlearningComparison, compare_unlearning, minimax_schedule
+from epsflow.unlearning import (
+    RewindToDelete,
+    UnlearningComparison,
+    compare_unlearning,
+    minimax_schedule,
+    steps_to_unlearn,
+)
 
 TARGET = {"epsilon_dp": 1.0, "delta_dp": 1e-5}
 
@@ -122,6 +128,29 @@ def test_its_distances_are_those_of_each_deletion(problem):
         )
         assert np.sqrt(2.0 * told.cost) == pytest.approx(found.distances[k], rel=1e-10)
     assert found.sigma(1.0, 1e-5) == pytest.approx(found.distance / float(ef.gaussian_r(1.0, 1e-5)), rel=1e-14)
+
+
+@pytest.mark.parametrize("bounds", [(0.0, 1.0), (-1.0, 1.0)])
+def test_step_counts_are_the_first_that_hide_the_distance(problem, bounds):
+    sigma, theta0 = 0.02, np.ones(3)
+    found = steps_to_unlearn(problem, theta0, steps=14, sigma=sigma, bounds=bounds, **TARGET)
+    hidden = sigma * float(ef.gaussian_r(1.0, 1e-5))
+    assert found.distance == pytest.approx(hidden, rel=1e-14)
+    tables = {
+        k: compare_unlearning(problem, theta0, steps=14, unlearning_steps=k, bounds=bounds, **TARGET)
+        for k in range(1, 15)
+    }
+    for name in ("D2D", "R2D", "optimum"):
+        least = next((k for k, table in tables.items() if table[name].distance <= hidden), None)
+        row = found[name]
+        assert row.steps == least
+        assert row.proved
+        if least is not None:
+            assert row.distance == pytest.approx(tables[least][name].distance, rel=1e-9, abs=1e-13)
+            assert row.distance <= hidden < row.before
+    assert found["optimum"].steps < 14  # or nothing was tested
+    again = type(found).from_json(found.to_json())
+    assert again.rows() == found.rows()
 
 
 def test_what_makes_no_sense_is_refused(problem):
