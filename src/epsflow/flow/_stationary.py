@@ -28,6 +28,8 @@ class Equilibrium(Shown, eqx.Module):
         eps: the weight(s) of the deleted points.
         gradient_norm: ‖∇R_ε(θ)‖₂, computed afresh.
         distance: ‖H_ε⁻¹∇R_ε‖₂, the Newton step that is left: an estimate of the distance to the minimum, in θ's units.
+        error: of θ, ‖·‖₂. Closed form: to first order, what the factor of the rows resolves, and up to a million
+            numbers the rows themselves, looked at again; streamed data keep the factor's. Else `distance`.
         smallest_curvature: least eigenvalue of H_ε; zero where the minimum is not isolated.
         unique: whether it is the only minimiser: R_ε is convex and H_ε positive definite, judged in units in which the
             columns of the data have length one.
@@ -40,6 +42,7 @@ class Equilibrium(Shown, eqx.Module):
     eps: Float[np.ndarray, "*m"]
     gradient_norm: float
     distance: float
+    error: float
     smallest_curvature: float
     unique: bool = eqx.field(static=True)
     steps: int
@@ -52,6 +55,7 @@ class Equilibrium(Shown, eqx.Module):
             "eps": self.eps,
             "gradient_norm": self.gradient_norm,
             "distance": self.distance,
+            "error": self.error,
             "smallest_curvature": self.smallest_curvature,
             "unique": self.unique,
             "steps": self.steps,
@@ -98,6 +102,7 @@ def _closed_form(problem: Problem, weights: np.ndarray, start: np.ndarray) -> Eq
         eps=weights,
         gradient_norm=float(np.linalg.norm(end.gradient)),
         distance=float(np.linalg.norm(end.left)),
+        error=float(np.linalg.norm(end.error)),
         smallest_curvature=_least_of_linear(problem, weights, end.full),
         unique=end.full and end.definite,
         steps=0,
@@ -122,13 +127,15 @@ def _convex(problem: Problem, weights: np.ndarray, start: np.ndarray, tol: float
     end = minimise(model, each, start, tol=tol, max_steps=max_steps)
     local = model.at(end.theta)
     least = float(np.linalg.eigvalsh(model.hessian(local, each))[0])
+    distance = float(np.linalg.norm(end.left))
     negative = bool((np.broadcast_to(weights, problem.delete.shape) < 0.0).any())
     saddle = negative and not end.arrived and least < 0.0
     return Equilibrium(
         theta=end.theta,
         eps=weights,
         gradient_norm=float(np.linalg.norm(model.gradient(local, each))),
-        distance=float(np.linalg.norm(end.left)),
+        distance=distance,
+        error=distance,
         smallest_curvature=least,
         unique=end.isolated and end.arrived,
         steps=end.steps,
@@ -165,6 +172,7 @@ def _local(
         eps=weights,
         gradient_norm=norm,
         distance=distance,
+        error=distance,
         smallest_curvature=float(values[0]),
         unique=problem.convex and bool(values[0] > rounding),
         steps=end.steps,
