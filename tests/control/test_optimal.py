@@ -131,14 +131,14 @@ def test_mlp_is_solved_and_simulated():
 
 
 def test_a_solver_that_fails_is_an_error_that_keeps_the_proposal(rng, monkeypatch):
-    """Two points that share one ε: no certificate could stand in for the solver."""
+    """Within a budget, which no certificate knows: none could stand in for the solver."""
     data = ef.Dataset(rng.standard_normal((8, 3)), 2.0 * rng.standard_normal(8))
     problem = ef.linear_regression(data, [0, 5])
     monkeypatch.setattr(_exponential, "MAX_ITERATIONS", 1)
     _exponential.exponential_program.cache_clear()
     try:
         with pytest.raises(ef.ConvergenceError, match=r"IPOPT failed from all 4 starts .*Maximum_Iterations") as raised:
-            ef.optimal_schedule(problem, jnp.ones(3), s=0.0, T=0.6, intervals=7, method="exponential")
+            ef.optimal_schedule(problem, jnp.ones(3), s=0.0, T=0.6, intervals=7, method="exponential", budget=0.1)
         assert raised.value.result.status is ef.Status.UNVERIFIED
         assert raised.value.result.scope is ef.Scope.NONE
     finally:

@@ -15,7 +15,7 @@ from .bounds._branching import branch
 from .bounds._dual import certify_signs, evaluate_dual
 from .bounds._paths import Paths
 from .linear._path import LinearPath, linear_path
-from .polish._optimum import nodes_of_branching
+from .polish._optimum import linear_optimum, nodes_of_branching
 from .polish._reach import reach, rounding_of
 from .terms._cost import AbstractCost
 from .terms._deadline import UNLIMITED, Deadline
@@ -56,9 +56,9 @@ def certify(
     """Simulate a schedule of any origin and say how far from the global optimum it is.
 
     For linear regression with settled residual signs the lower bound is the dual maximum, which equals the least cost
-    with one weight per point. Where residuals may change their signs it comes from branching on when they do. One ε
-    shared by several points can at best do as well: the bound holds for it, without being tight. For other models the
-    bound is 0, and only Pontryagin's conditions are reported.
+    with one weight per point. Where residuals may change their signs it comes from branching on when they do. For one
+    ε shared by several points it is a quadratic function of the state, and holds for a shared ε only. For other models
+    the bound is 0, and only Pontryagin's conditions are reported.
 
     Args:
         problem: what is trained, and which points are deleted.
@@ -111,7 +111,9 @@ def judge(task: ControlTask, found: Found, deadline: Deadline = UNLIMITED) -> Sc
     path = extremal_of(task, schedule, multiplier) if found.extremal is None else found.extremal
     arcs = describe_arcs(knots, levels, task.bounds)
     lower_bound = found.lower_bound
-    if lower_bound is None:
+    if lower_bound is None and columns == 1 and task.problem.delete.size > 1:
+        lower_bound = _group_bound(task, schedule, deadline)
+    elif lower_bound is None:
         miss = np.asarray(path.theta(np.array([task.T]))[0] - task.target)
         lower_bound = _lower_bound(task, miss, nodes_of_branching(task.price, spent, task.budget), deadline)
     bound = lower_bound + task.price * columns * least_effort(task.T - task.s, task.bounds)
@@ -176,6 +178,16 @@ def arrives(task: ControlTask, schedule: AbstractSchedule, deadline: Deadline = 
 
 PASSING = 100.0
 """How much farther than rounding a flow has to come from, and would go on, if it passes through the target."""
+
+
+def _group_bound(task: ControlTask, schedule: AbstractSchedule, deadline: Deadline) -> float:
+    """What no single ε for all points undercuts, by the best one that is found; for linear regression, else 0."""
+    if not isinstance(task.problem.risk, Quadratic):
+        return 0.0
+    linear = linear_of(task)
+    constant = isinstance(schedule, AbstractPiecewiseConstant)
+    starts = [arcs_of(schedule, task.s, task.T)] if constant else []
+    return linear_optimum(linear, starts, budget=task.budget, deadline=deadline).lower_bound
 
 
 def _lower_bound(task: ControlTask, miss: np.ndarray, max_nodes: int, deadline: Deadline) -> float:

@@ -232,7 +232,8 @@ def _freed_bangs(task: ControlTask, schedule: PiecewiseConstant) -> Freed | None
     mesh = (task.T - task.s) / len(levels)
     if task.priced and any(is_singular(arc, mesh, 1.0) for arc in describe_arcs(knots, levels, task.bounds)):
         return None
-    better = polish_linear(linear_of(task), knots, levels, budget=task.budget)
+    linear = linear_of(task)
+    better = polish_linear(linear.grouped if levels.ndim == 1 else linear, knots, levels, budget=task.budget)
     return Freed(better.schedule, better.second_order)
 
 
@@ -295,5 +296,6 @@ def _run(task: ControlTask, setting: Setting, method: SearchMethod, guesses: dic
     if method is not SearchMethod.EXPONENTIAL:
         started = guesses if setting.deadline.passed else _with_switch(setting, guesses)[0]
         return search_by_program(setting, started, method)
-    given, controls = (linear_of(task), setting.window, setting.deadline), setting.system.controls
+    linear, controls = linear_of(task), setting.system.controls
+    given = linear.grouped if controls == 1 else linear, setting.window, setting.deadline
     return ExponentialTranscription(*given, intervals=intervals, controls=controls).solve_from(guesses)

@@ -296,7 +296,8 @@ class ExactSwitches(AbstractRoute):
         """What the polish found, where that is certified; else the better one of it and what a mesh finds."""
         first = self.search()
         found = judge(self.task, first, self.deadline)
-        settled = self.task.priced and found.pmp_gap <= SETTLED * found.objective
+        group = self.options.columns(self.task) == 1 and self.task.problem.delete.size > 1
+        settled = (self.task.priced or group) and found.pmp_gap <= SETTLED * found.objective
         if found.scope in (Scope.GLOBAL, Scope.WITHIN_ERROR) or settled or self.deadline.passed:
             return found
         # With a price or a budget, what was found is the start; the steps are among what it was found from.

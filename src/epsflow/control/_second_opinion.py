@@ -114,7 +114,8 @@ def _solve(
         given = {"intervals": len(values), "controls": values.shape[1]}
         from .programs._exponential import ExponentialTranscription  # CasADi
 
-        return ExponentialTranscription(linear_of(task), window, deadline, **given).solve(name, values)
+        linear = linear_of(task).grouped if shared else linear_of(task)
+        return ExponentialTranscription(linear, window, deadline, **given).solve(name, values)
     from ._mesh import (
         Setting,
         choose_program,

@@ -29,7 +29,8 @@ class Found:
         mesh: length of an interval, if it lives on a mesh that its optimum need not fit; else 0.
         candidates: the solver's runs.
         second_order: the derivatives by its switch times, if they were free.
-        lower_bound: no schedule has a smaller cost of θ(T); None where that is still to be computed.
+        lower_bound: no schedule has a smaller cost of θ(T), or of one ε for several points, a smaller cost and price of
+            what ∫|ε| dt exceeds the least by; None where that is still to be computed.
         extremal: at the task's price, if it is known already.
         arrived: whether it is known to reach the target in finite time; None where that is still to be asked.
         result: how the search ended.
@@ -73,7 +74,7 @@ class ScheduleSolution(Shown, Stored):
         multiplier: ρ, what a unit of effort is worth: the price that was given, or the multiplier of a spent budget;
             else 0.
         lower_bound: no admissible schedule has a smaller objective; 0 where nothing better was proved. With a budget it
-            is the bound without it, which remains one.
+            is the bound without it, which remains one; of one ε for several points, that within the budget.
         status: what kind of schedule it is; UNVERIFIED where Pontryagin's conditions fail visibly.
         scope: GLOBAL (the lower bound meets the cost), WITHIN_ERROR (it does up to `cost_error`), LOCAL (first-order
             conditions hold), NONE.

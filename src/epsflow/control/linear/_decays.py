@@ -37,6 +37,8 @@ def member_ends(task: LinearTask, members: Members, precision: Precision = PROOF
         members: smooth between their jumps.
         precision: of the panels.
     """
+    if members(np.full(members.size, task.s)).ndim == 1:
+        task = task.grouped
     if members.piecewise_constant:
         levels = members.levels()
         distinct = np.unique(levels.reshape(members.size * levels.shape[1], -1), axis=0)

@@ -2,6 +2,7 @@
 
 import itertools
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import scipy.sparse
@@ -97,6 +98,18 @@ class LinearTask:
     def priced(self, price: float) -> "LinearTask":
         """The same problem at another price of ∫|u| dt."""
         return self if price == self.price else replace(self, price=price)
+
+    @cached_property
+    def grouped(self) -> "LinearTask":
+        """The same problem for one ε for all points, by d rows at most.
+
+        With X = QR, Σ x_j e_j = Xᵀ(Xδ − r) = Rᵀ(Rδ − Qᵀr): the rows of R and Qᵀr take the place of X and r.
+        """
+        if self.points <= len(self.rates):
+            return self
+        turn, rows = np.linalg.qr(self.rows)
+        pencil = Pencil(self.rates, rows=rows, residuals=self.residuals @ turn, drift=self.drift)
+        return replace(self, pencil=pencil)
 
     def until(self, T: float) -> "LinearTask":
         """The same problem with another end."""

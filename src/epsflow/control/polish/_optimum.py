@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...schedules import AbstractPiecewiseConstant
+from ...schedules import AbstractPiecewiseConstant, least_effort
+from ..bounds._ascent import maximise_dual
 from ..bounds._branching import NODES, MixedBound, branch
 from ..bounds._dual import DualBound, SignCertificate, certify_signs, evaluate_dual
 from ..bounds._paths import Paths
@@ -18,6 +19,7 @@ from ..terms._extremal import Extremal
 from ..terms._kinds import EXACT_FRACTION, SPENT
 from ..terms._levels import arcs_of, effort_between, levels_of
 from ._exact import Polished, polish_linear
+from ._group import search_group
 from ._reach import ExactUnlearning, reach
 
 SWITCHES, SCANS = 33, 4
@@ -39,17 +41,19 @@ class LinearOptimum:
         extremal: its costate and its Pontryagin figures; `extremal.cost` is that of θ(T).
         polished: second-order conditions of the bang-bang extremal; of the best one found where `exact` applies.
         exact: the exact-unlearning schedule, if 𝓔 = 0 is reached within T; else None.
-        signs: whether the residuals keep their signs, which makes the problem convex.
+        signs: whether the residuals keep their signs, which makes the problem convex; None where nobody asked.
         bound: D at the schedule's own δ(T) where the signs are settled, the bound from branching where they are mixed;
-            None where the cost is zero.
-        lower_bound: no admissible schedule (with one weight per point) costs less; 0 where nothing better is proved.
+            None where the cost is zero, or where one ε for several points is proved the best by itself.
+        lower_bound: no admissible schedule has a smaller cost of θ(T), each point with a weight of its own; of one ε
+            for several points, none has a smaller cost + ρ(∫|u| dt − the least that the bounds allow). 0 where nothing
+            better is proved.
     """
 
     schedule: AbstractPiecewiseConstant
     extremal: Extremal
     polished: Polished
     exact: ExactUnlearning | None
-    signs: SignCertificate
+    signs: SignCertificate | None
     bound: DualBound | MixedBound | None
     lower_bound: float
 
@@ -77,6 +81,8 @@ def linear_optimum(
         deadline: when to stop; the first start is polished in any case.
     """
     one_weight = shared or task.points == 1
+    if one_weight and task.points > 1:
+        return _group_optimum(task.grouped, starts, budget, deadline)
     paths = Paths([task])
     signs = certify_signs(paths)
     switches = _best_switches(task, one_weight, priced=task.price > 0.0 or budget < np.inf)
@@ -95,6 +101,28 @@ def linear_optimum(
         found = linear_extremal(task, *arcs_of(schedule, task.s, task.T))
     lower = min(max(lower, 0.0), found.cost)
     return LinearOptimum(schedule, found, best, arrival, signs, bound, lower)
+
+
+def _group_optimum(
+    task: LinearTask, starts: Sequence[tuple[np.ndarray, np.ndarray]], budget: float, deadline: Deadline
+) -> LinearOptimum:
+    """`linear_optimum` for one ε for several points; where no quadratic bound holds, by one weight per row."""
+    switches = _best_switches(task, True, priced=task.price > 0.0 or budget < np.inf)
+    run = search_group(task, [*switches, *starts], budget, deadline)
+    best, found, bound, signs = run.best, run.best.extremal, None, None
+    least = task.price * least_effort(task.length, task.bounds)
+    lower = run.lower_bound - least
+    if lower <= 0.0 and found.cost > found.cost_error and not deadline.passed:
+        paths = Paths([task])
+        signs, mu = certify_signs(paths), task.form.image(best.miss)
+        if signs.settled:
+            bound = maximise_dual(paths, mu, signs.signs)
+            lower = max(lower, bound.value - bound.rounding)
+        else:
+            bound = branch(paths, signs, found.cost, mu, max_nodes=1, deadline=deadline)
+            lower = max(lower, bound.value)
+    lower = min(max(lower, 0.0), best.objective - least)
+    return LinearOptimum(best.schedule, found, best, None, signs, bound, lower)
 
 
 def nodes_of_branching(price: float, effort: float, budget: float) -> int:
