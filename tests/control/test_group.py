@@ -13,6 +13,7 @@ from epsflow.control.bounds._inequality import Interval, Weight
 from epsflow.control.bounds._quadratic import _Around
 from epsflow.control.linear._path import linear_path
 from epsflow.control.linear._pencil import advance
+from epsflow.control.polish._exact import polish_linear
 from epsflow.control.terms._deadline import UNLIMITED
 from epsflow.control.terms._kinds import SearchMethod
 
@@ -110,17 +111,26 @@ def test_a_bad_schedule_is_held_against_the_optimum():
     assert again.scope is ef.Scope.GLOBAL
 
 
-@pytest.mark.parametrize("options", [{"price": 0.01}, {"budget": 0.4}], ids=str)
-def test_a_price_or_a_budget_is_certified(options):
-    """Against all controls with three levels on seven intervals, those beyond the budget left out."""
-    task = group(0, 40, 3, 12, s=0.5, T=2.0, bounds=(-0.5, 1.0), price=options.get("price", 0.0))
-    window = {"s": 0.5, "T": 2.0, "bounds": (-0.5, 1.0)}
-    found = ef.optimal_schedule(task.problem, task.theta0, **window, **options)
-    levels = np.array(list(itertools.product((-0.5, 0.0, 1.0), repeat=7)))
+@pytest.mark.parametrize(("low", "options"), [(-0.5, {"price": 0.01}), (0.0, {"budget": 0.4})], ids=str)
+def test_a_price_or_a_budget_is_certified(low, options):
+    """Against all controls with the levels that count on seven intervals, those beyond the budget left out."""
+    task = group(0, 40, 3, 12, s=0.5, T=2.0, bounds=(low, 1.0), price=options.get("price", 0.0))
+    found = ef.optimal_schedule(task.problem, task.theta0, s=0.5, T=2.0, bounds=(low, 1.0), **options)
+    levels = np.array(list(itertools.product({low, 0.0, 1.0}, repeat=7)))
     kept = np.abs(levels).sum(axis=1) * 1.5 / 7 <= options.get("budget", np.inf)
     least = costs_on_a_mesh(linear_of(task), levels[kept]).min()
     assert found.scope is ef.Scope.GLOBAL
     assert found.lower_bound <= found.objective <= least
+
+
+def test_a_budget_is_kept_where_every_point_should_count_all_the_time():
+    """ε ≡ 1 is the optimum without it, and has no switch time that could be moved until it is affordable."""
+    linear = linear_of(group(1, 40, 3, 12, s=0.5, T=2.0)).grouped
+    free = polish_linear(linear, np.array([0.5, 2.0]), np.ones(1))
+    found = polish_linear(linear, np.array([0.5, 2.0]), np.ones(1), budget=0.4)
+    assert (free.converged, free.arcs.effort) == (True, 1.5)
+    assert found.arcs.effort == pytest.approx(0.4, rel=1e-9)
+    assert found.cost > free.cost
 
 
 def test_identical_points_are_one_point_of_more_weight():

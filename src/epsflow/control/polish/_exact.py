@@ -246,7 +246,8 @@ def polish_linear(
         ExactEngine(task, deadline=deadline), arcs, min(insertions, PRICED) if task.price > 0.0 else insertions
     )
     if not engine.keeps(found.arcs):
-        found = polish(engine, found.arcs if len(found.arcs.times) <= PRICED else arcs, PRICED)
+        start = found.arcs if len(found.arcs.times) <= PRICED else arcs
+        found = polish(engine, start if start.times.size else _cut_off(engine, start), PRICED)
     extremal, derivatives = found.survey.extremal, found.derivatives
     assert extremal is not None
     assert isinstance(derivatives, ExactDerivatives)
@@ -265,6 +266,19 @@ def polish_linear(
         exact=exact,
         objective=found.cost,
         rounds=found.rounds,
+    )
+
+
+def _cut_off(engine: ExactEngine, arcs: Arcs) -> Arcs:
+    """Constant weights that exceed the budget, each up to its share of it, and then at the level with the least |u|."""
+    options, rows = np.array(arcs.options), [row.levels[0] for row in arcs.components]
+    cheapest = float(options[np.argmin(np.abs(options))])
+    length, left = arcs.T - arcs.s, engine.budget - len(rows) * abs(cheapest) * (arcs.T - arcs.s)
+    excess = float(np.sum(np.abs(rows) - abs(cheapest))) * length
+    return bangs(
+        arcs.options,
+        np.array([arcs.s, arcs.s + left / excess * length, arcs.T]),
+        np.array([rows, [cheapest] * len(rows)]),
     )
 
 

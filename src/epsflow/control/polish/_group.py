@@ -17,6 +17,9 @@ from ._exact import Polished, polish_linear
 PAIRS = 17
 """Times at which each of two switches is tried."""
 
+MOST_PAIRS = 2
+"""Patterns of levels with two switches of which the best are polished."""
+
 Start = tuple[np.ndarray, np.ndarray]
 """Knots, and levels between them."""
 
@@ -43,7 +46,8 @@ def search_group(task: LinearTask, starts: Sequence[Start], budget: float, deadl
         deadline: when to stop; the first start is polished in any case.
     """
     best = None
-    for start in itertools.chain(starts, _pairs(task, priced=task.price > 0.0 or budget < np.inf)):
+    pairs = _pairs(task, priced=task.price > 0.0 or budget < np.inf)
+    for start in itertools.chain(starts, itertools.islice(pairs, MOST_PAIRS)):
         if best is not None and deadline.passed:
             break
         run = polish_linear(task, *start, budget=budget, deadline=deadline)
