@@ -39,6 +39,7 @@ myst_heading_anchors = 4
 
 # Docstrings: one back-tick names an object where there is one, and is code otherwise.
 default_role = "py:obj"
+suppress_warnings = ["ref.python"]  # a name that several classes have stays code
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"

@@ -103,10 +103,14 @@ MARKED = re.compile(r"(`+[^`]*`+|(?<![\w*])\*\w[^*]*\w\*(?![\w*]))")
 """What a docstring marks on purpose: code between back-ticks, words between asterisks."""
 
 
+BULLET_OR_MARK = re.compile(r"((?:^|\n) *\* )|([|*])")
+"""The beginning of an item of a list, or a mark that is none."""
+
+
 def plain_marks(app: Sphinx, what: str, name: str, value: Any, options: Any, lines: list[str]) -> None:
     """|ε| is an absolute value and θ* an optimum here, not reStructuredText's substitution and emphasis."""
     parts = MARKED.split("\n".join(lines))
-    parts[::2] = [re.sub(r"([|*])", r"\\\1", part) for part in parts[::2]]
+    parts[::2] = [BULLET_OR_MARK.sub(lambda found: found[1] or f"\\{found[2]}", part) for part in parts[::2]]
     text = re.sub(r"(?<=[\w)]`)(?=\w)", r"\\ ", "".join(parts))  # `Claim`s: a plural needs a break in the markup
     lines[:] = text.split("\n")
 

@@ -1,4 +1,5 @@
 from ._analysis import decomposition as decomposition, endpoints as endpoints
+from ._animation import animate as animate
 from ._homotopy import homotopy as homotopy, rewind as rewind
 from ._phase import phase_portrait as phase_portrait
 from ._schedule import schedule as schedule
