@@ -111,7 +111,7 @@ def plain_marks(app: Sphinx, what: str, name: str, value: Any, options: Any, lin
     """|ε| is an absolute value and θ* an optimum here, not reStructuredText's substitution and emphasis."""
     parts = MARKED.split("\n".join(lines))
     parts[::2] = [BULLET_OR_MARK.sub(lambda found: found[1] or f"\\{found[2]}", part) for part in parts[::2]]
-    text = re.sub(r"(?<=[\w)]`)(?=\w)", r"\\ ", "".join(parts))  # `Claim`s: a plural needs a break in the markup
+    text = re.sub(r"(?<=[\w)]`)(?=[\w(])", r"\\ ", "".join(parts))  # `Claim`s: a plural needs a break in the markup
     lines[:] = text.split("\n")
 
 

@@ -1,5 +1,6 @@
 """The ledger's page: every registered claim by section of the notes, written from the registry itself."""
 
+import re
 from pathlib import Path
 
 from sphinx.application import Sphinx
@@ -23,13 +24,18 @@ def text() -> str:
     for section in SECTIONS:
         parts.append(f"\n## {section}\n")
         for claim in (claim for claim in CLAIMS if claim.section == section):
-            parts.append(f"**`{claim.id}`** — *{claim.expected.value}* ({claim.source})\n: {claim.statement}\n")
+            parts.append(f"**`{claim.id}`** — *{claim.expected.value}* ({claim.source})\n: {plain(claim.statement)}\n")
             if claim.quotation:
-                parts.append(f"  The notes: “{claim.quotation}”\n")
+                parts.append(f"  The notes: “{plain(claim.quotation)}”\n")
             parts.append(f"  As written: `{claim.as_written}`\n")
             if claim.corrected:
                 parts.append(f"  Right: `{claim.corrected}`\n")
     return "\n".join(parts)
+
+
+def plain(words: str) -> str:
+    """Words without Markdown: 1_[0,s](t) is no link."""
+    return re.sub(r"([\\`*_\[\]<>])", r"\\\1", words)
 
 
 def write_page(app: Sphinx) -> None:
