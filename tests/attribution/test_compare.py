@@ -118,6 +118,22 @@ def test_a_network_is_compared_by_its_own_retraining(network):
         compare_attributions(problem, ["shapley"], theta=thetas[0], groups=5, fractions=())
 
 
+@pytest.mark.slow
+def test_retrainings_that_are_not_certified_are_left_out_and_counted():
+    # With two inputs and three neurons some minima are saddles of the risk without a point.
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(30, 2))
+    y = np.tanh(x[:, 0]) + 0.1 * rng.normal(size=30)
+    problem = Problem(MLP((2, 3, 1)), SquaredLoss(), Dataset(x, y), l2=0.1)
+    theta = ef.train(problem, 0.5 * rng.normal(size=problem.dim)).theta
+    found = compare_attributions(problem, ["influence", "pbrf"], theta=theta, groups=5, fractions=())
+    missing = np.isnan(found.exact)
+    assert 0 < missing.sum() < 30
+    assert found.single["pbrf"].spearman > 0.9
+    told = int(missing.sum() + np.isnan(found.group_exact).sum())
+    assert re.search(rf"retrainings not certified +{told}\n", str(found.summary()))
+
+
 def test_datamodeling_scores_of_single_trajectories_and_of_their_average(network):
     problem, thetas = network
     found = datamodeling_scores(problem, ["loo", "influence"], thetas, groups=20)

@@ -90,7 +90,7 @@ def attributions(result: AttributionComparison, *, ax: Axes | None = None) -> Ax
     Raises:
         InputError: every exact change is zero.
     """
-    sizes = np.abs(result.exact)
+    sizes = np.abs(result.exact[np.isfinite(result.exact)])
     if not sizes.max(initial=0.0) > 0.0:
         raise InputError("every exact change is zero: there is nothing to compare with.")
     linear = float(np.median(sizes[sizes > 0.0]))

@@ -9,14 +9,13 @@ import numpy as np
 from jaxtyping import Float, Int, Key
 
 from ..._core import Array, InputError, Tabular, as_count, as_index_array, as_instance, as_scalar
-from ...analysis import retrain_all
 from ...flow import checked, trained_optimum
 from ...problem import Dataset, LogisticLoss, Problem, SoftmaxCrossEntropy
 from .._keys import generator
 from ..values._utility import ModelUtility
 from ._agreement import Agreement, Interval, agreement, area_under_curve, bootstrap, rank_correlation
 from ._removal import RemovalCurves, removal_curves
-from ._scores import METHODS, Scores, Setting, scores_of
+from ._scores import METHODS, Scores, Setting, exact_changes, scores_of
 
 FRACTIONS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4)
 
@@ -31,7 +30,8 @@ class AttributionComparison(Tabular):
     Attributes:
         names: of the methods, in the order in which they were asked for.
         scores: of each method, by name.
-        exact: φ(θ(0)) − φ(θ(1)) of every point removed alone, by exact retraining, shape (n,).
+        exact: φ(θ(0)) − φ(θ(1)) of every point removed alone, by exact retraining, shape (n,). NaN, and left out of
+            every comparison, where the retraining of a non-convex risk was not certified.
         groups: points of each group, shape (groups, q).
         group_exact: the same for every group, shape (groups,).
         single: agreement with `exact`, by method.
@@ -77,6 +77,7 @@ class AttributionComparison(Tabular):
         return {
             "points": len(self.exact),
             "groups × points removed": f"{self.groups.shape[0]} × {self.groups.shape[1]}",
+            "retrainings not certified": int(np.isnan(self.exact).sum() + np.isnan(self.group_exact).sum()),
             "overlap of the largest": self.top,
             "confidence": self.confidence,
             "exact leave-one-out, seconds": self.exact_seconds,
@@ -168,15 +169,17 @@ def compare_attributions(
     if not size < data.n:
         raise InputError(f"group_size is {size}, and the data have {data.n} points; some must be left.")
     sets = np.stack([rng.choice(data.n, size=size, replace=False) for _ in range(as_count(groups, "groups", least=2))])
-    exact = scores_of(at, "loo", None, {})
-    group_exact = at.change_at(retrain_all(problem, trained, points=sets).thetas)
+    exact, group_exact = exact_changes(at, "all"), exact_changes(at, sets).change
+    alone, together = np.isfinite(exact.change), np.isfinite(group_exact)
     asked = options or {}
     unknown = set(asked) - set(names)
     if unknown:
         raise InputError(f"options are given for {sorted(unknown)[0]!r}, which is not among the methods.")
     scores = {name: scores_of(at, name, given[name], asked.get(name, {})) for name in names}
     columns = {name: found.change for name, found in scores.items()}
-    count = max(1, data.n // 10) if top is None else min(as_count(top, "top"), data.n)
+    most = int(alone.sum())
+    count = max(1, most // 10) if top is None else min(as_count(top, "top"), most)
+    tenth = max(1, int(together.sum()) // 10)
     sums = {name: column[sets].sum(axis=1) for name, column in columns.items()}
     return AttributionComparison(
         names=names,
@@ -184,9 +187,9 @@ def compare_attributions(
         exact=exact.change,
         groups=sets,
         group_exact=group_exact,
-        single={name: agreement(column, exact.change, count) for name, column in columns.items()},
-        grouped={name: agreement(sums[name], group_exact, max(1, len(sets) // 10)) for name in names},
-        datamodelling={name: _lds(sums[name], group_exact, level, rng) for name in names},
+        single={name: agreement(column[alone], exact.change[alone], count) for name, column in columns.items()},
+        grouped={name: agreement(sums[name][together], group_exact[together], tenth) for name in names},
+        datamodelling={name: _lds(sums[name][together], group_exact[together], level, rng) for name in names},
         curves=_curves(at, columns, fractions, level, rng),
         detection=_detection(columns, mislabelled, level, rng, data.n),
         top=count,

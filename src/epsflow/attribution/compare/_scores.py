@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Key
 
-from ..._core import Array, ConvergenceError, InputError
+from ..._core import Array, ConvergenceError, InputError, succeeded
 from ...analysis import Losses, influence, newton_step_all, pbrf, retrain_all
 from ...problem import Dataset, Problem
 from .._evaluate import losses_at
@@ -165,6 +165,22 @@ METHODS: dict[str, Callable[[Setting, Mapping[str, Any]], Answer]] = {
 }
 """By name: exact leave-one-out, the influence function, one Newton step, the proximal Bregman response, Bayesian
 influence, Shapley and Banzhaf values of −φ, Shapley values of nearest neighbours (in another unit), and chance."""
+
+
+def exact_changes(at: Setting, sets: Any) -> Scores:
+    """φ(θ(0)) − φ(θ(1)) of every deletion set by exact retraining; NaN where a retraining was not certified.
+
+    Raises:
+        ConvergenceError: none was.
+    """
+    start = time.perf_counter()
+    found = retrain_all(at.problem, at.theta, points=sets, throw=False)
+    certified = succeeded(found.result)
+    if not certified.any():
+        raise ConvergenceError("no retraining without points was certified: nothing can be compared with them.", found)
+    change = np.where(certified, at.change_at(found.thetas), np.nan)
+    gradients = int(found.steps.sum()) * at.problem.data.n
+    return Scores(change, np.zeros(len(change)), gradients, time.perf_counter() - start)
 
 
 def scores_of(at: Setting, name: str, given: object, options: Mapping[str, Any]) -> Scores:

@@ -9,13 +9,12 @@ import numpy as np
 from jaxtyping import Float, Int, Key
 
 from ..._core import Array, InputError, Tabular, as_count, as_instance, as_matrix, as_scalar
-from ...analysis import retrain_all
 from ...flow import checked
 from ...problem import Dataset, Problem
 from .._keys import generator
 from ..values._utility import ModelUtility
 from ._agreement import Interval, bootstrap, rank_correlation
-from ._scores import Setting, scores_of
+from ._scores import Setting, exact_changes, scores_of
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -27,7 +26,8 @@ class DatamodelingScores(Tabular):
         single: mean over trajectories of the score of each against its own retraining, with its interval, by method.
         averaged: the score of the mean scores against the mean of all retrainings, with its interval, by method.
         groups: points of each group, shape (groups, q).
-        exact: change of the mean test loss when a group is removed, of each trajectory, shape (seeds, groups).
+        exact: change of the mean test loss when a group is removed, of each trajectory, shape (seeds, groups). NaN, and
+            left out, where a retraining was not certified.
         between: mean rank correlation of the exact changes of two trajectories: what no method that looks at one
             trajectory can tell of another. NaN for one trajectory.
         confidence: level of the intervals, over resampled groups.
@@ -109,7 +109,7 @@ def datamodeling_scores(
     exact, sums = [], {name: [] for name in methods}
     for theta in rows:
         at = Setting(problem, theta, held, utility, chosen)
-        exact.append(at.change_at(retrain_all(problem, theta, points=sets).thetas))
+        exact.append(exact_changes(at, sets).change)
         for name in methods:
             found = scores_of(at, name, None, (options or {}).get(name, {}))
             sums[name].append(found.change[sets].sum(axis=1))
@@ -118,13 +118,18 @@ def datamodeling_scores(
     def single(name: str) -> Interval:
         def mean(index: np.ndarray) -> float:
             pairs = zip(predicted[name], truth, strict=True)
-            return float(np.mean([rank_correlation(p[index], e[index]) for p, e in pairs]))
+            return float(np.mean([rank_correlation(p[keep], e[keep]) for p, e in pairs for keep in [_known(e, index)]]))
 
         return bootstrap(mean, count, level, rng)
 
     def averaged(name: str) -> Interval:
         one, other = predicted[name].mean(axis=0), truth.mean(axis=0)
-        return bootstrap(lambda index: rank_correlation(one[index], other[index]), count, level, rng)
+
+        def of_means(index: np.ndarray) -> float:
+            keep = _known(other, index)
+            return rank_correlation(one[keep], other[keep])
+
+        return bootstrap(of_means, count, level, rng)
 
     return DatamodelingScores(
         names=tuple(methods),
@@ -137,7 +142,13 @@ def datamodeling_scores(
     )
 
 
+def _known(exact: Float[np.ndarray, " groups"], index: np.ndarray) -> np.ndarray:
+    """Those of several groups whose retraining was certified."""
+    return index[np.isfinite(exact[index])]
+
+
 def _between(truth: Float[np.ndarray, "seeds groups"]) -> float:
     """Mean rank correlation over pairs of trajectories."""
-    pairs = [rank_correlation(truth[i], truth[j]) for i in range(len(truth)) for j in range(i)]
+    known = np.isfinite(truth).all(axis=0)
+    pairs = [rank_correlation(truth[i, known], truth[j, known]) for i in range(len(truth)) for j in range(i)]
     return float(np.mean(pairs)) if pairs else float("nan")
