@@ -3,9 +3,11 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import jaxtyping
 import numpy as np
+import optax
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
@@ -365,6 +367,72 @@ DOORS = {
     ),
     "check_admissible": Door(
         ef.check_admissible, {"schedule": ef.Step(1.5), "s": 1.0, "T": 2.0}, window(schedule=[*OBJECT, ef.Step])
+    ),
+}
+
+FUNCTIONAL = [x for x in OBJECT if x is not a_function] + [None, lambda t: t > 0.0, lambda t: t[:, None]]
+ALONG = {
+    **PROBLEM,
+    "schedule": [*OBJECT, ef.Step],
+    "theta0": [*VECTOR, None],
+    "ts": TIMES,
+    "functional": FUNCTIONAL,
+}
+TRAINED = {
+    "problem": LINEAR, "schedule": ef.Step(1.0), "theta0": ZERO, "ts": [1.0, 2.0], "functional": lambda t: t[0]
+}  # fmt: skip
+DOORS |= {
+    "influence_density": Door(
+        ef.influence_density,
+        TRAINED,
+        {
+            **ALONG,
+            "t0": [*NOT_NUMBERS, None, 9.0],
+            "optimiser": [x for x in OBJECT if x is not None],
+            "step_size": [*POSITIVE, None],
+            "rtol": TOLERANCE,
+            "atol": TOLERANCE,
+            "estimate_error": FLAG,
+            "max_steps": COUNT,
+            "throw": FLAG,
+        },
+    ),
+    "influence_density, steps": Door(
+        ef.influence_density,
+        {**TRAINED, "optimiser": optax.sgd(0.1), "key": jax.random.key(0)},
+        {
+            **ALONG,
+            "step_size": [*POSITIVE, None, 0.7],
+            "batch": [*STRANGE[:-2], 0, -1, 99, 2.5, "3", [1, 2], [[99]], [[0.5]], [[0]]],
+            "key": KEY,
+            "t0": [*NOT_NUMBERS, None, 9.0],
+        },
+    ),
+    "windowed_removal": Door(
+        ef.windowed_removal,
+        {**TRAINED, "points": [1]},
+        {
+            **ALONG,
+            "window": [*STRANGE, 1.0, (1.0,), (2.0, 1.0), (0.0, 9.0), (np.nan, 2.0)],
+            "points": [*POINTS, [[1, 2]]],
+        },
+    ),
+    "checkpoint_influence": Door(ef.checkpoint_influence, TRAINED, {**ALONG, "t0": [*NOT_NUMBERS, None, 9.0]}),
+    "tracin": Door(ef.attribution.tracin, TRAINED, {**ALONG, "ts": [*TIMES, [1.0]]}),
+    "source_influence": Door(ef.attribution.source_influence, TRAINED, {**ALONG, "ts": [*TIMES, [1.0]]}),
+    "converged_influence": Door(ef.attribution.converged_influence, TRAINED, ALONG),
+    "plateau_flow": Door(
+        ef.plateau_flow,
+        {"target": [0.0, 1.0], "time_scale": 0.1, "neurons": 4, "grid": 3},
+        {
+            "target": [*SCATTERED, [], [0.0, 0.0], None],
+            "time_scale": [*POSITIVE, None],
+            "activation": [*SCATTERED, [1.0], [1.0, 0.0]],
+            "T": [*POSITIVE],
+            "neurons": [*COUNT, 0],
+            "grid": [*COUNT, 0, 1],
+            "rtol": TOLERANCE,
+        },
     ),
 }
 

@@ -96,7 +96,7 @@ READY: dict[str, tuple[str, dict[str, Any]]] = {
         {
             "task": "attribution",
             "problems": [
-                {"kind": "random", "d": [2, 10], "n": [40], "outlier": [0.0, 3.0], "draws": 250},
+                {"kind": "random", "d": [2, 10], "n": [40], "outlier": [0.0, 3.0], "draws": 100},
                 {"kind": "data", "data": "diabetes", "delete": {"by": "most influential", "count": 40}},
                 {"kind": "data", "data": "diabetes", "delete": {"by": "random", "size": 20, "count": 40}},
             ],

@@ -17,7 +17,7 @@ from scipy.integrate import solve_ivp
 from scipy.optimize import brentq
 from scipy.special import ndtri
 
-from ..._core import ConvergenceError, InputError, Tabular, as_array, as_count, as_scalar
+from ..._core import COMMON, ConvergenceError, InputError, Tabular, as_array, as_count, as_scalar
 
 HALF = 0.5
 """The share of φ_k that counts as learned."""
@@ -118,6 +118,7 @@ def plateau_flow(
 
     Source: Berthier, Montanari and Zhou, "Learning time-scales in two-layers neural networks" (2023).
     """
+    COMMON["rtol"](rtol, "rtol")
     phi = _numbers(target, "target")
     sigma = np.ones_like(phi) if activation is None else _numbers(activation, "activation")
     epsilon, m, count = as_scalar(time_scale, "time_scale"), as_count(neurons, "neurons"), as_count(grid, "grid", 2)
@@ -265,5 +266,5 @@ class _Flow:
                 def short(t: float, degree: int = degree) -> float:
                     return self.sigma[degree] * self.moments(found.sol(t))[degree] / self.phi[degree] - HALF
 
-                times[degree] = brentq(short, found.t[over[0] - 1], found.t[over[0]], xtol=1e-300, rtol=1e-14)
+                times[degree] = brentq(short, found.t[over[0] - 1], found.t[over[0]], xtol=1e-300)
         return times

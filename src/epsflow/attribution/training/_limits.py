@@ -43,12 +43,10 @@ class _Path:
         )
 
 
-def _path(
-    problem: Problem, schedule: AbstractSchedule, theta0: Array, ts: Array, functional: Functional, least: int
-) -> _Path:
+def _path(problem: Problem, schedule: AbstractSchedule, theta0: Array, ts: Array, functional: Functional) -> _Path:
     path = gradient_flow(problem, schedule, theta0, ts=ts, t0=float(np.asarray(ts).flat[0]) if np.size(ts) else 0.0)
-    if len(path.ts) < least:
-        raise InputError(f"ts has {len(path.ts)} times; at least {least} are needed, the ends of training.")
+    if len(path.ts) < 2:
+        raise InputError(f"ts has {len(path.ts)} times; at least 2 are needed, the ends of training.")
     final = end_gradients(functional, np.asarray(path.end))
     return _Path(np.asarray(path.ts), np.asarray(path.thetas), final.rows, final.scalar, path.result)
 
@@ -80,7 +78,7 @@ def tracin(
 
     Source: Pruthi et al., "Estimating training data influence by tracing gradient descent" (2020).
     """
-    path = _path(problem, schedule, theta0, ts, functional, 2)
+    path = _path(problem, schedule, theta0, ts, functional)
     slopes = np.stack([np.atleast_2d(functional_jacobian(functional, theta)) for theta in path.thetas])
     density = densities_of(problem, path.thetas, slopes)
     change = -np.trapezoid(density, path.ts, axis=0)
@@ -113,7 +111,7 @@ def source_influence(
 
     Source: Bae et al., "Training data attribution via approximate unrolled differentiation" (2024).
     """
-    path = _path(problem, schedule, theta0, ts, functional, 2)
+    path = _path(problem, schedule, theta0, ts, functional)
     change = _segments(problem, schedule, path, np.arange(len(path.ts)))
     if len(path.ts) < 3:
         return path.scores(change, np.nan, "source")
@@ -141,7 +139,7 @@ def early_stopped_influence(
     Raises:
         InputError, ConvergenceError: as `influence_density`.
     """
-    path = _path(problem, schedule, theta0, ts, functional, 2)
+    path = _path(problem, schedule, theta0, ts, functional)
     length = float(path.ts[-1] - path.ts[0])
     values, vectors = _eigen(problem, schedule, path, len(path.ts) - 1, -1)
     filtered = (decay_integral(values, np.full(values.shape, length)) * (path.ends @ vectors)) @ vectors.T
@@ -170,7 +168,7 @@ def converged_influence(
         InputError: also a Hessian at θ(T) that is not positive definite, so that nothing there is an optimum.
         ConvergenceError: as `influence_density`.
     """
-    path = _path(problem, schedule, theta0, ts, functional, 1)
+    path = _path(problem, schedule, theta0, ts, functional)
     values, vectors = _eigen(problem, schedule, path, len(path.ts) - 1, -1)
     if values[0] <= problem.dim * UNIT * np.abs(values).max():
         raise InputError(

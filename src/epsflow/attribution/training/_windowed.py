@@ -9,7 +9,7 @@ from jaxtyping import Float, Int, Key
 
 from ..._core import Array, InputError, Shown, as_scalar, namespace
 from ...analysis import Functional, as_deletions
-from ...flow import checked_flow, gradient_flow
+from ...flow import as_times, checked_flow, gradient_flow
 from ...problem import Problem
 from ...schedules import AbstractPiecewiseConstant, AbstractSchedule
 from ._density import influence_density
@@ -194,7 +194,9 @@ def windowed_removal(
     deletions = as_deletions(problem, points)
     if deletions.starts is not None:
         raise InputError("points are removed one at a time here; for a group, make a Problem that deletes it.")
-    times = np.asarray(ts, np.float64)
+    times, _ = as_times(ts, float(np.asarray(ts).flat[0]) if np.size(ts) else 0.0)
+    if len(times) < 2:
+        raise InputError("ts has one time; the beginning and the end of training are needed.")
     begin, end = _window(window, times)
     if not times[0] <= begin <= end <= times[-1]:
         raise InputError(

@@ -176,7 +176,8 @@ def influence_in_epochs(trial: Trial) -> Evidence:
             found = windowed_removal(problem, Constant(1.0), start, ts=np.array([0.0, T]), **ask)
             size = float(np.linalg.norm(found.change))
             errors[half] = [float(np.linalg.norm(guess - found.change)) / size for guess in (found.first_order, at_end)]
-        samples.append(Sample(*errors["first"], f"{name}, until t = {0.5 * T:.3g}"))
+        mine, other = errors["first"]
+        samples.append(Sample(mine, other, f"{name}, until t = {0.5 * T:.3g}"))
         mine, other = errors["second"]
         remarks.append(f"{name}: of the second half the density misses {mine:.2g}, the influence function {other:.2g}.")
     reason = "error of −∫K_j dt, relative to the change by training again; bound: that of the influence function"
