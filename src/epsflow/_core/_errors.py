@@ -4,7 +4,12 @@ from typing import Any
 
 
 class EpsflowError(Exception):
-    """Base class of everything that epsflow raises on purpose."""
+    """Base class of everything that epsflow raises on purpose.
+
+    Example:
+        >>> issubclass(ef.InputError, ef.EpsflowError)
+        True
+    """
 
 
 class InputError(EpsflowError, ValueError):
@@ -16,6 +21,10 @@ class ConvergenceError(EpsflowError, RuntimeError):
 
     Attributes:
         result: what had been computed when it stopped, with its status; the same object that `throw=False` returns.
+
+    Example:
+        >>> issubclass(ef.ConvergenceError, ef.EpsflowError)
+        True
     """
 
     def __init__(self, message: str, result: Any = None):

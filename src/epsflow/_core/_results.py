@@ -18,6 +18,11 @@ class RESULTS(eqxi.Enumeration):  # pyright: ignore[reportGeneralTypeIssues]
 
     Beside epsflow's own names it has those of `diffrax.RESULTS`, `optimistix.RESULTS` and `lineax.RESULTS`, with the
     same meaning: `RESULTS.promote` translates.
+
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> str(ef.train(problem).result == ef.RESULTS.successful)
+        'True'
     """
 
     successful = ""

@@ -70,6 +70,12 @@ class Decomposition(Tabular):
         damping: λ_d.
         solver: the solver of the last stage.
         name: of the data set and the model.
+
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> found = ef.decompose(problem, ef.train(problem).theta, damping=1e-3)
+        >>> len(found.rows())
+        5
     """
 
     stage_names: ClassVar[tuple[str, ...]] = STAGES
@@ -202,6 +208,11 @@ def decompose(
         ConvergenceError: which stage of which deletion failed; `.result` holds everything.
 
     Source: Bae, Ng, Lo, Ghassemi, Grosse, "If influence functions are the answer, then what is the question?", 2022.
+
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> ef.decompose(problem, ef.train(problem).theta, damping=1e-3)
+        Decomposition(data=diabetes, LinearModel, deletions=1, damping=0.001, solver=lissa)
     """
     place, sets = as_vector(theta, "theta", problem.dim), deletion_sets(problem, points)
     starts = _cold_starts(problem, theta0, seeds, key)

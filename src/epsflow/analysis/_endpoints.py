@@ -41,6 +41,11 @@ class Endpoints(Tabular):
         converged: whether the method met its own criterion, shape (r,).
         notes: what it has to say (a certificate, or why there is no answer), one per row.
         title: data set, model, deletion.
+
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> len(ef.endpoints(problem).rows())
+        9
     """
 
     methods: tuple[str, ...]
@@ -141,6 +146,11 @@ def endpoints(
         InputError: no deleted points, a non-convex risk without θ_s and θ0, K > steps, a functional that is
             not a scalar.
         ConvergenceError: retraining failed; `.result` holds the table.
+
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> ef.endpoints(problem).methods[:3]
+        ('retraining, warm', 'influence', 'second order')
     """
     require_deletion(problem)
     trained = trained_optimum(problem, theta)

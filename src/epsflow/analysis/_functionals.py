@@ -48,6 +48,12 @@ class Losses(AbstractFunctional):
         model, loss: f and ℓ.
         x: features, shape (q, p).
         y: targets, shape (q, ...).
+
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> at_points = ef.Losses(problem.model, problem.loss, problem.data.x[:2], problem.data.y[:2])
+        >>> at_points(np.zeros(10)).shape
+        (2,)
     """
 
     model: AbstractModel
@@ -93,6 +99,11 @@ class Predictions(AbstractFunctional):
     Attributes:
         model: f.
         x: features, shape (points, p).
+
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> ef.Predictions(problem.model, problem.data.x[:2])(np.zeros(10)).shape
+        (2,)
     """
 
     model: AbstractModel

@@ -37,6 +37,11 @@ class Influence(Shown):
         solver: which solver was used.
         solved_for: "points" or "functional": whose gradients were the right-hand sides.
         order: 1 or 2, in ε.
+
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> ef.influence(problem, points="all").change.shape
+        (442, 10)
     """
 
     change: Float[np.ndarray, "..."] | float
@@ -141,6 +146,11 @@ def influence(
         InputError: a singular or indefinite curvature, negative damping, a point outside the data, a functional that
             does not return a scalar or vector, θ of the wrong shape or with NaN, no θ for a non-convex problem.
         ConvergenceError: a solve that missed its tolerance; `.result` holds the solve.
+
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> ef.influence(problem).change.shape
+        (10,)
     """
     _check_choices(at, points, curvature, damping, order)
     matrix = _matrix(problem, theta, at, curvature, damping)
@@ -229,6 +239,11 @@ def self_influence(
 
     Raises:
         InputError, ConvergenceError: as `influence`.
+
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> int(ef.self_influence(problem).values.argmax())
+        382
     """
     matrix = _matrix(problem, theta, "trained", curvature, damping)
     gradients = point_gradients(problem, matrix, points)

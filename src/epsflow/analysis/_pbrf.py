@@ -54,6 +54,11 @@ class PBRF(Tabular):
         points: the points that each response removes, shape (q, m).
         damping: λ_d, shape (*k).
         method: "closed form" (linear regression) or "newton".
+
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> ef.pbrf(problem, ef.train(problem).theta, damping=1e-3).theta.shape
+        (10,)
     """
 
     theta: Float[np.ndarray, "*shape d"]
@@ -158,6 +163,11 @@ def pbrf(
         ConvergenceError: how many did not converge, and the first; `.result` holds all.
 
     Source: Bae, Ng, Lo, Ghassemi, Grosse, "If influence functions are the answer, then what is the question?", 2022.
+
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> ef.pbrf(problem, ef.train(problem).theta, damping=1e-3)
+        PBRF(change=array(10,), gradient_norm=..., damping=0.001, method=closed form, result=successful)
     """
     place, dampings = as_vector(theta, "theta", problem.dim), _dampings(damping)
     sets = deletion_sets(problem, points)

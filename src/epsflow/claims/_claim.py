@@ -134,6 +134,10 @@ class Claim(Shown):
         expected: the verdict that is expected of its check.
         check: measures it on random instances and on data.
         quotation: the notes' own words; empty for what is said elsewhere.
+
+    Example:
+        >>> ef.claims.choose(["ggn-pd"])[0].expected.value
+        'holds under a condition'
     """
 
     id: str
@@ -195,6 +199,10 @@ class Verdict(Shown):
         thorough: whether the long form of the check was run.
         seconds: wall-clock time of the check, compilation included.
         versions: of the libraries behind the numbers.
+
+    Example:
+        >>> ef.verify("projection")["projection"].as_expected
+        True
     """
 
     claim: Claim

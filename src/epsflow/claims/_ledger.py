@@ -28,6 +28,10 @@ class Ledger(Tabular):
         seed: of the random instances.
         thorough: whether the checks were run in their long form.
         versions: of the libraries, with machine and time.
+
+    Example:
+        >>> ef.verify("projection").surprises
+        ()
     """
 
     verdicts: tuple[Verdict, ...]
@@ -154,6 +158,10 @@ def verify(
 
     Raises:
         InputError: an unknown id (the nearest is suggested) or section, a negative seed, or JAX in 32-bit mode.
+
+    Example:
+        >>> ef.verify("projection")["projection"].kind.value
+        'holds'
     """
     require_x64()
     if seed < 0:

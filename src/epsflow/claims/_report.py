@@ -59,6 +59,12 @@ def write_report(ledger: Ledger, folder: str | Path, *, figures: bool = True) ->
 
     Raises:
         InputError: a folder that cannot be written to, in the file system's words.
+
+    Example:
+        >>> ledger = ef.verify("projection")
+        >>> import tempfile
+        >>> [path.name for path in ef.write_report(ledger, tempfile.mkdtemp(), figures=False)]
+        ['ledger.html', 'ledger.md']
     """
     place, drawn = Path(folder), _draw(ledger) if figures else {}
     texts = {HTML: _page(ledger, drawn), MARKDOWN: _markdown(ledger, drawn)}

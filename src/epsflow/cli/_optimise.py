@@ -15,6 +15,7 @@ from ._words import SCHEDULE_WORDS
 
 if TYPE_CHECKING:
     from ..control import Comparison
+    from ..problem import Problem
 
 DEFAULT_FOLDER = Path("epsflow-optimise")
 ADVICE = " (--time-limit SECONDS ends the search with the best so far)"
@@ -92,14 +93,7 @@ def run(
             print(f"\n{intention}", file=sys.stderr)  # stdout is for answers, and there may be none
             intention = ""
         begin("searching the schedules", ADVICE if command == "optimise" else "")
-        window = {"s": question.s, "T": question.T, "bounds": question.bounds}
-        worth = {"budget": question.budget, "price": question.price}
-        # What did not succeed is reported as such, with the best that there is.
-        chosen = {"intervals": search.intervals, "per_point": search.per_point, "time_limit": search.time_limit}
-        wanted: dict[str, Any] = (
-            {**chosen, "check": search.check, "throw": False} if command == "optimise" else {"optimum": False}
-        )
-        comparison = control.compare_schedules(deletion.problem, theta0, **window, **worth, **wanted)
+        comparison = _compared(command, question, search, deletion.problem, theta0)
         begin("writing")
         document = _document.to_json(
             {**_document.heading(command, source, deletion), **_document.answers(question, search, comparison)}
@@ -126,6 +120,17 @@ def run(
     if optimum is not None and optimum.scope is control.Scope.NONE:
         why = f": {optimum.trouble}" if optimum.trouble else ", and is reported as such."
         raise _core.ConvergenceError(f"the schedule found is not verified as optimal{why}", comparison)
+
+
+def _compared(command: str, question: Question, search: Search, problem: "Problem", theta0: Any) -> "Comparison":
+    window = {"s": question.s, "T": question.T, "bounds": question.bounds}
+    worth = {"budget": question.budget, "price": question.price}
+    # What did not succeed is reported as such, with the best that there is.
+    chosen = {"intervals": search.intervals, "per_point": search.per_point, "time_limit": search.time_limit}
+    wanted: dict[str, Any] = (
+        {**chosen, "check": search.check, "throw": False} if command == "optimise" else {"optimum": False}
+    )
+    return control.compare_schedules(problem, theta0, **window, **worth, **wanted)
 
 
 def _axes(comparison: "Comparison") -> Any:

@@ -76,6 +76,11 @@ def certify(
     Raises:
         InputError: a schedule outside E_s or beyond the budget, or a question that makes no sense.
         ConvergenceError: a flow failed.
+
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> ef.certify(problem, ef.Step(2.0), np.zeros(10), s=2.0, T=20.0).scope.value
+        'global (certified)'
     """
     deadline = Deadline(time_limit)
     question = {"s": s, "T": T, "bounds": bounds, "target": target, "cost": cost, "budget": budget, "price": price}

@@ -29,6 +29,11 @@ class Comparison(Tabular, Stored):
         families: the best member of each family.
         optimum: the best schedule of all, or None if it was not asked for.
         check: what CasADi's IPOPT makes of the same question, or None if it was not asked for.
+
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> [row["family"] for row in ef.compare_schedules(problem, np.zeros(10), s=2.0, T=20.0).rows()][:3]
+        ['1_[0,s]', 'Step', 'LinearDecay']
     """
 
     task: ControlTask
@@ -174,6 +179,11 @@ def compare_schedules(
     Raises:
         InputError: as `optimal_schedule` and `best_in_family`.
         ConvergenceError: as there.
+
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> ef.compare_schedules(problem, np.zeros(10), s=2.0, T=20.0)
+        Comparison(schedules=6, best=optimum, cost=0.1579)
     """
     question = {"s": s, "T": T, "bounds": bounds, "target": target, "cost": cost, "budget": budget, "price": price}
     task = make_task(problem, theta0, **question, step_size=step_size, momentum=momentum)

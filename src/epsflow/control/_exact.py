@@ -44,6 +44,11 @@ def exact_unlearning_time(
 
     Raises:
         InputError: not linear regression; rank-deficient H_{-D}; 0 outside the bounds.
+
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> ef.exact_unlearning_time(problem, np.zeros(10), s=2.0).time
+        inf
     """
     s = as_scalar(s, "s")
     probe = make_task(problem, theta0, s=s, T=s + 1.0 if horizon is None else horizon, bounds=bounds)
@@ -68,6 +73,11 @@ class ExactStarts(Shown, Stored):
         last_times, first_times: shape (k,), (l,).
         times: how long it takes, shape (k, l). Where sheets overlap, the least of them is the quickest.
         target: shape (2,).
+
+    Example:
+        >>> small = ef.linear_regression(ef.Dataset([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]], [1.0, 2.0, 0.0]), [2])
+        >>> type(ef.exact_starts(small, longest=1.0, grid=3)).__name__
+        'ExactStarts'
     """
 
     starts: Float[np.ndarray, "m k l 2"]
@@ -113,6 +123,11 @@ def exact_starts(
     Raises:
         InputError: another number of parameters or points; a deleted point that the target fits exactly, where ε does
             nothing; or as `exact_unlearning_time`.
+
+    Example:
+        >>> small = ef.linear_regression(ef.Dataset([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]], [1.0, 2.0, 0.0]), [2])
+        >>> type(ef.exact_starts(small, longest=1.0, grid=3)).__name__
+        'ExactStarts'
     """
     as_instance(problem, "problem", Problem, "write epsflow.linear_regression(data, delete=[17])")
     count = as_count(grid, "grid", 2)

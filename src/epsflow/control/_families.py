@@ -51,7 +51,12 @@ SCAN_POINTS = {1: 201, 2: 21}
 
 
 class FamilyStatus(enum.Enum):
-    """Where in its family's range the best member lies."""
+    """Where in its family's range the best member lies.
+
+    Example:
+        >>> [status.value for status in ef.FamilyStatus][:2]
+        ['inside its range', 'at the bound of its range']
+    """
 
     INSIDE = "inside its range"
     AT_BOUND = "at the bound of its range"
@@ -75,6 +80,11 @@ class FamilyResult(Shown, Stored):
         evaluations: schedules simulated in the search.
         effort: ∫|ε| dt over (s, T).
         result: whether the search ended, or time ran out on its refinement.
+
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> ef.best_in_family(problem, ef.Step, np.zeros(10), s=2.0, T=20.0).parameters
+        {'τ': 2.0}
     """
 
     family: str
@@ -182,6 +192,11 @@ def best_in_family(
     Raises:
         InputError: a family without a search space, or whose members are outside E_s.
         ConvergenceError: the flow of the best member failed.
+
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> ef.best_in_family(problem, ef.Step, np.zeros(10), s=2.0, T=20.0)
+        FamilyResult(family=Step, τ=2, cost=0.1579, status=at the bound of τ)
     """
     question = {"s": s, "T": T, "bounds": bounds, "target": target, "cost": cost, "budget": budget, "price": price}
     task = make_task(problem, theta0, **question, step_size=step_size, momentum=momentum)

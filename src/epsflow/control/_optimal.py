@@ -100,6 +100,11 @@ def optimal_schedule(
         InputError: a question that makes no sense (see `make_task`), or a model that cannot be translated.
         ConvergenceError: the solver failed from every start (its own words), time ran out (`.result` holds the best
             schedule so far), or a flow failed.
+
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> ef.optimal_schedule(problem, np.zeros(10), s=2.0, T=20.0)
+        ScheduleSolution(cost=0.1579, gap=..., status=bang-bang, scope=global (certified), arcs=1)
     """
     deadline = Deadline(time_limit)
     question = {"s": s, "T": T, "bounds": bounds, "target": target, "cost": cost, "budget": budget, "price": price}

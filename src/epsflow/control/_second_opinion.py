@@ -34,6 +34,12 @@ class SecondOpinion(Shown):
         iterations: of IPOPT.
         intervals: of the mesh.
         seconds: all of it, from building the program to simulating the proposal.
+
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> found = ef.compare_schedules(problem, np.zeros(10), s=2.0, T=20.0, check=True)
+        >>> found.check.success
+        True
     """
 
     schedule: AbstractSchedule

@@ -40,6 +40,11 @@ def equilibrium(
     Raises:
         InputError: a non-convex problem without θ0, or bad shapes.
         ConvergenceError: not stationary to `tol`, a saddle, or a minimum at infinity; `.result` holds the point.
+
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> ef.equilibrium(problem, eps=0.0).unique
+        True
     """
     start = require_start(problem, theta0, "theta0, where the flow starts")
     method = "auto" if problem.convex else "flow"

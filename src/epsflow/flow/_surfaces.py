@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from .._core import RESULTS, Array, ConvergenceError, InputError, as_float64, decide, message, pick, succeeded
+from .._core import RESULTS, Array, ConvergenceError, InputError, Shown, as_float64, decide, message, pick, succeeded
 from ..problem import AbstractRisk, Problem, Quadratic
 from ..schedules import AbstractPiecewiseConstant, AbstractSchedule, Constant, Members, Step
 from ._doors import checked
@@ -23,7 +23,7 @@ BASES = 50_000_000
 """Numbers in the eigenbases that are held at once: 400 MB."""
 
 
-class HomotopySurface(eqx.Module):
+class HomotopySurface(Shown, eqx.Module):
     """θ(t, ε): every flow with a constant weight on the deleted points.
 
     Attributes:
@@ -33,6 +33,12 @@ class HomotopySurface(eqx.Module):
         error: estimate of the largest ‖·‖∞ error; a rounding bound where the flow is exact.
         result: how each row's integration ended, shape (e,).
         method: "exact" or "diffrax".
+
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> grids = {"eps": np.array([0.0, 1.0]), "ts": np.array([1.0, 2.0])}
+        >>> ef.homotopy(problem, theta0=np.zeros(10), **grids).ts
+        array([1., 2.])
     """
 
     ts: Float[Array, " k"]
@@ -42,8 +48,12 @@ class HomotopySurface(eqx.Module):
     result: RESULTS
     method: str = eqx.field(static=True)
 
+    def _facts(self) -> dict[str, object]:
+        facts = {"weights": len(self.eps), "times": len(self.ts), "thetas": self.thetas, "error": self.error}
+        return {**facts, "method": self.method, "result": self.result}
 
-class RewindSurface(eqx.Module):
+
+class RewindSurface(Shown, eqx.Module):
     """θ(T, s): trained with the deleted points until s, without them until T. s = 0 is retraining, s = T no unlearning.
 
     Attributes:
@@ -53,6 +63,11 @@ class RewindSurface(eqx.Module):
         error: estimate of the largest ‖·‖∞ error; a rounding bound where the flow is exact.
         result: how each row's integration ended, shape (q,).
         method: "exact" or "diffrax".
+
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> ef.rewind_surface(problem, s=np.array([0.0, 5.0]), T=20.0, theta0=np.zeros(10)).s
+        array([0., 5.])
     """
 
     s: Float[Array, " q"]
@@ -61,6 +76,10 @@ class RewindSurface(eqx.Module):
     error: Float[Array, ""]
     result: RESULTS
     method: str = eqx.field(static=True)
+
+    def _facts(self) -> dict[str, object]:
+        facts = {"request times": len(self.s), "final times": len(self.T), "thetas": self.thetas, "error": self.error}
+        return {**facts, "method": self.method, "result": self.result}
 
 
 Surface = TypeVar("Surface", HomotopySurface, RewindSurface)
@@ -89,6 +108,12 @@ def homotopy(
     Raises:
         InputError: as `gradient_flow`.
         ConvergenceError: if any row fails (`throw=False` keeps the others).
+
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> grids = {"eps": np.array([0.0, 1.0]), "ts": np.array([1.0, 2.0, 4.0])}
+        >>> ef.homotopy(problem, theta0=np.zeros(10), **grids).thetas.shape
+        (2, 3, 10)
     """
     weights = _grid(eps, "eps", dimensions=(1, 2))
     if weights.ndim == 2 and weights.shape[1] != problem.delete.size:
@@ -121,6 +146,11 @@ def rewind_surface(
     Raises:
         InputError: as `gradient_flow`.
         ConvergenceError: if any row fails (`throw=False` keeps the others).
+
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> ef.rewind_surface(problem, s=np.array([0.0, 5.0]), T=20.0, theta0=np.zeros(10)).thetas.shape
+        (2, 1, 10)
     """
     drops, finals = _grid(s, "s"), _grid(np.atleast_1d(T), "T", ascending=True)
     if float(drops.min()) < 0.0:

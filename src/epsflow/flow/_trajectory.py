@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from .._core import RESULTS, Array, InputError
+from .._core import RESULTS, Array, InputError, Tabular
 from ._exact import ExactFlow
 
 
-class Trajectory(eqx.Module):
+class Trajectory(Tabular, eqx.Module):
     """θ(t) at the requested times; NumPy arrays for linear regression by `exact` or `collocation`, else JAX's.
 
     Attributes:
@@ -26,6 +26,11 @@ class Trajectory(eqx.Module):
         method: "exact", "collocation" or "diffrax".
         stats: the integrator's own figures (steps, solver, tolerances).
         interpolant: θ at any time, if the flow was asked for `dense=True`, or is exact.
+
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> ef.gradient_flow(problem, ef.Step(2.0), np.zeros(10), ts=np.array([20.0])).thetas.shape
+        (1, 10)
     """
 
     ts: Float[Array, " k"]
@@ -36,6 +41,20 @@ class Trajectory(eqx.Module):
     method: str = eqx.field(static=True)
     stats: dict[str, Any]
     interpolant: Callable[[Array], Array] | None
+
+    def _facts(self) -> dict[str, object]:
+        times = np.asarray(self.ts)
+        span = f"{times[0]:.4g} to {times[-1]:.4g}" if times.size else "none"
+        facts = {"times": f"{times.size} ({span})", "thetas": self.thetas, "error": self.error}
+        return {**facts, "method": self.method, "result": self.result}
+
+    def _rows(self) -> list[dict[str, Any]]:
+        """Time, weight and ‖θ‖; several weights have one column each."""
+        eps, norms = np.asarray(self.eps), np.linalg.norm(np.asarray(self.thetas), axis=-1)
+        weights = eps.reshape(len(norms), -1)
+        names = ["ε"] if weights.shape[1] == 1 else [f"ε_{k}" for k in range(weights.shape[1])]
+        rows = zip(np.asarray(self.ts), weights, norms, strict=True)
+        return [{"t": t, **dict(zip(names, each, strict=True)), "‖θ‖": norm} for t, each, norm in rows]
 
     def __call__(self, t: Float[Array, "*shape"] | float) -> Float[Array, "*shape d"]:
         """θ at any times within the flow.

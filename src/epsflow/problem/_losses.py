@@ -41,7 +41,12 @@ def formula_of(loss: AbstractLoss) -> type:
 
 
 class SquaredLoss(AbstractLoss):
-    """½‖f − y‖²."""
+    """½‖f − y‖².
+
+    Example:
+        >>> float(ef.SquaredLoss()(3.0, 1.0))
+        2.0
+    """
 
     convex: ClassVar[bool] = True
 
@@ -50,7 +55,12 @@ class SquaredLoss(AbstractLoss):
 
 
 class LogisticLoss(AbstractLoss):
-    """log(1 + eᶠ) − y·f for a logit f and a label y ∈ {0, 1}: minus the log-likelihood of a Bernoulli variable."""
+    """log(1 + eᶠ) − y·f for a logit f and a label y ∈ {0, 1}: minus the log-likelihood of a Bernoulli variable.
+
+    Example:
+        >>> round(float(ef.LogisticLoss()(0.0, 1.0)), 6)
+        0.693147
+    """
 
     convex: ClassVar[bool] = True
 
@@ -69,7 +79,12 @@ class LogisticLoss(AbstractLoss):
 
 
 class SoftmaxCrossEntropy(AbstractLoss):
-    """log Σ_c e^{f_c} − f_y for k logits and a class y ∈ {0, …, k−1}."""
+    """log Σ_c e^{f_c} − f_y for k logits and a class y ∈ {0, …, k−1}.
+
+    Example:
+        >>> round(float(ef.SoftmaxCrossEntropy()(np.zeros(3), 1.0)), 6)
+        1.098612
+    """
 
     convex: ClassVar[bool] = True
 
@@ -94,7 +109,12 @@ class SoftmaxCrossEntropy(AbstractLoss):
 
 
 class PseudoHuberLoss(AbstractLoss):
-    """δ²(√(1 + ((f−y)/δ)²) − 1), summed over outputs: quadratic near zero, linear with slope δ far away."""
+    """δ²(√(1 + ((f−y)/δ)²) − 1), summed over outputs: quadratic near zero, linear with slope δ far away.
+
+    Example:
+        >>> round(float(ef.PseudoHuberLoss(0.5)(3.0, 1.0)), 4)
+        0.7808
+    """
 
     delta: float = eqx.field(converter=lambda value: as_scalar(value, "delta"), default=1.0, static=True)
     convex: ClassVar[bool] = True

@@ -45,6 +45,10 @@ class LinearModel(AbstractModel):
     """f = xᵀθ, or with `outputs` = k the vector x ↦ Θᵀx, θ = vec Θ (row-major, Θ of shape (features, k)).
 
     There is no hidden intercept: `Dataset.add_intercept` makes one that is seen.
+
+    Example:
+        >>> ef.LinearModel(10).dim
+        10
     """
 
     features: int = eqx.field(static=True)
@@ -94,6 +98,10 @@ class MLP(AbstractModel):
     Attributes:
         widths: (features, hidden…, outputs).
         activation: tanh, relu, sigmoid, softplus, gelu, silu or identity.
+
+    Example:
+        >>> ef.MLP((10, 8, 1)).dim
+        97
     """
 
     widths: tuple[int, ...] = eqx.field(static=True, converter=_as_widths)
@@ -143,6 +151,10 @@ class FunctionModel(AbstractModel):
         apply: the function; output of shape () or (k,).
         structure, shapes: the pytree's structure and its leaves' shapes. θ concatenates the flattened leaves.
         start: the flattened parameters given; `init` returns them, whatever the key.
+
+    Example:
+        >>> ef.FunctionModel(lambda params, x: x @ params, np.zeros(3)).dim
+        3
     """
 
     apply: Callable[[Any, Array], Array] = eqx.field(static=True)

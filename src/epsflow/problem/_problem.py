@@ -1,12 +1,10 @@
 """`Problem`: a model, a loss, data, and the points to be deleted."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -15,7 +13,6 @@ from .._core import (
     Array,
     InputError,
     Shown,
-    article,
     as_count,
     as_deleted,
     as_flag,
@@ -35,6 +32,7 @@ from ._models import AbstractModel, LinearModel
 from ._penalty import Penalty, as_penalties
 from ._quadratic import Gathered, Quadratic, gather
 from ._risk import AbstractRisk, EmpiricalRisk, Weights, loss_gradients
+from ._shapes import check_model
 
 DATASET = "write epsflow.load_dataset('diabetes'), epsflow.read_csv('file.csv') or epsflow.Dataset(x, y)"
 
@@ -68,6 +66,10 @@ class Problem(Shown):
         chunk_rows: points whose intermediate values are held in memory at once.
         risk: R_ε as a pytree of arrays, NumPy's for linear regression.
         design: for linear regression the factor of the retained rows, to which its answers are exact; else None.
+
+    Example:
+        >>> ef.Problem(ef.LinearModel(10), ef.SquaredLoss(), ef.load_dataset("diabetes"), delete=[17])
+        Problem(data=diabetes (442×10), deleted=[17], model=LinearModel, loss=SquaredLoss, l2=0, reduction=sum)
     """
 
     model: AbstractModel
@@ -118,7 +120,7 @@ class Problem(Shown):
         if as_count(chunk_rows, "chunk_rows", least=0) < 1:
             raise InputError(f"chunk_rows is {chunk_rows}; at least one row must be read at a time.")
         check_range(data)
-        _check_model(model, loss, data)
+        check_model(model, loss, data)
         values = (model, loss, data, points, penalty, reduction, chunk_rows)
         names = ("model", "loss", "data", "delete", "penalty", "reduction", "chunk_rows")
         for name, value in zip(names, values, strict=True):
@@ -361,54 +363,6 @@ def linear_regression(
     return Problem(
         LinearModel(data.x.shape[1]), SquaredLoss(), data, delete, l2, reduction, penalise_intercept=penalise_intercept
     )
-
-
-def _check_model(model: AbstractModel, loss: AbstractLoss, data: Dataset) -> None:
-    """Refuse a model that cannot read the features, or a loss that cannot read the targets."""
-    if isinstance(model, LinearModel) and model.features == data.x.shape[1]:  # known without tracing it
-        shape = () if model.outputs is None else (model.outputs,)
-    else:
-        shape = _output_shape(model, data.x.shape[1])
-    loss.check(shape, data.y)
-    if formula_of(loss).__module__ != AbstractLoss.__module__:
-        _check_loss(loss, shape, data.y.shape[1:])
-
-
-def _output_shape(model: AbstractModel, features: int) -> tuple[int, ...]:
-    theta, point = (jax.ShapeDtypeStruct((size,), jnp.float64) for size in (model.dim, features))
-    output = _traced("the model", f"cannot read a point with {features} features", model, theta, point)
-    if not isinstance(output, jax.ShapeDtypeStruct) or len(output.shape) > 1:
-        what = f"shape {output.shape}" if isinstance(output, jax.ShapeDtypeStruct) else article(type(output).__name__)
-        raise InputError(f"the model returns {what} for a point; a number or a vector is needed.")
-    return output.shape
-
-
-def _check_loss(loss: AbstractLoss, output: tuple[int, ...], target: tuple[int, ...]) -> None:
-    """Refuse a loss of one's own that is no number, or that JAX cannot follow."""
-    arguments = (jax.ShapeDtypeStruct(shape, jnp.float64) for shape in (output, target))
-    value = _traced(type(loss).__name__, "cannot be computed for one point", loss, *arguments)
-    if not isinstance(value, jax.ShapeDtypeStruct) or value.shape != ():
-        what = f"shape {value.shape}" if isinstance(value, jax.ShapeDtypeStruct) else article(type(value).__name__)
-        raise InputError(
-            f"{type(loss).__name__} returns {what} for one point; a loss is one number: end it with jax.numpy.sum(...)."
-        )
-
-
-def _traced(what: str, trouble: str, function: Callable[..., Any], *arguments: jax.ShapeDtypeStruct) -> Any:
-    """The shapes that a function of the user's returns.
-
-    Raises:
-        InputError: whatever it raises itself, in one line.
-    """
-    try:
-        return jax.eval_shape(function, *arguments)
-    except jax.errors.JAXTypeError as error:
-        raise InputError(
-            f"{what} {trouble}: it leaves JAX ({str(error).splitlines()[0]}). Write it with jax.numpy, not numpy, "
-            "and without `if` on values (jax.numpy.where)."
-        ) from error
-    except Exception as error:  # it is not our code
-        raise InputError(f"{what} {trouble}: {(str(error) or type(error).__name__).splitlines()[0]}") from error
 
 
 @eqx.filter_jit

@@ -32,6 +32,12 @@ class Fitted(Shown):
         stationarity: the largest |∇R|_k relative to the terms that cancel in it, λ_k|θ_k| + c Σ_i |∂ℓ_i/∂θ_k|: 0 at a
             stationary point.
         stationary: whether that is below 1e-3.
+
+    Example:
+        >>> from sklearn.linear_model import Ridge
+        >>> X, y = [[0.0], [1.0], [2.0]], [1.0, 2.0, 4.0]
+        >>> ef.from_sklearn(Ridge(alpha=0.5).fit(X, y), X, y).stationary
+        True
     """
 
     problem: Problem

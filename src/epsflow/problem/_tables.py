@@ -40,7 +40,7 @@ def from_table(
     Example:
         >>> import pandas as pd
         >>> frame = pd.DataFrame({"age": [3, 5, 8], "sex": ["f", "m", "f"], "height": [94.0, 110.0, 128.0]})
-        >>> ef.Dataset.from_table(frame, "height", one_hot=["sex"]).features
+        >>> ef.from_table(frame, "height", one_hot=["sex"]).features
         ('age', 'sex=m')
     """
     if not is_table(table):
@@ -68,10 +68,10 @@ def read_parquet(
         path: the file.
         target: the target's column, by its name or number. Default: the last.
         standardise: zero mean and unit variance for the features, and for a target that is no label.
-        one_hot, labels: as in `Dataset.from_table`.
+        one_hot, labels: as in `from_table`.
 
     Raises:
-        InputError: pyarrow is not installed, no such file, no Parquet file, or what `Dataset.from_table` refuses.
+        InputError: pyarrow is not installed, no such file, no Parquet file, or what `from_table` refuses.
 
     Example:
         >>> ef.read_parquet("nowhere.parquet")

@@ -45,6 +45,9 @@ def check_admissible(schedule: AbstractSchedule, s: float, T: float, bounds: tup
 
     Raises:
         InputError: with the first time at which it fails, and the value there.
+
+    Example:
+        >>> ef.check_admissible(ef.Step(2.0), s=1.0, T=3.0)
     """
     as_schedule(schedule)
     s, T, (low, high) = check_window(s, T, bounds)

@@ -25,6 +25,10 @@ class SearchSpace(NamedTuple):
             `jax.tree_util.Partial` of a class method over s and T, so that another s or T compiles nothing. Of an
             `elementwise` family it also builds k members at once, from numbers of shape (k, len(names)): read them as
             `numbers[..., 0]`.
+
+    Example:
+        >>> ef.Step.search_space(1.0, 3.0).lower
+        (1.0,)
     """
 
     names: tuple[str, ...]

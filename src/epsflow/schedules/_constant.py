@@ -24,6 +24,10 @@ class Constant(AbstractPiecewiseConstant):
 
     Attributes:
         value: one weight, or one per deleted point (m,).
+
+    Example:
+        >>> ef.Constant(1.0)(0.5)
+        array(1.)
     """
 
     value: Float[Array, "*m"] = eqx.field(converter=as_float64)
@@ -62,6 +66,10 @@ class Step(AbstractPiecewiseConstant):
 
     Attributes:
         tau: τ.
+
+    Example:
+        >>> ef.Step(2.0)(np.array([1.0, 3.0]))
+        array([1., 0.])
     """
 
     tau: Float[Array, "*members"] = eqx.field(converter=as_number)
@@ -109,6 +117,10 @@ class PiecewiseConstant(AbstractPiecewiseConstant):
     Attributes:
         knots: ascending times, shape (K+1,).
         values: shape (K,), or (K, m) with one weight per deleted point.
+
+    Example:
+        >>> ef.PiecewiseConstant(np.array([1.0, 2.0, 3.0]), np.array([0.5, 0.2]))(np.array([0.5, 1.5, 2.5]))
+        array([1. , 0.5, 0.2])
     """
 
     knots: Float[Array, " knots"] = eqx.field(converter=as_float64)
@@ -168,6 +180,10 @@ class BangBang(AbstractPiecewiseConstant):
         T: from when on ε must be 0.
         first: "high" or "low": the level of the first arc after s.
         low, high: the two levels, 0 and 1 unless given.
+
+    Example:
+        >>> ef.BangBang(1.0, np.array([2.0]), 3.0)(np.array([0.5, 1.5, 2.5]))
+        array([1., 1., 0.])
     """
 
     s: Float[Array, ""] = eqx.field(converter=as_number)

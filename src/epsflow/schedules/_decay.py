@@ -17,6 +17,10 @@ class LinearDecay(AbstractSchedule):
     Attributes:
         s: when the decay begins.
         t1: t₁ of the notes, s ≤ t₁ ≤ T.
+
+    Example:
+        >>> ef.LinearDecay(1.0, 3.0)(np.array([0.5, 2.0, 4.0]))
+        array([1. , 0.5, 0. ])
     """
 
     s: Float[Array, "*members"] = eqx.field(converter=as_number)
@@ -62,6 +66,10 @@ class PolynomialDecay(AbstractSchedule):
         s: when the decay begins.
         t1: t₁ ≥ s.
         power: > 0.
+
+    Example:
+        >>> ef.PolynomialDecay(1.0, 3.0, 2.0)(np.array([0.5, 2.0, 4.0]))
+        array([1.  , 0.25, 0.  ])
     """
 
     s: Float[Array, "*members"] = eqx.field(converter=as_number)
@@ -110,6 +118,10 @@ class ExponentialDecay(AbstractSchedule):
         s: when the decay begins.
         rate: > 0, per unit of time.
         T: when the rest is dropped.
+
+    Example:
+        >>> ef.ExponentialDecay(1.0, 2.0, 3.0)(np.array([0.5, 4.0]))
+        array([1., 0.])
     """
 
     s: Float[Array, "*members"] = eqx.field(converter=as_number)

@@ -72,6 +72,10 @@ class Study:
     Attributes:
         specification: what is asked.
         store: the SQLite file.
+
+    Example:
+        >>> ef.Study("rewind-depth").specification.rows
+        1120
     """
 
     specification: Specification

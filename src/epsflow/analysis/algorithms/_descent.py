@@ -32,6 +32,11 @@ class Descent(Shown, eqx.Module):
         step_size: η; step k stands for the time ηk of the flow.
         batch_size: points per step; 0 for all.
         result: successful, or nonlinear_divergence (θ is no longer finite), one per seed.
+
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> ef.gradient_descent(problem, 1.0, np.zeros(10), steps=10).end.shape
+        (10,)
     """
 
     steps: Int[np.ndarray, " k"]
@@ -118,6 +123,11 @@ def gradient_descent(
     Raises:
         InputError: steps that do not ascend, a non-positive step size, a batch larger than the data, no key.
         ConvergenceError: divergence; `.result` holds the run.
+
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> ef.gradient_descent(problem, 1.0, np.zeros(10), steps=10)
+        Descent(steps=[10], thetas=array(1, 10), step_size=0.2485, batch_size=0, result=successful)
     """
     start = problem.parameters(theta0, "theta0")
     marks, eta = as_steps(steps), as_step_size(problem, start, step_size)
@@ -161,6 +171,12 @@ def reconstruct(
         InputError: ηλ_max ≥ 1 at θ_T, or bad shapes.
 
     Source: Mu and Klabjan, "Rewind-to-delete", arXiv 2409.09778.
+
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> end = ef.gradient_descent(problem, 1.0, np.zeros(10), steps=10, step_size=0.1).end
+        >>> ef.reconstruct(problem, end, steps=10, step_size=0.1).result == ef.RESULTS.successful
+        Array(True, dtype=bool)
     """
     end = problem.parameters(theta)
     marks, eta = as_steps(steps), as_step_size(problem, end, step_size)

@@ -97,6 +97,11 @@ def descend_to_delete(
         ConvergenceError: the flow or the descent failed; `.result` holds what there is.
 
     Source: Neel, Roth, Sharifi-Malvajerdi, "Descent-to-delete", 2020 (their noise is added to this endpoint).
+
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> ef.descend_to_delete(problem, ef.train(problem).theta, time=100.0).amounts
+        array([100.])
     """
     require_deletion(problem)
     if (time is None) == (steps is None):
@@ -156,6 +161,11 @@ def rewind_to_delete(
         ConvergenceError: the computation failed, or the reconstruction broke down before T − K (`.result` says where).
 
     Source: Mu and Klabjan, "Rewind-to-delete", arXiv 2409.09778 (their noise is added to this endpoint).
+
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> ef.rewind_to_delete(problem, np.zeros(10), T=20.0, K=5.0).amounts
+        array([5.])
     """
     require_deletion(problem)
     start = problem.parameters(theta0, "theta0")

@@ -23,6 +23,11 @@ class CG(AbstractCurvatureSolver):
     Attributes:
         rtol: ‖(C + λ_d I)h − v‖ ≤ rtol·‖v‖.
         max_steps: iterations per right-hand side; None for 10·d.
+
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> ef.influence(problem, solver=ef.CG()).change.shape
+        (10,)
     """
 
     rtol: float = 1e-10

@@ -42,6 +42,11 @@ class Cholesky(AbstractCurvatureSolver):
 
     What is singular is judged with the diagonal scaled to one, whatever the units of the features. Refuses a matrix
     that is not positive definite with its least eigenvalue and the damping that would make it so.
+
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> ef.influence(problem, solver=ef.Cholesky()).change.shape
+        (10,)
     """
 
     def init(self, curvature: AnyCurvature) -> Factored:

@@ -46,6 +46,11 @@ class Dual(AbstractCurvatureSolver):
 
     B stacks the n·outputs rows √w_i L_iᵀJ_i of a Gauss–Newton, Fisher or empirical Fisher matrix and μ = λ + λ_d > 0.
     Cheaper than Cholesky when n·outputs < d: O((n·outputs)²d).
+
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> ef.influence(problem, curvature="ggn", damping=0.1, solver=ef.Dual()).change.shape
+        (10,)
     """
 
     def init(self, curvature: AnyCurvature) -> OutputSpace:

@@ -48,6 +48,11 @@ class LiSSA(AbstractCurvatureSolver):
         rtol: residual at which a right-hand side counts as converged.
         batch: points per step, drawn with replacement; None for all of them.
         key: seed of the batches; needed with `batch`.
+
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> ef.influence(problem, damping=0.1, solver=ef.LiSSA()).change.shape
+        (10,)
     """
 
     scale: float | None = None

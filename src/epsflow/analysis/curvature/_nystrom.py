@@ -39,6 +39,13 @@ class Nystrom(AbstractCurvatureSolver):
         rank: number of columns, at most d; None for min(d, 50).
         key: seed of Ω.
         rtol: residual above which the approximation counts as failed; None to accept any.
+
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> import jax
+        >>> solver = ef.Nystrom(rank=5, key=jax.random.key(0))
+        >>> ef.influence(problem, damping=0.1, solver=solver, throw=False).change.shape
+        (10,)
     """
 
     rank: int | None = None

@@ -43,6 +43,11 @@ class Leverage(Tabular):
         dffits: x_iᵀ(θ(1) − θ(0))/(s_(i)√P_ii), shape (n,).
         dfbetas: (θ(1) − θ(0))_k/(s_(i)√(A⁻¹)_kk), shape (n, d).
         determined: whether the other points determine θ without point i, shape (n,).
+
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> round(float(ef.leverage(problem).leverages.sum()), 6)
+        10.0
     """
 
     theta: Float[np.ndarray, " d"]
@@ -108,6 +113,11 @@ def leverage(problem: Problem) -> Leverage:
     Raises:
         InputError: not linear regression, rank deficient (with the direction in words), fewer than p + 2 points, or
             deleted points without which θ is not determined.
+
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> int(np.argmax(ef.leverage(problem).cooks_distance))
+        382
     """
     factor = factorise(problem)
     x, y, n, d = problem.data.x, problem.data.y, problem.data.n, problem.dim

@@ -30,6 +30,11 @@ class NewtonStep(Shown):
         gradient_norm: ‖∇R_1(θ)‖: how far θ is from trained. Δ is the Newton step on R_0 where this is zero.
         hessian: H_1 of a linear model, shape (d, d); H_0 of each set for others, shape (*k, d, d).
         removed: B of every set with H_0 = hessian − BᵀB, shape (*k, r, d); r = 0 for other models.
+
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> ef.newton_step(problem).change.shape
+        (10,)
     """
 
     change: Float[np.ndarray, "*k d"]
@@ -78,6 +83,11 @@ def newton_step(
         InputError: no deleted points, θ of the wrong shape, a non-convex risk without θ, negative damping, or a
             singular or indefinite H_0 (its least eigenvalue, and what damping would do).
         ConvergenceError: θ(1) could not be computed.
+
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> np.allclose(ef.newton_step(problem).change, ef.retrain(problem).theta - ef.train(problem).theta)
+        True
     """
     require_deletion(problem)
     many = _steps(problem, theta, problem.delete[None], damping)
@@ -114,6 +124,11 @@ def newton_step_all(
     Raises:
         InputError: as `newton_step`, naming the first set with a singular H_0.
         ConvergenceError: θ(1) could not be computed.
+
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> ef.newton_step_all(problem).change.shape
+        (442, 10)
     """
     return _steps(problem, theta, deletion_sets(problem, points), damping, single=False)
 

@@ -37,6 +37,11 @@ class ResponsePath(Tabular):
             maximum over *all* ε between; on a grid that maximum is approached from below.
         breakdown: two weights (ε_a, ε_b): the path was followed to ε_a and not to ε_b. NaN where it never broke.
         result: successful; singular (H_ε ceases to be positive definite); or not_stationary (the corrector failed).
+
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> ef.response_path(problem, eps=np.array([1.0, 0.0])).eps
+        array([1., 0.])
     """
 
     eps: Float[np.ndarray, " k"]
@@ -181,6 +186,11 @@ def response_path(
     Raises:
         InputError: no deleted points, weights that are not monotone, or a non-convex risk without θ.
         ConvergenceError: the path breaks down (between which weights, and why); `.result` holds what was reached.
+
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> ef.response_path(problem, eps=np.array([1.0, 0.5, 0.0])).thetas.shape
+        (3, 10)
     """
     require_deletion(problem)
     grid = _grid(eps)
@@ -222,6 +232,11 @@ def response_jacobian(
         InputError: no deleted points, weights of the wrong shape, a non-convex risk without θ, or H_ε not positive
             definite (its least eigenvalue).
         ConvergenceError: θ(ε) could not be computed.
+
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> ef.response_jacobian(problem).jacobian.shape
+        (10, 1)
     """
     require_deletion(problem)
     weights = np.broadcast_to(problem.checked_weights(eps), problem.delete.shape).copy()

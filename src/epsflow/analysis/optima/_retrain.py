@@ -46,6 +46,11 @@ def retrain(
         InputError: no deleted points, a non-convex risk without θ0, or an optimum that is not unique (the undetermined
             direction in words) without θ0.
         ConvergenceError: gradient above the tolerance, a saddle, or a minimum at infinity; `.result` holds the point.
+
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> ef.retrain(problem)
+        Equilibrium(theta=array(10,), eps=0, gradient_norm=..., distance=..., smallest_curvature=0...
     """
     require_deletion(problem)
     if start not in ("cold", "warm"):
@@ -83,6 +88,11 @@ def train(
     Raises:
         InputError: a non-convex risk without θ0, an unknown method.
         ConvergenceError: gradient above the tolerance, a saddle, or a minimum at infinity; `.result` holds the point.
+
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> ef.train(problem)
+        Equilibrium(theta=array(10,), eps=1, gradient_norm=..., distance=..., smallest_curvature=0...
     """
     first = _first(problem, theta0, method)
     end = stationary_point(problem, 1.0, first, tol=tol, max_steps=max_steps, method=method)

@@ -88,6 +88,11 @@ def retrain_all(
     Raises:
         InputError: sets that are empty, ragged, outside the data or name a point twice; a non-convex risk without θ.
         ConvergenceError: how many sets failed, and the first; `.result` holds all.
+
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> ef.retrain_all(problem, points=[0, 17]).thetas.shape
+        (2, 10)
     """
     sets = deletion_sets(problem, points)
     if isinstance(problem.risk, Quadratic):

@@ -33,7 +33,12 @@ from a slow decay: ‖δ‖ becomes small either way."""
 
 
 class Arrival(enum.Enum):
-    """Whether the target can be reached exactly, in finite time."""
+    """Whether the target can be reached exactly, in finite time.
+
+    Example:
+        >>> [arrival.value for arrival in ef.Arrival][:2]
+        ['θ(s) is the target', 'reached']
+    """
 
     AT_START = "θ(s) is the target"
     REACHED = "reached"
@@ -56,6 +61,11 @@ class ExactUnlearning(Shown, Stored):
             `not_before` holds for all admissible schedules.
         schedule: reaches the target at `time` with the fewest switches and stays there (ε = 0); None if `time` is ∞.
         distance: ‖δ(time)‖ under it: rounding.
+
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> ef.exact_unlearning_time(problem, np.zeros(10), s=2.0).certified
+        True
     """
 
     arrival: Arrival

@@ -24,6 +24,10 @@ class EndForm(NamedTuple):
 
     Attributes:
         factor: L, shape (k, d); or its diagonal, shape (d,).
+
+    Example:
+        >>> float(ef.EndForm(np.array([1.0, 2.0])).value(np.array([3.0, 1.0])))
+        6.5
     """
 
     factor: Float[np.ndarray, "*k d"]
@@ -75,7 +79,13 @@ class AbstractCost(eqx.Module):
 
 
 class Distance(AbstractCost):
-    """½‖θ(T) − target‖², the notes' 𝓔, in units of θ²."""
+    """½‖θ(T) − target‖², the notes' 𝓔, in units of θ².
+
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> ef.optimal_schedule(problem, np.zeros(10), s=2.0, T=20.0, cost=ef.Distance()).scope.value
+        'global (certified)'
+    """
 
     def value(self, risk: AbstractRisk, theta: Float[Array, " d"], target: Float[Array, " d"]) -> Float[Array, ""]:
         """½‖θ − target‖²."""
@@ -91,6 +101,12 @@ class QuadraticForm(AbstractCost):
 
     Attributes:
         factor: L with W = LᵀL, shape (k, d).
+
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> cost = ef.QuadraticForm(np.eye(10))
+        >>> ef.certify(problem, ef.Step(2.0), np.zeros(10), s=2.0, T=20.0, cost=cost).scope.value
+        'global (certified)'
     """
 
     factor: Float[np.ndarray, "k d"]
@@ -131,6 +147,12 @@ class PredictionGap(AbstractCost):
 
     Attributes:
         x: the points, shape (q, p): test points, or the deleted ones.
+
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> cost = ef.PredictionGap(problem.data.x[:5])
+        >>> ef.certify(problem, ef.Step(2.0), np.zeros(10), s=2.0, T=20.0, cost=cost).scope.value
+        'local'
     """
 
     x: Float[np.ndarray, "q p"]
@@ -169,6 +191,12 @@ class RetainedLoss(AbstractCost):
     """R_0(θ(T)) − R_0(θ*_{-D}) ≥ 0: what is still lost on the retained points. ½δᵀH_{-D}δ for linear regression.
 
     It does not see the directions that the retained points leave undetermined, so θ*_{-D} need not be unique.
+
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> cost = ef.RetainedLoss()
+        >>> ef.certify(problem, ef.Step(2.0), np.zeros(10), s=2.0, T=20.0, cost=cost).scope.value
+        'global (certified)'
     """
 
     def value(self, risk: AbstractRisk, theta: Float[Array, " d"], target: Float[Array, " d"]) -> Float[Array, ""]:

@@ -11,7 +11,12 @@ from ._extremal import Extremal
 
 
 class SearchMethod(enum.Enum):
-    """How a schedule was found."""
+    """How a schedule was found.
+
+    Example:
+        >>> [method.value for method in ef.SearchMethod][:2]
+        ['given', 'the only schedule within the budget']
+    """
 
     GIVEN = "given"
     ONLY = "the only schedule within the budget"
@@ -25,7 +30,12 @@ class SearchMethod(enum.Enum):
 
 
 class Status(enum.Enum):
-    """What kind of schedule was found. EXACT: it arrives at the target in finite time, which is certified."""
+    """What kind of schedule was found. EXACT: it arrives at the target in finite time, which is certified.
+
+    Example:
+        >>> ef.Status.BANG_BANG.value
+        'bang-bang'
+    """
 
     BANG_BANG = "bang-bang"
     BANG_SINGULAR = "bang-singular"
@@ -39,6 +49,10 @@ class Scope(enum.Enum):
 
     WITHIN_ERROR: no schedule costs less by more than the error of this one's cost, which is then too large, beside the
     cost, for a claim about the schedule itself.
+
+    Example:
+        >>> ef.Scope.GLOBAL.value
+        'global (certified)'
     """
 
     GLOBAL = "global (certified)"

@@ -1,0 +1,60 @@
+"""Whether a model, a loss and data fit each other, by their shapes alone: nothing is computed."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from .._core import InputError, article
+from ._dataset import Dataset
+from ._losses import AbstractLoss, formula_of
+from ._models import AbstractModel, LinearModel
+
+
+def check_model(model: AbstractModel, loss: AbstractLoss, data: Dataset) -> None:
+    """Refuse a model that cannot read the features, or a loss that cannot read the targets."""
+    if isinstance(model, LinearModel) and model.features == data.x.shape[1]:  # known without tracing it
+        shape = () if model.outputs is None else (model.outputs,)
+    else:
+        shape = _output_shape(model, data.x.shape[1])
+    loss.check(shape, data.y)
+    if formula_of(loss).__module__ != AbstractLoss.__module__:
+        _check_loss(loss, shape, data.y.shape[1:])
+
+
+def _output_shape(model: AbstractModel, features: int) -> tuple[int, ...]:
+    theta, point = (jax.ShapeDtypeStruct((size,), jnp.float64) for size in (model.dim, features))
+    output = _traced("the model", f"cannot read a point with {features} features", model, theta, point)
+    if not isinstance(output, jax.ShapeDtypeStruct) or len(output.shape) > 1:
+        what = f"shape {output.shape}" if isinstance(output, jax.ShapeDtypeStruct) else article(type(output).__name__)
+        raise InputError(f"the model returns {what} for a point; a number or a vector is needed.")
+    return output.shape
+
+
+def _check_loss(loss: AbstractLoss, output: tuple[int, ...], target: tuple[int, ...]) -> None:
+    """Refuse a loss of one's own that is no number, or that JAX cannot follow."""
+    arguments = (jax.ShapeDtypeStruct(shape, jnp.float64) for shape in (output, target))
+    value = _traced(type(loss).__name__, "cannot be computed for one point", loss, *arguments)
+    if not isinstance(value, jax.ShapeDtypeStruct) or value.shape != ():
+        what = f"shape {value.shape}" if isinstance(value, jax.ShapeDtypeStruct) else article(type(value).__name__)
+        raise InputError(
+            f"{type(loss).__name__} returns {what} for one point; a loss is one number: end it with jax.numpy.sum(...)."
+        )
+
+
+def _traced(what: str, trouble: str, function: Callable[..., Any], *arguments: jax.ShapeDtypeStruct) -> Any:
+    """The shapes that a function of the user's returns.
+
+    Raises:
+        InputError: whatever it raises itself, in one line.
+    """
+    try:
+        return jax.eval_shape(function, *arguments)
+    except jax.errors.JAXTypeError as error:
+        raise InputError(
+            f"{what} {trouble}: it leaves JAX ({str(error).splitlines()[0]}). Write it with jax.numpy, not numpy, "
+            "and without `if` on values (jax.numpy.where)."
+        ) from error
+    except Exception as error:  # it is not our code
+        raise InputError(f"{what} {trouble}: {(str(error) or type(error).__name__).splitlines()[0]}") from error

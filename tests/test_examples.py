@@ -1,0 +1,88 @@
+"""`help()` of every public name has an example, and every example is true."""
+
+import doctest
+import enum
+import inspect
+import types
+
+import jaxtyping
+import numpy as np
+import pytest
+
+import epsflow as ef
+from epsflow._core import Shown
+
+NAMES = [name for name in ef.__all__ if not isinstance(getattr(ef, name), types.ModuleType)]
+ROOMS = ("unlearning", "attribution")
+"""Rooms whose names are shown on pages of their own, and whose examples are still to be written."""
+ABSTRACT = [name for name in NAMES if name.startswith("Abstract")]
+NO_CALL = [
+    "InputError",
+    "EpsflowError",
+    "ConvergenceError",
+    "SearchMethod",
+    "EKFAC",
+    "Training",
+    "train_with",
+    "stages",
+]
+"""Errors and words that other examples show, or whose shortest example takes seconds."""
+FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE | doctest.IGNORE_EXCEPTION_DETAIL
+
+
+def examples_of(name: str) -> list[doctest.DocTest]:
+    """Those in the docstring of a public name and of its methods, with `ef` and `np` at hand."""
+    thing = inspect.unwrap(getattr(ef, name))
+    finder = doctest.DocTestFinder(recurse=False)
+    parts = [thing]
+    if inspect.isclass(thing):
+        parts += [value for key, value in vars(thing).items() if inspect.isfunction(value) and not key.startswith("_")]
+    names = {"ef": ef, "np": np}
+    found = [test for part in parts for test in finder.find(part, name, module=False, globs=names)]
+    return [test for test in found if test.examples]
+
+
+@pytest.fixture
+def as_a_user(monkeypatch: pytest.MonkeyPatch):
+    """Without the tests' check of annotations, which would answer before the library does."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+
+
+@pytest.mark.usefixtures("as_a_user")
+@pytest.mark.parametrize("name", [name for name in NAMES if examples_of(name)])
+def test_examples_are_true(name: str):
+    runner = doctest.DocTestRunner(optionflags=FLAGS, verbose=False)
+    said: list[str] = []
+    for test in examples_of(name):
+        runner.run(test, out=said.append)
+    assert runner.failures == 0, "".join(said)
+
+
+def test_every_public_name_has_an_example():
+    room = {name: inspect.unwrap(getattr(ef, name)).__module__.split(".")[1] for name in NAMES}
+    spared = {*ABSTRACT, *NO_CALL, *(name for name in NAMES if room[name] in ROOMS)}
+    assert sorted(name for name in NAMES if name not in spared and not examples_of(name)) == []
+
+
+ASKED = {
+    *("CG", "Cholesky", "Dual", "EKFAC", "LiSSA", "Nystrom", "Losses", "Predictions"),
+    *("Distance", "PredictionGap", "QuadraticForm", "RetainedLoss", "EndForm", "SearchSpace"),
+    *("FunctionModel", "LinearModel", "MLP", "LogisticLoss", "PseudoHuberLoss", "SoftmaxCrossEntropy", "SquaredLoss"),
+    *("BangBang", "Constant", "ExponentialDecay", "LinearDecay", "PiecewiseConstant", "PolynomialDecay", "Step"),
+    *("RESULTS", "Study"),
+}
+"""What a user makes rather than gets: it shows itself as it is written."""
+
+
+def test_results_show_themselves():
+    """Every public result has a line of facts, and with it `summary()` and HTML."""
+    kinds = [getattr(ef, name) for name in NAMES if inspect.isclass(getattr(ef, name)) and name not in ASKED]
+    results = [
+        kind
+        for kind in kinds
+        if not issubclass(kind, Exception | enum.Enum)
+        and not inspect.isabstract(kind)
+        and kind.__module__.split(".")[1] not in ROOMS
+    ]
+    assert len(results) > 20
+    assert [kind.__name__ for kind in results if not issubclass(kind, Shown) or kind._facts is Shown._facts] == []
