@@ -124,12 +124,6 @@ def _schedules(u: Units):
     return ef.PiecewiseConstant([s, 0.5 * (s + T), T], [0.7, 0.2]), ef.LinearDecay(s, T)
 
 
-UNLEARNING = {
-    **{"steps": 12, "unlearning_steps": 5, "epsilon_dp": 1.0, "delta_dp": 1e-5},
-    **{"bounds": (-1.0, 1.0), "draws": 2},
-}
-
-
 def _steps(u: Units) -> dict[str, float]:
     return {"s": 2, "T": 12, "step_size": 0.02 / u.rate}
 
@@ -205,16 +199,6 @@ FLOWS: dict[str, Callable[[Units], object]] = {
                 u.linear(), u.into(THETA), **u.window, families=(ef.Step, ef.LinearDecay, ef.ExponentialDecay)
             ).rows()
         ]
-    ),
-    "compare_unlearning": lambda u: (
-        np.array([row.distance for row in ef.compare_unlearning(u.linear(0.5), u.into(THETA), **UNLEARNING).algorithms])
-        * u.columns[0]
-        / u.target
-    ),
-    "minimax_schedule": lambda u: (
-        ef.minimax_schedule(u.linear(0.5), u.into(THETA), steps=12, unlearning_steps=5, bounds=(-1.0, 1.0)).distance
-        * u.columns[0]
-        / u.target
     ),
     "optimal_schedule, steps": lambda u: u.cost(ef.optimal_schedule(u.linear(), u.into(THETA), **_steps(u)).cost),
     "optimal_schedule, steps, bound": lambda u: u.cost(

@@ -86,6 +86,21 @@ def test_classifiers_are_compared_by_accuracy():
     assert table["R2D"].score == np.mean((x @ theta > 0.0) == (np.asarray(data.y) > 0.5))
 
 
+def test_answers_scale_with_the_units(problem, table):
+    # x' = ax and y' = by: θ' = bθ/a, λ' = a²λ, and distances with θ. Rounding of some hundred operations.
+    a, b = 1e-3, 1e8
+    data = ef.Dataset(a * np.asarray(problem.data.x), b * np.asarray(problem.data.y))
+    scaled = ef.linear_regression(data, [4], l2=a**2 * 0.5)
+    start, window = np.ones(3) * b / a, {"steps": 12, "unlearning_steps": 6, "bounds": (-1.0, 1.0)}
+    again = compare_unlearning(scaled, start, **window, **TARGET)
+    for first, second in zip(table.algorithms, again.algorithms, strict=True):
+        assert second.distance * a / b == pytest.approx(first.distance, rel=1e-11)
+        assert second.noisy_score == pytest.approx(first.noisy_score, rel=1e-11)
+    one, other = (minimax_schedule(p, t, **window) for p, t in ((problem, np.ones(3)), (scaled, start)))
+    assert other.distance * a / b == pytest.approx(one.distance, rel=1e-9)  # where SLSQP ends
+    assert other.lower_bound * a / b == pytest.approx(one.lower_bound, rel=1e-9)
+
+
 def brute_force(problem: ef.Problem, levels: tuple[float, ...], eta: float, steps: int, budget: int) -> float:
     """The least largest distance over all points, among weights on a grid; by gradient descent written out."""
     x, y, l2 = np.asarray(problem.data.x), np.asarray(problem.data.y), problem.l2
