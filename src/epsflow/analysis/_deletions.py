@@ -90,12 +90,13 @@ def deletion_sets(problem: Problem, points: Points = "all") -> Int[np.ndarray, "
     sets = sets[:, None] if sets.ndim == 1 else sets
     if sets.ndim != 2 or not sets.size:
         raise InputError(f"points has shape {sets.shape}; sets of points, shape (sets, points), are needed.")
-    suspects = [0]
-    if sets.dtype.kind in "iu":
-        repeats = (np.diff(np.sort(sets, axis=1), axis=1) == 0).any(axis=1)
-        suspects = [int(np.argmin(sets.min(axis=1))), int(np.argmax(sets.max(axis=1))), int(np.argmax(repeats))]
-    for k in suspects:
-        as_index_array(sets[k], f"points[{k}]", problem.data.n)
+    n, suspects = problem.data.n, [0]
+    if sets.dtype.kind in "iu" and sets.shape[1] < n:
+        ordered = np.sort(sets, axis=1)
+        wrong = (ordered[:, 0] < 0) | (ordered[:, -1] >= n) | (ordered[:, 1:] == ordered[:, :-1]).any(axis=1)
+        suspects = np.flatnonzero(wrong)[:1].tolist()
+    for k in suspects:  # says what is wrong with it
+        as_index_array(sets[k], f"points[{k}]", n)
     return sets.astype(np.int64)
 
 
