@@ -5,7 +5,13 @@ import optax
 import pytest
 
 import epsflow as ef
-from epsflow.attribution import windowed_removal
+from epsflow.attribution import (
+    converged_influence,
+    early_stopped_influence,
+    source_influence,
+    tracin,
+    windowed_removal,
+)
 from reference_windows import linear_end, window_weights
 
 START, SPAN, WINDOW = np.array([1.0, -0.5, 2.0]), np.array([0.0, 6.0]), (0.5, 3.0)
@@ -68,3 +74,14 @@ def test_groups_and_strange_windows_are_refused(regression):
         ask(points=[[1, 2]])
     with pytest.raises(ef.InputError, match="not inside the trajectory"):
         ask(window=(1.0, 7.0))
+
+
+def test_linear_regression_compiles_nothing(regression, compiled):
+    losses = ef.Losses(regression.model, regression.loss, regression.data.x[:2], regression.data.y[:2])
+    for schedule in (ef.Step(2.0), ef.LinearDecay(1.0, 3.0)):
+        setting, ask = (regression, schedule, START), {"ts": np.linspace(0.0, 6.0, 5), "functional": losses}
+        ef.stages(ef.influence_density(*setting, **ask))
+        windowed_removal(*setting, **ask, window=WINDOW, points=[1])
+        for score in (tracin, source_influence, early_stopped_influence, converged_influence):
+            score(*setting, **ask)
+    assert not compiled

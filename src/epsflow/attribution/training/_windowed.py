@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int, Key
 
@@ -12,6 +11,7 @@ from ...analysis import Functional, as_deletions
 from ...flow import as_times, checked_flow, gradient_flow
 from ...problem import Problem
 from ...schedules import AbstractPiecewiseConstant, AbstractSchedule
+from .._evaluate import functional_at
 from ._density import influence_density
 from ._sweep import end_gradients
 
@@ -211,7 +211,8 @@ def windowed_removal(
     )
     removal = density.removal(begin, end)
     runs = _Runs(theta0, times, settings)
-    base, theta_error = runs.value(problem, schedule, functional)
+    trained, theta_error = runs.end(problem, schedule)
+    base = functional_at(functional, trained[None])
     found = [_bend(runs, _Question(problem, schedule, int(j), (begin, end)), base, functional) for j in deletions.index]
     change, bend, doubt = (np.stack(part) for part in zip(*found, strict=True))
     first = removal.change[deletions.index]
@@ -246,30 +247,28 @@ class _Runs:
     times: Float[np.ndarray, " k"]
     settings: dict[str, Any]
 
-    def value(
-        self, problem: Problem, schedule: AbstractSchedule, functional: Functional, *, check: bool = True
-    ) -> tuple[np.ndarray, float]:
-        """φ(θ(T)), and the error of θ(T) (NaN where it is not asked for)."""
+    def end(
+        self, problem: Problem, schedule: AbstractSchedule, *, check: bool = True
+    ) -> tuple[Float[np.ndarray, " d"], float]:
+        """θ(T), and its error (NaN where it is not asked for)."""
         first, last = self.times[0], self.times[-1:]
         if self.settings:
             from ._density_steps import trained  # optax and JAX
 
             theta = trained(problem, schedule, self.theta0, ts=last, **self.settings)
-            error = float(np.finfo(np.float64).eps * np.abs(theta).max() * last[0] / self.settings["step_size"])
-        else:
-            path = gradient_flow(problem, schedule, self.theta0, ts=last, t0=float(first), estimate_error=check)
-            theta, error = path.end, float(path.error)
-        return np.asarray(functional(jnp.asarray(theta))), error
+            return theta, float(np.finfo(np.float64).eps * np.abs(theta).max() * last[0] / self.settings["step_size"])
+        path = gradient_flow(problem, schedule, self.theta0, ts=last, t0=float(first), estimate_error=check)
+        return np.asarray(path.end), float(path.error)
 
 
-def _bend(runs: _Runs, question: _Question, base: np.ndarray, functional: Functional) -> tuple[Any, Any, Any]:
+def _bend(
+    runs: _Runs, question: _Question, base: Float[np.ndarray, "1 *q"], functional: Functional
+) -> tuple[Any, Any, Any]:
     """φ(1) − φ(0), φ″(0), and how far two stencils of it differ."""
-    problem = question.asked()
-
-    def at(share: float) -> np.ndarray:
-        return runs.value(problem, question.paused(share), functional, check=False)[0]
-
-    near = (at(STEP) - 2.0 * base + at(-STEP)) / STEP**2
-    far = (at(2.0 * STEP) - 2.0 * base + at(-2.0 * STEP)) / (2.0 * STEP) ** 2
+    problem, shares = question.asked(), (1.0, STEP, -STEP, 2.0 * STEP, -2.0 * STEP)
+    thetas = np.stack([runs.end(problem, question.paused(share), check=False)[0] for share in shares])
+    removed, *moved = functional_at(functional, thetas) - base
+    near = (moved[0] + moved[1]) / STEP**2
+    far = (moved[2] + moved[3]) / (2.0 * STEP) ** 2
     bend = (4.0 * near - far) / 3.0
-    return at(1.0) - base, bend, bend - near
+    return removed, bend, bend - near
