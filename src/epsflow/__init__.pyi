@@ -9,12 +9,12 @@ from ._core import (
     RESULTS as RESULTS, ConvergenceError as ConvergenceError, EpsflowError as EpsflowError, InputError as InputError,
 )
 from .analysis import (
-    CG as CG, EKFAC as EKFAC, PBRF as PBRF, Cholesky as Cholesky, Decomposition as Decomposition, Descent as Descent,
-    Dual as Dual, Endpoints as Endpoints, Influence as Influence, Leverage as Leverage, LiSSA as LiSSA,
-    Losses as Losses, NewtonStep as NewtonStep, Nystrom as Nystrom, Predictions as Predictions,
+    CG as CG, Cholesky as Cholesky, Decomposition as Decomposition, Descent as Descent, Dual as Dual, EKFAC as EKFAC,
+    Endpoints as Endpoints, Influence as Influence, Leverage as Leverage, LiSSA as LiSSA, Losses as Losses,
+    NewtonStep as NewtonStep, Nystrom as Nystrom, PBRF as PBRF, Predictions as Predictions,
     ResponsePath as ResponsePath, decompose as decompose, descend_to_delete as descend_to_delete,
-    endpoints as endpoints, influence as influence, leverage as leverage, newton_step as newton_step,
-    newton_step_all as newton_step_all, gradient_descent as gradient_descent, pbrf as pbrf, reconstruct as reconstruct,
+    endpoints as endpoints, gradient_descent as gradient_descent, influence as influence, leverage as leverage,
+    newton_step as newton_step, newton_step_all as newton_step_all, pbrf as pbrf, reconstruct as reconstruct,
     response_jacobian as response_jacobian, response_path as response_path, retrain as retrain,
     retrain_all as retrain_all, rewind_to_delete as rewind_to_delete, self_influence as self_influence, train as train,
 )
@@ -22,9 +22,9 @@ from .attribution import (
     AttributionComparison as AttributionComparison, BayesianInfluence as BayesianInfluence,
     CoalitionFunction as CoalitionFunction, DataValues as DataValues, InfluenceDensity as InfluenceDensity,
     ModelUtility as ModelUtility, SoftWeights as SoftWeights, bayesian_influence as bayesian_influence,
-    compare_attributions as compare_attributions, data_banzhaf as data_banzhaf, data_shapley as data_shapley,
-    influence_density as influence_density, knn_shapley as knn_shapley, loo_values as loo_values,
-    soft_weights as soft_weights, checkpoint_influence as checkpoint_influence, plateau_flow as plateau_flow,
+    checkpoint_influence as checkpoint_influence, compare_attributions as compare_attributions,
+    data_banzhaf as data_banzhaf, data_shapley as data_shapley, influence_density as influence_density,
+    knn_shapley as knn_shapley, loo_values as loo_values, plateau_flow as plateau_flow, soft_weights as soft_weights,
     stages as stages, windowed_removal as windowed_removal,
 )
 from .claims import Claim as Claim, Ledger as Ledger, Verdict as Verdict, verify as verify, write_report as write_report
