@@ -132,6 +132,21 @@ def _times(u: Units) -> np.ndarray:
     return np.array([0.05, 0.3, 2.0]) / u.rate
 
 
+def _along(u: Units) -> dict[str, object]:
+    """Times of training, and predictions as functional."""
+    problem = u.linear()
+    return {"ts": np.linspace(0.0, 0.6, 5) / u.rate, "functional": ef.Predictions(problem.model, problem.data.x[:2])}
+
+
+def _windowed(u: Units) -> ef.attribution.WindowedRemoval:
+    window = (0.1 / u.rate, 0.2 / u.rate)
+    return ef.windowed_removal(u.linear(), ef.Step(0.3 / u.rate), u.into(THETA), **_along(u), window=window, points=[4])
+
+
+def _density(u: Units, schedule: ef.AbstractSchedule) -> ef.InfluenceDensity:
+    return ef.influence_density(u.linear(), schedule, u.into(THETA), **_along(u))
+
+
 FLOWS: dict[str, Callable[[Units], object]] = {
     "gradient_flow, exact": lambda u: u.back(
         ef.gradient_flow(u.linear(), _schedules(u)[0], u.into(THETA), ts=_times(u)).thetas
@@ -209,6 +224,18 @@ FLOWS: dict[str, Callable[[Units], object]] = {
     ),
     "exact_unlearning_time": lambda u: (
         ef.exact_unlearning_time(u.linear(), u.into(THETA), s=0.1 / u.rate).time * u.rate
+    ),
+    "influence_density": lambda u: _density(u, ef.Step(0.3 / u.rate)).values / u.rate / u.target,
+    "influence_density, decay": lambda u: (
+        _density(u, ef.LinearDecay(0.1 / u.rate, 0.4 / u.rate)).removal(0.1 / u.rate, 0.5 / u.rate).change / u.target
+    ),
+    "stages": lambda u: ef.stages(_density(u, ef.Step(0.3 / u.rate))).times * u.rate,
+    "windowed_removal": lambda u: _windowed(u).change / u.target,
+    "source_influence": lambda u: (
+        ef.attribution.source_influence(u.linear(), ef.Step(0.3 / u.rate), u.into(THETA), **_along(u)).change / u.target
+    ),
+    "converged_influence": lambda u: (
+        ef.attribution.converged_influence(u.linear(), ef.Constant(1.0), u.into(THETA), **_along(u)).change / u.target
     ),
 }
 """Invariant under one unit for all columns, with time in its own."""
