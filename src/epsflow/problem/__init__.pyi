@@ -16,6 +16,7 @@ from ._losses import (
     PseudoHuberLoss as PseudoHuberLoss,
     SoftmaxCrossEntropy as SoftmaxCrossEntropy,
     SquaredLoss as SquaredLoss,
+    WeightedLoss as WeightedLoss,
 )
 from ._minimum import Minimum as Minimum
 from ._models import (

@@ -1,7 +1,7 @@
 """Losses ℓ(f, y) of one point: f is the model's output for it, y its target."""
 
 import abc
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -127,6 +127,39 @@ class PseudoHuberLoss(AbstractLoss):
         # √(1+r²) − 1 = r²/(√(1+r²) + 1): the second form keeps the digits of a small residual.
         square = ((output - target) / self.delta) ** 2
         return self.delta**2 * jnp.sum(square / (jnp.sqrt(1.0 + square) + 1.0))
+
+
+class WeightedLoss(AbstractLoss):
+    """v·ℓ(f, y) for a target (y, v): what `Problem(..., sample_weight=v)` makes of a loss.
+
+    Attributes:
+        loss: ℓ.
+
+    Example:
+        >>> float(ef.problem.WeightedLoss(ef.SquaredLoss())(3.0, np.array([1.0, 0.5])))
+        1.0
+    """
+
+    loss: AbstractLoss
+
+    @property
+    def convex(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Whether ℓ is: weights are not negative."""
+        return self.loss.convex
+
+    @staticmethod
+    def split(targets: Any) -> tuple[Any, Any]:
+        """The targets y, and the weights v, along the last axis."""
+        y, v = targets[..., :-1], targets[..., -1]
+        return (y[..., 0] if y.shape[-1] == 1 else y), v
+
+    def __call__(self, output: Float[Array, "*k"], target: Float[Array, " t"]) -> Float[Array, ""]:
+        y, v = self.split(jnp.asarray(target))
+        return v * self.loss(output, y)
+
+    def check(self, output_shape: tuple[int, ...], y: np.ndarray) -> None:
+        """As the loss itself, without the weights."""
+        self.loss.check(output_shape, self.split(y)[0])
 
 
 @jax.custom_jvp

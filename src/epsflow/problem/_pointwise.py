@@ -15,7 +15,15 @@ from jaxtyping import Float
 from scipy.special import expit
 
 from .._core import Array
-from ._losses import AbstractLoss, LogisticLoss, PseudoHuberLoss, SoftmaxCrossEntropy, SquaredLoss, formula_of
+from ._losses import (
+    AbstractLoss,
+    LogisticLoss,
+    PseudoHuberLoss,
+    SoftmaxCrossEntropy,
+    SquaredLoss,
+    WeightedLoss,
+    formula_of,
+)
 
 
 class Pointwise(NamedTuple):
@@ -195,6 +203,29 @@ def _(loss: PseudoHuberLoss, outputs: np.ndarray, targets: np.ndarray) -> Pointw
 def _(loss: PseudoHuberLoss, outputs: np.ndarray, targets: np.ndarray, directions: np.ndarray) -> np.ndarray:
     ratio = (outputs - targets) / loss.delta
     return -3.0 * ratio / loss.delta * (1.0 + ratio**2) ** -2.5 * directions**2
+
+
+def _times(v: Float[np.ndarray, " n"], each: Float[np.ndarray, "n ..."]) -> Float[np.ndarray, "n ..."]:
+    """v_i times the entries of point i."""
+    return v.reshape(-1, *[1] * (each.ndim - 1)) * each
+
+
+@pointwise.register(WeightedLoss)
+def _(loss: WeightedLoss, outputs: np.ndarray, targets: np.ndarray) -> Pointwise:
+    y, v = loss.split(targets)
+    return Pointwise(*(_times(v, part) for part in pointwise(loss.loss, outputs, y)))
+
+
+@slopes.register(WeightedLoss)
+def _(loss: WeightedLoss, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    y, v = loss.split(targets)
+    return _times(v, slopes(loss.loss, outputs, y))
+
+
+@slope_bends.register(WeightedLoss)
+def _(loss: WeightedLoss, outputs: np.ndarray, targets: np.ndarray, directions: np.ndarray) -> np.ndarray:
+    y, v = loss.split(targets)
+    return _times(v, slope_bends(loss.loss, outputs, y, directions))
 
 
 def _softmax(logits: Float[np.ndarray, "n k"]) -> tuple[Float[np.ndarray, "n k"], Float[np.ndarray, "n k"]]:

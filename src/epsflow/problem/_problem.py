@@ -33,6 +33,7 @@ from ._penalty import Penalty, as_penalties
 from ._quadratic import Gathered, Quadratic, gather
 from ._risk import AbstractRisk, EmpiricalRisk, Weights, loss_gradients
 from ._shapes import check_model
+from ._weighted import weighted
 
 DATASET = "write epsflow.load_dataset('diabetes'), epsflow.read_csv('file.csv') or epsflow.Dataset(x, y)"
 
@@ -92,8 +93,9 @@ class Problem(Shown):
         reduction: str = "sum",
         chunk_rows: int = 16_384,
         penalise_intercept: bool = True,
+        sample_weight: object = None,
     ):
-        """Check and assemble.
+        """Check and assemble; `sample_weight` v_i ≥ 0 multiplies the loss of each point (see `WeightedLoss`).
 
         Raises:
             InputError: an index outside the data (−1 is the last point), twice, or all of them; targets the loss cannot
@@ -119,6 +121,8 @@ class Problem(Shown):
             raise InputError(f"reduction is {brief(reduction)}; choose 'sum' or 'mean'.")
         if as_count(chunk_rows, "chunk_rows", least=0) < 1:
             raise InputError(f"chunk_rows is {chunk_rows}; at least one row must be read at a time.")
+        if sample_weight is not None:
+            loss, data = weighted(model, loss, data, sample_weight)
         check_range(data)
         check_model(model, loss, data)
         values = (model, loss, data, points, penalty, reduction, chunk_rows)
@@ -344,6 +348,7 @@ def linear_regression(
     l2: Penalty = 0.0,
     reduction: str = "sum",
     penalise_intercept: bool = True,
+    sample_weight: object = None,
 ) -> Problem:
     """R_ε(θ) = (c/2) Σ w_i (x_iᵀθ − y_i)² + (λ/2)‖θ‖², w_i = 1, or ε_j for the deleted points.
 
@@ -353,6 +358,8 @@ def linear_regression(
         l2: λ ≥ 0, or one for each parameter.
         reduction: "sum" (c = 1, the notes' R) or "mean" (c = 1/n).
         penalise_intercept: whether λ also holds for the column that `Dataset.add_intercept` made.
+        sample_weight: v_i ≥ 0 that multiplies the loss of each point, shape (n,): rows and targets are multiplied by
+            √v_i, and the problem's data are these.
 
     Example:
         >>> data = ef.load_dataset("diabetes").add_intercept()
@@ -360,9 +367,8 @@ def linear_regression(
         array([0.1, 0. ])
     """
     as_instance(data, "data", Dataset, DATASET)
-    return Problem(
-        LinearModel(data.x.shape[1]), SquaredLoss(), data, delete, l2, reduction, penalise_intercept=penalise_intercept
-    )
+    more = {"penalise_intercept": penalise_intercept, "sample_weight": sample_weight}
+    return Problem(LinearModel(data.x.shape[1]), SquaredLoss(), data, delete, l2, reduction, **more)
 
 
 @eqx.filter_jit

@@ -84,7 +84,9 @@ class Read(NamedTuple):
     objective: str
 
 
-def from_sklearn(estimator: Any, X: Any, y: Any, *, delete: Which = None, reduction: str = "sum") -> Fitted:
+def from_sklearn(
+    estimator: Any, X: Any, y: Any, *, delete: Which = None, reduction: str = "sum", sample_weight: Any = None
+) -> Fitted:
     """The problem that a fitted estimator of scikit-learn has solved, and its θ.
 
     LinearRegression, Ridge, LogisticRegression (penalty l2 or none), MLPClassifier, MLPRegressor, or a pipeline that
@@ -96,11 +98,12 @@ def from_sklearn(estimator: Any, X: Any, y: Any, *, delete: Which = None, reduct
         X, y: what it was fitted on: arrays or a table.
         delete: the points to be forgotten, as in `Problem`.
         reduction: "sum" or "mean".
+        sample_weight: that it was fitted with, shape (n,). `class_weight` is read off.
 
     Raises:
         InputError: an estimator that is not known or not fitted, an objective without second derivatives, weights of
-            classes or samples, or a θ of a convex objective that is no stationary point of it: other data, or a loose
-            tolerance.
+            the points of a network, or a θ of a convex objective that is no stationary point of it: other data, or a
+            loose tolerance.
 
     Example:
         >>> from sklearn.linear_model import Ridge
@@ -119,14 +122,15 @@ def from_sklearn(estimator: Any, X: Any, y: Any, *, delete: Which = None, reduct
     data = Dataset(features, targets, name=type(last).__name__, features=names, classes=read.classes)
     data = data.add_intercept() if read.intercept else data
     scale = 1.0 if reduction == "sum" else 1.0 / data.n
-    spared = {"penalise_intercept": not read.spared}
+    weights = _point_weights(last, y, sample_weight)
+    spared = {"penalise_intercept": not read.spared, "sample_weight": weights}
     problem = Problem(read.model, read.loss, data, delete, scale * read.l2, reduction, **spared)
     left = stationarity(problem, read.theta)
     if problem.convex and not left <= STATIONARY:
         raise InputError(
             f"the parameters of this {type(last).__name__} are no stationary point of its objective on these data "
             f"(relative gradient {left:.1g}, where {STATIONARY:g} is allowed): give the X and y that it was fitted on, "
-            "without sample weights; or fit it with a smaller tol and more iterations."
+            "with the sample weights; or fit it with a smaller tol and more iterations."
         )
     return Fitted(
         problem=problem, theta=read.theta, objective=read.objective, stationarity=left, stationary=left <= STATIONARY
@@ -198,8 +202,21 @@ def _check_fitted(estimator: Any) -> None:
         raise InputError(f"this {type(estimator).__name__} is not fitted: call .fit(X, y) first.") from error
     if getattr(estimator, "positive", False):
         raise InputError("positive=True constrains the coefficients, which no unconstrained problem says.")
-    if getattr(estimator, "class_weight", None) is not None:
-        raise InputError("class_weight weighs the points, which this problem does not.")
+
+
+def _point_weights(estimator: Any, y: Any, sample_weight: Any) -> Any:
+    """The weight of every point: that it was fitted with, times that of its class."""
+    if sample_weight is not None and not hasattr(estimator, "coef_"):
+        raise InputError("sample_weight: a network divides by their sum, and its penalty by the number of points.")
+    balance = getattr(estimator, "class_weight", None)
+    if balance is None:
+        return sample_weight
+    from sklearn.utils.class_weight import compute_class_weight
+
+    classes, labels = np.asarray(estimator.classes_), np.asarray(y)
+    each = compute_class_weight(balance, classes=classes, y=labels, sample_weight=sample_weight)
+    own = each[np.searchsorted(classes, labels)]
+    return own if sample_weight is None else own * np.asarray(sample_weight)
 
 
 def _numbered(y: np.ndarray, classes: tuple[Any, ...]) -> np.ndarray:
