@@ -314,7 +314,7 @@ class Own(AbstractSchedule):
         (LOGISTIC, Step(1.0), {"method": "exact"}, 'method="exact" is for linear regression'),
         (LOGISTIC, LinearDecay(0.5, 1.0), {"method": "collocation"}, 'method="collocation" is for linear regression'),
         (LINEAR, Own(), {"rtol": 0.0}, "rtol is 0.0; a tolerance lies between 0 and 1"),
-        (LINEAR, Own(), {"atol": -1.0}, "atol is -1.0; a tolerance lies between 0 and 1"),
+        (LINEAR, Own(), {"atol": -1.0}, "atol is -1.0; a positive number is needed"),
     ],
 )
 def test_flows_that_are_none(problem, schedule, options, message):

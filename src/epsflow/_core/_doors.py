@@ -98,7 +98,7 @@ COMMON: dict[str, Check] = {
     "seed": seed,
     "tol": share,
     "rtol": share,
-    "atol": share,
+    "atol": positive,
     "max_time": positive,
     "step_size": positive,
     "damping": as_float64,

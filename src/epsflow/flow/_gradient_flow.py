@@ -74,7 +74,6 @@ def gradient_flow(
     start = problem.parameters(theta0, "theta0")
     times, first = as_times(ts, t0)
     _check_method(problem, schedule, method, dense)
-    _check_tolerances(rtol, atol)
     risk, eps = problem.risk, schedule(times)
     if eps.ndim > 1 and eps.shape[1:] != problem.delete.shape:
         raise InputError(f"the schedule has {eps.shape[-1]} weights, but {problem.delete.size} points are deleted.")
@@ -168,13 +167,6 @@ def _check_method(problem: Problem, schedule: AbstractSchedule, method: str, den
                 f"the exact flow would hold {levels} eigenbases of size {problem.dim}², "
                 f'{8e-9 * numbers:.1f} GB; use method="diffrax", whose memory does not grow with them.'
             )
-
-
-def _check_tolerances(rtol: float, atol: float | None) -> None:
-    if not 0.0 < rtol < 1.0:
-        raise InputError(f"rtol is {rtol}; a relative tolerance lies between 0 and 1, for instance 1e-10.")
-    if atol is not None and not 0.0 < atol < np.inf:
-        raise InputError(f"atol is {atol}; a tolerance is positive, in the units of θ. Leave it out for a fitting one.")
 
 
 def _throw(trajectory: Trajectory) -> None:
