@@ -78,14 +78,15 @@ def test_one_weight_for_each_deleted_point(linear):
     np.testing.assert_allclose(run.theta, loop(linear, weights, np.zeros(3)), rtol=0, atol=1e-14)
 
 
-def test_rewinding_without_a_checkpoint_finds_it_again(linear, logistic):
-    for problem in (linear, logistic):
-        kept, lost = (
-            ef.RewindToDelete(steps=T, unlearning_steps=K, step_size=ETA, checkpoint=kept).run(problem)
-            for kept in (True, False)
-        )
-        # Eight steps back magnify a rounding by at most (1 − ηL)^−8 < 1e3.
-        np.testing.assert_allclose(lost.theta, kept.theta, rtol=0, atol=1e-12)
+@pytest.mark.parametrize("kind", ["linear", pytest.param("logistic", marks=pytest.mark.slow)])  # Newton's, compiled
+def test_rewinding_without_a_checkpoint_finds_it_again(kind, request):
+    problem = request.getfixturevalue(kind)
+    kept, lost = (
+        ef.RewindToDelete(steps=T, unlearning_steps=K, step_size=ETA, checkpoint=kept).run(problem)
+        for kept in (True, False)
+    )
+    # Eight steps back magnify a rounding by at most (1 − ηL)^−8 < 1e3.
+    np.testing.assert_allclose(lost.theta, kept.theta, rtol=0, atol=1e-12)
 
 
 def test_what_cannot_be_reconstructed_says_so(linear):

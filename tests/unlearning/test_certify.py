@@ -37,6 +37,14 @@ def logistic(labels):
     return ef.Problem(ef.LinearModel(3), ef.LogisticLoss(), labels, [4], 0.1, "mean")
 
 
+@pytest.fixture
+def untyped():
+    """Annotations are checked by the other tests; many runs would spend their time on them."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
 @pytest.mark.parametrize("kind", ["linear", "logistic"])
 @pytest.mark.parametrize(
     "algorithm", [ef.DescendToDelete(steps=20, unlearning_steps=5), ef.RewindToDelete(steps=20, unlearning_steps=5)]
@@ -63,6 +71,7 @@ def test_per_instance_is_the_distance_by_the_exact_curve(kind, algorithm, reques
     ],
     ids=lambda algorithm: algorithm.name,
 )
+@pytest.mark.usefixtures("untyped")
 @pytest.mark.parametrize("size", [1, 2])
 def test_per_data_set_is_every_instance(kind, algorithm, size, request):
     problem = request.getfixturevalue(kind)
@@ -157,16 +166,9 @@ def worst_of(count, seed):
     return largest
 
 
+@pytest.mark.usefixtures("untyped")
 def test_no_distance_is_above_a_bound_called_certified():
     assert 0.5 < worst_of(120, 0) <= 1.0 + 1e-9
-
-
-@pytest.fixture
-def untyped():
-    """Annotations are checked by the other tests; ten thousand runs would spend their time on them."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.mark.slow
@@ -178,7 +180,7 @@ def test_no_distance_is_above_a_bound_called_certified_in_ten_thousand_runs():
 def test_theorems_stand_beside_what_is_proved_here(logistic):
     constants = ef.risk_constants(logistic)
     mu, smooth, radius = 0.1, constants.smoothness, 2.0
-    algorithm = ef.DescendToDelete(steps=2_000, unlearning_steps=5, step_size=2 / (smooth + mu), radius=radius)
+    algorithm = ef.DescendToDelete(steps=200, unlearning_steps=5, step_size=2 / (smooth + mu), radius=radius)
     found = ef.certify_unlearning(logistic, algorithm, scope="worst case", **TARGET)
     theirs = ef.d2d_sigma(
         n=9,
