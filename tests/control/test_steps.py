@@ -147,6 +147,18 @@ def test_other_models_have_exact_gradients_and_a_local_claim():
     assert best.cost <= step.cost * (1.0 + 1e-9)
 
 
+def test_a_time_limit_ends_the_search_of_other_models():
+    rng = np.random.default_rng(5)
+    data = ef.Dataset(rng.standard_normal((12, 3)), (rng.random(12) > 0.5).astype(float))
+    problem = ef.Problem(ef.LinearModel(3), ef.LogisticLoss(), data, [0, 1], l2=0.5)
+    question = {"s": 2, "T": 8, "step_size": 0.2, "time_limit": 1e-9}
+    with pytest.raises(ef.ConvergenceError, match="the time limit was reached"):
+        ef.optimal_schedule(problem, np.ones(3), **question)
+    left = ef.optimal_schedule(problem, np.ones(3), **question, throw=False)
+    assert left.scope is ef.Scope.NONE
+    assert np.isfinite(left.cost)
+
+
 def test_exact_unlearning_takes_the_fewest_steps(two_rows):
     # θ_{k+1} = θ_k + η(1 − θ_k) + ηε(2 − θ_k) from 0: with ε = 1 it is 1.5(1 − 0.8^k) for η = 0.1, above 1 from k = 5.
     best = ef.optimal_schedule(two_rows, np.zeros(1), s=0, T=40, step_size=0.1)

@@ -115,21 +115,30 @@ def _descended(
         found = _slopes(task, flat.reshape(count, columns))
         return found.cost / scale, found.weights.ravel() / scale
 
-    best, least, result = starts[0], np.inf, SUCCESS
+    def stop(_: np.ndarray) -> None:
+        if deadline.passed:
+            raise StopIteration
+
+    best, least = starts[0], np.inf
     for start in starts:
         if least < np.inf and deadline.passed:
-            result = RESULTS.time_limit_reached
             break
         options = {"maxiter": 500, "ftol": 1e-14, "gtol": 1e-10}
         run = minimize(
-            objective, start.ravel(), jac=True, method="L-BFGS-B", bounds=[(low, high)] * start.size, options=options
+            objective,
+            start.ravel(),
+            jac=True,
+            method="L-BFGS-B",
+            bounds=[(low, high)] * start.size,
+            callback=stop,
+            options=options,
         )
         free = np.clip(run.x.reshape(count, columns), low, high)
         for weights in (free, on_bounds(free, (low, high), ON_BOUND)):
             cost = objective(weights.ravel())[0]
             if cost < least:
                 best, least = weights, cost
-    return best, result
+    return best, RESULTS.time_limit_reached if deadline.passed else SUCCESS
 
 
 def _slopes(task: ControlTask, weights: Float[np.ndarray, "N columns"]) -> Slopes:
