@@ -35,7 +35,7 @@ from ..terms._deadline import UNLIMITED, Deadline
 from ..terms._levels import levels_of
 from ._inequality import Interval, Place, Rival, Weight, lead
 
-MARGINS = (1e-4, 1e-3, 1e-2, 3e-2, 1e-1), (1e-5, 1e-6)
+MARGINS = (1e-4, 1e-3, 1e-2, 3e-2, 1e-1, 3e-1), (1e-5, 1e-6)
 """Margins r of the largest |S|, tried until one holds; and, where one holds, smaller ones. What is lost is ∫max(0,
 r − |ΔS|), of second order in r."""
 
@@ -57,6 +57,9 @@ SAMPLES = 64
 
 EVEN = 0.05
 """Weight of all directions beside those that a change of u displaces δ in."""
+
+FLOOR = 1e-2
+"""What a change of u costs at least, in these weights, in units of the largest |ΔS|."""
 
 SHORTER, LONGER = 0.6, 1.4
 """Of the next step, where one was too long, and where it was not."""
@@ -256,7 +259,7 @@ def _way(places: list[tuple[_Arc, list[Place]]], slowest: Float[np.ndarray, " 1"
             pushed = np.exp(-slowest * h) * radii[-1] + change * fastest * decay_integral(slowest, np.asarray(h))
             radii.append(max(radii[-1], float(pushed[0])))
             carry = (turn * np.exp(-arc.rates * h)) @ turn.T
-            v, price = turn @ (0.5 * (before.pull + after.pull)), 1e-4 * top + abs(lead(arc.rivals[0], after))
+            v, price = turn @ (0.5 * (before.pull + after.pull)), FLOOR * top + abs(lead(arc.rivals[0], after))
             spreads.append(carry @ (spreads[-1] + h / price * np.outer(v, v)) @ carry)
             times.append(after.time)
     return _Way(np.array(times), np.array(radii), np.array(spreads))
