@@ -142,6 +142,9 @@ class WeightedLoss(AbstractLoss):
 
     loss: AbstractLoss
 
+    def __init__(self, loss: AbstractLoss):
+        self.loss = loss
+
     @property
     def convex(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
         """Whether ℓ is: weights are not negative."""
