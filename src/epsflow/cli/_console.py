@@ -98,9 +98,10 @@ class Table:
             own if column.number else min(own, NARROWEST) for own, column in zip(widths, self.columns, strict=True)
         )
         fits = sum(least) + GAP * len(widths) <= width
-        return Group(title, self._as_table(self.headed(width)) if fits else self._as_lines())
+        whole = sum(widths) + GAP * len(widths) <= width
+        return Group(title, self._as_table(self.headed(width), whole=whole) if fits else self._as_lines())
 
-    def _as_table(self, widths: Sequence[int]) -> "RenderableType":
+    def _as_table(self, widths: Sequence[int], *, whole: bool) -> "RenderableType":
         from rich import box
         from rich.table import Table as Drawn
         from rich.text import Text
@@ -109,7 +110,8 @@ class Table:
         for column, own in zip(self.columns, widths, strict=True):
             # What has a width of its own is not narrowed to make room.
             justify, width = ("right", own) if column.number else ("left", None)
-            drawn.add_column(column.name, overflow="fold", justify=justify, width=width)
+            least = own if whole and not column.number else None  # words stay whole, too, where there is room
+            drawn.add_column(column.name, overflow="fold", justify=justify, width=width, min_width=least)
         for row in self.rows:
             if row.section:
                 drawn.add_section()
