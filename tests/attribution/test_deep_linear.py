@@ -41,6 +41,7 @@ def learned(tree):
 TIMES = np.array([0.0, 1.0, 2.0, 3.0])
 
 
+@pytest.mark.slow
 def test_a_tree_is_learned_from_the_broad_to_the_fine(tree, learned):
     assert tree.strengths == pytest.approx([2.0, 1.4, 0.98 / 2**0.5, 0.98 / 2**0.5])  # 2; 2·0.7; √2·0.7²
     # The flow's tolerance of 1e-10 a step, grown through the rise of the modes.

@@ -42,7 +42,7 @@ def by_reverse_mode(problem, start, functional, rule, batches):
     return np.moveaxis(np.asarray(jax.jit(jax.jacrev(run))(jnp.zeros((STEPS, n)))), 0, -1)
 
 
-CASES = [("momentum", False), ("adam", True)]
+CASES = [("adam", True)]
 MORE = [pytest.param(name, drawn, marks=pytest.mark.slow) for name in RULES for drawn in (False, True)]
 
 
@@ -80,6 +80,7 @@ def test_batches_are_those_of_gradient_descent(network, network_start, ask):
     assert np.count_nonzero(found.values[0]) == 6
 
 
+@pytest.mark.slow
 def test_descent_tends_to_the_flow(regression):
     start, functional = np.array([1.0, -0.5, 2.0]), lambda t: t
     flow = ef.influence_density(regression, ef.Step(2.0), start, ts=np.array([0.0, 1.0, 4.0]), functional=functional)

@@ -58,6 +58,7 @@ def test_smooth_schedules(regression):
     np.testing.assert_allclose(found.second_order, again.second_order, rtol=2e-3)
 
 
+@pytest.mark.slow
 def test_discrete_training(regression):
     # One step removed from plain descent changes θ by η times the point's gradient, and nothing else.
     ask = {"ts": np.array([0.0, 3.0]), "window": (2.0, 3.0), "optimiser": optax.sgd(0.1)}
