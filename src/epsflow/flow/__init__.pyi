@@ -16,6 +16,7 @@ from ._doors import as_problem as as_problem, checked as checked, checked_flow a
 from ._equilibrium import equilibrium as equilibrium
 from ._exact import ExactFlow as ExactFlow, exact_flow as exact_flow, propagate as propagate
 from ._gradient_flow import as_times as as_times, gradient_flow as gradient_flow
+from ._minibatches import epoch_batches as epoch_batches
 from ._newton import ConvexMinimum as ConvexMinimum, minimise as minimise
 from ._stationary import (
     METHODS as METHODS,

@@ -108,18 +108,8 @@ class Source:
         return np.concatenate([values, np.ones((self.leg, 1))], axis=1).astype(self.dtype)
 
     def _points(self, first: int, count: int) -> Int[np.ndarray, "count b"]:
-        """Epoch e is the permutation of a generator that is seeded by the key and e; its last n mod b points rest."""
-        n, size = self.problem.data.n, self.batch
-        assert size is not None  # the caller's business
-        per_epoch = n // size
-        steps = first + np.arange(count)
-        epochs, places = np.divmod(steps, per_epoch)
-        return np.stack(
-            [
-                epoch_order(self.words, int(epoch), n)[place * size : (place + 1) * size]
-                for epoch, place in zip(epochs, places, strict=True)
-            ]
-        )
+        assert self.batch is not None  # the caller's business
+        return epoch_batches(self.words, self.problem.data.n, self.batch, first + np.arange(count))
 
     def _spread(self, rows: Rows) -> Rows:
         """The rows on the device, or each batch in equal parts on several."""
@@ -131,6 +121,19 @@ class Source:
         everywhere = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
         put = jax.device_put
         return Rows(put(rows.x, by_row), put(rows.y, by_row), put(rows.place, by_row), put(rows.eps, everywhere))
+
+
+def epoch_batches(
+    words: tuple[int, ...], n: int, size: int, steps: Int[np.ndarray, " count"]
+) -> Int[np.ndarray, "count b"]:
+    """The points of each step: epoch e is a permutation seeded by the key and e; its last n mod b points rest."""
+    epochs, places = np.divmod(steps, n // size)
+    return np.stack(
+        [
+            epoch_order(words, int(epoch), n)[place * size : (place + 1) * size]
+            for epoch, place in zip(epochs, places, strict=True)
+        ]
+    )
 
 
 @lru_cache(maxsize=4)

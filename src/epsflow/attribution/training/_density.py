@@ -106,7 +106,7 @@ def influence_density(
     Linear regression is exact (piecewise-constant ε) or near rounding with a bound, in NumPy; other models take two
     diffrax solves. With an `optimiser` training is discrete: step k, at the time t = k·`step_size`, updates θ by the
     optimiser with the gradient of R_ε at ε(t + ½ step_size), or with its estimate (n/b)cΣ_{i∈B_k} w_i∇ℓ_i + λθ from
-    a batch, drawn as `gradient_descent` draws it. Then K_j(t)·step_size is the exact derivative of φ(θ_N) with the
+    a batch, those of `train_with`. Then K_j(t)·step_size is the exact derivative of φ(θ_N) with the
     weight of point j in step k (0 if it is not in the batch), found by differentiating the update backward through
     checkpoints; at ts[-1] the last step counts. Memory grows with √N.
 

@@ -19,9 +19,20 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int, Key
 
-from ..._core import RESULTS, SUCCESS, Array, ConvergenceError, InputError, as_count, as_scalar, brief, message
+from ..._core import (
+    RESULTS,
+    SUCCESS,
+    Array,
+    ConvergenceError,
+    InputError,
+    as_array,
+    as_count,
+    as_scalar,
+    brief,
+    message,
+)
 from ...analysis import Functional
-from ...flow import as_times
+from ...flow import as_times, epoch_batches
 from ...problem import EmpiricalRisk, Problem
 from ...schedules import AbstractSchedule
 from ._pointwise import check_size
@@ -35,7 +46,7 @@ CHECKPOINT_NUMBERS = 2**28
 """Numbers (2 GB) that the checkpoints, and the steps between two of them, may take."""
 
 
-class Training(eqx.Module):
+class Repeated(eqx.Module):
     """What is repeated: one step of an optimiser under ε(t).
 
     Attributes:
@@ -43,9 +54,7 @@ class Training(eqx.Module):
         schedule: ε(t).
         optimiser: an optax transformation.
         eta: time per step.
-        batches: the points of every step, shape (N, b); None for all points, or where they are drawn.
-        key: seed of the batches that are drawn.
-        batch: how many are drawn; 0 for none.
+        batches: the points of every step, shape (N, b); None for all points.
     """
 
     risk: EmpiricalRisk
@@ -53,18 +62,10 @@ class Training(eqx.Module):
     optimiser: Any
     eta: Float[Array, ""]
     batches: Int[Array, "steps b"] | None
-    key: Key[Array, ""] | None
-    batch: int = eqx.field(static=True)
 
     def points(self, k: Array) -> Int[Array, " b"] | None:
         """The batch of step k; None for all points."""
-        if self.batches is not None:
-            return self.batches[k]
-        if self.batch:
-            assert self.key is not None  # the caller's business
-            drawn = jax.random.fold_in(self.key, k)
-            return jax.random.choice(drawn, self.risk.x.shape[0], (self.batch,), replace=False)
-        return None
+        return None if self.batches is None else self.batches[k]
 
     def rows(self, k: Array) -> "_Rows":
         """What the gradient of step k sums over."""
@@ -157,7 +158,7 @@ def step_density(
 class _Run(NamedTuple):
     """A training, its start (θ0 and the optimiser's state), and where the times that were asked for lie."""
 
-    training: Training
+    training: Repeated
     start: tuple[Array, Any]
     grid: _Grid
     times: Float[np.ndarray, " k"]
@@ -180,7 +181,7 @@ def _prepared(
     batches = _batches(problem, batch, key, grid.total)
     state = _state(optimiser, start)
     _check_memory(start, state, grid)
-    training = Training(problem.empirical(), schedule, optimiser, jnp.asarray(eta), *batches)
+    training = Repeated(problem.empirical(), schedule, optimiser, jnp.asarray(eta), batches)
     return _Run(training, (start, state), grid, times)
 
 
@@ -235,26 +236,27 @@ def _grid(times: Float[np.ndarray, " k"], eta: float) -> _Grid:
     return _Grid(marks, slot, interval, length, count)
 
 
-def _batches(problem: Problem, batch: Any, key: Any, count: int) -> tuple[Array | None, Array | None, int]:
-    """The points of every step, or the key and the size they are drawn by."""
+def _batches(problem: Problem, batch: Any, key: Any, count: int) -> Int[Array, "steps b"] | None:
+    """The points of every step: those that were given, or those that `train_with` draws."""
     n = problem.data.n
     if batch is None:
-        return None, None, 0
+        return None
     if np.ndim(batch) == 0:
         size = as_count(batch, "batch")
         if size > n:
             raise InputError(f"batch is {size}; there are {n} points.")
         if key is None:
             raise InputError("batches are drawn at random: pass key=jax.random.key(0), or another seed.")
-        return None, jax.random.split(key, 1)[0], size
-    rows = np.asarray(batch)
+        words = tuple(int(word) for word in np.asarray(jax.random.key_data(key)).ravel())
+        return jnp.asarray(epoch_batches(words, n, size, np.arange(count)))
+    rows = as_array(batch, "batch")
     if rows.ndim != 2 or rows.dtype.kind not in "iu" or len(rows) < count or not rows.size:
         raise InputError(
             f"batch is {brief(batch)}; the points of each of the {count} steps are needed, integers (steps, b)."
         )
     if rows.min() < 0 or rows.max() >= n:
         raise InputError(f"batch names points from {rows.min()} to {rows.max()}; there are {n}, numbered from 0.")
-    return jnp.asarray(rows), None, 0
+    return jnp.asarray(rows)
 
 
 def _state(optimiser: Any, theta: Array) -> Any:
@@ -315,14 +317,14 @@ class _Found(NamedTuple):
     costates: Float[Array, "k q d"]
 
 
-def _checkpoints(training: Training, start: tuple[Array, Any], grid: _Grid) -> _Checkpoints:
+def _checkpoints(training: Repeated, start: tuple[Array, Any], grid: _Grid) -> _Checkpoints:
     segments = len(grid.slot) // grid.length
     theta, state, end = _forward(training, start, jnp.asarray(grid.total), segments, grid.length)
     return _Checkpoints(theta, state, end)
 
 
 @eqx.filter_jit
-def _forward(training: Training, start: Any, count: Array, segments: int, length: int) -> Any:
+def _forward(training: Repeated, start: Any, count: Array, segments: int, length: int) -> Any:
     def segment(carry: Any, first: Array) -> tuple[Any, Any]:
         last = jnp.minimum(first + length, count)
         return jax.lax.fori_loop(first, last, lambda k, pair: training.step(k, pair), carry), carry
@@ -331,7 +333,7 @@ def _forward(training: Training, start: Any, count: Array, segments: int, length
     return thetas, states, end
 
 
-def _backward(training: Training, kept: _Checkpoints, ends: Array, grid: _Grid) -> _Found:
+def _backward(training: Repeated, kept: _Checkpoints, ends: Array, grid: _Grid) -> _Found:
     slot, interval = (jnp.asarray(a.reshape(-1, grid.length)) for a in (grid.slot, grid.interval))
     shapes = len(grid.steps), training.risk.x.shape[0]
     values, sums, thetas, costates = _sweep_back(training, kept, ends, slot, interval, jnp.asarray(grid.total), shapes)
@@ -340,7 +342,7 @@ def _backward(training: Training, kept: _Checkpoints, ends: Array, grid: _Grid) 
 
 @eqx.filter_jit
 def _sweep_back(
-    training: Training, kept: _Checkpoints, ends: Array, slot: Array, interval: Array, count: Array, shapes: Any
+    training: Repeated, kept: _Checkpoints, ends: Array, slot: Array, interval: Array, count: Array, shapes: Any
 ) -> Any:
     (times, n), (q, d), length = shapes, ends.shape, slot.shape[1]
     blank = jnp.zeros((times, n, q)), jnp.zeros((times - 1, n, q)), jnp.zeros((times, d)), jnp.zeros((times, q, d))
@@ -365,7 +367,7 @@ def _sweep_back(
     return carry[1]
 
 
-def _one_back(training: Training, carry: Any, step: Any, count: Array) -> Any:
+def _one_back(training: Repeated, carry: Any, step: Any, count: Array) -> Any:
     """λ before step k, and what the step adds to the answers."""
     (adjoint, values), (k, (theta, state, gradient), slot, interval) = carry, step
     rows, points = training.rows(k), training.points(k)
