@@ -25,7 +25,7 @@ from ._display import (
     to_frame as to_frame,
     with_error as with_error,
 )
-from ._doors import COMMON as COMMON, Check as Check, door as door
+from ._doors import COMMON as COMMON, Check as Check, Door as Door, door as door
 from ._errors import ConvergenceError as ConvergenceError, EpsflowError as EpsflowError, InputError as InputError
 from ._linalg import Eigen as Eigen, decay_integral as decay_integral, eigen as eigen
 from ._page import page as page

@@ -3,7 +3,7 @@
 import functools
 import inspect
 from collections.abc import Callable, Mapping
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec, Protocol, TypeVar
 
 from ._checks import as_count, as_flag, as_float64, as_scalar, brief
 from ._errors import InputError
@@ -14,7 +14,15 @@ Check = Callable[[object, str], object]
 """Refuses a value, or lets it pass; the name is for the message."""
 
 
-def door(checks: Mapping[str, Check]) -> Callable[[Callable[Given, Answer]], Callable[Given, Answer]]:
+class Door(Protocol):
+    """A decorator that leaves a function's signature as it is."""
+
+    def __call__(self, function: Callable[Given, Answer], /) -> Callable[Given, Answer]:
+        """The function, checked."""
+        ...
+
+
+def door(checks: Mapping[str, Check]) -> Door:
     """A decorator that checks those arguments of a function whose names are in a table.
 
     None passes where it is the default. Values are handed on as they came: what converts them is the function itself.

@@ -126,7 +126,7 @@ def is_stiff(sizes: Sizes, span: float) -> bool:
     return not float(sizes.curvature * span) <= EXPLICIT_LIMIT
 
 
-def choose_solver(sizes: Sizes, span: float) -> diffrax.AbstractSolver:
+def choose_solver(sizes: Sizes, span: float) -> diffrax.AbstractSolver[Any]:
     """Dopri8 where accuracy sets the step, Kvaerno5 (implicit) where stability would."""
     if not is_stiff(sizes, span):
         return diffrax.Dopri8()

@@ -1,6 +1,6 @@
 """The doors of the rooms that work on a problem: what is wrong is refused before anything is computed."""
 
-from .._core import COMMON, Check, as_instance, door
+from .._core import COMMON, Check, Door, as_instance, door
 from ..problem import Problem
 from ..schedules import as_schedule
 
@@ -17,8 +17,8 @@ def as_problem(value: object, name: str = "problem") -> Problem:
 
 CHECKS: dict[str, Check] = {**COMMON, "problem": as_problem}
 
-checked = door(CHECKS)
+checked: Door = door(CHECKS)
 """For functions of a problem."""
 
-checked_flow = door({**CHECKS, "schedule": as_schedule})
+checked_flow: Door = door({**CHECKS, "schedule": as_schedule})
 """For functions of a problem and a schedule."""

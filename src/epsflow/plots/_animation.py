@@ -41,7 +41,7 @@ def animate(result: Result, path: str | Path, *, frames: int = 90, fps: int = 15
         for name, flow in paths.items():
             eps = np.asarray(flow.eps).reshape(len(flow.ts), -1).mean(axis=1)
             for ax, values in ((weights, eps), (distances, lengths[name])):
-                ax.plot(flow.ts, values, **(style[name].line() | {"alpha": 0.25}))
+                ax.plot(flow.ts, values, alpha=0.25, **style[name].line())
                 drawn.append((ax.plot([], [], **style[name].line())[0], np.asarray(flow.ts), values))
         show_distance(distances, np.concatenate(list(lengths.values())))
         distances.set_xlim(0.0, result.task.T)

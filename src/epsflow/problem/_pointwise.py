@@ -44,7 +44,8 @@ class _ClosedForms:
     """A function of a loss with closed forms for some formulas; a subclass may have another than its parent."""
 
     def __init__(self, general: Callable[..., Any]):
-        self.general, self.forms = general, {}
+        self.general: Callable[..., Any] = general
+        self.forms: dict[type[AbstractLoss], Callable[..., Any]] = {}
         update_wrapper(self, general)
 
     def register(self, kind: type[AbstractLoss]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

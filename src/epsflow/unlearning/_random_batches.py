@@ -33,7 +33,7 @@ class DistanceLaw(Shown):
     distances: Float[np.ndarray, " k"]
     probabilities: Float[np.ndarray, " k"]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.distances.ndim != 1 or self.distances.shape != self.probabilities.shape or not self.distances.size:
             raise InputError(
                 f"distances has shape {self.distances.shape} and probabilities {self.probabilities.shape}; two vectors "

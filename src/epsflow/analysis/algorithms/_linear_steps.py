@@ -42,10 +42,14 @@ class LinearSteps:
         sets: Int[np.ndarray, "q m"] | None = None,
     ):
         assert isinstance(problem.model, LinearModel)  # the caller's business
-        self.problem, self.eta, self.rule = problem, step_size, rule
-        self.entropy, self.seeds, self.sets = tuple(entropy), seeds, sets
-        self.runs = seeds if sets is None else len(sets)
-        self.outputs = problem.model.outputs
+        self.problem: Problem = problem
+        self.eta: float = step_size
+        self.rule: StepRule = rule
+        self.entropy: tuple[int, ...] = tuple(entropy)
+        self.seeds: int = seeds
+        self.sets: Int[np.ndarray, "q m"] | None = sets
+        self.runs: int = seeds if sets is None else len(sets)
+        self.outputs: int | None = problem.model.outputs
         self._maps: dict[bytes, tuple[Eigen, np.ndarray]] = {}
         self._systems: dict[bytes, tuple[np.ndarray, np.ndarray]] = {}
         self._order = self._orders() if rule.cyclic else None

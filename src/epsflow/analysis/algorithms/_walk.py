@@ -35,13 +35,16 @@ class Walker:
         seeds: int = 1,
         sets: Int[np.ndarray, "q m"] | None = None,
     ):
-        self.problem, self.eta, self.rule = problem, step_size, rule or StepRule()
-        self.sets, self.linear = sets, None
+        self.problem: Problem = problem
+        self.eta: float = step_size
+        self.rule: StepRule = rule or StepRule()
+        self.sets: Int[np.ndarray, "q m"] | None = sets
+        self.linear: LinearSteps | None = None
         if isinstance(problem.model, LinearModel):
             words = () if key is None else [int(word) for word in np.asarray(jax.random.key_data(key)).ravel()]
             self.linear = LinearSteps(problem, step_size, self.rule, words, seeds, sets)
         else:
-            self.keys = no_keys() if key is None else jax.random.split(key, seeds)
+            self.keys: Key[Array, " r"] = no_keys() if key is None else jax.random.split(key, seeds)
 
     def walk(
         self,

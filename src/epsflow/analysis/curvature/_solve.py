@@ -30,7 +30,7 @@ class Prepared:
     """A curvature ready to be solved with: what is factored once is not factored again for other right-hand sides."""
 
     def __init__(self, curvature: AnyCurvature, solver: str | AbstractCurvatureSolver = "auto"):
-        self.solver = as_solver(solver, curvature)
+        self.solver: AbstractCurvatureSolver = as_solver(solver, curvature)
         self.state: Any = self.solver.init(curvature)
 
     def solve(self, rhs: Float[Array, "q d"], *, throw: bool = True) -> CurvatureSolve:

@@ -1,6 +1,7 @@
 """Utilities V(S) of coalitions of points: a function of one's own, or the quality of a model trained on S."""
 
 import abc
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -55,7 +56,9 @@ class CoalitionFunction(AbstractUtility):
     def __init__(self, function: Any, n: int, *, batched: bool = False):
         if not callable(function) or isinstance(function, type):
             raise InputError(f"utility is {brief(function)}; a function of a coalition, or a ModelUtility, is needed.")
-        self.function, self.n, self.batched = function, as_count(n, "n"), batched
+        self.function: Callable[..., Any] = function
+        self.n: int = as_count(n, "n")
+        self.batched: bool = batched
 
     def evaluate(self, members: Bool[np.ndarray, "k n"]) -> Valued:
         """V of each coalition.
@@ -129,20 +132,22 @@ class ModelUtility(AbstractUtility):
             InputError: λ = 0 with Newton's method; a flow without θ0 or T; test points that do not fit the model; an
                 accuracy of a loss that knows no classes; training labels of one class.
         """
-        self.metric = as_choice(metric, "metric", ("loss", "accuracy"))
-        self.one_class = as_choice(one_class, "one_class", ("train", "constant"))
+        self.metric: str = as_choice(metric, "metric", ("loss", "accuracy"))
+        self.one_class: str = as_choice(one_class, "one_class", ("train", "constant"))
         as_instance(test, "test", Dataset, "write Dataset(x, y)")
-        self.problem, self.test, self.n = problem, test, problem.data.n
+        self.problem: Problem = problem
+        self.test: Dataset = test
+        self.n: int = problem.data.n
         if test.x.shape[1] != problem.data.x.shape[1]:
             raise InputError(
                 f"test has {test.x.shape[1]} features, the training data {problem.data.x.shape[1]}; they must agree."
             )
-        self.signs = np.where(test.y > 0.5, 1.0, -1.0)
-        self.labels = isinstance(problem.loss, LogisticLoss | SoftmaxCrossEntropy)
+        self.signs: Float[np.ndarray, " q"] = np.where(test.y > 0.5, 1.0, -1.0)
+        self.labels: bool = isinstance(problem.loss, LogisticLoss | SoftmaxCrossEntropy)
         self._check_classes()
         if training is None:
             training = "newton" if problem.convex and theta0 is None else "flow"
-        self.training = as_choice(training, "training", ("newton", "flow"))
+        self.training: str = as_choice(training, "training", ("newton", "flow"))
         if self.training == "newton":
             self._newton = self._prepare_newton()
         else:
