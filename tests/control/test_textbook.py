@@ -95,7 +95,7 @@ def test_catalyst_mixing(method, T):
     np.testing.assert_allclose(row.levels[1:-1], 0.227142082708498, atol=1e-4)
     assert simulated(CatalystMixing(), start, *arcs.knots_and_levels) == pytest.approx(KNOWN[T], rel=3e-9)
     # Its own cost is that of steps chosen for the arcs it started from: it may be off by more.
-    assert found.cost == pytest.approx(KNOWN[T], rel=1e-7)
+    assert found.objective == pytest.approx(KNOWN[T], rel=1e-7)
     assert found.second_order.least_curvature > 0.0
 
 

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from .._core import Array
 from ..flow._diffrax import sizes_of
 from ..problem import AbstractRisk, Quadratic
-from ..schedules import AbstractPiecewiseConstant, AbstractSchedule, PiecewiseConstant, Step
+from ..schedules import AbstractSchedule, PiecewiseConstant, Step
 from ._families import search_family
 from ._solution import Found
 from ._task import ControlTask, effort_of, linear_of, simulate
@@ -33,7 +33,7 @@ from .terms._kinds import SearchMethod, describe_arcs, is_singular
 from .terms._levels import arcs_of, as_column, sampled
 from .terms._pieces import cut
 from .terms._reading import read_arcs
-from .terms._runs import Candidate, SecondOrder
+from .terms._runs import Candidate
 from .terms._window import MeshWindow
 
 
@@ -202,39 +202,21 @@ def _objective(task: ControlTask, schedule: AbstractSchedule) -> float:
     return simulate(task, schedule).cost + task.price * effort_of(task, schedule)
 
 
-class Freed(NamedTuple):
-    """A schedule with continuous switch times.
-
-    Attributes:
-        schedule: the schedule.
-        second_order: the derivatives by its switch times.
-    """
-
-    schedule: AbstractPiecewiseConstant
-    second_order: SecondOrder
-
-
-def _freed_of_mesh(task: ControlTask, setting: Setting, knots: np.ndarray, values: np.ndarray) -> Freed | None:
+def _freed_of_mesh(task: ControlTask, setting: Setting, knots: np.ndarray, values: np.ndarray) -> Stationary | None:
     """The extremal next to a proposal, off the mesh; None where there is none, or no time."""
     if isinstance(task.problem.risk, Quadratic):
         return _freed_bangs(task, PiecewiseConstant(knots, values))
-    if setting.deadline.passed:
-        return None
-    polished = polish_mesh(setting, values.reshape(len(values), -1))
-    if polished is None:
-        return None
-    return Freed(polished.arcs.schedule(), polished.second_order)
+    return None if setting.deadline.passed else polish_mesh(setting, values.reshape(len(values), -1))
 
 
-def _freed_bangs(task: ControlTask, schedule: PiecewiseConstant) -> Freed | None:
+def _freed_bangs(task: ControlTask, schedule: PiecewiseConstant) -> Stationary | None:
     """The bang-bang extremal next to a proposal of linear regression; None where it has a singular arc to keep."""
     knots, levels = arcs_of(schedule, task.s, task.T)
     mesh = (task.T - task.s) / len(levels)
     if task.priced and any(is_singular(arc, mesh, 1.0) for arc in describe_arcs(knots, levels, task.bounds)):
         return None
     linear = linear_of(task)
-    better = polish_linear(linear.grouped if levels.ndim == 1 else linear, knots, levels, budget=task.budget)
-    return Freed(better.schedule, better.second_order)
+    return polish_linear(linear.grouped if levels.ndim == 1 else linear, knots, levels, budget=task.budget)
 
 
 def _proposals(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from ..terms._extremal import AbstractPath, Extremal, Point, Signals, conditions
+from ..terms._extremal import AbstractPath, Extremal, Point, Signals, extremal_along
 from ._pencil import Spectrum, coordinates, retreat
 from ._task import LinearTask
 
@@ -88,20 +88,9 @@ def linear_extremal(task: LinearTask, knots: np.ndarray, levels: np.ndarray) -> 
     """The extremal of a piecewise-constant schedule, given by its knots from s to T and its levels between them."""
     path = linear_path(task, knots, levels)
     rates = [np.abs(spectrum.rates).max() for spectrum in path.spectra]
-    gap, drift, zeros = conditions(path, knots, rates, task.bounds, task.price)
     miss = path.deltas[-1]
     # First order: eigenvalues carry an error of d·u·μ_max, which acts for T.
     rounding = len(miss) * np.finfo(np.float64).eps * (1.0 + max(rates) * task.T) * np.abs(path.deltas).max()
     error = np.linalg.norm(path.costates[-1]) * rounding + 0.5 * (task.form.norm * rounding) ** 2
     cost = task.form.value(miss)
-    return Extremal(
-        s=task.s,
-        T=task.T,
-        cost=cost,
-        cost_error=float(error),
-        pmp_gap=gap,
-        hamiltonian_drift=drift,
-        zeros=zeros,
-        method="exact",
-        path=path,
-    )
+    return extremal_along(path, knots, rates, task.bounds, task.price, cost=cost, error=error, method="exact")

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from ...flow._decays import Flow, integrate
 from ...flow._panels import LinearSystem
 from ...schedules import AbstractSchedule
-from ..terms._extremal import AbstractPath, Extremal, Point, Signals, conditions
+from ..terms._extremal import AbstractPath, Extremal, Point, Signals, extremal_along
 from ._task import LinearTask
 
 
@@ -94,18 +94,12 @@ def smooth_extremal(task: LinearTask, schedule: AbstractSchedule) -> Extremal:
     flow = path.forward(np.empty(0))
     miss = flow.states[0]
     steepest = np.abs(task.rates).max() + max(map(abs, task.bounds)) * np.square(task.rows).sum()
-    gap, drift, zeros = conditions(path, path.knots, [float(steepest)] * (len(path.knots) - 1), task.bounds, task.price)
     # To first order, beside the flow's own bound: eigenvalues carry an error of d·u·μ_max, which acts for T.
     rounding = len(miss) * np.finfo(np.float64).eps * (1.0 + steepest * task.T) * flow.size.max()
     wrong = float(flow.errors.max() + rounding)
-    return Extremal(
-        s=task.s,
-        T=task.T,
-        cost=task.form.value(miss),
-        cost_error=float(np.linalg.norm(task.form.gradient(miss)) * wrong + 0.5 * (task.form.norm * wrong) ** 2),
-        pmp_gap=gap,
-        hamiltonian_drift=drift,
-        zeros=zeros,
-        method="collocation",
-        path=path,
-    )
+    figures = {
+        "cost": task.form.value(miss),
+        "error": np.linalg.norm(task.form.gradient(miss)) * wrong + 0.5 * (task.form.norm * wrong) ** 2,
+        "method": "collocation",
+    }
+    return extremal_along(path, path.knots, steepest, task.bounds, task.price, **figures)

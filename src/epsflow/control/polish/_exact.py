@@ -8,7 +8,6 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from ...schedules import AbstractPiecewiseConstant
 from ..linear._path import LinearPath, linear_extremal, linear_path
 from ..linear._pencil import advance
 from ..linear._task import LinearTask
@@ -16,9 +15,8 @@ from ..terms._arcs import Arcs, bangs
 from ..terms._deadline import UNLIMITED, Deadline
 from ..terms._extremal import Extremal
 from ..terms._levels import best_level, levels_of
-from ..terms._runs import SecondOrder
 from ._engine import AbstractEngine, Derivatives, Survey, Violation
-from ._polish import polish
+from ._polish import Stationary, polish
 
 SHORTEST = 1e-12
 """Length of an arc, relative to T − s, below which it is rounding."""
@@ -178,33 +176,21 @@ class ExactEngine(AbstractEngine):
 
 
 @dataclass(frozen=True, eq=False)
-class Polished:
-    """A bang-bang schedule, its extremal, and the second-order conditions.
+class Polished(Stationary):
+    """Bang-bang arcs of linear regression that are stationary, and their extremal. See `Stationary`."""
 
-    Attributes:
-        arcs: the schedule as arcs.
-        extremal: costate, switching function, Hamiltonian, PMP gap, and the cost; with the multiplier of a budget.
-        derivatives: by the switch times, in the order of `arcs`.
-        second_order: those of them that others need, in the order of time.
-        converged: the PMP gap is rounding, and the Hessian is not indefinite.
-        exact: the objective is zero to rounding (exact unlearning); Pontryagin's conditions then say nothing.
-        objective: the cost, and ρ∫|ε| dt where a price was given.
-        rounds: how often an arc was inserted.
-    """
-
-    arcs: Arcs
-    extremal: Extremal
     derivatives: ExactDerivatives
-    second_order: SecondOrder
-    converged: bool
-    exact: bool
-    objective: float
-    rounds: int
 
     @property
-    def schedule(self) -> AbstractPiecewiseConstant:
-        """A `BangBang`; for several components of ε, a `PiecewiseConstant`."""
-        return self.arcs.schedule()
+    def extremal(self) -> Extremal:
+        """Costate, switching function, Hamiltonian, PMP gap, and the cost; with the multiplier of a budget."""
+        assert self.survey.extremal is not None  # the exact engine knows it
+        return self.survey.extremal
+
+    @property
+    def cost(self) -> float:
+        """The cost of θ(T)."""
+        return self.extremal.cost
 
     @property
     def miss(self) -> Float[np.ndarray, " d"]:
@@ -212,14 +198,23 @@ class Polished:
         return self.derivatives.miss
 
     @property
+    def exact(self) -> bool:
+        """The objective is zero to rounding (exact unlearning); Pontryagin's conditions then say nothing."""
+        return self.survey.cost <= self.extremal.cost_error
+
+    @property
+    def converged(self) -> bool:
+        """The PMP gap is rounding, and the Hessian is not indefinite."""
+        hessian = self.derivatives.hessian
+        least = np.linalg.eigvalsh(hessian)[0] if hessian.size else 0.0
+        # What is left of a gap when every switch is off by rounding: S' h² summed over the switches.
+        settled = self.extremal.pmp_gap <= 1e-9 * self.survey.cost + self.extremal.cost_error
+        return self.exact or bool(settled and least >= -1e-9 * np.abs(hessian).max(initial=0.0))
+
+    @property
     def may_vanish(self) -> bool:
         """The PMP gap exceeds the cost, so that 𝓔 = 0 may be within reach: ask `exact_unlearning_time`."""
         return self.extremal.pmp_gap > self.objective
-
-    @property
-    def cost(self) -> float:
-        """The cost of θ(T)."""
-        return self.extremal.cost
 
 
 def polish_linear(
@@ -248,25 +243,7 @@ def polish_linear(
     if not engine.keeps(found.arcs):
         start = found.arcs if len(found.arcs.times) <= PRICED else arcs
         found = polish(engine, start if start.times.size else _cut_off(engine, start), PRICED)
-    extremal, derivatives = found.survey.extremal, found.derivatives
-    assert extremal is not None
-    assert isinstance(derivatives, ExactDerivatives)
-    hessian = derivatives.hessian
-    least = np.linalg.eigvalsh(hessian)[0] if hessian.size else 0.0
-    exact = found.survey.cost <= extremal.cost_error
-    # What is left of a gap when every switch is off by rounding: S' h² summed over the switches.
-    settled = extremal.pmp_gap <= 1e-9 * found.survey.cost + extremal.cost_error
-    curved = least >= -1e-9 * np.abs(hessian).max(initial=0.0)
-    return Polished(
-        arcs=found.arcs,
-        extremal=extremal,
-        derivatives=derivatives,
-        second_order=found.second_order,
-        converged=exact or bool(settled and curved),
-        exact=exact,
-        objective=found.cost,
-        rounds=found.rounds,
-    )
+    return Polished(**vars(found))
 
 
 def _cut_off(engine: ExactEngine, arcs: Arcs) -> Arcs:

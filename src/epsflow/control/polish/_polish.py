@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from ...schedules import AbstractPiecewiseConstant
 from ..terms._arcs import Arcs
 from ..terms._runs import SecondOrder, least_curvature
 from ._engine import AbstractEngine, Derivatives, Survey
@@ -37,21 +38,22 @@ class Stationary:
 
     Attributes:
         arcs: the control.
-        cost: φ, and what the price that was given adds.
-        multiplier: ρ, what a unit of ∫|u| dt is worth: the price, or more where a budget is spent.
-        survey: what Pontryagin's conditions say at that ρ.
-        derivatives: by the unknowns of the arcs, at that ρ.
+        objective: φ, and what the price that was given adds.
+        survey: what Pontryagin's conditions say, at the price, or at the multiplier of a budget that is spent.
+        derivatives: by the unknowns of the arcs, likewise.
         spending: ∂(∫|u| dt)/∂(unknowns) where a budget is spent; else None.
-        rounds: how often arcs were inserted.
     """
 
     arcs: Arcs
-    cost: float
-    multiplier: float
+    objective: float
     survey: Survey
     derivatives: Derivatives
     spending: Float[np.ndarray, " n"] | None
-    rounds: int
+
+    @property
+    def schedule(self) -> AbstractPiecewiseConstant:
+        """ε(t): a `BangBang` where it has one component that alternates, else a `PiecewiseConstant`."""
+        return self.arcs.schedule()
 
     @property
     def second_order(self) -> SecondOrder:
@@ -96,7 +98,7 @@ def polish(engine: AbstractEngine, arcs: Arcs, insertions: int) -> Stationary:
         else:
             found = replace(found, gradient=valued.slope_near(arcs)(arcs.unknowns)[1])
     cost = survey.cost - (valued.price - engine.price) * arcs.effort
-    return Stationary(arcs, cost, valued.price, survey, found, held, rounds)
+    return Stationary(arcs, cost, survey, found, held)
 
 
 def multiplier(engine: AbstractEngine, arcs: Arcs) -> float:

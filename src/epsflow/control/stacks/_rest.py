@@ -297,7 +297,7 @@ def _arrived(case: Case) -> Case:
         return case
     knots, levels = arcs_of(arrival.schedule, task.s, task.T)
     found = linear_extremal(task, knots, levels)
-    polished = replace(best, extremal=found)
+    polished = replace(best, survey=best.survey._replace(extremal=found))
     return case._replace(
         cost=float(found.cost),
         error=float(found.cost_error),

@@ -15,7 +15,7 @@ from ...flow._diffrax import choose_solver, sizes_of, solve_diffrax
 from ...problem import AbstractRisk
 from ...schedules import AbstractSchedule
 from ..terms._cost import AbstractCost, cost_and_gradient
-from ..terms._extremal import AbstractPath, Extremal, Point, Signals, conditions
+from ..terms._extremal import AbstractPath, Extremal, Point, Signals, extremal_along
 from ._system import DENSE_NUMBERS
 
 TOLERANCES = (1e-10, 1e-12)
@@ -78,19 +78,8 @@ def general_extremal(
     jumps = np.asarray(schedule.jump_ts)
     knots = np.unique(np.concatenate([[s, T], jumps[(jumps > s) & (jumps < T)]]))
     rate = float(sizes_of(risk, theta).curvature)
-    gap, drift, zeros = conditions(path, knots, [rate] * (len(knots) - 1), bounds, price)
     error = abs(float(value - cost_and_gradient(cost, risk, rough_theta, target)[0]))
-    return Extremal(
-        s=s,
-        T=T,
-        cost=float(value),
-        cost_error=error,
-        pmp_gap=gap,
-        hamiltonian_drift=drift,
-        zeros=zeros,
-        method="diffrax",
-        path=path,
-    )
+    return extremal_along(path, knots, rate, bounds, price, cost=value, error=error, method="diffrax")
 
 
 def _throw(solution: diffrax.Solution, what: str, steps: int) -> None:

@@ -14,7 +14,7 @@ from jaxtyping import Float
 
 from ..._core import Array, InputError
 from ...flow._diffrax import sizes_of
-from ..terms._extremal import AbstractPath, Extremal, Point, Signals, conditions
+from ..terms._extremal import AbstractPath, Extremal, Point, Signals, extremal_along
 from ..terms._pieces import cut
 from ._rollout import choose_steps, end_cost, pulled_back, stepped, sweep
 from ._system import RiskSystem
@@ -134,15 +134,5 @@ def swept_extremal(
     found = sweep(system, 1, theta_s, np.diff(times), controls)
     path = SweptPath(system, times, controls, found.states, found.costates)
     rate = float(sizes_of(system.risk, found.states[-1]).curvature)
-    gap, drift, zeros = conditions(path, knots, [rate] * len(rows), bounds, price)
-    return Extremal(
-        s=float(knots[0]),
-        T=float(knots[-1]),
-        cost=found.cost,
-        cost_error=AGREEMENT * max(found.cost, 1e-6 * unit),
-        pmp_gap=gap,
-        hamiltonian_drift=drift,
-        zeros=zeros,
-        method="adjoint",
-        path=path,
-    )
+    error = AGREEMENT * max(found.cost, 1e-6 * unit)
+    return extremal_along(path, knots, rate, bounds, price, cost=found.cost, error=error, method="adjoint")

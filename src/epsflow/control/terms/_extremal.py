@@ -187,15 +187,28 @@ class Extremal(Shown, Stored):
         return np.reshape(values, np.shape(t) + values.shape[1:])
 
 
-def conditions(
+def extremal_along(
     path: AbstractPath,
-    knots: np.ndarray,
-    rates: list[float],
+    knots: Float[np.ndarray, " knots"],
+    rates: float | list[float],
     bounds: tuple[float, float],
-    price: float = 0.0,
-) -> tuple[float, float, tuple[np.ndarray, ...]]:
-    """PMP gap, Hamiltonian drift and zeros of S, by 8-point Gauss–Legendre between the zeros, on graded panels."""
-    panels = [a + graded_grid(b - a, rate) for a, b, rate in zip(knots[:-1], knots[1:], rates, strict=True)]
+    price: float,
+    *,
+    cost: float,
+    error: float,
+    method: str,
+) -> Extremal:
+    """PMP gap, Hamiltonian drift and zeros of S, by 8-point Gauss–Legendre between the zeros, on graded panels.
+
+    Args:
+        path: θ, p, S and 𝓗.
+        knots: s, where S may have a kink, and T.
+        rates: how fast S may change between them: the largest curvature, of all or of each.
+        bounds, price: what the best level is chosen from, and what it costs.
+        cost, error, method: see `Extremal`.
+    """
+    each = np.broadcast_to(rates, len(knots) - 1)
+    panels = [a + graded_grid(b - a, rate) for a, b, rate in zip(knots[:-1], knots[1:], each, strict=True)]
     edges = np.unique(np.concatenate(panels))
     nodes = _nodes(edges)[0]
     signals = path.signals(nodes)
@@ -216,7 +229,17 @@ def conditions(
         # A weight at its bound (to rounding) where S has the right sign contributes exactly nothing.
         gap += float(quadrature @ np.where(np.isclose(eps, best, 0.0, 1e-14), 0.0, excess))
     energy = signals.hamiltonian + price * np.abs(signals.eps).reshape(len(nodes), -1).sum(axis=1)
-    return gap, float(np.ptp(energy)), tuple(zeros)
+    return Extremal(
+        s=float(knots[0]),
+        T=float(knots[-1]),
+        cost=float(cost),
+        cost_error=float(error),
+        pmp_gap=gap,
+        hamiltonian_drift=float(np.ptp(energy)),
+        zeros=tuple(zeros),
+        method=method,
+        path=path,
+    )
 
 
 def _nodes(edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
