@@ -12,7 +12,7 @@ from epsflow.control.systems._system import RiskSystem
 from epsflow.control.terms._cost import Distance
 from epsflow.control.terms._deadline import UNLIMITED
 from epsflow.control.terms._window import MeshWindow
-from epsflow.problem import AbstractLoss
+from epsflow.problem import AbstractLoss, WeightedLoss
 from epsflow.problem._models import _ACTIVATIONS
 
 TARGETS = {
@@ -24,27 +24,29 @@ TARGETS = {
 """How many outputs a loss takes, and targets that it knows."""
 
 
-def system(loss, activation):
+def system(loss, activation, *, weighted):
     outputs, y = TARGETS[loss]
     model = ef.MLP((2, 2, outputs), activation=activation)
     x = np.random.default_rng(0).standard_normal((6, 2))
-    problem = ef.Problem(model, loss(), ef.Dataset(x, y), [3], l2=0.1)
+    weights = {"sample_weight": np.arange(6.0)} if weighted else {}
+    problem = ef.Problem(model, loss(), ef.Dataset(x, y), [3], l2=0.1, **weights)
     return RiskSystem(problem.risk, jnp.zeros(problem.dim), True, Distance())
 
 
 def test_no_loss_is_left_out():
     shipped = {loss for loss in AbstractLoss.__subclasses__() if loss.__module__.startswith("epsflow.")}
-    assert shipped == set(TARGETS)
+    assert shipped == {WeightedLoss, *TARGETS}
 
 
-@pytest.mark.parametrize(
-    ("loss", "activation"),
-    [(loss, "tanh") for loss in TARGETS] + [(ef.SquaredLoss, name) for name in _ACTIVATIONS if name != "tanh"],
-    ids=lambda part: getattr(part, "__name__", part),
-)
-def test_it_is_translated_and_checked_or_left_to_the_adjoint_route(loss, activation):
+CASES = [(loss, "tanh", False) for loss in TARGETS]
+CASES += [(ef.SquaredLoss, name, False) for name in _ACTIVATIONS if name != "tanh"]
+CASES += [(loss, "tanh", True) for loss in (ef.SquaredLoss, ef.SoftmaxCrossEntropy)]
+
+
+@pytest.mark.parametrize(("loss", "activation", "weighted"), CASES, ids=lambda part: getattr(part, "__name__", part))
+def test_it_is_translated_and_checked_or_left_to_the_adjoint_route(loss, activation, weighted):
     """A translation is held against JAX at random points, to 1e-12, whenever it is made."""
-    asked = system(loss, activation)
+    asked = system(loss, activation, weighted=weighted)
     structure, _ = take_apart(asked)
     try:
         translated_field(structure)
