@@ -62,6 +62,12 @@ html_title = f"epsflow {release}"
 html_css_files = ["epsflow.css"]
 html_copy_source = False
 html_show_sourcelink = False
+# Pages without pages below them have nothing to list at the side.
+html_sidebars = {
+    page.stem: []
+    for page in HERE.glob("*.md")
+    if not page.stem.startswith(("theory-", "studies", "unlearning", "attribution"))
+}
 html_theme_options = {
     "navigation_with_keys": False,
     "secondary_sidebar_items": ["page-toc"],

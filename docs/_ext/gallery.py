@@ -82,6 +82,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
         "reset_modules": ("gallery.fresh",),
         "reset_modules_order": "both",
         "abort_on_example_error": True,
+        "default_thumb_file": str(DOCS / "schedule.png"),  # of scripts that only print
         "remove_config_comments": True,
         "download_all_examples": False,
         "show_memory": False,
