@@ -20,9 +20,6 @@ NOT_CONVERGED, BAD_INPUT = 1, 2
 PIPED_WIDTH = 132
 """Columns of a table that is not printed on a terminal, so that its lines are the same everywhere."""
 
-NARROWEST = 8
-"""To so many columns a column of words may be narrowed in a table."""
-
 GAP = 3
 """Columns between two columns of a table."""
 
@@ -94,24 +91,19 @@ class Table:
 
         title = Text(printable(self.title, lines=True), style="bold")
         widths = self.widths()
-        least = (
-            own if column.number else min(own, NARROWEST) for own, column in zip(widths, self.columns, strict=True)
-        )
-        fits = sum(least) + GAP * len(widths) <= width
-        whole = sum(widths) + GAP * len(widths) <= width
-        return Group(title, self._as_table(self.headed(width), whole=whole) if fits else self._as_lines())
+        fits = sum(widths) + GAP * len(widths) <= width
+        return Group(title, self._as_table(self.headed(width)) if fits else self._as_lines())
 
-    def _as_table(self, widths: Sequence[int], *, whole: bool) -> "RenderableType":
+    def _as_table(self, widths: Sequence[int]) -> "RenderableType":
         from rich import box
         from rich.table import Table as Drawn
         from rich.text import Text
 
         drawn = Drawn(box=box.SIMPLE_HEAD, pad_edge=False)
         for column, own in zip(self.columns, widths, strict=True):
-            # What has a width of its own is not narrowed to make room.
-            justify, width = ("right", own) if column.number else ("left", None)
-            least = own if whole and not column.number else None  # words stay whole, too, where there is room
-            drawn.add_column(column.name, overflow="fold", justify=justify, width=width, min_width=least)
+            # Numbers have a width of their own; words are at least as wide as the longest of them.
+            size = {"justify": "right", "width": own} if column.number else {"justify": "left", "min_width": own}
+            drawn.add_column(column.name, overflow="fold", **size)
         for row in self.rows:
             if row.section:
                 drawn.add_section()
