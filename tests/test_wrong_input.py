@@ -30,6 +30,7 @@ LINEAR = ef.linear_regression(DATA, [3])
 LABELS = ef.Dataset(DATA.x, (DATA.y > 0.0).astype(float))
 LOGISTIC = ef.Problem(ef.LinearModel(2), ef.LogisticLoss(), LABELS, [3], l2=1.0)
 ZERO = np.zeros(2)
+REWIND = ef.RewindToDelete(steps=10, unlearning_steps=5)
 
 
 class Undefined:
@@ -102,6 +103,95 @@ DESCENT = {
 FIT = {"theta0": VECTOR, "tol": TOLERANCE, "max_steps": COUNT, "throw": FLAG}
 
 DOORS = {
+    "certify_unlearning": Door(
+        ef.certify_unlearning,
+        {"problem": LINEAR, "algorithm": REWIND, "epsilon_dp": 1.0, "delta_dp": 1e-5},
+        {
+            **PROBLEM,
+            "algorithm": [*OBJECT, ef.RewindToDelete],
+            "theta0": VECTOR,
+            "epsilon_dp": [*POSITIVE, None],
+            "delta_dp": [*POSITIVE, 1.0, None],
+            "scope": WORD,
+            "key": KEY,
+            "seeds": [*COUNT, 0],
+        },
+    ),
+    "certify_stream": Door(
+        ef.certify_stream,
+        {"problem": LINEAR, "algorithm": REWIND, "requests": [[1], [2]], "epsilon_dp": 1.0, "delta_dp": 1e-5},
+        {
+            **PROBLEM,
+            "algorithm": [*OBJECT, ef.RewindToDelete],
+            "theta0": VECTOR,
+            "requests": [[99], [1.5], "all", None, 3, [[1], [1]], []],
+            "epsilon_dp": [*POSITIVE, None],
+            "delta_dp": [*POSITIVE, 1.0, None],
+            "scope": WORD,
+        },
+    ),
+    "audit": Door(
+        ef.audit,
+        {"problem": LINEAR, "algorithm": REWIND, "models": 4},
+        {
+            **PROBLEM,
+            "algorithm": [*OBJECT, ef.RewindToDelete],
+            "theta0": VECTOR,
+            "certificate": [x for x in OBJECT if x is not None],
+            "sigma": [*NOT_NUMBERS, -1.0],
+            "test": [x for x in OBJECT if x is not None],
+            "key": KEY,
+            "models": [*COUNT, 3],
+            "confidence": [*POSITIVE, 1.0, None],
+            "throw": FLAG,
+        },
+    ),
+    "RewindToDelete": Door(
+        ef.RewindToDelete,
+        {"steps": 10, "unlearning_steps": 5},
+        {
+            "steps": COUNT,
+            "unlearning_steps": [*COUNT, 11],
+            "step_size": POSITIVE,
+            "radius": POSITIVE,
+            "batch_size": [x for x in [*COUNT, 0] if x is not None],
+            "checkpoint": FLAG,
+        },
+    ),
+    "RewindToDelete.run": Door(
+        REWIND.run,
+        {"problem": LINEAR},
+        {**PROBLEM, "theta0": VECTOR, "sigma": [*NOT_NUMBERS, -1.0, None], "key": KEY, "seeds": [*COUNT, 0]},
+    ),
+    "ScheduledUnlearning": Door(
+        ef.ScheduledUnlearning,
+        {"schedule": ef.Step(1.0)},
+        {
+            "schedule": [*STRANGE, None, 1.5, [], ["a"], [[[1.0]]], [np.nan]],
+            "steps": [x for x in [*COUNT, 0] if x is not None],
+            "clock": WORD,
+        },
+    ),
+    "unlearning_curve": Door(
+        ef.unlearning_curve,
+        {"problem": LINEAR, "algorithm": REWIND, "amounts": [1, 2], "epsilon_dp": 1.0, "delta_dp": 1e-5},
+        {**PROBLEM, "algorithm": [*OBJECT, ef.RewindToDelete], "amounts": [*STRANGE, None, [], [1.5], ["a"], [99]]},
+    ),
+    "guarantees": Door(
+        ef.guarantees,
+        {"problem": LINEAR, "algorithms": [REWIND], "epsilon_dp": 1.0, "delta_dp": 1e-5, "draws": 2},
+        {
+            **PROBLEM,
+            "algorithms": [*STRANGE, None, 3, [], [3]],
+            "theta0": VECTOR,
+            "epsilon_dp": [*POSITIVE, None],
+            "delta_dp": [*POSITIVE, 1.0, None],
+            "scope": WORD,
+            "test": [x for x in OBJECT if x is not None],
+            "key": KEY,
+            "draws": [*COUNT, 0],
+        },
+    ),
     "Dataset": Door(
         ef.Dataset,
         {"x": DATA.x, "y": DATA.y, "name": "data", "features": ("a", "b"), "target": "y"},

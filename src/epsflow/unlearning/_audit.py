@@ -8,8 +8,8 @@ import jax
 import numpy as np
 from jaxtyping import Float, Key
 
-from .._core import Array, ConvergenceError, InputError, Tabular, as_instance
-from ..flow import as_problem
+from .._core import Array, ConvergenceError, InputError, Tabular, as_instance, as_scalar
+from ..flow import checked
 from ..problem import Dataset, Problem
 from ._certificate import PER_INSTANCE, WORST_CASE, UnlearningCertificate
 from ._certify import certify_unlearning
@@ -104,6 +104,7 @@ class UnlearningAudit(Tabular):
         ]
 
 
+@checked
 def audit(
     problem: Problem,
     algorithm: AbstractAlgorithm,
@@ -148,12 +149,13 @@ def audit(
         InputError: as `certify_unlearning`; fewer than four models, a confidence outside (0, 1).
         ConvergenceError: the certificate is refuted; `.result` holds the audit.
     """
-    as_problem(problem)
     as_instance(algorithm, "algorithm", AbstractAlgorithm, "write RewindToDelete(steps=1000, unlearning_steps=100), …")
     start, count = as_run(problem, theta0), as_count(models, "models", least=4)
-    if not 0.0 < confidence < 1.0:
+    if not 0.0 < as_scalar(confidence, "confidence") < 1.0:
         raise InputError(f"confidence is {confidence:g}; a probability inside (0, 1) is needed, such as 0.95.")
-    if certificate is None:
+    if certificate is not None:
+        as_instance(certificate, "certificate", UnlearningCertificate, "pass one of `certify_unlearning`")
+    else:
         scope = WORST_CASE if algorithm.noise == EVERY_STEP else PER_INSTANCE
         certificate = certify_unlearning(
             problem, algorithm, start, epsilon_dp=epsilon_dp, delta_dp=delta_dp, scope=scope

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Key
 
-from .._core import Array, ConvergenceError, InputError, as_choice, as_instance
-from ..flow import as_problem
+from .._core import Array, ConvergenceError, InputError, as_choice, as_instance, as_scalar
+from ..flow import checked
 from ..problem import Problem
 from ._bounds import Bound, constants_for, worst_case
 from ._certificate import PER_DATA_SET, PER_INSTANCE, ROUNDING, SCOPES, UnlearningCertificate
@@ -20,6 +20,7 @@ from ._theorems import theorem_of
 from .algorithms._base import EVERY_STEP, OBJECTIVE, OUTPUT, AbstractAlgorithm, AbstractDescent, UnlearningRun, as_run
 
 
+@checked
 def certify_unlearning(
     problem: Problem,
     algorithm: AbstractAlgorithm,
@@ -59,7 +60,6 @@ def certify_unlearning(
         ConvergenceError: a run diverged; or a distance above a certified bound, which would be an error of this
             library: `.result` holds the certificate.
     """
-    as_problem(problem)
     as_instance(algorithm, "algorithm", AbstractAlgorithm, "write RewindToDelete(steps=1000, unlearning_steps=100), …")
     target = target_of(epsilon_dp, delta_dp)
     as_choice(scope, "scope", SCOPES)
@@ -269,6 +269,6 @@ def target_of(epsilon_dp: float, delta_dp: float) -> tuple[float, float]:
     """(ε_dp, δ_dp), checked under these names."""
     epsilon = as_positive(epsilon_dp, "epsilon_dp")
     try:
-        return epsilon, float(as_deltas(delta_dp))
+        return epsilon, float(as_deltas(as_scalar(delta_dp, "delta")))
     except InputError as refusal:
         raise InputError(str(refusal).replace("delta", "delta_dp", 1)) from refusal

@@ -8,14 +8,15 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int, Key
 
-from .._core import Array, EpsflowError, InputError, Tabular
-from ..flow import as_problem
+from .._core import Array, EpsflowError, InputError, Tabular, as_array, as_choice, as_instance, brief
+from ..flow import checked
 from ..problem import Dataset, Problem
-from ._certificate import PER_DATA_SET, WORST_CASE, UnlearningCertificate
-from ._certify import certify_unlearning
+from ._certificate import PER_DATA_SET, SCOPES, WORST_CASE, UnlearningCertificate
+from ._certify import certify_unlearning, target_of
 from ._constants import RiskConstants
 from ._distances import Start
 from ._metrics import as_points
+from ._parameters import as_count
 from ._scores import Points, retained, score_name, scores
 from .algorithms._base import EVERY_STEP, AbstractAlgorithm, as_run
 
@@ -78,6 +79,7 @@ class GuaranteeTable(Tabular):
         ]
 
 
+@checked
 def guarantees(
     problem: Problem,
     algorithms: Sequence[AbstractAlgorithm],
@@ -108,10 +110,15 @@ def guarantees(
     Raises:
         InputError: ε_dp, δ_dp or scope outside its range; no algorithm; none that can be certified.
     """
-    as_problem(problem)
     start, key = as_run(problem, theta0), jax.random.key(0) if key is None else key
-    if not len(algorithms):
-        raise InputError("algorithms is empty; pass for instance [DescendToDelete(), RewindToDelete()].")
+    if isinstance(algorithms, str) or not isinstance(algorithms, Sequence) or not algorithms:
+        raise InputError(
+            f"algorithms is {brief(algorithms)}; a list is needed, for instance [DescendToDelete(), RewindToDelete()]."
+        )
+    for k, algorithm in enumerate(algorithms):
+        as_instance(algorithm, f"algorithms[{k}]", AbstractAlgorithm, "write RewindToDelete(), …")
+    draws, (epsilon_dp, delta_dp) = as_count(draws, "draws"), target_of(epsilon_dp, delta_dp)
+    as_choice(scope, "scope", SCOPES)
     points = retained(problem) if test is None else as_points(problem, test)
     found, refused = [], {}
     for algorithm in algorithms:
@@ -190,6 +197,7 @@ class UnlearningCurve(Tabular):
         return [dict(zip(("K", "distance", "bound", "σ"), row, strict=True)) for row in columns]
 
 
+@checked
 def unlearning_curve(
     problem: Problem,
     algorithm: AbstractAlgorithm,
@@ -211,6 +219,10 @@ def unlearning_curve(
     Raises:
         InputError: an algorithm without unlearning steps; as `certify_unlearning`.
     """
+    as_instance(algorithm, "algorithm", AbstractAlgorithm, "write RewindToDelete(), …")
+    counts = np.atleast_1d(as_array(amounts, "amounts"))
+    if counts.ndim != 1 or not counts.size or counts.dtype.kind not in "iu":
+        raise InputError(f"amounts is {brief(amounts)}; whole numbers of steps are needed, such as [0, 10, 100].")
     if not hasattr(algorithm, "unlearning_steps"):
         raise InputError(f"{algorithm.name} takes no number of unlearning steps; a curve over K needs one.")
     changed: Any = algorithm
@@ -223,13 +235,13 @@ def unlearning_curve(
             delta_dp=delta_dp,
             **options,
         )
-        for amount in amounts
+        for amount in counts
     ]
     kinds = {one.kind for one in found}
     weakest = next(kind for kind in ("heuristic", "estimated", "certified") if kind in kinds)
     return UnlearningCurve(
         algorithm=algorithm.name,
-        amounts=np.asarray(amounts, dtype=np.int64),
+        amounts=counts.astype(np.int64),
         distances=np.array([one.distance for one in found]),
         bounds=np.array([one.bound for one in found]),
         sigmas=np.array([one.sigma for one in found]),

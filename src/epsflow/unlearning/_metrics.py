@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from .._core import InputError
+from .._core import InputError, as_instance
 from ..analysis import outputs_of
 from ..problem import Dataset, Problem, pointwise
 from ._scores import Points
@@ -42,6 +42,7 @@ def as_points(problem: Problem, data: Dataset) -> Points:
     Raises:
         InputError: features that the model does not read.
     """
+    as_instance(data, "test", Dataset, "write epsflow.Dataset(x, y)")
     if data.x.shape[1] != problem.data.x.shape[1]:
         raise InputError(
             f"{data.name} has {data.x.shape[1]} features, and the problem's data {problem.data.x.shape[1]}; both must "

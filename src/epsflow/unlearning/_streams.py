@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from .._core import ConvergenceError, InputError, Tabular, as_choice, as_index_array
+from .._core import ConvergenceError, InputError, Tabular, as_choice, as_index_array, as_instance
 from ..analysis import Walker
-from ..flow import as_problem, require_start
+from ..flow import checked, require_start
 from ..problem import Problem
 from ._bounds import constants_for, descent_bound
 from ._certificate import PER_INSTANCE, ROUNDING, WORST_CASE
@@ -80,6 +80,7 @@ class StreamCertificate(Tabular):
         return [dict(zip(("request", "distance", "bound", "σ alone"), row, strict=True)) for row in columns]
 
 
+@checked
 def certify_stream(
     problem: Problem,
     algorithm: AbstractAlgorithm,
@@ -119,9 +120,10 @@ def certify_stream(
             `certify_unlearning`.
         ConvergenceError: a run diverged, or a distance above a certified bound.
     """
+    as_instance(algorithm, "algorithm", AbstractAlgorithm, "write DescendToDelete(steps=1000), …")
     target = target_of(epsilon_dp, delta_dp)
     as_choice(scope, "scope", (PER_INSTANCE, WORST_CASE))
-    groups = _as_requests(as_problem(problem), requests)
+    groups = _as_requests(problem, requests)
     whole = Problem(problem.model, problem.loss, problem.data, np.concatenate(groups), problem.l2, problem.reduction)
     start = require_start(whole, theta0, "theta0, where training starts")
     if not isinstance(algorithm, DescendToDelete | RewindToDelete | LangevinUnlearning) or algorithm.batch_size:

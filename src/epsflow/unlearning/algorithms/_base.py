@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int, Key
 
-from ..._core import Array, InputError, Shown, as_flag
+from ..._core import COMMON, Array, InputError, Shown, as_flag
 from ...analysis import StepRule, Walker, as_step_size
 from ...flow import as_problem, require_start
 from ...problem import LinearModel, Problem
@@ -296,7 +296,9 @@ def as_rng(key: Key[Array, ""] | None, seeds: int, *, random: bool) -> np.random
     """
     if as_count(seeds, "seeds") > 1 and key is None:
         raise InputError("several seeds need a key: pass key=jax.random.key(0), or another seed.")
-    if key is None:
+    if key is not None:
+        COMMON["key"](key, "key")
+    else:
         if random:
             raise InputError("noise and mini-batches are drawn at random: pass key=jax.random.key(0), or another seed.")
         return np.random.default_rng(0)

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import numpy as np
 from jaxtyping import Float
 
-from ..._core import ConvergenceError, InputError
+from ..._core import ConvergenceError, InputError, as_choice, as_float64
 from ...analysis import Walker, reconstruct
 from ...problem import Problem, Quadratic
 from ...schedules import AbstractSchedule, as_schedule
@@ -139,13 +139,12 @@ class ScheduledUnlearning(AbstractDescent):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.clock not in ("time", "steps"):
-            raise InputError(f"clock is {self.clock!r}; the choices are 'time' and 'steps'.")
+        as_choice(self.clock, "clock", ("time", "steps"))
         if not isinstance(self.schedule, np.ndarray | list | tuple):
             as_schedule(self.schedule)
             as_count(1_000 if self.steps is None else self.steps, "steps")
             return
-        weights = np.asarray(self.schedule, dtype=np.float64)
+        weights = as_float64(self.schedule, "schedule")
         if weights.ndim not in (1, 2) or not weights.size or not np.isfinite(weights).all():
             raise InputError(
                 f"schedule has shape {weights.shape}; finite weights are needed, one per step, (T,) or (T, m)."
