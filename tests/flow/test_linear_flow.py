@@ -322,6 +322,20 @@ def test_flows_that_are_none(problem, schedule, options, message):
         gradient_flow(problem, schedule, **{"theta0": THETA0, "ts": [0.0, 2.0], **options})
 
 
+def test_rounding_of_the_rotations_is_in_the_error():
+    """After no time θ is θ0, less what a turn into the eigenbasis and back loses; every arc loses as much."""
+    rng, off, claimed = np.random.default_rng(0), [], []
+    for _ in range(200):
+        x = rng.standard_normal((6, 2)) * [1.0, np.exp(rng.standard_normal())]
+        problem = linear_regression(Dataset(x, rng.standard_normal(6)), [0], reduction="mean")
+        start = rng.standard_normal(2)
+        path = gradient_flow(problem, Step(0.5e-20), start, ts=np.array([1e-20]))
+        off.append(np.abs(path.end - start).max())
+        claimed.append(float(path.error))
+    assert (np.array(off) <= claimed).all()
+    assert np.max(claimed) <= 1e-13  # some dozen roundings of θ, not more
+
+
 def test_an_exact_flow_too_large_for_memory_is_refused():
     many = PiecewiseConstant(np.arange(3001.0), np.linspace(0.0, 1.0, 3000))
     wide = linear_regression(Dataset(np.ones((2, 300)), np.ones(2)), 0)
