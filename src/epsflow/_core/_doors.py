@@ -3,7 +3,7 @@
 import functools
 import inspect
 from collections.abc import Callable, Mapping
-from typing import ParamSpec, Protocol, TypeVar
+from typing import ParamSpec, Protocol, TypeVar, runtime_checkable
 
 from ._checks import as_count, as_flag, as_float64, as_scalar, brief
 from ._errors import InputError
@@ -14,6 +14,7 @@ Check = Callable[[object, str], object]
 """Refuses a value, or lets it pass; the name is for the message."""
 
 
+@runtime_checkable
 class Door(Protocol):
     """A decorator that leaves a function's signature as it is."""
 
