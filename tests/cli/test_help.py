@@ -81,7 +81,8 @@ class Checker(html.parser.HTMLParser):
 @pytest.mark.parametrize("name", ["compare", "influence"])
 def test_a_page_that_needs_nothing_else(name: str, table_csv: Path, command, tmp_path: Path):
     asked = "--csv", table_csv, "--target", "weight", "--delete", "4"
-    ran = command(name, *asked, "--report", tmp_path / "page")
+    short = ("--s", "0.05", "-T", "0.5") if name == "compare" else ()
+    ran = command(name, *asked, *short, "--report", tmp_path / "page")
     assert ran.status == 0, ran.err
     assert f"Written to {tmp_path / 'page'}: report.html" in ran.out
     text = (tmp_path / "page" / "report.html").read_text(encoding="utf-8")
@@ -91,7 +92,9 @@ def test_a_page_that_needs_nothing_else(name: str, table_csv: Path, command, tmp
     assert checker.loads == []
     assert "<svg" in text
     assert "six (6×2), deleting 4 (named)" in text
-    assert command(name, *asked, "--report", tmp_path / "page", "--quiet").status == 0  # its own page is replaced
+    assert (
+        command(name, *asked, *short, "--report", tmp_path / "page", "--quiet").status == 0
+    )  # its own page is replaced
     other = {"compare": "influence", "influence": "compare"}[name]
     ran = command(other, *asked, "--report", tmp_path / "page")
     assert (ran.status, ran.out) == (2, "")

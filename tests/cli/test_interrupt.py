@@ -143,7 +143,7 @@ def test_long_work_tells_its_stage_where_stderr_is_no_terminal(monkeypatch: pyte
         end = time.monotonic() + 10.0
         while said.getvalue().count("searching the schedules (0 s so far)\n") < 2 and time.monotonic() < end:
             time.sleep(0.01)
-    assert said.getvalue().startswith("epsflow: searching the schedules (0 s so far)\nepsflow: searching")
+    assert said.getvalue().count("epsflow: searching the schedules (0 s so far)\n") >= 2
 
 
 def test_short_work_and_quiet_work_say_nothing(monkeypatch: pytest.MonkeyPatch):
