@@ -52,6 +52,7 @@ class LinearSteps:
         self.outputs: int | None = problem.model.outputs
         self._maps: dict[bytes, tuple[Eigen, np.ndarray]] = {}
         self._systems: dict[bytes, tuple[np.ndarray, np.ndarray]] = {}
+        self._weights: dict[bytes, np.ndarray] = {}
         self._order = self._orders() if rule.cyclic else None
 
     def walk(
@@ -103,11 +104,7 @@ class LinearSteps:
         """Σ w_i∇ℓ_i + λθ over all points, or (n/b) times that over the points of a batch for each row."""
         problem, n = self.problem, self.problem.data.n
         coefficients = theta if self.outputs is None else theta.reshape(len(theta), -1, self.outputs)
-        weights = np.full((len(theta), n), problem.scale)
-        if self.sets is None:
-            weights[:, problem.delete] *= eps
-        else:
-            weights[np.arange(len(theta))[:, None], self.sets] *= eps
+        weights = self._point_weights(eps)
         x, y = problem.data.x, problem.data.y
         if rows is None:
             outputs = coefficients @ x.T if self.outputs is None else x @ coefficients
@@ -120,6 +117,18 @@ class LinearSteps:
             weighted = weights.reshape(*rows.shape, *[1] * len(self._tail)) * slope
             pulled = np.swapaxes(x, 1, 2) @ weighted.reshape(*rows.shape, -1)
         return pulled.reshape(len(theta), -1) + problem.l2 * theta
+
+    def _point_weights(self, eps: np.ndarray) -> Float[np.ndarray, "r n"]:
+        """c, or cε for deleted points; kept from step to step."""
+        key = eps.tobytes()
+        if key not in self._weights:
+            weights = np.full((self.runs, self.problem.data.n), self.problem.scale)
+            if self.sets is None:
+                weights[:, self.problem.delete] *= eps
+            else:
+                weights[np.arange(self.runs)[:, None], self.sets] *= eps
+            self._weights = {key: weights}  # of one weight alone: a schedule may have thousands
+        return self._weights[key]
 
     @property
     def _tail(self) -> tuple[int, ...]:
