@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 import epsflow as ef
+from epsflow.flow import epoch_batches
 
 jax.config.update("jax_enable_x64", True)
 
@@ -61,15 +62,16 @@ def linear(table: Table) -> None:
 
 def bare(problem: ef.Problem, rule: optax.GradientTransformation, batch: int | None) -> Callable[..., Any]:
     """The training by itself."""
-    x, y, key = jnp.asarray(problem.data.x), jnp.asarray(problem.data.y), jax.random.key(0)
+    x, y = jnp.asarray(problem.data.x), jnp.asarray(problem.data.y)
+    words = tuple(int(word) for word in np.asarray(jax.random.key_data(jax.random.key(0))))
+    points = epoch_batches(words, len(x), batch or len(x), np.arange(STEPS))  # drawn beforehand, as the density's are
 
     @jax.jit
     def train(theta: jax.Array, state: Any) -> Any:
-        def step(carry: Any, k: jax.Array) -> tuple[Any, None]:
+        def step(carry: Any, drawn: jax.Array) -> tuple[Any, None]:
             theta, state = carry
             rows = (x, y)
             if batch:
-                drawn = jax.random.choice(jax.random.fold_in(key, k), len(x), (batch,), replace=False)
                 rows = x[drawn], y[drawn]
 
             def risk(t: jax.Array) -> jax.Array:
@@ -79,7 +81,7 @@ def bare(problem: ef.Problem, rule: optax.GradientTransformation, batch: int | N
             moves, state = rule.update(jax.grad(risk)(theta), state, theta)
             return (optax.apply_updates(theta, moves), state), None
 
-        return jax.lax.scan(step, (theta, state), jnp.arange(STEPS))[0]
+        return jax.lax.scan(step, (theta, state), jnp.asarray(points))[0]
 
     return train
 
