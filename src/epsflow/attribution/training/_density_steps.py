@@ -227,13 +227,20 @@ def _grid(times: Float[np.ndarray, " k"], eta: float) -> _Grid:
         raise InputError("ts ends at 0: there is no step of training whose influence could be asked for.")
     if (np.diff(marks) == 0).any():
         raise InputError("ts names one step twice; each time must be another step of discrete training.")
-    length = max(1, math.isqrt(count))
+    length = _segment(count)
     padded = -(-count // length) * length
     slot, interval = np.full(padded, -1), np.full(padded, -1)
     slot[marks[:-1]] = np.arange(len(marks) - 1)
     for i, (first, last) in enumerate(itertools.pairwise(marks)):
         interval[first:last] = i
     return _Grid(marks, slot, interval, length, count)
+
+
+def _segment(count: int) -> int:
+    """Steps per checkpoint: near √N, and a divisor of N if there is one near, so that no step is run in vain."""
+    root = math.isqrt(count)
+    near = [length for length in range(root // 2 + 1, 2 * root) if count % length == 0]
+    return min(near, key=lambda length: abs(length - root)) if near else max(1, root)
 
 
 def _batches(problem: Problem, batch: Any, key: Any, count: int) -> Int[Array, "steps b"] | None:
@@ -335,7 +342,7 @@ def _forward(training: Repeated, start: Any, count: Array, segments: int, length
 
 def _backward(training: Repeated, kept: _Checkpoints, ends: Array, grid: _Grid) -> _Found:
     slot, interval = (jnp.asarray(a.reshape(-1, grid.length)) for a in (grid.slot, grid.interval))
-    shapes = len(grid.steps), training.risk.x.shape[0]
+    shapes = len(grid.steps), training.risk.x.shape[0], len(grid.slot) == grid.total
     values, sums, thetas, costates = _sweep_back(training, kept, ends, slot, interval, jnp.asarray(grid.total), shapes)
     return _Found(values, sums, thetas, costates)
 
@@ -344,7 +351,7 @@ def _backward(training: Repeated, kept: _Checkpoints, ends: Array, grid: _Grid) 
 def _sweep_back(
     training: Repeated, kept: _Checkpoints, ends: Array, slot: Array, interval: Array, count: Array, shapes: Any
 ) -> Any:
-    (times, n), (q, d), length = shapes, ends.shape, slot.shape[1]
+    (times, n, whole), (q, d), length = shapes, ends.shape, slot.shape[1]
     blank = jnp.zeros((times, n, q)), jnp.zeros((times - 1, n, q)), jnp.zeros((times, d)), jnp.zeros((times, q, d))
     state = jax.tree.map(lambda leaf: leaf[0], kept.state)
     first = ends, jax.tree.map(lambda leaf: jnp.zeros((q, *leaf.shape)), eqx.filter(state, eqx.is_inexact_array))
@@ -356,10 +363,10 @@ def _sweep_back(
         def again(pair: Any, k: Array) -> tuple[Any, Any]:
             gradient = training.gradient(pair[0], training.rows(k))[0]
             moved = training.update(pair[0], pair[1], gradient)
-            return jax.tree.map(lambda new, old: jnp.where(k < count, new, old), moved, pair), (*pair, gradient)
+            return _kept(whole, k < count, moved, pair), (*pair, gradient)
 
         _, path = jax.lax.scan(again, (theta, state), ks)
-        back = lambda carry, step: (_one_back(training, carry, step, count), None)  # noqa: E731
+        back = lambda carry, step: (_one_back(training, carry, step, count, whole), None)  # noqa: E731
         return jax.lax.scan(back, carry, (ks, path, slots, intervals), reverse=True)[0], None
 
     bases = length * jnp.arange(slot.shape[0])
@@ -367,7 +374,12 @@ def _sweep_back(
     return carry[1]
 
 
-def _one_back(training: Repeated, carry: Any, step: Any, count: Array) -> Any:
+def _kept(whole: bool, real: Array, new: Any, old: Any) -> Any:
+    """What a step makes, or what was before it where it lies beyond the last; the question costs time."""
+    return new if whole else jax.tree.map(lambda a, b: jnp.where(real, a, b), new, old)
+
+
+def _one_back(training: Repeated, carry: Any, step: Any, count: Array, whole: bool) -> Any:
     """λ before step k, and what the step adds to the answers."""
     (adjoint, values), (k, (theta, state, gradient), slot, interval) = carry, step
     rows, points = training.rows(k), training.points(k)
@@ -386,8 +398,8 @@ def _one_back(training: Repeated, carry: Any, step: Any, count: Array) -> Any:
 
     moved, slopes = jax.vmap(one)(adjoint)
     real = k < count
-    adjoint = jax.tree.map(lambda new, old: jnp.where(real, new, old), moved, adjoint)
-    each = jnp.where(real, slopes.T, 0.0)
+    adjoint = _kept(whole, real, moved, adjoint)
+    each = _kept(whole, real, slopes.T, jnp.zeros_like(slopes.T))
     if points is not None:
         each = jnp.zeros(values[0].shape[1:]).at[points].add(each)
     at, sums, thetas, costates = values
