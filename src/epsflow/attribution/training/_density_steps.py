@@ -400,12 +400,13 @@ def _one_back(training: Repeated, carry: Any, step: Any, count: Array, whole: bo
     real = k < count
     adjoint = _kept(whole, real, moved, adjoint)
     each = _kept(whole, real, slopes.T, jnp.zeros_like(slopes.T))
-    if points is not None:
-        each = jnp.zeros(values[0].shape[1:]).at[points].add(each)
     at, sums, thetas, costates = values
+    rows_of = slice(None) if points is None else points
     here = jnp.where(slot >= 0, slot, at.shape[0])  # out of bounds: dropped
-    at = at.at[here].set(each, mode="drop")
-    at = at.at[jnp.where(k == count - 1, at.shape[0] - 1, at.shape[0])].set(each, mode="drop")
-    sums = sums.at[jnp.where(interval >= 0, interval, sums.shape[0])].add(each, mode="drop")
+    last = jnp.where(k == count - 1, at.shape[0] - 1, at.shape[0])
+    between = jnp.where(interval >= 0, interval, sums.shape[0])
+    # No step fills a place twice, so that adding, which a batch that names a point twice needs, is setting.
+    at = at.at[here, rows_of].add(each, mode="drop").at[last, rows_of].add(each, mode="drop")
+    sums = sums.at[between, rows_of].add(each, mode="drop")
     thetas = thetas.at[here].set(theta, mode="drop")
     return adjoint, (at, sums, thetas, costates.at[here].set(adjoint[0], mode="drop"))
