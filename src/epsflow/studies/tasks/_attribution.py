@@ -19,7 +19,7 @@ from ...flow import gradient_flow
 from ...problem import Problem
 from ...schedules import Constant
 from .._rows import Row, Value
-from .._specification import Axis, Specification
+from .._specification import Axis, Specification, Time
 from .._statistics import bootstrap
 from ._findings import NOTE, Drawing, Findings, Groups, Table, column, everything, picked, share_of, units
 from ._task import AbstractTask, Answer
@@ -34,10 +34,12 @@ class AttributionSpecification(Specification):
     """A study of scores along training.
 
     Attributes:
+        s: 0, and nothing else: points are missing from the whole of training.
         scores: which.
     """
 
     task: str = "attribution"
+    s: Axis[Time] = (0.0,)
     scores: Axis[Score] = ("density", "tracin", "source", "early stopped", "converged")
 
 
