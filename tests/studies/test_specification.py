@@ -30,7 +30,7 @@ WRONG = {
     "reversed bounds": ({"bounds": [1.0, 0.0]}, "bounds are [1.0, 0.0]; the lower one must lie below"),
     "an unknown task": (
         {"task": "guess"},
-        "task: 'guess' is none of schedules, rewind, influence, exact, certificates, attribution; yours is 'module:Class'",
+        "task: 'guess' is none of schedules, rewind, influence, exact, certificates, attribution; yours is 'module:",
     ),
     "an unknown family": ({"families": ["Ramp"]}, "'Ramp' is none of Step, LinearDecay"),
     "two sources": ({"problems": [{"kind": "data", "data": "wine", "csv": "a.csv"}]}, "name one source"),

@@ -70,7 +70,7 @@ def test_fields_belong_to_their_task(norms, make):
 @pytest.mark.parametrize(
     ("task", "reason"),
     [
-        ("norm", "task: 'norm' is none of schedules, rewind, influence, exact, certificates, attribution; yours is 'module:Class'"),
+        ("norm", f"task: 'norm' is none of {', '.join(TASKS)}; yours is 'module:Class'"),
         ("no_such_module:Norm", "task: cannot import 'no_such_module'"),
         ("toy_task:NormSpecification", "is not a subclass of `epsflow.studies.AbstractTask`"),
         (3, r"task: a name is wanted \(given: 3\)"),
