@@ -13,7 +13,14 @@ class EpsflowError(Exception):
 
 
 class InputError(EpsflowError, ValueError):
-    """The input cannot be used. The message says what was found, why it matters, and what to try."""
+    """The input cannot be used. The message says what was found, why it matters, and what to try.
+
+    Example:
+        >>> ef.Constant(float("nan"))
+        Traceback (most recent call last):
+            ...
+        epsflow.InputError: Constant: the weight must be finite; got nan.
+    """
 
 
 class ConvergenceError(EpsflowError, RuntimeError):

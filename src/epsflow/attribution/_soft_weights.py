@@ -54,6 +54,12 @@ class SoftWeights(Tabular):
         theta: before, shape (d,).
         retrained: the optimum with weights 1 + w, with its certificate.
         result: how the program and the retraining ended.
+
+    Example:
+        >>> data = ef.Dataset(np.array([[1.0], [1.0], [2.0]]), np.array([1.0, 2.0, 3.0]))
+        >>> line = ef.linear_regression(data, [0], l2=1.0)
+        >>> ef.soft_weights(line, objective=lambda theta: (theta[0] - 2.0) ** 2).w
+        array([-1.,  0.,  0.])
     """
 
     w: Float[np.ndarray, " n"]
@@ -142,6 +148,12 @@ def soft_weights(
         InputError: an objective that is not one finite number, or below its floor; a penalty that is not positive; no
             point whose removal is predicted to lower the objective.
         ConvergenceError: the program or the retraining did not converge; `.result` holds what was reached.
+
+    Example:
+        >>> data = ef.Dataset(np.array([[1.0], [1.0], [2.0]]), np.array([1.0, 2.0, 3.0]))
+        >>> line = ef.linear_regression(data, [0], l2=1.0)
+        >>> ef.soft_weights(line, objective=lambda theta: (theta[0] - 2.0) ** 2)
+        SoftWeights(down-weighted=1, removed=1, objective=0.5102, predicted=0.4519, after=0.4444, result=successful)
     """
     trained = trained_optimum(problem, theta)
     options: Any = {"points": "all", "curvature": curvature, "damping": damping}

@@ -50,6 +50,12 @@ class UnlearningAudit(Tabular):
             The AUC of unlearned models alone says nothing: deleted points may be easy, or hard, for every model.
         epsilon_audit: a lower bound on every ε_dp that is true at δ_dp, with probability `confidence`: from a test
             chosen on one half of the models and counted on the other, by Clopper and Pearson. 0 where it finds nothing.
+
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> found = ef.audit(problem, ef.DescendToDelete(steps=50, unlearning_steps=5), models=20)
+        >>> found.models, found.confidence, sorted(found.gaps)
+        (20, 0.95, ['forget loss', 'retain R²', 'retain loss'])
     """
 
     algorithm: str
@@ -148,6 +154,12 @@ def audit(
     Raises:
         InputError: as `certify_unlearning`; fewer than four models, a confidence outside (0, 1).
         ConvergenceError: the certificate is refuted; `.result` holds the audit.
+
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> found = ef.audit(problem, ef.DescendToDelete(steps=50, unlearning_steps=5), models=20)
+        >>> found.epsilon_audit <= found.certificate.epsilon
+        True
     """
     as_instance(algorithm, "algorithm", AbstractAlgorithm, "write RewindToDelete(steps=1000, unlearning_steps=100), …")
     start, count = as_run(problem, theta0), as_count(models, "models", least=4)

@@ -47,6 +47,12 @@ class UnlearningCertificate(Tabular):
         sets: the deletions of a data set, shape (k, m), else None.
         distances: their distances, shape (k,), else None.
         changes: θ − θ_retrained of each, shape (k, d), for `optimal_noise`; else None.
+
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> promise = ef.certify_unlearning(problem, ef.DescendToDelete(steps=100), epsilon_dp=1.0, delta_dp=1e-5)
+        >>> promise.kind, promise.scope, bool(np.isclose(promise.distance / promise.sigma, ef.gaussian_r(1.0, 1e-5)))
+        ('certified', 'per instance', True)
     """
 
     algorithm: str

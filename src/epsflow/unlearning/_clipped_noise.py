@@ -55,6 +55,12 @@ def clipped_sigma(
 
     Raises:
         InputError: a constant outside its range, a step size too many or too few, or another kind of clipping.
+
+    Example:
+        >>> ball = {"clipping": "gradient", "initial_radius": 1.0, "radius": 1.0, "step_size": 0.1}
+        >>> one, four = (ef.clipped_sigma(**ball, steps=steps, epsilon=1.0, delta=1e-5) for steps in (1, 4))
+        >>> round(four / one, 6)  # (2.8/√4)/2.2
+        0.636364
     """
     start, bound = as_nonnegative(initial_radius, "initial_radius"), as_positive(radius, "radius")
     steps = as_count(steps, "steps")

@@ -62,6 +62,13 @@ class UnlearningComparison(Tabular, Stored):
         score: "accuracy" or "R²".
         retrained_score: that of the retrained parameters, without noise.
         algorithms: the rows.
+
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> target = {"epsilon_dp": 1.0, "delta_dp": 1e-5}
+        >>> found = ef.compare_unlearning(problem, steps=50, unlearning_steps=5, **target)
+        >>> [row.algorithm for row in found.algorithms]
+        ['D2D', 'R2D', 'best step', 'optimum']
     """
 
     title: str
@@ -166,6 +173,12 @@ def compare_unlearning(
         InputError: K outside 1 … T, ε_dp or δ_dp outside its range, no deleted points, a non-convex risk without a
             start, steps beyond the limit of stability.
         ConvergenceError: a run diverged, or time ran out.
+
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> target = {"epsilon_dp": 1.0, "delta_dp": 1e-5}
+        >>> ef.compare_unlearning(problem, steps=50, unlearning_steps=5, bounds=(-1.0, 1.0), **target)
+        UnlearningComparison(algorithms=4, least noise=optimum, sigma=0.007588)
     """
     start = as_run(problem, theta0)
     target = as_privacy(as_scalar(epsilon_dp, "epsilon_dp"), delta_dp)

@@ -37,6 +37,10 @@ class RiskConstants(Shown):
         convex: whether R_ε is convex.
         kind: "certified" (proved) or "estimated" (sampled).
         source: from what, in words.
+
+    Example:
+        >>> ef.RiskConstants(1.0, 2.0, 2.0, 0.1, 0.0, convex=True)
+        RiskConstants(lipschitz=1, smoothness=2, strong_convexity=0.1, kind=certified, source=given)
     """
 
     lipschitz: float
@@ -104,6 +108,13 @@ def risk_constants(problem: Problem, radius: float | None = None) -> RiskConstan
 
     Raises:
         InputError: another model or loss; the squared loss without a radius.
+
+    Example:
+        >>> data = ef.Dataset(np.array([[1.0], [1.0], [2.0]]), np.array([1.0, 2.0, 3.0]))
+        >>> line = ef.linear_regression(data, [0], l2=1.0)
+        >>> ef.risk_constants(line, radius=1.0)
+        RiskConstants(lipschitz=10, smoothness=7, strong_convexity=1, kind=certified, source=the data and the ball
+        of radius 1)
     """
     if not isinstance(problem.model, LinearModel):
         raise InputError(

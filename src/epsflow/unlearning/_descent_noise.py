@@ -47,6 +47,11 @@ def d2d_sigma(
 
     Raises:
         InputError: a constant outside its range, or a published state with fewer steps than the theorem asks for.
+
+    Example:
+        >>> risk = {"n": 1000, "strong_convexity": 0.1, "smoothness": 1.0, "lipschitz": 1.0}
+        >>> [round(ef.d2d_sigma(**risk, steps=steps, epsilon=1.0, delta=1e-5), 4) for steps in (1, 10)]
+        [1.7642, 0.0609]
     """
     n = as_count(n, "n", least=2)
     mu, smooth = as_curvatures(strong_convexity, smoothness)
@@ -102,6 +107,11 @@ def r2d_sensitivity(
 
     Raises:
         InputError: a constant outside its range, η above its limit, K > T, or nothing left to train on.
+
+    Example:
+        >>> risk = {"n": 100, "deleted": 1, "smoothness": 1.0, "lipschitz": 1.0, "step_size": 0.1}
+        >>> round(ef.r2d_sensitivity(**risk, steps=10, unlearning_steps=5, tight=True), 4)  # 0.02 (1.1¹⁰ − 1.1⁵)
+        0.0197
     """
     n = as_count(n, "n", least=2)
     m = as_count(deleted, "deleted", most=n - 1, why=f"one of the n = {n} points has to be left")
@@ -151,6 +161,11 @@ def r2d_sigma(
 
     Raises:
         InputError: as `r2d_sensitivity`; ε or δ outside its range.
+
+    Example:
+        >>> risk = {"n": 100, "deleted": 1, "smoothness": 1.0, "lipschitz": 1.0, "step_size": 0.1}
+        >>> round(ef.r2d_sigma(**risk, steps=10, unlearning_steps=5, epsilon=1.0, delta=1e-5), 4)
+        0.0964
     """
     epsilon, delta = as_privacy(epsilon, delta)
     sensitivity = r2d_sensitivity(

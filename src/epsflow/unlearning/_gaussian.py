@@ -52,6 +52,10 @@ def gaussian_delta(epsilon: Numbers, r: Numbers) -> Float[np.ndarray, "..."] | f
 
     Raises:
         InputError: a negative number, NaN, or an infinite ε_dp.
+
+    Example:
+        >>> round(float(ef.gaussian_delta(0.0, 1.0)), 6)  # the total variation, 2Φ(½) − 1
+        0.382925
     """
     return np.exp(log_gaussian_delta(as_epsilons(epsilon), as_separations(r)))[()]
 
@@ -68,6 +72,11 @@ def gaussian_r(epsilon: Numbers, delta: Numbers) -> Float[np.ndarray, "..."] | f
 
     Raises:
         InputError: ε_dp negative, or δ_dp outside (0, 1).
+
+    Example:
+        >>> r = ef.gaussian_r(1.0, 1e-5)
+        >>> round(float(r), 4), round(float(ef.gaussian_delta(1.0, r)), 12)
+        (0.2681, 1e-05)
     """
     epsilons, deltas = np.broadcast_arrays(as_epsilons(epsilon), as_deltas(delta))
     eps, probability = epsilons.ravel(), deltas.ravel()
@@ -90,6 +99,10 @@ def gaussian_epsilon(delta: Numbers, r: Numbers) -> Float[np.ndarray, "..."] | f
 
     Raises:
         InputError: δ_dp outside (0, 1), or r negative.
+
+    Example:
+        >>> round(float(ef.gaussian_epsilon(1e-5, ef.gaussian_r(1.0, 1e-5))), 12)
+        1.0
     """
     from scipy.special import erf, ndtri
 
@@ -124,6 +137,10 @@ def trade_off(type_one: Numbers, r: Numbers) -> Float[np.ndarray, "..."] | float
 
     Raises:
         InputError: α outside [0, 1], or r negative.
+
+    Example:
+        >>> ef.trade_off([0.0, 0.05, 0.5], 1.0).round(3)
+        array([1.   , 0.74 , 0.159])
     """
     from scipy.special import ndtr, ndtri
 

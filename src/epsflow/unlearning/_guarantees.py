@@ -109,6 +109,13 @@ def guarantees(
 
     Raises:
         InputError: ε_dp, δ_dp or scope outside its range; no algorithm; none that can be certified.
+
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> target = {"epsilon_dp": 1.0, "delta_dp": 1e-5}
+        >>> algorithms = [ef.Retrain(steps=100), ef.DescendToDelete(steps=100)]
+        >>> ef.guarantees(problem, algorithms, scope="per instance", **target)
+        GuaranteeTable(problem=diabetes without 17, algorithms=2, least sigma=0 (retrain))
     """
     start, key = as_run(problem, theta0), jax.random.key(0) if key is None else key
     if isinstance(algorithms, str) or not isinstance(algorithms, Sequence) or not algorithms:
@@ -218,6 +225,13 @@ def unlearning_curve(
 
     Raises:
         InputError: an algorithm without unlearning steps; as `certify_unlearning`.
+
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> target = {"epsilon_dp": 1.0, "delta_dp": 1e-5}
+        >>> curve = ef.unlearning_curve(problem, ef.RewindToDelete(steps=100), amounts=[10, 50, 100], **target)
+        >>> curve.distances.round(4)
+        array([0.003, 0.001, 0.   ])
     """
     as_instance(algorithm, "algorithm", AbstractAlgorithm, "write RewindToDelete(), …")
     counts = np.atleast_1d(as_array(amounts, "amounts"))

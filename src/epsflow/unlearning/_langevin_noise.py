@@ -48,6 +48,11 @@ def langevin_epsilon(
 
     Raises:
         InputError: a constant outside its range.
+
+    Example:
+        >>> risk = {"n": 1000, "strong_convexity": 0.1, "smoothness": 1.0, "lipschitz": 1.0}
+        >>> [round(ef.langevin_epsilon(**risk, steps=steps, sigma=0.1, delta=1e-5), 3) for steps in (0, 100)]
+        [0.433, 0.397]
     """
     scale, kappa = _langevin(n, strong_convexity, smoothness, lipschitz, steps, replaced)
     amount = scale / as_positive(sigma, "sigma") ** 2
@@ -91,6 +96,12 @@ def langevin_sigma(
 
     Raises:
         InputError: a constant outside its range.
+
+    Example:
+        >>> risk = {"n": 1000, "strong_convexity": 0.1, "smoothness": 1.0, "lipschitz": 1.0}
+        >>> sigma = ef.langevin_sigma(**risk, steps=100, epsilon=1.0, delta=1e-5)
+        >>> round(sigma, 4), round(ef.langevin_epsilon(**risk, steps=100, sigma=sigma, delta=1e-5), 10)
+        (0.0351, 1.0)
     """
     scale, kappa = _langevin(n, strong_convexity, smoothness, lipschitz, steps, replaced)
     epsilon, delta = as_privacy(epsilon, delta)
@@ -147,6 +158,12 @@ def noisy_sgd_epsilon(
 
     Raises:
         InputError: a constant outside its range, or a batch that does not divide n.
+
+    Example:
+        >>> risk = {"n": 1000, "batch": 10, "strong_convexity": 0.1, "smoothness": 1.0, "lipschitz": 1.0}
+        >>> run = {"step_size": 0.5, "epochs": 1}
+        >>> round(ef.noisy_sgd_epsilon(**risk, **run, sigma=0.01, delta=1e-5), 4)
+        0.0607
     """
     noise = as_positive(sigma, "sigma")
     _, delta = as_privacy(1.0, delta)
@@ -174,6 +191,13 @@ def noisy_sgd_sigma(
 
     Raises:
         InputError: a constant outside its range, or a batch that does not divide n.
+
+    Example:
+        >>> risk = {"n": 1000, "batch": 10, "strong_convexity": 0.1, "smoothness": 1.0, "lipschitz": 1.0}
+        >>> run = {"step_size": 0.5, "epochs": 1}
+        >>> sigma = ef.noisy_sgd_sigma(**risk, **run, epsilon=1.0, delta=1e-5)
+        >>> round(ef.noisy_sgd_epsilon(**risk, **run, sigma=sigma, delta=1e-5), 10)
+        1.0
     """
     epsilon, delta = as_privacy(epsilon, delta)
     unit = _noisy_sgd_slope(n, batch, strong_convexity, smoothness, lipschitz, step_size, epochs)
@@ -246,6 +270,12 @@ def langevin_stream_epsilon(
 
     Raises:
         InputError: a constant outside its range, or no request.
+
+    Example:
+        >>> risk = {"n": 1000, "strong_convexity": 0.1, "smoothness": 1.0, "lipschitz": 1.0}
+        >>> noise = {"sigma": 0.1, "delta": 1e-5}
+        >>> [round(ef.langevin_stream_epsilon(**risk, **noise, steps=steps), 3) for steps in ([100], [100, 100])]
+        [0.397, 0.719]
     """
     if not len(steps):
         raise InputError("steps is empty; name the steps of every request, such as steps=[100, 100].")
@@ -282,6 +312,12 @@ def langevin_stream_sigma(
 
     Raises:
         InputError: a constant outside its range, or no request.
+
+    Example:
+        >>> risk = {"n": 1000, "strong_convexity": 0.1, "smoothness": 1.0, "lipschitz": 1.0}
+        >>> sigma = ef.langevin_stream_sigma(**risk, steps=[100, 100], epsilon=1.0, delta=1e-5)
+        >>> round(ef.langevin_stream_epsilon(**risk, steps=[100, 100], sigma=sigma, delta=1e-5), 10)
+        1.0
     """
     from scipy.optimize import root_scalar  # not spent by `import epsflow`
 

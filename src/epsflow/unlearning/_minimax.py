@@ -121,6 +121,13 @@ def minimax_schedule(
 
     Raises:
         InputError: not linear regression, K outside 1 … T, a step beyond the limit of stability.
+
+    Example:
+        >>> data = ef.Dataset(np.array([[1.0], [1.0], [2.0]]), np.array([1.0, 2.0, 3.0]))
+        >>> line = ef.linear_regression(data, [0], l2=1.0)
+        >>> found = ef.minimax_schedule(line, steps=10, unlearning_steps=3)
+        >>> bool(found.points[np.argmax(found.distances)] == found.binding)
+        True
     """
     if not isinstance(problem.risk, Quadratic):
         raise InputError(

@@ -35,6 +35,11 @@ def certified_removal_sigma(
 
     Raises:
         InputError: a constant outside its range.
+
+    Example:
+        >>> risk = {"n": 1001, "l2": 0.1, "lipschitz": 1.0, "curvature_lipschitz": 1 / (6 * 3**0.5)}
+        >>> round(ef.certified_removal_sigma(**risk, epsilon=1.0, delta=1e-5), 4)
+        0.1879
     """
     n, penalty = as_count(n, "n", least=2), as_positive(l2, "l2")
     gradient, gamma = as_positive(lipschitz, "lipschitz"), as_nonnegative(curvature_lipschitz, "curvature_lipschitz")
@@ -74,6 +79,12 @@ def newton_removal_sigma(
 
     Raises:
         InputError: a constant outside its range.
+
+    Example:
+        >>> risk = {"n": 1000, "strong_convexity": 0.1, "lipschitz": 1.0, "hessian_lipschitz": 0.1}
+        >>> one, two = (ef.newton_removal_sigma(**risk, deleted=m, epsilon=1.0, delta=1e-5) for m in (1, 2))
+        >>> round(one, 6), round(two / one, 6)  # as m²
+        (0.000969, 4.0)
     """
     n = as_count(n, "n", least=2)
     m = as_count(deleted, "deleted", most=n - 1, why=f"one of the n = {n} points has to be left")

@@ -28,6 +28,11 @@ class DistanceLaw(Shown):
 
     Raises:
         InputError: shapes that differ, a negative number, or a sum that is not 1 to 1e-9.
+
+    Example:
+        >>> law = ef.DistanceLaw(np.array([0.0, 1.0]), np.array([0.5, 0.5]))
+        >>> round(ef.mixture_delta(law, 0.0, 1.0), 6)  # half of gaussian_delta(0, 1)
+        0.191462
     """
 
     distances: Float[np.ndarray, " k"]
@@ -105,6 +110,11 @@ def batch_law(
 
     Raises:
         InputError: a constant outside its range, or another kind of sampling.
+
+    Example:
+        >>> law = ef.batch_law(n=10, deleted=1, batch=5, steps=2, lipschitz=1.0, step_size=0.5)
+        >>> law.distances, law.probabilities
+        (array([0. , 0.2, 0.4, 0.4]), array([0.25, 0.5 , 0.25, 0.  ]))
     """
     n = as_count(n, "n", least=2)
     m = as_count(deleted, "deleted", most=n - 1, why=f"one of the n = {n} points has to be left")
@@ -143,6 +153,11 @@ def mixture_delta(law: DistanceLaw, epsilon: float, sigma: float) -> float:
 
     Raises:
         InputError: a number outside its range.
+
+    Example:
+        >>> law = ef.DistanceLaw(np.array([0.0, 1.0]), np.array([0.5, 0.5]))
+        >>> round(ef.mixture_delta(law, 0.0, 1.0), 6)  # half of gaussian_delta(0, 1)
+        0.191462
     """
     r = law.distances / as_positive(sigma, "sigma")
     return float(min(law.probabilities @ np.exp(log_gaussian_delta(as_epsilons(epsilon), r)), 1.0))
@@ -158,6 +173,11 @@ def mixture_sigma(law: DistanceLaw, epsilon: float, delta: float) -> float:
 
     Raises:
         InputError: a number outside its range.
+
+    Example:
+        >>> law = ef.DistanceLaw(np.array([0.0, 1.0]), np.array([0.5, 0.5]))
+        >>> round(ef.mixture_delta(law, 1.0, ef.mixture_sigma(law, 1.0, 1e-5)), 12)
+        1e-05
     """
     from scipy.optimize import root_scalar  # not spent by `import epsflow`
 
@@ -194,6 +214,10 @@ def mean_delta(mean: Numbers, epsilon: float, sigma: float) -> Float[np.ndarray,
 
     Raises:
         InputError: a number outside its range.
+
+    Example:
+        >>> round(float(ef.mean_delta(0.5, 0.0, 1.0)), 6)  # at ε = 0 concave from the start: gaussian_delta(0, ½)
+        0.197413
     """
     return _envelope(_moment(mean, "mean") / as_positive(sigma, "sigma"), as_nonnegative(epsilon, "epsilon"), 1)
 
@@ -210,6 +234,10 @@ def second_moment_delta(second_moment: Numbers, epsilon: float, sigma: float) ->
 
     Raises:
         InputError: a number outside its range.
+
+    Example:
+        >>> round(float(ef.second_moment_delta(1.0, 1.0, 1.0)), 4), round(float(ef.gaussian_delta(1.0, 1.0)), 4)
+        (0.1431, 0.1269)
     """
     root = np.sqrt(_moment(second_moment, "second_moment"))
     return _envelope(root / as_positive(sigma, "sigma"), as_nonnegative(epsilon, "epsilon"), 2)

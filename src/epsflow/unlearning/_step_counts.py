@@ -128,6 +128,11 @@ def steps_to_unlearn(
     Raises:
         InputError: not linear regression, σ ≤ 0, bounds without 1, ε_dp or δ_dp outside its range, a step beyond the
             limit of stability.
+
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> ef.steps_to_unlearn(problem, steps=50, sigma=0.01, epsilon_dp=1.0, delta_dp=1e-5)
+        StepCounts(sigma=0.01, D2D=5, R2D=4, optimum=4)
     """
     start, total = as_run(problem, theta0), as_count(steps, "steps")
     if not isinstance(problem.risk, Quadratic):

@@ -119,6 +119,13 @@ def certify_stream(
         InputError: no request, a point that is deleted twice; another algorithm; another scope; as
             `certify_unlearning`.
         ConvergenceError: a run diverged, or a distance above a certified bound.
+
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> target = {"epsilon_dp": 1.0, "delta_dp": 1e-5}
+        >>> promise = ef.certify_stream(problem, ef.DescendToDelete(steps=100), requests=[17, [3, 4]], **target)
+        >>> promise
+        StreamCertificate(algorithm=D2D, requests=2, scope=per instance, kind=certified, sigma=0.01095)
     """
     as_instance(algorithm, "algorithm", AbstractAlgorithm, "write DescendToDelete(steps=1000), …")
     target = target_of(epsilon_dp, delta_dp)

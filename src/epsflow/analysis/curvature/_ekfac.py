@@ -73,6 +73,11 @@ class EKFAC(AbstractCurvatureSolver):
         samples: labels drawn per point in place of the exact expectation ("fisher" only); None for exact.
         key: seed of the labels; needed with `samples`.
         rtol: residual above which the approximation counts as failed; None to accept any.
+
+    Example:
+        >>> problem = ef.Problem(ef.MLP((10, 1)), ef.SquaredLoss(), ef.load_dataset("diabetes"), delete=[17])
+        >>> ef.influence(problem, np.zeros(11), curvature="ggn", damping=1.0, solver=ef.EKFAC()).change.shape
+        (11,)
     """
 
     samples: int | None = None

@@ -63,6 +63,13 @@ class BayesianInfluence(Tabular):
         draws, chains: draws per chain after the warm-up, and chains.
         gradients: gradients of single points after the warm-up.
         result: successful, or that the chains are no sample of the posterior.
+
+    Example:
+        >>> data = ef.Dataset(np.array([[1.0], [1.0], [2.0]]), np.array([1.0, 2.0, 3.0]))
+        >>> line = ef.linear_regression(data, [0], l2=1.0)
+        >>> effect = ef.bayesian_influence(line, sampler="exact")
+        >>> effect
+        BayesianInfluence(change=array(3, 1), largest error=0, sampler=exact, ess=inf, rhat=1, result=successful)
     """
 
     change: Float[np.ndarray, "points *q"]
@@ -189,6 +196,14 @@ def bayesian_influence(
         InputError: an unknown sampler, a posterior that is not proper, a functional that is not finite, too many draws
             for memory; blackjax is not installed.
         ConvergenceError: chains that diverged or have not mixed; `.result` holds what they gave.
+
+    Example:
+        >>> data = ef.Dataset(np.array([[1.0], [1.0], [2.0]]), np.array([1.0, 2.0, 3.0]))
+        >>> line = ef.linear_regression(data, [0], l2=1.0)
+        >>> ef.bayesian_influence(line, sampler="exact").change.round(4)
+        array([[-0.0408],
+               [ 0.102 ],
+               [ 0.1224]])
     """
     as_choice(sampler, "sampler", ("exact", *SAMPLERS))
     inverse, hold = as_scalar(beta, "beta"), as_scalar(gamma, "gamma")

@@ -44,6 +44,13 @@ class AttributionComparison(Tabular):
         top: how many points the overlap is of.
         confidence: level of the intervals.
         exact_seconds, exact_gradients: what exact leave-one-out took.
+
+    Example:
+        >>> data = ef.Dataset(np.array([[1.0], [1.0], [2.0]]), np.array([1.0, 2.0, 3.0]))
+        >>> line = ef.linear_regression(data, [0], l2=1.0)
+        >>> found = ef.compare_attributions(line, ["newton"], groups=3, fractions=())
+        >>> np.allclose(found.scores["newton"].change, found.exact)  # exact for a quadratic risk
+        True
     """
 
     names: tuple[str, ...]
@@ -153,6 +160,12 @@ def compare_attributions(
     Raises:
         InputError: an unknown method, scores of another shape, bad options; a non-convex problem without θ.
         ConvergenceError: a method that did not converge, with its name.
+
+    Example:
+        >>> data = ef.Dataset(np.array([[1.0], [1.0], [2.0]]), np.array([1.0, 2.0, 3.0]))
+        >>> line = ef.linear_regression(data, [0], l2=1.0)
+        >>> ef.compare_attributions(line, ["newton"], groups=3, fractions=())
+        AttributionComparison(methods=newton, points=3, groups=3, closest in order=newton)
     """
     names = _as_names(methods)
     given = dict(methods) if isinstance(methods, Mapping) else dict.fromkeys(names)

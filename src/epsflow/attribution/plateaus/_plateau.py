@@ -117,6 +117,10 @@ def plateau_flow(
         ConvergenceError: the integrator gave up.
 
     Source: Berthier, Montanari and Zhou, "Learning time-scales in two-layers neural networks" (2023).
+
+    Example:
+        >>> ef.plateau_flow([0.0, 1.0], time_scale=0.1, neurons=8).time_scale
+        0.1
     """
     COMMON["rtol"](rtol, "rtol")
     phi = _numbers(target, "target")

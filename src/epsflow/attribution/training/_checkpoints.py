@@ -54,6 +54,14 @@ def checkpoint_influence(
 
     Raises:
         InputError, ConvergenceError: as `influence_density`; a checkpoint at t0, before which nothing was trained.
+
+    Example:
+        >>> data = ef.Dataset(np.array([[1.0], [1.0], [2.0]]), np.array([1.0, 2.0, 3.0]))
+        >>> line = ef.linear_regression(data, [0], l2=1.0)
+        >>> early = {"ts": np.array([0.1, 5.0]), "functional": lambda theta: theta[0]}
+        >>> ef.checkpoint_influence(line, ef.Constant(1.0), np.zeros(1), **early).values.round(4)
+        array([[-0.0433, -0.1152, -0.317 ],
+               [ 0.0408, -0.102 , -0.1224]])
     """
     times, first = as_times(ts, t0)
     if times[0] <= first:

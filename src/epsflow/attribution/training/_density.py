@@ -32,6 +32,14 @@ class InfluenceDensity(Shown):
             ten times looser tolerances for "diffrax" (NaN where none was asked for), rounding for "steps".
         result: how the solves ended.
         method: "exact", "collocation", "diffrax" or "steps".
+
+    Example:
+        >>> data = ef.Dataset(np.array([[1.0], [1.0], [2.0]]), np.array([1.0, 2.0, 3.0]))
+        >>> line = ef.linear_regression(data, [0], l2=1.0)
+        >>> path = {"ts": np.linspace(0.0, 5.0, 101), "functional": lambda theta: theta[0]}
+        >>> density = ef.influence_density(line, ef.Constant(1.0), np.zeros(1), **path)
+        >>> density.values[-1].round(4)  # (y − xθ)x: what the last instant of training does
+        array([-0.2857,  0.7143,  0.8571])
     """
 
     ts: Float[np.ndarray, " k"]
@@ -135,6 +143,14 @@ def influence_density(
 
     Source: the adjoint method; for discrete training Hara et al., "Data cleansing for models trained with SGD" (2019),
     and Ilyas and Engstrom, "MAGIC" (2025).
+
+    Example:
+        >>> data = ef.Dataset(np.array([[1.0], [1.0], [2.0]]), np.array([1.0, 2.0, 3.0]))
+        >>> line = ef.linear_regression(data, [0], l2=1.0)
+        >>> path = {"ts": np.linspace(0.0, 5.0, 101), "functional": lambda theta: theta[0]}
+        >>> density = ef.influence_density(line, ef.Constant(1.0), np.zeros(1), **path)
+        >>> density.removal().change.round(2)  # −(y − xθ)x/7 with θ = 9/7
+        array([ 0.04, -0.1 , -0.12])
     """
     question: dict[str, Any] = {"ts": ts, "functional": functional, "throw": throw}
     if optimiser is not None:

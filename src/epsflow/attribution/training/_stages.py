@@ -70,6 +70,13 @@ def stages(influence: InfluenceDensity | CheckpointInfluence, *, prominence: flo
         InputError: fewer than three times, another object.
 
     Source: for stages of influence, Lee et al., "Influence dynamics and stagewise data attribution" (2025).
+
+    Example:
+        >>> problem = ef.linear_regression(ef.Dataset(np.array([[1.0], [0.0]]), np.array([1.0, 0.0])), [1])
+        >>> early = {"ts": np.linspace(0.1, 3.0, 30), "functional": lambda theta: theta[0]}
+        >>> influence = ef.checkpoint_influence(problem, ef.Constant(1.0), np.zeros(1), **early)
+        >>> ef.stages(influence).peaks.round(3)  # θ = 1 − e^(−wt), so ∂θ/∂w = te^(−t)
+        array([1.003])
     """
     if not isinstance(influence, InfluenceDensity | CheckpointInfluence):
         raise InputError(f"influence is {brief(influence)}; pass an InfluenceDensity or a CheckpointInfluence.")

@@ -190,6 +190,14 @@ def windowed_removal(
     Raises:
         InputError: groups of points, a window outside of `ts`, and as `influence_density`.
         ConvergenceError: as `influence_density`.
+
+    Example:
+        >>> data = ef.Dataset(np.array([[1.0], [1.0], [2.0]]), np.array([1.0, 2.0, 3.0]))
+        >>> line = ef.linear_regression(data, [0], l2=1.0)
+        >>> path = {"ts": np.linspace(0.0, 5.0, 11), "functional": lambda theta: theta[0]}
+        >>> found = ef.windowed_removal(line, ef.Constant(1.0), np.zeros(1), points=[0], **path)
+        >>> found.change.round(4), found.first_order.round(4), found.second_order.round(4)  # 8/6 − 9/7
+        (array([0.0476]), array([0.0408]), array([0.0466]))
     """
     deletions = as_deletions(problem, points)
     if deletions.starts is not None:

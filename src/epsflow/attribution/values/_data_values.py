@@ -88,6 +88,10 @@ def data_shapley(
     Raises:
         InputError: n > 20 for "exact" (with the time it would take), a utility that is not finite, bad options.
         ConvergenceError: intervals wider than the tolerance after `max_permutations`; `.result` holds them.
+
+    Example:
+        >>> ef.data_shapley(lambda points: float(0 in points and len(points) > 1), 3, method="exact").values.round(4)
+        array([0.6667, 0.1667, 0.1667])
     """
     game = as_utility(utility, n)
     as_choice(method, "method", ("exact", "permutations", "stratified"))
@@ -139,6 +143,10 @@ def data_banzhaf(
 
     Raises:
         InputError, ConvergenceError: as in `data_shapley`.
+
+    Example:
+        >>> ef.data_banzhaf(lambda points: float(0 in points and len(points) > 1), 3, method="exact").values
+        array([0.75, 0.25, 0.25])
     """
     game = as_utility(utility, n)
     as_choice(method, "method", ("exact", "sampled"))
@@ -166,6 +174,10 @@ def loo_values(utility: Any, n: int) -> DataValues:
 
     Raises:
         InputError: a utility that is not finite.
+
+    Example:
+        >>> ef.loo_values(lambda points: float(0 in points and len(points) > 1), 3).values
+        array([1., 0., 0.])
     """
     game = as_utility(utility, n)
     empty, full = _ends(game)

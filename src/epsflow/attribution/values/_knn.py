@@ -69,6 +69,11 @@ def knn_shapley(
 
     Raises:
         InputError: shapes that do not match, NaN or infinity, no test points, labels of one class.
+
+    Example:
+        >>> x, y = np.array([[0.0], [1.0], [2.0]]), np.array([1, 0, 1])
+        >>> ef.knn_shapley(x, y, np.array([[0.1]]), np.array([1]), k=1).values.round(4)
+        array([ 0.8333, -0.1667,  0.3333])
     """
     count = as_count(k, "k")
     features = np.ndim(x) and np.shape(x)[-1]

@@ -29,6 +29,11 @@ class DataValues(Tabular):
         coalitions: how many were valued.
         gradients: gradients of single points that training them took; 0 where the utility counts none.
         result: how the computation ended.
+
+    Example:
+        >>> found = ef.data_shapley(lambda points: len(points) / 2, 3, method="exact")
+        >>> found.full, found.values
+        (1.5, array([0.5, 0.5, 0.5]))
     """
 
     values: Float[np.ndarray, " n"]

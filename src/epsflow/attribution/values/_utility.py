@@ -51,6 +51,11 @@ class CoalitionFunction(AbstractUtility):
             stack of rows of flags, shape (k, n), to k numbers. A list, so that a function of flags is found out.
         n: number of points.
         batched: which of the two.
+
+    Example:
+        >>> utility = ef.CoalitionFunction(lambda flags: flags.sum(1) >= 2.0, 3, batched=True)
+        >>> ef.data_shapley(utility, 3, method="exact").values.round(4)
+        array([0.3333, 0.3333, 0.3333])
     """
 
     def __init__(self, function: Any, n: int, *, batched: bool = False):
@@ -111,6 +116,12 @@ class ModelUtility(AbstractUtility):
         test: points at which the model is judged.
         metric: "loss": minus the mean loss at the test points. "accuracy": the share of them that is classified right,
             where equal outputs share a point: at θ = 0 two classes have ½.
+
+    Example:
+        >>> data = ef.Dataset(np.array([[1.0], [1.0], [2.0]]), np.array([1.0, 2.0, 3.0]))
+        >>> line = ef.linear_regression(data, [0], l2=1.0)
+        >>> ef.loo_values(ef.ModelUtility(line, data), 3).values.round(4)
+        array([-0.0181,  0.0652,  0.2041])
     """
 
     @checked

@@ -33,6 +33,12 @@ class UnlearningRun(Shown):
         gradients: gradients that unlearning took, in passes over all n points.
         products: products with a Hessian that it took, likewise.
         training_gradients, retraining_gradients: the same of training, and of retraining.
+
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> run = ef.DescendToDelete(steps=100, unlearning_steps=20).run(problem)
+        >>> run.gradients, run.training_gradients, run.reference
+        (20.0, 100.0, 'retraining from θ0 for T + K = 120 steps')
     """
 
     algorithm: str

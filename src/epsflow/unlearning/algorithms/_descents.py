@@ -34,6 +34,12 @@ class DescendToDelete(AbstractDescent):
         step_size, radius, batch_size: see `AbstractDescent`.
 
     Source: Neel, Roth and Sharifi-Malvajerdi, "Descent-to-delete", 2020.
+
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> ef.DescendToDelete(steps=100, unlearning_steps=20).run(problem)
+        UnlearningRun(algorithm=D2D, distance=0.002573, gradients=20, reference=retraining from θ0 for T + K = 120
+        steps, sigma=0)
     """
 
     name: ClassVar[str] = "D2D"
@@ -72,6 +78,12 @@ class RewindToDelete(AbstractDescent):
         step_size, radius, batch_size: see `AbstractDescent`.
 
     Source: Mu and Klabjan, "Rewind-to-delete", arXiv 2409.09778.
+
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> runs = [ef.RewindToDelete(steps=100, unlearning_steps=steps).run(problem) for steps in (10, 50, 100)]
+        >>> [round(float(run.distance), 4) for run in runs]
+        [0.003, 0.001, 0.0]
     """
 
     name: ClassVar[str] = "R2D"
@@ -129,6 +141,12 @@ class ScheduledUnlearning(AbstractDescent):
         steps: T. Default: 1,000, or the length of the array.
         clock: "time", or "steps" if the schedule's times count steps.
         step_size, radius, batch_size: see `AbstractDescent`.
+
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> run = ef.ScheduledUnlearning(np.repeat([1.0, 0.0], [80, 20])).run(problem)
+        >>> bool(run.distance == ef.RewindToDelete(steps=100, unlearning_steps=20).run(problem).distance)
+        True
     """
 
     name: ClassVar[str] = "schedule"
@@ -186,6 +204,13 @@ class GradientAscent(AbstractDescent):
         step_size, radius, batch_size: see `AbstractDescent`.
 
     Source: "NegGrad" of Golatkar, Achille and Soatto, "Eternal sunshine of the spotless net", 2020, which ascends.
+
+    Example:
+        >>> data = ef.Dataset(np.array([[1.0], [1.0], [2.0]]), np.array([1.0, 2.0, 3.0]))
+        >>> line = ef.linear_regression(data, [0], l2=1.0)
+        >>> runs = [ef.GradientAscent(steps=100, unlearning_steps=steps).run(line) for steps in (1, 10, 100)]
+        >>> [round(float(run.distance), 4) for run in runs]  # → 7/5 − 8/6
+        [0.034, 0.0667, 0.0667]
     """
 
     name: ClassVar[str] = "ascent"
@@ -217,6 +242,11 @@ class Retrain(AbstractDescent):
     Attributes:
         steps: T.
         step_size, radius, batch_size: see `AbstractDescent`.
+
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> float(ef.Retrain(steps=100).run(problem).distance)
+        0.0
     """
 
     name: ClassVar[str] = "retrain"

@@ -29,6 +29,12 @@ class NewtonRemoval(AbstractAlgorithm):
         damping: λ_d ≥ 0.
 
     Source: Sekhari, Acharya, Kamath and Suresh, "Remember what you want to forget", 2021.
+
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> run = ef.NewtonRemoval().run(problem)
+        >>> np.allclose(run.theta, run.retrained)  # exact for a quadratic risk
+        True
     """
 
     name: ClassVar[str] = "Newton"
@@ -69,6 +75,12 @@ class CertifiedRemoval(AbstractAlgorithm):
     Assumptions of its certificate: a linear model, convex, with a Lipschitz ℓ''.
 
     Source: Guo, Goldstein, Hannun and van der Maaten, "Certified data removal", 2020.
+
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> run = ef.CertifiedRemoval().run(problem)
+        >>> np.allclose(run.theta, run.retrained)  # exact for a quadratic risk
+        True
     """
 
     name: ClassVar[str] = "certified removal"

@@ -28,6 +28,13 @@ class LangevinUnlearning(AbstractDescent):
         step_size, radius: see `AbstractDescent`; batches are `NoisySGD`'s.
 
     Source: Chien, Wang, Chen and Li, "Langevin unlearning", arXiv 2401.10371.
+
+    Example:
+        >>> data = ef.Dataset(np.array([[1.0], [1.0], [2.0]]), np.array([1.0, 2.0, 3.0]))
+        >>> line = ef.linear_regression(data, [0], l2=1.0)
+        >>> target = {"epsilon_dp": 1.0, "delta_dp": 1e-5}
+        >>> ef.certify_unlearning(line, ef.LangevinUnlearning(radius=2.0), scope="worst case", **target).noise
+        'each step'
     """
 
     name: ClassVar[str] = "Langevin"
@@ -73,6 +80,14 @@ class NoisySGD(AbstractDescent):
 
     Source: Chien, Wang, Chen and Li, "Certified machine unlearning via noisy stochastic gradient descent", arXiv
         2403.17105.
+
+    Example:
+        >>> data = ef.Dataset(np.array([[1.0], [1.0], [2.0]]), np.array([1.0, 2.0, 3.0]))
+        >>> line = ef.linear_regression(data, [0], l2=1.0)
+        >>> target = {"epsilon_dp": 1.0, "delta_dp": 1e-5}
+        >>> algorithm = ef.NoisySGD(radius=2.0, steps=300, unlearning_steps=30)
+        >>> ef.certify_unlearning(line, algorithm, scope="worst case", **target).noise
+        'each step'
     """
 
     name: ClassVar[str] = "noisy SGD"
@@ -124,6 +139,13 @@ class ClippedFinetuning(AbstractDescent):
         step_size, batch_size: see `AbstractDescent`; batches are drawn in training and in unlearning.
 
     Source: setting of arXiv 2506.06985.
+
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> target = {"epsilon_dp": 1.0, "delta_dp": 1e-5}
+        >>> ef.certify_unlearning(problem, ef.ClippedFinetuning(steps=100), scope="worst case", **target)
+        UnlearningCertificate(algorithm=clipped, scope=worst case, kind=certified, sigma=20.91, distance=0.0006666,
+        bound=51.7)
     """
 
     name: ClassVar[str] = "clipped"
