@@ -108,6 +108,10 @@ def test_refusals(regression):
         ask(functional=lambda t: (t[0] - 1e6) ** 0.5)
     with pytest.raises(ef.InputError, match="float scalar or a vector"):
         ask(functional=lambda t: t[:, None] * t)
+    with pytest.raises(ef.InputError, match="leaves JAX"):
+        ask(functional=lambda t: float(t[0]))
+    with pytest.raises(ef.InputError, match=r"cannot be computed at θ.*'str'"):
+        ask(functional=lambda t: "a")
     with pytest.raises(ef.InputError, match="ascend"):
         ask(functional=lambda t: t[0], ts=SPAN[::-1])
     with pytest.raises(ef.InputError, match="name an optimiser"):

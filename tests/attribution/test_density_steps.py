@@ -114,6 +114,8 @@ def test_refusals(ask, batches, monkeypatch):
         ask(ts=np.array([0.0, 1.0, 1.0, 2.0]))
     with pytest.raises(ef.InputError, match="no step"):
         ask(ts=np.array([0.0]))
+    with pytest.raises(ef.InputError, match=r"1600\.\d GB"):  # before anything of that length is made
+        ask(ts=np.array([0.0, 1e11]), batch=None)
     monkeypatch.setattr("epsflow.attribution.training._density_steps.CHECKPOINT_NUMBERS", 10)
     with pytest.raises(ef.InputError, match="GB"):
         ask()

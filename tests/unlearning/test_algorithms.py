@@ -93,7 +93,7 @@ def test_what_cannot_be_reconstructed_says_so(linear):
     with pytest.raises(ef.ConvergenceError, match="magnifies rounding"):
         ef.RewindToDelete(steps=800, unlearning_steps=700, step_size=ETA, checkpoint=False).run(linear)
     with pytest.raises(ef.InputError, match="below 1"):
-        ef.RewindToDelete(steps=20, unlearning_steps=5, step_size=1.5, checkpoint=False).run(linear)
+        ef.RewindToDelete(steps=20, unlearning_steps=5, step_size=1.45, checkpoint=False).run(linear)
     with pytest.raises(ef.InputError, match="mini-batch"):
         ef.RewindToDelete(checkpoint=False, batch_size=3)
 
@@ -218,5 +218,7 @@ def test_bad_runs_are_refused(linear, data):
         ef.DescendToDelete().run(linear, sigma=1.0)
     with pytest.raises(ef.InputError, match="12 points"):
         ef.DescendToDelete(batch_size=13).run(linear, key=KEY)
+    with pytest.raises(ef.InputError, match=r"above its limit 2/smoothness = 1\.49268"):
+        ef.DescendToDelete(step_size=1.5).run(linear)
     with pytest.raises(ef.ConvergenceError, match="smaller step_size"):
-        ef.DescendToDelete(step_size=1e3).run(linear)
+        ef.DescendToDelete(step_size=1e3, batch_size=3).run(linear, key=KEY)

@@ -293,6 +293,7 @@ def test_random_batches_are_certified_by_their_law(linear):
             {"algorithm": ef.DescendToDelete(step_size=50.0, steps=2, radius=1.0), "scope": "worst case"},
             "limit 2/smoothness",
         ),
+        ({"algorithm": ef.RewindToDelete(step_size=50.0)}, "limit 2/smoothness"),
         ({"algorithm": ef.LangevinUnlearning(step_size=0.9, radius=1.0), "scope": "worst case"}, "limit 1/smoothness"),
         ({"algorithm": ef.LangevinUnlearning()}, "laws of two noisy paths"),
         ({"algorithm": ef.NoisySGD(batch_size=2, radius=1.0), "scope": "worst case"}, "whole epochs"),

@@ -7,6 +7,7 @@ from ._functionals import (
     Predictions as Predictions,
     functional_curvatures as functional_curvatures,
     functional_jacobian as functional_jacobian,
+    functional_shape as functional_shape,
 )
 from ._influence import (
     Influence as Influence,

@@ -134,7 +134,7 @@ def functional_jacobian(functional: Functional, theta: Float[np.ndarray, " d"]) 
     recognised by its identity, the classes of this module by their shapes.
 
     Raises:
-        InputError: a value that is neither a scalar nor a vector of floats.
+        InputError: a value that is neither a scalar nor a vector of floats, or a function that cannot be traced.
     """
     if isinstance(functional, AbstractFunctional) and isinstance(functional.model, LinearModel):
         # By the class: an equinox module wraps every method that is taken from an instance.
@@ -142,25 +142,42 @@ def functional_jacobian(functional: Functional, theta: Float[np.ndarray, " d"]) 
     return np.asarray(_jacobian(functional, jnp.asarray(theta)))
 
 
+def functional_shape(functional: Callable[..., Any], theta: Float[Array, " d"]) -> jax.ShapeDtypeStruct:
+    """What φ(θ) will be, without computing it.
+
+    Raises:
+        InputError: neither a number nor a vector, or whatever a function that cannot be traced raises, in one line.
+    """
+    try:
+        value = jax.eval_shape(functional, theta)
+    except jax.errors.JAXTypeError as error:
+        raise InputError(
+            f"the functional leaves JAX ({str(error).splitlines()[0]}). Write it with jax.numpy, not numpy, and "
+            "without float(…) or `if` on values."
+        ) from error
+    except Exception as error:  # it is not our code
+        line = (str(error) or type(error).__name__).splitlines()[0]
+        raise InputError(f"the functional cannot be computed at θ, shape {theta.shape}: {line}") from error
+    if not isinstance(value, jax.ShapeDtypeStruct):
+        raise _no_value(theta, type(value).__name__)
+    if len(value.shape) > 1:
+        raise _no_value(theta, f"shape {value.shape}, dtype {value.dtype}")
+    return value
+
+
+def _no_value(theta: Float[Array, " d"], what: str) -> InputError:
+    return InputError(
+        f"the functional must map θ, shape {theta.shape}, to a float scalar or a vector of floats; it returned {what}."
+    )
+
+
 @eqx.filter_jit
 def _jacobian(functional: Functional, theta: Float[Array, " d"]) -> Float[Array, "*q d"]:
     if isinstance(functional, AbstractFunctional):
         return functional.jacobian(theta)
-    value = jax.eval_shape(functional, theta)
-    if (
-        not isinstance(value, jax.ShapeDtypeStruct)
-        or len(value.shape) > 1
-        or not jnp.issubdtype(value.dtype, jnp.floating)
-    ):
-        what = (
-            f"shape {value.shape}, dtype {value.dtype}"
-            if isinstance(value, jax.ShapeDtypeStruct)
-            else type(value).__name__
-        )
-        raise InputError(
-            f"the functional must map θ, shape {theta.shape}, to a float scalar or a vector of floats; "
-            f"it returned {what}."
-        )
+    value = functional_shape(functional, theta)
+    if not jnp.issubdtype(value.dtype, jnp.floating):
+        raise _no_value(theta, f"shape {value.shape}, dtype {value.dtype}")
     return jax.jacrev(functional)(theta)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from .._core import Array, InputError, brief
-from ..analysis import Losses, Predictions
+from ..analysis import Losses, Predictions, functional_shape
 from ..problem import AbstractLoss, AbstractModel, LinearModel, losses
 
 BATCH = 256
@@ -52,7 +52,7 @@ def functional_at(functional: Any, thetas: Float[np.ndarray, "k d"]) -> Float[np
     """φ at every θ; θ itself where φ is None.
 
     Raises:
-        InputError: no function, one that leaves JAX, or a value that is neither a number nor a vector.
+        InputError: no function, one that cannot be traced, or a value that is neither a number nor a vector.
     """
     if functional is None:
         return thetas
@@ -63,15 +63,8 @@ def functional_at(functional: Any, thetas: Float[np.ndarray, "k d"]) -> Float[np
     elif not callable(functional):
         raise InputError(f"the functional is {brief(functional)}; a function of θ is needed.")
     else:
-        try:
-            found = in_batches(lambda part: _values(functional, part), thetas)
-        except jax.errors.JAXTypeError as error:
-            raise InputError(
-                f"the functional leaves JAX ({str(error).splitlines()[0]}). Write it with jax.numpy, not numpy, and "
-                "without float(…) or `if` on values."
-            ) from error
-    if found.ndim > 2:
-        raise InputError(f"the functional returned shape {found.shape[1:]}; a number or a vector is needed.")
+        functional_shape(functional, jnp.asarray(thetas[0]))
+        found = in_batches(lambda part: _values(functional, part), thetas)
     return found
 
 

@@ -107,6 +107,8 @@ def run(source: AnySource, guarantee: Guarantee, folder: Path | None, *, as_json
 
         trained = train_model(source, training, material)
         problem, asked = trained.deletion.problem, _asked(trained, guarantee)
+        if guarantee.step_size is not None and (problem.design is not None or asked.scope == "worst case"):
+            _check_step(problem, guarantee.step_size)
         begin("certifying")
         target: Any = {"epsilon_dp": guarantee.epsilon_dp, "delta_dp": guarantee.delta_dp, "scope": asked.scope}
         table = unlearning.guarantees(problem, asked.algorithms, trained.theta0, draws=guarantee.draws, **target)
@@ -161,6 +163,16 @@ def _asked(trained: "Trained", guarantee: Guarantee) -> _Asked:
     if guarantee.extra_steps:
         algorithms.append(unlearning.ClippedFinetuning(**counts, initial_radius=size, radius=1.0, **common))
     return _Asked(scope, radius, tuple(algorithms))
+
+
+def _check_step(problem: "Problem", step_size: float) -> None:
+    """Refuse a step that no row of the table could be certified with; non-convex risks have no limit.
+
+    Raises:
+        InputError: η > 2/L, naming the limit.
+    """
+    if problem.convex:
+        unlearning.risk_constants(problem, 1.0).contraction(step_size)  # curvature does not depend on the radius
 
 
 def _noisy_sgd(problem: "Problem", guarantee: Guarantee, radius: float) -> "AbstractAlgorithm":

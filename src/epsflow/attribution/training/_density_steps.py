@@ -112,10 +112,9 @@ def _prepared(
     """What is refused is refused here."""
     times, _ = as_times(ts, 0.0)
     start, eta = jnp.asarray(problem.parameters(theta0, "theta0")), as_scalar(step_size, "step_size")
-    grid = _grid(times, eta)
-    batches = batches_of(problem, batch, key, grid.total)
     state = state_of(optimiser, start)
-    _check_memory(start, state, grid)
+    grid = _grid(times, eta, 2 * start.size + sum(leaf.size for leaf in jax.tree.leaves(state)))
+    batches = batches_of(problem, batch, key, grid.total)
     training = Repeated(problem.empirical(), schedule, optimiser, jnp.asarray(eta), batches)
     return _Run(training, (start, state), grid, times)
 
@@ -146,7 +145,8 @@ def _finite(end: Array, steps: int) -> Float[np.ndarray, " d"]:
     return np.asarray(end)
 
 
-def _grid(times: Float[np.ndarray, " k"], eta: float) -> _Grid:
+def _grid(times: Float[np.ndarray, " k"], eta: float, size: int) -> _Grid:
+    """Times as steps; `size` numbers are kept of a step."""
     if eta <= 0.0:
         raise InputError(f"step_size is {eta:g}; a positive time per step is needed.")
     exact = times / eta
@@ -164,6 +164,7 @@ def _grid(times: Float[np.ndarray, " k"], eta: float) -> _Grid:
         raise InputError("ts names one step twice; each time must be another step of discrete training.")
     length = _segment(count)
     padded = -(-count // length) * length
+    _check_memory(size, count, padded, length)
     slot, interval = np.full(padded, -1), np.full(padded, -1)
     slot[marks[:-1]] = np.arange(len(marks) - 1)
     for i, (first, last) in enumerate(itertools.pairwise(marks)):
@@ -178,13 +179,13 @@ def _segment(count: int) -> int:
     return min(near, key=lambda length: abs(length - root)) if near else max(1, root)
 
 
-def _check_memory(theta: Array, state: Any, grid: _Grid) -> None:
-    size = 2 * theta.size + sum(leaf.size for leaf in jax.tree.leaves(state))
-    numbers = size * (len(grid.slot) // grid.length + grid.length)
+def _check_memory(size: int, count: int, padded: int, length: int) -> None:
+    # Of every step it is also known which time it begins and between which two it lies.
+    numbers = size * (padded // length + length) + 2 * padded
     if numbers > CHECKPOINT_NUMBERS:
         raise InputError(
-            f"the checkpoints of {grid.total:,} steps of {size:,} numbers take {8e-9 * numbers:.1f} GB (∝ √steps). "
-            f"Ask about a window of fewer steps, from a θ0 that you have kept."
+            f"the checkpoints of {count:,} steps of {size:,} numbers (∝ √steps), and two numbers of each step, take "
+            f"{8e-9 * numbers:.1f} GB. Ask about a window of fewer steps, from a θ0 that you have kept."
         )
 
 

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int, Key
 from ..._core import COMMON, Array, InputError, Shown, as_flag
 from ...analysis import StepRule, Walker, as_step_size
 from ...flow import as_problem, require_start
-from ...problem import LinearModel, Problem
+from ...problem import LinearModel, Problem, Quadratic
 from .._constants import risk_constants
 from .._parameters import as_count, as_nonnegative, as_positive
 
@@ -162,8 +162,14 @@ class AbstractDescent(AbstractAlgorithm):
         """What retraining means, in words."""
 
     def eta(self, problem: Problem, theta0: Float[np.ndarray, " d"]) -> float:
-        """The step size that is taken."""
+        """The step size that is taken.
+
+        Raises:
+            InputError: linear regression that no projection holds, in full batches, and η > 2/L: it diverges.
+        """
         if self.step_size is not None:
+            if isinstance(problem.risk, Quadratic) and self.radius is None and self.batch_size is None:
+                risk_constants(problem, 1.0).contraction(self.step_size)  # refuses
             return self.step_size
         if not isinstance(problem.model, LinearModel):
             return float(as_step_size(problem, theta0, None))
