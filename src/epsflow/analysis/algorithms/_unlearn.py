@@ -241,7 +241,7 @@ def _recover(problem: Problem, trained: Array, back: np.ndarray, eta: Array, thr
             "steps; throw=False goes on with what was reconstructed.",
             found,
         )
-    return found.thetas[jnp.asarray(back)]
+    return jnp.asarray(found.thetas[back])
 
 
 @eqx.filter_jit
