@@ -247,7 +247,7 @@ DOORS = {
             "t0": [*NOT_NUMBERS, None, 9.0],
             "method": WORD,
             "rtol": TOLERANCE,
-            "atol": TOLERANCE,
+            "atol": POSITIVE,  # in units of θ
             "dense": FLAG,
             "estimate_error": FLAG,
             "max_steps": COUNT,
@@ -481,7 +481,7 @@ DOORS |= {
             "optimiser": [x for x in OBJECT if x is not None],
             "step_size": [*POSITIVE, None],
             "rtol": TOLERANCE,
-            "atol": TOLERANCE,
+            "atol": POSITIVE,  # in units of θ
             "estimate_error": FLAG,
             "max_steps": COUNT,
             "throw": FLAG,

@@ -34,7 +34,8 @@ def system(loss, activation, *, weighted):
 
 
 def test_no_loss_is_left_out():
-    shipped = {loss for loss in AbstractLoss.__subclasses__() if loss.__module__.startswith("epsflow.")}
+    # Claims have losses of their own, which are there once their room is loaded.
+    shipped = {loss for loss in AbstractLoss.__subclasses__() if loss.__module__.startswith("epsflow.problem.")}
     assert shipped == {WeightedLoss, *TARGETS}
 
 

@@ -96,7 +96,8 @@ def gradient_flow(
     thetas, error = jnp.asarray(solution.ys), np.asarray(np.nan)
     if estimate_error:
         rough = solve_diffrax(risk, followed, start, times, first, loose, chosen, max_steps, False)
-        error = np.abs(np.asarray(solution.ys) - np.asarray(rough.ys)).max()
+        with np.errstate(invalid="ignore"):  # of times that neither reached, both hold ∞
+            error = np.abs(np.asarray(solution.ys) - np.asarray(rough.ys)).max()
     stats = {**solution.stats, "solver": type(chosen).__name__, "rtol": rtol, "atol": absolute}
     interpolant = solution.evaluate if dense else None
     result = RESULTS.promote(solution.result)
