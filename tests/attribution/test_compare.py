@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import epsflow as ef
-from epsflow.attribution import compare_attributions, datamodeling_scores
+from epsflow.attribution import Scores, compare_attributions, datamodeling_scores
 from epsflow.attribution.compare._agreement import agreement, area_under_curve, rank_correlation
 from epsflow.problem import MLP, Dataset, LinearModel, LogisticLoss, Problem, SquaredLoss
 
@@ -99,6 +99,9 @@ def test_scores_of_ones_own_stand_beside_them(flipped):
     found = compare_attributions(problem, {"influence": None, "mine": own}, test=classes(50, 1), groups=5, fractions=())
     np.testing.assert_array_equal(found.scores["mine"].change, own)
     assert found.curves is None
+    priced = Scores(own, np.full(60, 0.5), gradients=7, seconds=2.0)
+    found = compare_attributions(problem, {"mine": priced}, test=classes(50, 1), groups=5, fractions=())
+    assert found.scores["mine"] is priced
 
 
 @pytest.fixture(scope="module")
@@ -180,6 +183,7 @@ def test_agreement_of_columns():
         ({"fractions": [1.0]}, "shares of points to remove lie from 0 to below 1"),
         ({"group_size": 60}, "group_size is 60"),
         ({"options": {"bif": {}}}, "options are given for 'bif'"),
+        ({"confidence": 1.5}, "confidence is 1.5; it must lie between 0 and 1"),
         pytest.param(
             {"methods": ["bif"], "options": {"bif": {"sampler": "sgld", "draws": 100, "step": 1e-9}}},
             "method 'bif': the chains are no sample",

@@ -56,6 +56,7 @@ def test_the_document_holds_what_the_library_certifies(small, command, table_csv
         (("--delta-dp", "1"), "delta_dp is 1"),
         (("--steps", "5", "-K", "6"), "K > T"),
         (("--step-size", "-1"), "step_size is -1"),
+        (("--step-size", "50"), "above its limit 2/smoothness = "),
         (("--radius", "0"), "radius is 0"),
         (("--scope", "always"), "Invalid value for '--scope'"),
     ],

@@ -12,6 +12,7 @@ from ._checks import (
     as_instance as as_instance,
     as_matrix as as_matrix,
     as_scalar as as_scalar,
+    as_share as as_share,
     as_vector as as_vector,
     brief as brief,
     check_file as check_file,

@@ -82,6 +82,18 @@ def as_scalar(value: object, name: str) -> float:
     return float(array)
 
 
+def as_share(value: object, name: str) -> float:
+    """A number inside (0, 1), such as the level of an interval.
+
+    Raises:
+        InputError: anything else.
+    """
+    level = as_scalar(value, name)
+    if not 0.0 < level < 1.0:
+        raise InputError(f"{name} is {level:g}; it must lie between 0 and 1, for instance {name}=0.95.")
+    return level
+
+
 def as_vector(value: object, name: str, size: int) -> Float[np.ndarray, " size"]:
     """A finite float64 vector of the given length; a copy.
 

@@ -181,11 +181,14 @@ def _asked(source: AnySource, scoring: Scoring, material: Any) -> _Asked:
 
 
 def _along(asked: _Asked, name: str) -> Any:
-    """Scores of one method along training, shape (n,)."""
+    """Scores of one method along training; what a solve costs is its time, gradients are not counted."""
+    import time
+
     import numpy as np
 
     from ..schedules import Constant
 
+    start = time.perf_counter()
     setting = asked.problem, Constant(1.0), asked.theta0
     if name == "density" and asked.theta is not None:
         import optax
@@ -203,7 +206,9 @@ def _along(asked: _Asked, name: str) -> Any:
             "converged": lambda: attribution.converged_influence(*setting, **ask),
         }
         change = methods[name]().change
-    return change if change.ndim == 1 else change.mean(axis=1)
+    seconds = time.perf_counter() - start
+    column = np.asarray(change if change.ndim == 1 else change.mean(axis=1))
+    return attribution.Scores(column, np.zeros(len(column)), 0, seconds)
 
 
 def _compared(asked: _Asked, columns: dict[str, Any], scoring: Scoring) -> "AttributionComparison":
@@ -265,7 +270,7 @@ def _table(asked: _Asked, result: "AttributionComparison") -> Table:
             f"{single.overlap:.2f}",
             f"{score.value:.3f}",
             f"{score.low:.3f}–{score.high:.3f}",
-            f"{result.scores[name].seconds:.2g}" if name not in ALONG_TRAINING else "–",
+            f"{result.scores[name].seconds:.2g}",
         )
         drawn.rows.append(Row(cells))
     return drawn

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from jaxtyping import Float, Key
 
-from .._core import Array, ConvergenceError, InputError, Tabular, as_instance, as_scalar
+from .._core import Array, ConvergenceError, InputError, Tabular, as_instance, as_share
 from ..flow import checked
 from ..problem import Dataset, Problem
 from ._certificate import PER_INSTANCE, WORST_CASE, UnlearningCertificate
@@ -163,8 +163,7 @@ def audit(
     """
     as_instance(algorithm, "algorithm", AbstractAlgorithm, "write RewindToDelete(steps=1000, unlearning_steps=100), …")
     start, count = as_run(problem, theta0), as_count(models, "models", least=4)
-    if not 0.0 < as_scalar(confidence, "confidence") < 1.0:
-        raise InputError(f"confidence is {confidence:g}; a probability inside (0, 1) is needed, such as 0.95.")
+    as_share(confidence, "confidence")
     if certificate is not None:
         as_instance(certificate, "certificate", UnlearningCertificate, "pass one of `certify_unlearning`")
     else:

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int, Key
 
-from ..._core import Array, InputError, Tabular, as_count, as_index_array, as_instance, as_scalar
+from ..._core import Array, InputError, Tabular, as_count, as_index_array, as_instance, as_share
 from ...flow import checked, trained_optimum
 from ...problem import Dataset, LogisticLoss, Problem, SoftmaxCrossEntropy
 from .._keys import generator
@@ -142,9 +142,9 @@ def compare_attributions(
     Args:
         problem: what is trained; its own `delete` plays no part.
         methods: names ("loo", "influence", "newton", "pbrf", "bif", "shapley", "banzhaf", "knn", "random"), or a
-            mapping from names to None or to scores of your own, shape (n,). Shapley values are the mean of 200
-            permutations, Banzhaf values of 4,000 coalitions, unless their options say otherwise; their errors are in
-            `scores`.
+            mapping from names to None or to scores of your own, shape (n,), or `Scores` with what they cost. Shapley
+            values are the mean of 200 permutations, Banzhaf values of 4,000 coalitions, unless their options say
+            otherwise; their errors are in `scores`.
         test: points at which the model is judged. Default: the training points.
         theta: θ(1), shape (d,). Default: the optimum, for convex problems.
         groups: how many.
@@ -171,7 +171,7 @@ def compare_attributions(
     given = dict(methods) if isinstance(methods, Mapping) else dict.fromkeys(names)
     chosen = jax.random.key(0) if key is None else key
     rng = generator(chosen)
-    level = as_scalar(confidence, "confidence")
+    level = as_share(confidence, "confidence")
     data = problem.data
     held = data if test is None else as_instance(test, "test", Dataset, "write Dataset(x, y)")
     trained = trained_optimum(problem, theta)

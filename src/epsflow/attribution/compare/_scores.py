@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Key
 
-from ..._core import Array, ConvergenceError, InputError, succeeded
+from ..._core import Array, ConvergenceError, InputError, as_array, succeeded
 from ...analysis import Losses, influence, newton_step_all, pbrf, retrain_all
 from ...problem import Dataset, Problem
 from .._evaluate import losses_at
@@ -192,12 +192,14 @@ def scores_of(at: Setting, name: str, given: object, options: Mapping[str, Any])
     """
     n = at.problem.data.n
     if given is not None:
-        change = np.asarray(given, dtype=np.float64)
-        if change.shape != (n,) or not np.isfinite(change).all():
+        # Scores of another program may well be in single precision.
+        change = as_array(given.change if isinstance(given, Scores) else given, f"scores[{name!r}]")
+        if change.shape != (n,) or change.dtype.kind not in "fiub" or not np.isfinite(change).all():
             raise InputError(
                 f"the scores {name!r} have shape {change.shape}; one finite number per point, {n} of them."
             )
-        return Scores(change, np.zeros(n), 0, 0.0)
+        change = change.astype(np.float64)
+        return given if isinstance(given, Scores) else Scores(change, np.zeros(n), 0, 0.0)
     if name not in METHODS:
         raise InputError(f"unknown method {name!r}: choose among {', '.join(METHODS)}, or pass {{name: scores}}.")
     start = time.perf_counter()

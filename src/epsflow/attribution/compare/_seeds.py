@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int, Key
 
-from ..._core import Array, InputError, Tabular, as_count, as_instance, as_matrix, as_scalar
+from ..._core import Array, InputError, Tabular, as_count, as_instance, as_matrix, as_share
 from ...flow import checked
 from ...problem import Dataset, Problem
 from .._keys import generator
@@ -99,7 +99,7 @@ def datamodeling_scores(
     rows = as_matrix(np.atleast_2d(np.asarray(thetas)), "thetas", problem.dim)
     chosen = jax.random.key(0) if key is None else key
     rng = generator(chosen)
-    level, count = as_scalar(confidence, "confidence"), as_count(groups, "groups", least=2)
+    level, count = as_share(confidence, "confidence"), as_count(groups, "groups", least=2)
     n = problem.data.n
     size = max(2, round(0.01 * n)) if group_size is None else as_count(group_size, "group_size")
     if not size < n:

@@ -16,6 +16,7 @@ from ..._core import (
     as_choice,
     as_count,
     as_scalar,
+    as_share,
     door,
     message,
     succeeded,
@@ -95,7 +96,7 @@ def data_shapley(
     """
     game = as_utility(utility, n)
     as_choice(method, "method", ("exact", "permutations", "stratified"))
-    level = _share(confidence, "confidence")
+    level = as_share(confidence, "confidence")
     if method == "exact":
         require_few(game, "method='permutations' or 'stratified'")
         return _enumerated(game, shapley_weights(n), "shapley", level)
@@ -150,7 +151,7 @@ def data_banzhaf(
     """
     game = as_utility(utility, n)
     as_choice(method, "method", ("exact", "sampled"))
-    level = _share(confidence, "confidence")
+    level = as_share(confidence, "confidence")
     if method == "exact":
         require_few(game, "method='sampled'")
         return _enumerated(game, banzhaf_weights(n), "banzhaf", level)
@@ -353,10 +354,3 @@ def _tolerance(tolerance: object, width: float) -> float:
     if not goal > 0.0:
         raise InputError(f"tolerance is {goal:g}; half the width of an interval is positive.")
     return goal
-
-
-def _share(value: object, name: str) -> float:
-    level = as_scalar(value, name)
-    if not 0.0 < level < 1.0:
-        raise InputError(f"{name} is {level:g}; it must lie between 0 and 1, for instance {name}=0.95.")
-    return level
