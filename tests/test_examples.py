@@ -4,6 +4,7 @@ import doctest
 import enum
 import importlib.util
 import inspect
+import operator
 
 import jaxtyping
 import numpy as np
@@ -14,12 +15,19 @@ from epsflow._core import Shown
 
 NAMES = [name for name in ef.__all__ if importlib.util.find_spec(f"epsflow.{name}") is None]
 """All but the rooms; told apart without loading them, which every process that only collects would pay for."""
+IN_ROOMS = [
+    f"{room}.{name}"
+    for room in ("unlearning", "attribution")
+    for name in getattr(ef, room).__all__
+    if name not in NAMES
+]
+"""Names that these rooms alone list."""
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE | doctest.IGNORE_EXCEPTION_DETAIL
 
 
 def examples_of(name: str) -> list[doctest.DocTest]:
     """Those in the docstring of a public name and of its methods, with `ef` and `np` at hand."""
-    thing = inspect.unwrap(getattr(ef, name))
+    thing = inspect.unwrap(operator.attrgetter(name)(ef))
     finder = doctest.DocTestFinder(recurse=False)
     parts = [thing]
     if inspect.isclass(thing):
@@ -36,13 +44,13 @@ def as_a_user(monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.mark.usefixtures("as_a_user")
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", NAMES + IN_ROOMS)
 def test_every_public_name_has_examples_and_they_are_true(name: str):
     """But for abstract classes, of which no short example can be made."""
     runner = doctest.DocTestRunner(optionflags=FLAGS, verbose=False)
     said: list[str] = []
     found = examples_of(name)
-    assert found or name.startswith("Abstract"), f"help(ef.{name}) shows no example"
+    assert found or name.split(".")[-1].startswith("Abstract"), f"help(ef.{name}) shows no example"
     for test in found:
         runner.run(test, out=said.append)
     assert runner.failures == 0, "".join(said)

@@ -33,6 +33,13 @@ class ComparedAlgorithm(NamedTuple):
         switches: numbers of the steps after which ε changes, counted from the start of training.
         claim: of an optimum, status and scope; else empty.
         reference: what retraining means here.
+
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> target = {"epsilon_dp": 1.0, "delta_dp": 1e-5}
+        >>> found = ef.compare_unlearning(problem, steps=50, unlearning_steps=5, **target)
+        >>> found.algorithms[0].algorithm, found.algorithms[0].gradients
+        ('D2D', 5.0)
     """
 
     algorithm: str

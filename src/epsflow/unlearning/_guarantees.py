@@ -33,6 +33,12 @@ class GuaranteeTable(Tabular):
         noisy_quality: the same with its noise, the mean over draws, shape (a,).
         retrained_quality: of retraining by the same plan, without noise, shape (a,).
         refused: the other algorithms, with the reason.
+
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> target = {"epsilon_dp": 1.0, "delta_dp": 1e-5}
+        >>> ef.guarantees(problem, [ef.Retrain(steps=100)], scope="per instance", **target).certificates[0].sigma
+        0.0
     """
 
     problem: str
@@ -186,6 +192,12 @@ class UnlearningCurve(Tabular):
         amounts: K, steps of unlearning, shape (k,).
         distances, bounds, sigmas: of the certificate at each, shape (k,).
         scope, kind: of them all (the weakest kind).
+
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> target = {"epsilon_dp": 1.0, "delta_dp": 1e-5}
+        >>> ef.unlearning_curve(problem, ef.RewindToDelete(steps=100), amounts=[10, 50, 100], **target)
+        UnlearningCurve(algorithm=R2D, amounts=[10, 50, 100], scope=per instance, kind=certified)
     """
 
     algorithm: str

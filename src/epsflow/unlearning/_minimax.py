@@ -35,6 +35,12 @@ class MinimaxSchedule(Shown, Stored):
         binding: the point that proves it.
         active: the points whose distances were minimised over; the others stayed below by themselves.
         steps, unlearning_steps, step_size: T, K, η.
+
+    Example:
+        >>> data = ef.Dataset(np.array([[1.0], [1.0], [2.0]]), np.array([1.0, 2.0, 3.0]))
+        >>> line = ef.linear_regression(data, [0], l2=1.0)
+        >>> ef.minimax_schedule(line, steps=10, unlearning_steps=3).points
+        array([0, 1, 2])
     """
 
     schedule: AbstractSchedule

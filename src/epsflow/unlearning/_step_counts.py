@@ -26,6 +26,12 @@ class StepCount(NamedTuple):
         distance: ‖θ − θ_retrained‖ after K steps, or after T where K is None.
         before: after K − 1 steps; of the optimum what no schedule comes below, which is proved.
         proved: whether K − 1 steps are too few by proof: exact for D2D and R2D, the lower bound for the optimum.
+
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> found = ef.steps_to_unlearn(problem, steps=50, sigma=0.01, epsilon_dp=1.0, delta_dp=1e-5)
+        >>> [(row.algorithm, row.steps) for row in found.counts]
+        [('D2D', 5), ('R2D', 4), ('optimum', 4)]
     """
 
     algorithm: str
@@ -46,6 +52,11 @@ class StepCounts(Tabular, Stored):
         distance: what σ hides.
         steps, step_size: T and η of training.
         counts: one row for D2D, R2D and the optimum.
+
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> ef.steps_to_unlearn(problem, steps=50, sigma=0.01, epsilon_dp=1.0, delta_dp=1e-5)
+        StepCounts(sigma=0.01, D2D=5, R2D=4, optimum=4)
     """
 
     title: str

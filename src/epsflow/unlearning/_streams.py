@@ -40,6 +40,12 @@ class StreamCertificate(Tabular):
         alone: σ that each request would need if it were the only one, shape (s,).
         gradients: gradients of all unlearning, in passes over all points.
         conventions: what the numbers rest on.
+
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> target = {"epsilon_dp": 1.0, "delta_dp": 1e-5}
+        >>> ef.certify_stream(problem, ef.DescendToDelete(steps=100), requests=[17, [3, 4]], **target).kind
+        'certified'
     """
 
     algorithm: str

@@ -18,6 +18,11 @@ class Agreement(NamedTuple):
         relative_error: ‖p − e‖/‖e‖.
         spearman: rank correlation; NaN where a column is constant.
         overlap: share of the `top` largest |e| that are among as many largest |p|.
+
+    Example:
+        >>> found = ef.attribution.agreement(np.array([1.0, 2.0, 4.0]), np.array([1.0, 2.0, 3.0]), 1)
+        >>> float(found.spearman), float(found.overlap)
+        (1.0, 1.0)
     """
 
     slope: float
@@ -27,7 +32,12 @@ class Agreement(NamedTuple):
 
 
 class Interval(NamedTuple):
-    """A number with a bootstrap interval."""
+    """A number with a bootstrap interval.
+
+    Example:
+        >>> ef.attribution.Interval(0.5, 0.25, 0.75).high
+        0.75
+    """
 
     value: float
     low: float
@@ -41,6 +51,11 @@ def agreement(predicted: Float[np.ndarray, " n"], exact: Float[np.ndarray, " n"]
         predicted: p.
         exact: e.
         top: of how many of the largest |e| and |p| the overlap is taken.
+
+    Example:
+        >>> found = ef.attribution.agreement(np.array([1.0, 2.0]), np.array([2.0, 4.0]), 1)
+        >>> float(found.slope), float(found.relative_error)
+        (0.5, 0.5)
     """
     size = float(exact @ exact)
     largest = set(np.argsort(-np.abs(exact), kind="stable")[:top])

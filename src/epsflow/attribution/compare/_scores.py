@@ -84,6 +84,12 @@ class Scores:
         error: its standard error, 0 where there is none, shape (n,).
         gradients: gradients of single points it took.
         seconds: wall-clock time.
+
+    Example:
+        >>> data = ef.Dataset(np.array([[1.0], [1.0], [2.0]]), np.array([1.0, 2.0, 3.0]))
+        >>> line = ef.linear_regression(data, [0], l2=1.0)
+        >>> ef.compare_attributions(line, ["newton"], groups=3, fractions=()).scores["newton"].change.round(4)
+        array([-0.0181,  0.0652,  0.2041])
     """
 
     change: Float[np.ndarray, " n"]
@@ -93,7 +99,15 @@ class Scores:
 
 
 class MeanLoss(eqx.Module):
-    """φ(θ) as a JAX function; equal shapes share compiled code."""
+    """φ(θ) as a JAX function; equal shapes share compiled code.
+
+    Example:
+        >>> data = ef.Dataset(np.array([[1.0], [1.0], [2.0]]), np.array([1.0, 2.0, 3.0]))
+        >>> line = ef.linear_regression(data, [0], l2=1.0)
+        >>> losses = ef.Losses(line.model, line.loss, data.x, data.y)
+        >>> round(float(ef.attribution.MeanLoss(losses)(np.zeros(1))), 4)  # (1 + 4 + 9)/6
+        2.3333
+    """
 
     losses: Losses
 

@@ -31,6 +31,13 @@ class DatamodelingScores(Tabular):
         between: mean rank correlation of the exact changes of two trajectories: what no method that looks at one
             trajectory can tell of another. NaN for one trajectory.
         confidence: level of the intervals, over resampled groups.
+
+    Example:
+        >>> data = ef.Dataset(np.array([[1.0], [1.0], [2.0]]), np.array([1.0, 2.0, 3.0]))
+        >>> line = ef.linear_regression(data, [0], l2=1.0)
+        >>> found = ef.attribution.datamodeling_scores(line, ["newton"], thetas=np.array([9 / 7]), groups=3)
+        >>> found.names, found.groups.shape
+        (('newton',), (3, 2))
     """
 
     names: tuple[str, ...]
@@ -95,6 +102,13 @@ def datamodeling_scores(
     Raises:
         InputError: an unknown method, θ of another size, bad options.
         ConvergenceError: a retraining, or a method, that did not converge.
+
+    Example:
+        >>> data = ef.Dataset(np.array([[1.0], [1.0], [2.0]]), np.array([1.0, 2.0, 3.0]))
+        >>> line = ef.linear_regression(data, [0], l2=1.0)
+        >>> found = ef.attribution.datamodeling_scores(line, ["newton"], thetas=np.array([9 / 7]), groups=3)
+        >>> found.exact.shape  # one row per trajectory, one column per group
+        (1, 3)
     """
     rows = as_matrix(np.atleast_2d(np.asarray(thetas)), "thetas", problem.dim)
     chosen = jax.random.key(0) if key is None else key

@@ -35,6 +35,11 @@ class PlateauFlow(Tabular):
         times: when half of each degree was first learned, shape (degrees,); NaN where it was not, or φ_l = 0.
         time_errors: the change of these times under a hundred times looser tolerance.
         weights, overlaps: a_i and s_i at the end, shape (m,).
+
+    Example:
+        >>> flow = ef.plateau_flow([0.0, 1.0], time_scale=0.1, neurons=8, grid=50)
+        >>> flow.learned.shape
+        (50, 2)
     """
 
     time_scale: float
@@ -66,6 +71,11 @@ class PlateauSlopes(Tabular):
         slope_errors: standard error of the slopes: how far the times are from a power law there, not how far it is
             from the limit.
         local: the slope between neighbouring ε, shape (e − 1, degrees): whether it still moves.
+
+    Example:
+        >>> scales = [1e-1, 1e-2, 1e-3, 1e-4]
+        >>> ef.attribution.plateau_slopes([0.0, 1.0], time_scales=scales, neurons=8).times.shape
+        (4, 2)
     """
 
     time_scales: Float[np.ndarray, " e"]
@@ -173,6 +183,11 @@ def plateau_slopes(
     Raises:
         InputError: fewer than four ε, not descending; and as `plateau_flow`.
         ConvergenceError: as `plateau_flow`.
+
+    Example:
+        >>> scales = [1e-1, 1e-2, 1e-3, 1e-4]
+        >>> ef.attribution.plateau_slopes([0.0, 1.0], time_scales=scales, neurons=8).slopes.round(1)  # → ½ as ε → 0
+        array([nan, 0.4])
     """
     scales = 10.0 ** -np.arange(2.0, 9.0) if time_scales is None else _numbers(time_scales, "time_scales")
     if scales.ndim != 1 or len(scales) < 4 or not (scales > 0.0).all() or (np.diff(scales) >= 0.0).any():

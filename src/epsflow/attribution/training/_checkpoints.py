@@ -22,6 +22,13 @@ class CheckpointInfluence(Shown):
         values: −∫₀ᵗK_j ds with φ at θ(t), in units of φ, shape (k, n), or (k, n, q) for a vector functional.
         error: of the values.
         result: how each checkpoint's solves ended, shape (k,).
+
+    Example:
+        >>> data = ef.Dataset(np.array([[1.0], [1.0], [2.0]]), np.array([1.0, 2.0, 3.0]))
+        >>> line = ef.linear_regression(data, [0], l2=1.0)
+        >>> early = {"ts": np.array([0.1, 5.0]), "functional": lambda theta: theta[0]}
+        >>> ef.checkpoint_influence(line, ef.Constant(1.0), np.zeros(1), **early).values.shape
+        (2, 3)
     """
 
     ts: Float[np.ndarray, " k"]

@@ -39,6 +39,12 @@ def mode_strengths(
 
     Raises:
         InputError: a strength, a start or τ that is not positive; a negative time.
+
+    Example:
+        >>> ef.attribution.mode_strengths(np.array([2.0, 1.0]), np.array([0.0, 2.0, 10.0]), initial=0.01).round(2)
+        array([[0.01, 0.01],
+               [1.87, 0.36],
+               [2.  , 1.  ]])
     """
     s, times, start = as_float64(strengths, "strengths"), as_float64(ts, "ts"), as_float64(initial, "initial")
     rate = as_float64(tau, "tau")
@@ -56,6 +62,10 @@ class DeepLinear(AbstractModel):
 
     Attributes:
         widths: (features, hidden, outputs).
+
+    Example:
+        >>> ef.attribution.DeepLinear((4, 2, 3)).dim
+        14
     """
 
     widths: tuple[int, int, int] = eqx.field(static=True)
@@ -90,6 +100,11 @@ class TreeNetwork:
         theta0: balanced, aligned, small: every mode at `initial`.
         strengths: singular values s_k of Y, descending, shape (modes,).
         left, right: singular vectors u_k over properties (columns), v_k over items (columns).
+
+    Example:
+        >>> tree = ef.attribution.tree_network(depth=1)
+        >>> tree.left.shape, tree.right.shape
+        ((2, 2), (2, 2))
     """
 
     problem: Problem
@@ -136,6 +151,10 @@ def tree_network(depth: int = 2, *, initial: float = 1e-3, fade: float = 0.7) ->
         InputError: a depth below 1 or above 10, `initial` or `fade` that is not positive.
 
     Source: Saxe, McClelland and Ganguli, "A mathematical theory of semantic development" (2019).
+
+    Example:
+        >>> ef.attribution.tree_network(depth=2).strengths.round(2)
+        array([2.  , 1.4 , 0.69, 0.69])
     """
     levels = as_count(depth, "depth")
     start, weaker = as_scalar(initial, "initial"), as_scalar(fade, "fade")

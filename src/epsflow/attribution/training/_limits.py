@@ -77,6 +77,13 @@ def tracin(
         InputError, ConvergenceError: as `influence_density`.
 
     Source: Pruthi et al., "Estimating training data influence by tracing gradient descent" (2020).
+
+    Example:
+        >>> data = ef.Dataset(np.array([[1.0], [1.0], [2.0]]), np.array([1.0, 2.0, 3.0]))
+        >>> line = ef.linear_regression(data, [0], l2=1.0)
+        >>> training = {"ts": np.linspace(0.0, 5.0, 101), "functional": lambda theta: theta[0]}
+        >>> ef.attribution.tracin(line, ef.Constant(1.0), np.zeros(1), **training).change.round(2)
+        array([ 1.24, -3.76, -5.03])
     """
     path = _path(problem, schedule, theta0, ts, functional)
     slopes = np.stack([np.atleast_2d(functional_jacobian(functional, theta)) for theta in path.thetas])
@@ -110,6 +117,13 @@ def source_influence(
         InputError, ConvergenceError: as `influence_density`.
 
     Source: Bae et al., "Training data attribution via approximate unrolled differentiation" (2024).
+
+    Example:
+        >>> data = ef.Dataset(np.array([[1.0], [1.0], [2.0]]), np.array([1.0, 2.0, 3.0]))
+        >>> line = ef.linear_regression(data, [0], l2=1.0)
+        >>> training = {"ts": np.linspace(0.0, 5.0, 101), "functional": lambda theta: theta[0]}
+        >>> ef.attribution.source_influence(line, ef.Constant(1.0), np.zeros(1), **training).change.round(2)
+        array([ 0.04, -0.1 , -0.12])
     """
     path = _path(problem, schedule, theta0, ts, functional)
     change = _segments(problem, schedule, path, np.arange(len(path.ts)))
@@ -138,6 +152,13 @@ def early_stopped_influence(
 
     Raises:
         InputError, ConvergenceError: as `influence_density`.
+
+    Example:
+        >>> data = ef.Dataset(np.array([[1.0], [1.0], [2.0]]), np.array([1.0, 2.0, 3.0]))
+        >>> line = ef.linear_regression(data, [0], l2=1.0)
+        >>> training = {"ts": np.linspace(0.0, 5.0, 101), "functional": lambda theta: theta[0]}
+        >>> ef.attribution.early_stopped_influence(line, ef.Constant(1.0), np.zeros(1), **training).change.round(2)
+        array([ 0.04, -0.1 , -0.12])
     """
     path = _path(problem, schedule, theta0, ts, functional)
     length = float(path.ts[-1] - path.ts[0])
@@ -167,6 +188,13 @@ def converged_influence(
     Raises:
         InputError: also a Hessian at θ(T) that is not positive definite, so that nothing there is an optimum.
         ConvergenceError: as `influence_density`.
+
+    Example:
+        >>> data = ef.Dataset(np.array([[1.0], [1.0], [2.0]]), np.array([1.0, 2.0, 3.0]))
+        >>> line = ef.linear_regression(data, [0], l2=1.0)
+        >>> training = {"ts": np.linspace(0.0, 5.0, 101), "functional": lambda theta: theta[0]}
+        >>> ef.attribution.converged_influence(line, ef.Constant(1.0), np.zeros(1), **training).change.round(2)
+        array([ 0.04, -0.1 , -0.12])
     """
     path = _path(problem, schedule, theta0, ts, functional)
     values, vectors = _eigen(problem, schedule, path, len(path.ts) - 1, -1)

@@ -17,6 +17,13 @@ class TrainingScores(Shown):
         error: of the changes as what their method says they are, in units of φ; not of the method's approximation.
         result: how the computation ended.
         method: "density", "tracin", "source", "early_stopped" or "converged".
+
+    Example:
+        >>> data = ef.Dataset(np.array([[1.0], [1.0], [2.0]]), np.array([1.0, 2.0, 3.0]))
+        >>> line = ef.linear_regression(data, [0], l2=1.0)
+        >>> training = {"ts": np.linspace(0.0, 5.0, 101), "functional": lambda theta: theta[0]}
+        >>> ef.attribution.tracin(line, ef.Constant(1.0), np.zeros(1), **training).method
+        'tracin'
     """
 
     change: Float[np.ndarray, "n *q"]

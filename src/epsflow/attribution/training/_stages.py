@@ -30,6 +30,12 @@ class Stages(Tabular):
         ts, sizes: root of the mean square over points and values of φ, shape (k,) each.
         peaks, peak_errors: when the size is largest: the transitions. Shape (p,) each.
         edges, edge_errors: when it is least between two peaks: where one stage ends and the next begins. Shape (e,).
+
+    Example:
+        >>> problem = ef.linear_regression(ef.Dataset(np.array([[1.0], [0.0]]), np.array([1.0, 0.0])), [1])
+        >>> early = {"ts": np.linspace(0.1, 3.0, 30), "functional": lambda theta: theta[0]}
+        >>> ef.stages(ef.checkpoint_influence(problem, ef.Constant(1.0), np.zeros(1), **early)).edges.size
+        0
     """
 
     points: Int[np.ndarray, " c"]

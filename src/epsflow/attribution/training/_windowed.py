@@ -35,6 +35,14 @@ class WindowedRemoval(Shown):
         change_error: of `change`: the two runs' errors times ‖∇φ‖, to first order.
         second_error: of the second derivative's half, by two stencils.
         first_error: of −∫K_j dt.
+
+    Example:
+        >>> data = ef.Dataset(np.array([[1.0], [1.0], [2.0]]), np.array([1.0, 2.0, 3.0]))
+        >>> line = ef.linear_regression(data, [0], l2=1.0)
+        >>> training = {"ts": np.linspace(0.0, 5.0, 101), "functional": lambda theta: theta[0]}
+        >>> found = ef.windowed_removal(line, ef.Constant(1.0), np.zeros(1), points=[0], **training)
+        >>> found.start, found.stop
+        (0.0, 5.0)
     """
 
     points: Int[np.ndarray, " p"]

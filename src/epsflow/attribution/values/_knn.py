@@ -22,6 +22,11 @@ class KNNShapley(Tabular):
         values: φ_i, shape (n,), in units of the share of votes for the right class.
         full: V(D), which they add up to; V(∅) = 0.
         k: number of neighbours that vote.
+
+    Example:
+        >>> x, y = np.array([[0.0], [1.0], [2.0]]), np.array([1, 0, 1])
+        >>> ef.knn_shapley(x, y, np.array([[0.1]]), np.array([1]), k=1).full
+        1.0
     """
 
     values: Float[np.ndarray, " n"]
