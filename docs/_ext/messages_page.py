@@ -3,9 +3,10 @@
 import ast
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from sphinx.application import Sphinx
+if TYPE_CHECKING:  # the tests read this file where Sphinx is not installed
+    from sphinx.application import Sphinx
 
 PAGE = Path(__file__).parents[1] / "messages.md"
 SOURCE = Path(__file__).parents[2] / "src" / "epsflow"
@@ -179,13 +180,13 @@ def text() -> str:
     return "\n".join(parts) + "\n"
 
 
-def write_page(app: Sphinx) -> None:
+def write_page(app: "Sphinx") -> None:
     """Writes the page if it differs from what is there."""
     if not PAGE.exists() or PAGE.read_text(encoding="utf-8") != text():
         PAGE.write_text(text(), encoding="utf-8")
 
 
-def setup(app: Sphinx) -> dict[str, bool]:
+def setup(app: "Sphinx") -> dict[str, bool]:
     """Joins the build."""
     app.connect("builder-inited", write_page)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

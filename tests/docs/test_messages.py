@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("sphinx", reason="the site's extensions need Sphinx: pip install 'epsflow[docs]'")
 EXTENSIONS = Path(__file__).parents[2] / "docs" / "_ext"
 
 
