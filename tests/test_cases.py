@@ -3,6 +3,7 @@
 The values come from NIST's certificates, closed forms, refits, or exact rational arithmetic.
 """
 
+from decimal import Decimal, localcontext
 from fractions import Fraction
 
 import numpy as np
@@ -231,6 +232,20 @@ def test_6_switches_end_on_the_last_moment(T):
     linear = ef.optimal_schedule(two_points(LinearModel(1)), [0.0], s=0.0, T=T, target=[0.3])
     assert linear.cost < 1e-25
     assert general.cost < 1e-16  # half the square of what diffrax's tolerance of 1e-10 leaves, a hundredfold
+
+
+def test_6_two_integrations_that_agree_to_the_last_digit_prove_no_cost_to_the_last_digit():
+    """The cost of the piecewise-constant schedule that was found, by closed forms in 50 digits."""
+    model = FunctionModel(lambda theta, x: (theta * x).sum(), np.zeros(1))
+    found = ef.optimal_schedule(two_points(model), [0.0], s=0.0, T=2.5, target=[0.3])
+    with localcontext(prec=50):
+        theta, knots = Decimal(0), [Decimal(float(knot)) for knot in found.schedule.knots]
+        for start, end, eps in zip(knots[:-1], knots[1:], found.schedule.values, strict=True):
+            weight = Decimal(float(eps))
+            rest = weight / (1 + weight)
+            theta = rest + (theta - rest) * (-(1 + weight) * (end - start)).exp()
+        known = float((theta - Decimal(float(found.task.target[0]))) ** 2 / 2)
+    assert abs(found.cost - known) <= found.cost_error
 
 
 @pytest.mark.parametrize("copies", [1, 10_000])

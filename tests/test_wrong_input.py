@@ -31,6 +31,7 @@ LABELS = ef.Dataset(DATA.x, (DATA.y > 0.0).astype(float))
 LOGISTIC = ef.Problem(ef.LinearModel(2), ef.LogisticLoss(), LABELS, [3], l2=1.0)
 ZERO = np.zeros(2)
 REWIND = ef.RewindToDelete(steps=10, unlearning_steps=5)
+LAW = ef.DistanceLaw(np.array([0.0, 1.0]), np.array([0.5, 0.5]))
 
 
 class Undefined:
@@ -116,6 +117,25 @@ DOORS = {
             "key": KEY,
             "seeds": [*COUNT, 0],
         },
+    ),
+    "risk_constants": Door(ef.risk_constants, {"problem": LINEAR, "radius": 1.0}, {**PROBLEM, "radius": POSITIVE}),
+    "minimax_schedule": Door(
+        ef.minimax_schedule,
+        {"problem": LINEAR, "steps": 6, "unlearning_steps": 2, "points": [0, 3]},
+        {
+            **PROBLEM,
+            "theta0": VECTOR,
+            "steps": [*COUNT, 0],
+            "unlearning_steps": [*COUNT, 0, 7],
+            "step_size": POSITIVE,
+            "bounds": QUESTION["bounds"],
+            "points": POINTS,
+        },
+    ),
+    "mixture_delta": Door(
+        ef.mixture_delta,
+        {"law": LAW, "epsilon": 1.0, "sigma": 1.0},
+        {"law": OBJECT},
     ),
     "certify_stream": Door(
         ef.certify_stream,

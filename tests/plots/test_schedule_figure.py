@@ -138,7 +138,7 @@ def test_without_an_optimum_there_is_one_panel(comparison: Comparison):
 def test_it_draws_on_axes_of_the_caller(comparison: Comparison):
     own = plt.figure().subplots(2, 1)
     assert plots.schedule(comparison.optimum, ax=own) == tuple(own)
-    with pytest.raises(ValueError, match=r"this figure has 2 panel\(s\), but 1 Axes were given"):
+    with pytest.raises(ValueError, match=r"this figure has 2 panel\(s\), but ax is 1 Axes"):
         plots.schedule(comparison, ax=own[:1])
 
 

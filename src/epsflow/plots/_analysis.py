@@ -10,6 +10,7 @@ from matplotlib.patches import Patch
 
 from .._core import InputError
 from ..analysis import Decomposition, Endpoints
+from ._doors import drawn
 from ._style import BLACK, BLUE, GREEN, GREY, ORANGE, SKY, VERMILLION, panel, styled, verbatim
 
 GAP_LOOKS = ((BLUE, "////"), (SKY, "...."), (GREEN, "\\\\\\\\"), (ORANGE, ""), (VERMILLION, "xxxx"))
@@ -18,6 +19,7 @@ GAP_LOOKS = ((BLUE, "////"), (SKY, "...."), (GREEN, "\\\\\\\\"), (ORANGE, ""), (
 UNITS = {"outputs": "units of $y$", "losses": "units of the loss", "parameters": "units of $\\theta$"}
 
 
+@drawn
 def decomposition(
     result: Decomposition | Mapping[str, Decomposition],
     *,
@@ -112,6 +114,7 @@ def _mark_flags(ax: Axes, place: float, heights: np.ndarray, found: Decompositio
             ax.text(middle, place + 0.34, "*", ha="center", va="center", fontsize=12.0)
 
 
+@drawn
 def endpoints(result: Endpoints, *, ax: Axes | None = None) -> Axes:
     """Draw how far each method ends from retraining, relative to the way that retraining goes, with its cost beside it.
 

@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.animation import FuncAnimation, PillowWriter
 
 from .._core import InputError, as_count
+from ._doors import drawn
 from ._paths import Result, flows, looks
 from ._style import figure_of, handle, legend_above, mark_times, panels, show_distance, styled
 
@@ -13,6 +14,7 @@ POINTS = 400
 """Times of every line."""
 
 
+@drawn
 def animate(result: Result, path: str | Path, *, frames: int = 90, fps: int = 15) -> Path:
     """Write a GIF in which time runs from 0 to T: above ε(t), below ‖θ(t) − θ*_{-D}‖, one line per schedule.
 

@@ -13,6 +13,7 @@ from mpl_toolkits.mplot3d.axes3d import Axes3D
 
 from .._core import Array, InputError
 from ..flow import HomotopySurface, RewindSurface
+from ._doors import drawn
 from ._paths import distances
 from ._style import BLACK, LOOKS, figure_of, legend_above, panel, show_distance, styled
 
@@ -23,6 +24,7 @@ COLORS = ListedColormap(mpl.colormaps["cividis"](np.linspace(0.35, 1.0, 256)), n
 """Told apart by every kind of colour vision, and light enough for black contour lines."""
 
 
+@drawn
 def homotopy(
     surface: HomotopySurface,
     *,
@@ -62,6 +64,7 @@ def homotopy(
     return drawn
 
 
+@drawn
 def rewind(
     surface: RewindSurface, target: Float[Array, " d"] | Float[np.ndarray, " d"], *, ax: Axes | None = None
 ) -> Axes:

@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from .._core import Array, InputError
 from ..flow import Trajectory, equilibrium
 from ..problem import AbstractRisk, LinearModel, Problem
+from ._doors import drawn
 from ._paths import Result, check_trajectories, drawn_from, flows, looks
 from ._style import BLACK, BLUE, ORANGE, Look, handle, legend_above, panel, styled, verbatim
 
@@ -29,6 +30,7 @@ class _Axis(NamedTuple):
     label: str
 
 
+@drawn
 def phase_portrait(
     problem: Problem,
     trajectories: Result | Mapping[str, Trajectory],

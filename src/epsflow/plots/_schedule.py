@@ -9,8 +9,9 @@ from matplotlib.patches import Patch
 from .._core import InputError
 from ..control import Arc, ScheduleSolution
 from ..schedules import AbstractSchedule
+from ._doors import drawn
 from ._paths import Result, drawn_from, entries, sample
-from ._style import BLACK, HEIGHTS, LOOKS, handle, legend_above, mark_times, new_figure, stack, styled
+from ._style import BLACK, HEIGHTS, LOOKS, given_panels, handle, legend_above, mark_times, new_figure, stack, styled
 
 POINTS = 800
 ARC_TINTS = {"high": "#DCE9F5", "interior": "#F6E7D3"}
@@ -29,12 +30,13 @@ THREE = 6.3
 """Height in inches of a figure with three panels."""
 
 
+@drawn
 def schedule(
     result: Result,
     *,
     others: Mapping[str, AbstractSchedule] | None = None,
     conditions: bool = False,
-    ax: Sequence[Axes] | np.ndarray | None = None,
+    ax: Axes | Sequence[Axes] | np.ndarray | None = None,
 ) -> tuple[Axes, ...]:
     """Draw ε(t) of every schedule of a result and, below it, the optimum's switching function S(t) = ∂𝓔/∂ε(t).
 
@@ -57,7 +59,7 @@ def schedule(
         The panel of ε(t) and, where there is an optimum, the panel of S(t); then those of p(t) and 𝓗(t), if asked for.
 
     Raises:
-        InputError: a wrong number of panels, or conditions of a comparison without an optimum.
+        InputError: no such result, a wrong number of panels, or conditions of a comparison without an optimum.
     """
     optimum = result if isinstance(result, ScheduleSolution) else result.optimum
     if conditions and optimum is None:
@@ -65,10 +67,9 @@ def schedule(
     steps = result.task.step_size is not None
     # Steps keep no Hamiltonian constant, and none is drawn.
     count = 1 if optimum is None else (3 if steps else 4) if conditions else 2
-    if ax is not None and len(ax) != count:
-        raise InputError(f"this figure has {count} panel(s), but {len(ax)} Axes were given.")
+    given = None if ax is None else given_panels(ax, count)
     with styled():
-        axes = tuple(ax) if ax is not None else stack(new_figure(HEIGHTS.get(count, THREE)), count)
+        axes = given or stack(new_figure(HEIGHTS.get(count, THREE)), count)
         _draw_weights(axes[0], result, others or {}, () if optimum is None else optimum.arcs)
         if optimum is not None:
             _draw_switching(axes[1], optimum)

@@ -8,9 +8,11 @@ from matplotlib.tri import Triangulation
 from .._core import InputError
 from ..control import ExactStarts
 from ..problem import LinearModel, Problem
+from ._doors import drawn
 from ._style import BLACK, GREY, ORANGE, VERMILLION, figure_of, legend_above, panel, styled, verbatim
 
 
+@drawn
 def exact_starts(
     problem: Problem, starts: ExactStarts, *, theta0: object | None = None, ax: Axes | None = None
 ) -> Axes:

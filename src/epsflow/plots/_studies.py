@@ -9,12 +9,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from .._core import InputError
+from ._doors import drawn
 from ._style import BLACK, GREY, LOOKS, OPTIMUM, WIDTH, Look, stack, styled, verbatim
 
 TAILS = 0.01
 """Share of the values on either side that may lie outside the axis: one ratio of 1e6 would hide the rest."""
 
 
+@drawn
 def distributions(values: Mapping[str, Float[np.ndarray, " _"]], label: str, *, ax: Axes | None = None) -> Axes:
     """Empirical distribution functions of positive numbers, one line per group, on a logarithmic axis; 1 is marked.
 
@@ -55,6 +57,7 @@ def distributions(values: Mapping[str, Float[np.ndarray, " _"]], label: str, *, 
     return ax
 
 
+@drawn
 def intervals(values: Mapping[str, Sequence[float]], label: str, *, log: bool = False, ax: Axes | None = None) -> Axes:
     """Estimates with their intervals, one line per group.
 

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 
-from .._core import InputError, printable
+from .._core import InputError, brief, printable
 
 # Okabe & Ito, "Color Universal Design" (2008): told apart by every common kind of colour vision.
 BLACK, GREY = "#000000", "#7F7F7F"
@@ -122,7 +122,23 @@ def new_figure(height: float, width: float = WIDTH) -> Figure:
 
 def panel(ax: Axes | None, *, height: float = HEIGHTS[1], width: float = WIDTH) -> Axes:
     """The caller's Axes, or a new one."""
-    return stack(new_figure(height, width), 1)[0] if ax is None else ax
+    return stack(new_figure(height, width), 1)[0] if ax is None else given_panels(ax, 1)[0]
+
+
+def given_panels(ax: object, count: int) -> tuple[Axes, ...]:
+    """The caller's Axes, as many as a figure has panels; a single one may stand for itself.
+
+    Raises:
+        InputError: another number of them, or something else.
+    """
+    found = (ax,) if isinstance(ax, Axes) else tuple(ax) if isinstance(ax, Sequence | np.ndarray) else ()
+    if len(found) != count or not all(isinstance(each, Axes) for each in found):
+        came = f"{len(found)} Axes" if found and all(isinstance(each, Axes) for each in found) else brief(ax)
+        raise InputError(
+            f"this figure has {count} panel(s), but ax is {came}. Leave ax out for a new figure, or pass {count} Axes: "
+            f"ax=epsflow.plots.panels({count})."
+        )
+    return tuple(each for each in found if isinstance(each, Axes))
 
 
 def figure_of(ax: Axes) -> Figure | SubFigure:
@@ -211,7 +227,11 @@ def save(figure: Figure | SubFigure | Axes | Sequence[Axes] | np.ndarray, *paths
 
 
 def _whole_figure(figure: Figure | SubFigure | Axes | Sequence[Axes] | np.ndarray) -> Figure:
-    part = figure if isinstance(figure, Figure | SubFigure | Axes) else next(iter(figure))
+    part: Any = figure if isinstance(figure, Figure | SubFigure | Axes) else None
+    if part is None and isinstance(figure, Sequence | np.ndarray) and len(figure):
+        part = figure[0]
+    if not isinstance(part, Figure | SubFigure | Axes):
+        raise InputError(f"figure is {brief(figure)}; a Matplotlib figure or its Axes are needed.")
     owner = figure_of(part) if isinstance(part, Axes) else part
     return owner if isinstance(owner, Figure) else owner.figure.figure
 

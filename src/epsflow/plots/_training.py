@@ -16,11 +16,13 @@ from ..attribution import (
     Stages,
     WindowedRemoval,
 )
+from ._doors import drawn
 from ._style import BASELINE, BLACK, GREY, LOOKS, legend_above, mark_times, new_figure, panel, stack, styled
 
 Influence = InfluenceDensity | CheckpointInfluence
 
 
+@drawn
 def influence(
     result: Influence,
     *,
@@ -58,6 +60,7 @@ def influence(
     return drawn
 
 
+@drawn
 def stagewise(
     result: InfluenceDensity,
     *,
@@ -111,6 +114,7 @@ def stagewise(
     return upper, middle, lower
 
 
+@drawn
 def plateaus(result: PlateauFlow, *, ax: Axes | None = None) -> Axes:
     """Draw what a two-layer network has learned of each degree, and the risk, over the logarithm of time.
 
@@ -132,6 +136,7 @@ def plateaus(result: PlateauFlow, *, ax: Axes | None = None) -> Axes:
     return drawn
 
 
+@drawn
 def plateau_slopes(result: PlateauSlopes, *, ax: Axes | None = None) -> Axes:
     """Draw learning times against ε, with the limit ε^{1/(2l)} through the last time of each degree.
 

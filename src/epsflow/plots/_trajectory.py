@@ -8,12 +8,14 @@ from matplotlib.axes import Axes
 
 from .._core import Array, InputError
 from ..flow import Trajectory
+from ._doors import drawn
 from ._paths import Result, check_trajectories, distances, drawn_from, flows, looks
 from ._style import legend_above, mark_times, panel, show_distance, styled
 
 POINTS = 400
 
 
+@drawn
 def distance(
     result: Result | Mapping[str, Trajectory],
     *,

@@ -8,9 +8,11 @@ from matplotlib.axes import Axes
 
 from .._core import InputError
 from ..unlearning import GuaranteeTable, UnlearningAudit, UnlearningCurve
+from ._doors import drawn
 from ._style import BASELINE, BLACK, GREY, LOOKS, legend_above, panel, styled, verbatim
 
 
+@drawn
 def unlearning_curve(
     result: UnlearningCurve | Sequence[UnlearningCurve], *, sigma: bool = False, ax: Axes | None = None
 ) -> Axes:
@@ -49,6 +51,7 @@ def unlearning_curve(
     return drawn
 
 
+@drawn
 def guarantees(result: GuaranteeTable, *, ax: Axes | None = None) -> Axes:
     """Draw the noise of each algorithm, with its quality without and with noise beside it.
 
@@ -92,6 +95,7 @@ def guarantees(result: GuaranteeTable, *, ax: Axes | None = None) -> Axes:
     return drawn
 
 
+@drawn
 def audit(result: UnlearningAudit, *, ax: Axes | None = None) -> Axes:
     """Draw the gaps between unlearned and retrained models with their intervals, in units of their standard errors.
 

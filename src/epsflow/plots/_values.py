@@ -13,12 +13,14 @@ from ..attribution import (
     RemovalCurves,
     SoftWeights,
 )
+from ._doors import drawn
 from ._style import BLACK, BLUE, GREY, LOOKS, VERMILLION, legend_above, panel, styled, verbatim
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
 """Markers of the methods, in their order, which tell them apart in black-and-white print."""
 
 
+@drawn
 def point_values(
     result: DataValues | KNNShapley | BayesianInfluence, *, most: int = 20, ax: Axes | None = None
 ) -> Axes:
@@ -78,6 +80,7 @@ def _columns(
     return result.points, values, values - spread, values + spread, r"change of $E[\varphi]$ upon removal"
 
 
+@drawn
 def attributions(result: AttributionComparison, *, ax: Axes | None = None) -> Axes:
     """Predicted against exact changes upon removal, one marker per method; the diagonal is right.
 
@@ -123,6 +126,7 @@ def attributions(result: AttributionComparison, *, ax: Axes | None = None) -> Ax
     return drawn
 
 
+@drawn
 def removal(result: RemovalCurves | AttributionComparison, *, ax: Axes | None = None) -> Axes:
     """Quality as points are removed: from the most valued on, which should hurt, and from the least, which should not.
 
@@ -159,6 +163,7 @@ def removal(result: RemovalCurves | AttributionComparison, *, ax: Axes | None = 
     return drawn
 
 
+@drawn
 def soft_weights(result: SoftWeights, *, ax: Axes | None = None) -> Axes:
     """The weights 1 + w in increasing order, with what the objective was, was predicted to be, and is after retraining.
 

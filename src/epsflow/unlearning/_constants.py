@@ -9,6 +9,7 @@ from jaxtyping import Float
 
 from .._core import InputError, Shown
 from ..analysis import as_step_size
+from ..flow import checked
 from ..problem import (
     AbstractLoss,
     LinearModel,
@@ -91,6 +92,7 @@ class RiskConstants(Shown):
         return max(abs(1.0 - step_size * self.strong_convexity), abs(1.0 - step_size * smooth))
 
 
+@checked
 def risk_constants(problem: Problem, radius: float | None = None) -> RiskConstants:
     """The constants of a linear model, proved from its data and the radius of the projection.
 
@@ -116,6 +118,7 @@ def risk_constants(problem: Problem, radius: float | None = None) -> RiskConstan
         RiskConstants(lipschitz=10, smoothness=7, strong_convexity=1, kind=certified, source=the data and the ball
         of radius 1)
     """
+    radius = None if radius is None else as_positive(radius, "radius")
     if not isinstance(problem.model, LinearModel):
         raise InputError(
             f"constants are proved for linear models; those of {type(problem.model).__name__} can only be sampled on "

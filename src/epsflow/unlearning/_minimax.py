@@ -8,8 +8,9 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.optimize import minimize
 
-from .._core import Array, InputError, Shown, Stored, as_count, read_fields
+from .._core import Array, InputError, Shown, Stored, as_count, as_index_array, read_fields
 from ..control import optimal_schedule
+from ..flow import checked
 from ..problem import Problem, Quadratic, linear_regression
 from ..schedules import AbstractSchedule, PiecewiseConstant, check_window
 from ._gaussian import gaussian_r
@@ -99,6 +100,7 @@ class MinimaxSchedule(Shown, Stored):
         }
 
 
+@checked
 def minimax_schedule(
     problem: Problem,
     theta0: Float[np.ndarray, " d"] | Float[Array, " d"] | None = None,
@@ -144,7 +146,7 @@ def minimax_schedule(
     if budget > total:
         raise InputError(f"unlearning_steps is {budget}, beyond the {total} steps of training; K ≤ T is needed.")
     n = problem.data.n
-    chosen = np.arange(n) if points is None else np.asarray(points)
+    chosen = np.arange(n) if points is None else as_index_array(points, "points", n)
     base = linear_regression(problem.data, chosen[:1], l2=problem.l2, reduction=problem.reduction)
     start = as_run(base, theta0)
     size = RewindToDelete(steps=total, unlearning_steps=budget, step_size=step_size).eta(base, start)

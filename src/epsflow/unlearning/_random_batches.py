@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from .._core import InputError, Shown
+from .._core import InputError, Shown, as_instance
 from ._gaussian import elasticity, gaussian_r, log_gaussian_delta
 from ._parameters import Numbers, as_count, as_epsilons, as_nonnegative, as_numbers, as_positive, as_privacy
 
@@ -159,7 +159,7 @@ def mixture_delta(law: DistanceLaw, epsilon: float, sigma: float) -> float:
         >>> round(ef.mixture_delta(law, 0.0, 1.0), 6)  # half of gaussian_delta(0, 1)
         0.191462
     """
-    r = law.distances / as_positive(sigma, "sigma")
+    r = _as_law(law).distances / as_positive(sigma, "sigma")
     return float(min(law.probabilities @ np.exp(log_gaussian_delta(as_epsilons(epsilon), r)), 1.0))
 
 
@@ -182,7 +182,7 @@ def mixture_sigma(law: DistanceLaw, epsilon: float, delta: float) -> float:
     from scipy.optimize import root_scalar  # not spent by `import epsflow`
 
     epsilon, delta = as_privacy(epsilon, delta)
-    largest = float(law.distances[law.probabilities > 0].max())
+    largest = float(_as_law(law).distances[law.probabilities > 0].max())
     if largest == 0.0:
         return 0.0
 
@@ -199,6 +199,12 @@ def mixture_sigma(law: DistanceLaw, epsilon: float, delta: float) -> float:
         if high < -700.0:
             return 0.0  # distances are there with less probability than δ
     return math.exp(root_scalar(excess, bracket=(low, high), method="brentq", xtol=1e-13, rtol=1e-14).root)
+
+
+def _as_law(value: object) -> DistanceLaw:
+    return as_instance(
+        value, "law", DistanceLaw, "write epsflow.batch_law(...), or DistanceLaw(distances, probabilities)"
+    )
 
 
 def mean_delta(mean: Numbers, epsilon: float, sigma: float) -> Float[np.ndarray, "..."] | float:
