@@ -207,3 +207,20 @@ def test_starts_are_used_where_no_mesh_is_needed():
     plain = ef.optimal_schedule(problem, start, **window)
     again = ef.optimal_schedule(problem, start, **window, starts=[plain.schedule])
     assert again.cost <= plain.cost * (1.0 + 1e-12)
+
+
+class Lying(ef.AbstractCost):
+    """‖δ‖² by its value, nine halves of it by its form."""
+
+    def value(self, risk, theta, target):
+        return ((theta - target) ** 2).sum()
+
+    def form(self, rates, basis):
+        return ef.EndForm(np.full(len(rates), 3.0))
+
+
+def test_a_form_that_is_not_the_value_is_refused():
+    rng = np.random.default_rng(0)
+    problem = ef.linear_regression(ef.Dataset(rng.standard_normal((12, 2)), rng.standard_normal(12)), [1])
+    with pytest.raises(InputError, match="they must be the same function"):
+        ef.optimal_schedule(problem, np.zeros(2), s=0.1, T=1.0, cost=Lying())

@@ -264,9 +264,26 @@ def cost_and_gradient(
     if isinstance(risk, Quadratic):
         at, goal, q = np.asarray(theta), np.asarray(target), np.asarray(risk.retained.vectors)
         form = cost.form(np.asarray(risk.retained.values), q)
+        if not type(cost).__module__.startswith("epsflow."):
+            _check_form(cost, form, risk, (at, goal), q)
         return Slope(float(cost.value(risk, at, goal)), q @ form.gradient((at - goal) @ q))
     value, gradient = _traced(cost, risk, theta, target)
     return Slope(float(value), np.asarray(gradient))
+
+
+def _check_form(
+    cost: AbstractCost, form: EndForm, risk: AbstractRisk, ends: tuple[np.ndarray, np.ndarray], q: np.ndarray
+) -> None:
+    """Refuse a cost of one's own whose form is not its value, at a point that is far from the target."""
+    at, goal = ends
+    size = max(float(np.abs(at - goal).max()), float(np.abs(goal).max())) or 1.0
+    delta = size * np.linspace(1.0, 2.0, len(goal))
+    value, claimed = float(cost.value(risk, goal + q @ delta, goal)), float(form.value(delta))
+    if not abs(value - claimed) <= 1e-6 * max(abs(value), abs(claimed)):
+        raise InputError(
+            f"{type(cost).__name__}: its `value` is {value:.6g} where its `form`, ½‖Lδ‖², is {claimed:.6g}; "
+            "for linear regression they must be the same function."
+        )
 
 
 @eqx.filter_jit
