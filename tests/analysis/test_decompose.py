@@ -161,7 +161,7 @@ def test_negative_damping(logistic):
 def test_a_stage_that_stops_early_is_named(logistic):
     problem, theta, _ = logistic
     with pytest.raises(ConvergenceError, match=f"{STAGES[0]} without points \\[3, 4\\]") as caught:
-        decompose(problem, theta, damping=0.1, solver="cholesky", max_steps=0)
+        decompose(problem, theta, damping=0.1, solver="cholesky", max_steps=1)
     flagged = caught.value.result
     assert not flagged.converged[:4].any()
     assert flagged.converged[4:].all()

@@ -131,7 +131,7 @@ def test_a_network_where_the_hessian_is_indefinite(network):
     np.testing.assert_allclose(by_name["retraining, cold"], by_name[RETRAINING], atol=1e-7)
     check_the_figure(found)
     with pytest.raises(ConvergenceError, match="retraining, which the others are compared with") as caught:
-        endpoints(problem, theta=theta, theta0=theta, damping=0.1, steps=20, K=5, max_steps=0)
+        endpoints(problem, theta=theta, theta0=theta, damping=0.1, steps=20, K=5, max_steps=1)
     assert not caught.value.result.converged[0]
 
 

@@ -100,7 +100,7 @@ COMMON: dict[str, Check] = {
     "estimate_error": as_flag,
     "delete_bregman": as_flag,
     "standardise": as_flag,
-    "max_steps": functools.partial(as_count, least=0),
+    "max_steps": as_count,
     "seeds": as_count,
     "batch_size": as_count,
     "chunk_rows": as_count,

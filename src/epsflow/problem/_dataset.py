@@ -154,7 +154,11 @@ def _as_data(array: object, name: str) -> np.ndarray:
         )
     if array.dtype.kind not in "fiub":
         raise InputError(f"{name} holds {array.dtype} values; numbers are needed.")
-    return array if isinstance(array, np.memmap) and array.dtype == np.float64 else array.astype(np.float64)
+    if isinstance(array, np.memmap) and array.dtype == np.float64:
+        return array
+    own = array.astype(np.float64)
+    own.setflags(write=False)  # what was computed from it would no longer be about it
+    return own
 
 
 def _as_names(names: object, columns: int, data: str) -> tuple[str, ...]:
