@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from pathlib import Path
 
+import jaxtyping
 import pytest
 
 import epsflow as ef
@@ -99,6 +100,16 @@ def test_unknown_names_are_refused_with_the_nearest():
         ef.verify("bang-bang", section="leverage")
     with pytest.raises(ef.InputError, match="seed is -1"):
         ef.verify("bang-bang", seed=-1)
+
+
+def test_arguments_of_another_kind_are_refused(monkeypatch):
+    # As a user runs it: the suite checks every annotation, and would be the first to refuse.
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    for wrong in ({"only": 5.5}, {"only": [3]}, {"section": 2}, {"thorough": "yes"}, {"seed": "a"}):
+        with pytest.raises(ef.InputError, match=r"needed|on or off"):
+            ef.verify(**wrong)
+    with pytest.raises(ef.InputError, match=r"write epsflow\.verify\(\)"):
+        ef.write_report(5, "folder")
 
 
 def test_a_claim_stands_on_its_check():

@@ -47,6 +47,13 @@ def test_what_a_figure_does_not_show_is_refused(name, wrong):
         function(wrong, **dict.fromkeys(needed[1:], "strange"))
 
 
+def test_bands_and_portraits_name_what_they_need(problem):
+    with pytest.raises(InputError, match="quartiles by the name of their group are needed"):
+        plots.bands([1.0], "strange", "x", "y")
+    with pytest.raises(InputError, match="flows by name are needed"):
+        plots.phase_portrait(problem, "strange")
+
+
 @pytest.mark.parametrize("wrong", ["strange", None, 3.5, [], [1]])
 def test_only_figures_are_saved(wrong, tmp_path):
     with pytest.raises(InputError, match="a Matplotlib figure or its Axes are needed"):

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .._core import EpsflowError, InputError, Tabular, provenance, require_x64
+from .._core import EpsflowError, InputError, Tabular, as_count, as_flag, brief, provenance, require_x64
 from ._claim import Claim, Evidence, Kind, Measurement, Verdict, decide
 from ._registry import choose
 from ._trial import Trial
@@ -164,9 +164,16 @@ def verify(
         'holds'
     """
     require_x64()
-    if seed < 0:
-        raise InputError(f"seed is {seed}; NumPy's generators take seeds from 0 on.")
-    claims = choose([only] if isinstance(only, str) else only, section)
+    as_count(seed, "seed", least=0)
+    as_flag(thorough, "thorough")
+    names = [only] if isinstance(only, str) else only
+    listed = isinstance(names, Sequence) and all(isinstance(name, str) for name in names)
+    if not (names is None or listed) or not (section is None or isinstance(section, str)):
+        raise InputError(
+            f"only is {brief(only)} and section {brief(section)}; ids of claims and words of a heading are needed, for "
+            'instance only=["projection"] or section="leverage".'
+        )
+    claims = choose(names, section)
     versions, verdicts = provenance(), []
     with contextlib.suppress(KeyboardInterrupt):  # what was finished is kept, and the ledger says what was not
         for index, claim in enumerate(claims):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import plots
-from .._core import InputError, page
+from .._core import InputError, as_instance, brief, page
 from ._claim import Kind, Verdict
 from ._figures import FIGURES
 from ._ledger import Ledger, plain
@@ -66,6 +66,9 @@ def write_report(ledger: Ledger, folder: str | Path, *, figures: bool = True) ->
         >>> [path.name for path in ef.write_report(ledger, tempfile.mkdtemp(), figures=False)]
         ['ledger.html', 'ledger.md']
     """
+    as_instance(ledger, "ledger", Ledger, "write epsflow.verify()")
+    if not isinstance(folder, str | Path):
+        raise InputError(f"folder is {brief(folder)}; the name of a folder is needed.")
     place, drawn = Path(folder), _draw(ledger) if figures else {}
     texts = {HTML: _page(ledger, drawn), MARKDOWN: _markdown(ledger, drawn)}
     texts.update({f"{name}.svg": svg for name, svg in drawn.items()})

@@ -10,7 +10,8 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
 
-from .._core import Array, InputError
+from .._core import Array, InputError, brief
+from ..control import Comparison, ScheduleSolution
 from ..flow import Trajectory, equilibrium
 from ..problem import AbstractRisk, LinearModel, Problem
 from ._doors import drawn
@@ -57,6 +58,11 @@ def phase_portrait(
         InputError: one parameter only, parameter numbers outside 0 … d−1, or no trajectories.
         ConvergenceError: an equilibrium or a flow was not found.
     """
+    if not isinstance(trajectories, Mapping | ScheduleSolution | Comparison):
+        raise InputError(
+            f"trajectories is {brief(trajectories)}; flows by name are needed, or a result of optimal_schedule or "
+            "compare_schedules."
+        )
     paths = trajectories if isinstance(trajectories, Mapping) else flows(trajectories, POINTS)
     check_trajectories(paths, problem.dim)
     start = np.asarray(next(iter(paths.values())).thetas[0])

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from .._core import InputError
+from .._core import InputError, brief
 from ._doors import drawn
 from ._style import BLACK, GREY, LOOKS, OPTIMUM, WIDTH, Look, stack, styled, verbatim
 
@@ -108,6 +108,8 @@ def bands(
     Raises:
         InputError: nothing to draw.
     """
+    if not isinstance(values, Mapping):
+        raise InputError(f"values is {brief(values)}; quartiles by the name of their group are needed.")
     if not values:
         raise InputError("there is no curve to draw.")
     with styled():
