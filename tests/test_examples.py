@@ -1,4 +1,4 @@
-"""`help()` of every public name has an example, and every example is true."""
+"""`help()` of every public name begins with an example, and every example is true."""
 
 import doctest
 import enum
@@ -45,12 +45,15 @@ def as_a_user(monkeypatch: pytest.MonkeyPatch):
 
 @pytest.mark.usefixtures("as_a_user")
 @pytest.mark.parametrize("name", NAMES + IN_ROOMS)
-def test_every_public_name_has_examples_and_they_are_true(name: str):
+def test_help_of_every_public_name_begins_with_an_example_that_is_true(name: str):
     """But for abstract classes, of which no short example can be made."""
     runner = doctest.DocTestRunner(optionflags=FLAGS, verbose=False)
     said: list[str] = []
     found = examples_of(name)
     assert found or name.split(".")[-1].startswith("Abstract"), f"help(ef.{name}) shows no example"
+    if found:
+        help_text = inspect.getdoc(operator.attrgetter(name)(ef)) or ""
+        assert help_text.split("\n\n")[1].startswith("Example:"), f"help(ef.{name}) does not begin with its example"
     for test in found:
         runner.run(test, out=said.append)
     assert runner.failures == 0, "".join(said)

@@ -26,12 +26,12 @@ class InputError(EpsflowError, ValueError):
 class ConvergenceError(EpsflowError, RuntimeError):
     """A computation ended without reaching its tolerance.
 
-    Attributes:
-        result: what had been computed when it stopped, with its status; the same object that `throw=False` returns.
-
     Example:
         >>> issubclass(ef.ConvergenceError, ef.EpsflowError)
         True
+
+    Attributes:
+        result: what had been computed when it stopped, with its status; the same object that `throw=False` returns.
     """
 
     def __init__(self, message: str, result: Any = None):

@@ -16,13 +16,13 @@ from jax.core import Tracer
 class RESULTS(eqxi.Enumeration):  # pyright: ignore[reportGeneralTypeIssues]
     """Outcome of a solve. `RESULTS.successful` is the only one that carries a result to be relied on.
 
-    Beside epsflow's own names it has those of `diffrax.RESULTS`, `optimistix.RESULTS` and `lineax.RESULTS`, with the
-    same meaning: `RESULTS.promote` translates.
-
     Example:
         >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
         >>> str(ef.train(problem).result == ef.RESULTS.successful)
         'True'
+
+    Beside epsflow's own names it has those of `diffrax.RESULTS`, `optimistix.RESULTS` and `lineax.RESULTS`, with the
+    same meaning: `RESULTS.promote` translates.
     """
 
     successful = ""

@@ -45,6 +45,12 @@ Space = Literal["parameters", "outputs", "losses", "functional"]
 class Decomposition(Tabular):
     """Six answers to one question, and the five signed gaps between them, for q deletions.
 
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> found = ef.decompose(problem, ef.train(problem).theta, damping=1e-3)
+        >>> len(found.rows())
+        5
+
     | stage              | θ                                                                       |
     |--------------------|-------------------------------------------------------------------------|
     | cold LOO           | a minimum of R_0 reached from θ0                                        |
@@ -70,12 +76,6 @@ class Decomposition(Tabular):
         damping: λ_d.
         solver: the solver of the last stage.
         name: of the data set and the model.
-
-    Example:
-        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
-        >>> found = ef.decompose(problem, ef.train(problem).theta, damping=1e-3)
-        >>> len(found.rows())
-        5
     """
 
     stage_names: ClassVar[tuple[str, ...]] = STAGES
@@ -180,6 +180,11 @@ def decompose(
 ) -> Decomposition:
     """Split cold retraining − influence estimate into five signed gaps, which sum to it.
 
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> ef.decompose(problem, ef.train(problem).theta, damping=1e-3)
+        Decomposition(data=diabetes, LinearModel, deletions=1, damping=0.001, solver=lissa)
+
     See `Decomposition` for the six stages. The first four are minimised by the trust-region Newton method of `pbrf`,
     each to ‖∇‖ ≤ tol·‖∇ at its start‖ or rounding; the fifth is a linear solve with its residual; the sixth
     meets the solver's own criterion or is flagged: its error is what is measured, so it is not an error here.
@@ -208,11 +213,6 @@ def decompose(
         ConvergenceError: which stage of which deletion failed; `.result` holds everything.
 
     Source: Bae, Ng, Lo, Ghassemi, Grosse, "If influence functions are the answer, then what is the question?", 2022.
-
-    Example:
-        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
-        >>> ef.decompose(problem, ef.train(problem).theta, damping=1e-3)
-        Decomposition(data=diabetes, LinearModel, deletions=1, damping=0.001, solver=lissa)
     """
     place, sets = as_vector(theta, "theta", problem.dim), deletion_sets(problem, points)
     starts = _cold_starts(problem, theta0, seeds, key)

@@ -31,6 +31,11 @@ RETRAINING = "retraining, warm"
 class Endpoints(Tabular):
     """Answers to one deletion, one row per method.
 
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> len(ef.endpoints(problem).rows())
+        9
+
     Attributes:
         methods: their names; the first is the reference, retraining from θ_s.
         thetas: θ without the points, by each method, shape (r, d).
@@ -41,11 +46,6 @@ class Endpoints(Tabular):
         converged: whether the method met its own criterion, shape (r,).
         notes: what it has to say (a certificate, or why there is no answer), one per row.
         title: data set, model, deletion.
-
-    Example:
-        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
-        >>> len(ef.endpoints(problem).rows())
-        9
     """
 
     methods: tuple[str, ...]
@@ -125,6 +125,11 @@ def endpoints(
 ) -> Endpoints:
     """Retraining, influence, second order, Newton, damped GGN influence, PBRF, D2D and R2D for the problem's deletion.
 
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> ef.endpoints(problem).methods[:3]
+        ('retraining, warm', 'influence', 'second order')
+
     D2D takes K steps of gradient descent on R_0 from θ_s. R2D trains for `steps` from θ0, rewinds K of them, and takes
     them again on R_0; its endpoint is compared with the same retraining, and so is retraining by as many steps from θ0.
     Costs are those of the unlearning: training, and the checkpoint that R2D keeps, are not charged.
@@ -146,11 +151,6 @@ def endpoints(
         InputError: no deleted points, a non-convex risk without θ_s and θ0, K > steps, a functional that is
             not a scalar.
         ConvergenceError: retraining failed; `.result` holds the table.
-
-    Example:
-        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
-        >>> ef.endpoints(problem).methods[:3]
-        ('retraining, warm', 'influence', 'second order')
     """
     require_deletion(problem)
     trained = trained_optimum(problem, theta)

@@ -44,16 +44,16 @@ def _as_numbers(value: Array) -> Array:
 class Losses(AbstractFunctional):
     """φ_i(θ) = ℓ(f(θ; x_i), y_i), unscaled, for q given points, test points for instance.
 
-    Attributes:
-        model, loss: f and ℓ.
-        x: features, shape (q, p).
-        y: targets, shape (q, ...).
-
     Example:
         >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
         >>> at_points = ef.Losses(problem.model, problem.loss, problem.data.x[:2], problem.data.y[:2])
         >>> at_points(np.zeros(10)).shape
         (2,)
+
+    Attributes:
+        model, loss: f and ℓ.
+        x: features, shape (q, p).
+        y: targets, shape (q, ...).
     """
 
     model: AbstractModel
@@ -96,14 +96,14 @@ class Losses(AbstractFunctional):
 class Predictions(AbstractFunctional):
     """φ(θ) = f(θ; x_i) for given points; several outputs per point follow each other.
 
-    Attributes:
-        model: f.
-        x: features, shape (points, p).
-
     Example:
         >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
         >>> ef.Predictions(problem.model, problem.data.x[:2])(np.zeros(10)).shape
         (2,)
+
+    Attributes:
+        model: f.
+        x: features, shape (points, p).
     """
 
     model: AbstractModel

@@ -19,6 +19,11 @@ from .curvature import AbstractCurvatureSolver, AnyCurvature, CurvatureSolve, Pr
 class Influence(Shown):
     """The predicted effect of removing points, and the derivative it rests on.
 
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> ef.influence(problem, points="all").change.shape
+        (442, 10)
+
     Attributes:
         change: predicted change upon removal, θ(0) − θ(1) in units of θ, or φ(θ(0)) − φ(θ(1)) in units of φ. Shape
             (points, d) or (points, q); no first axis for the problem's deleted points (one group) or a single point, no
@@ -37,11 +42,6 @@ class Influence(Shown):
         solver: which solver was used.
         solved_for: "points" or "functional": whose gradients were the right-hand sides.
         order: 1 or 2, in ε.
-
-    Example:
-        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
-        >>> ef.influence(problem, points="all").change.shape
-        (442, 10)
     """
 
     change: Float[np.ndarray, "..."] | float
@@ -120,6 +120,11 @@ def influence(
 ) -> Influence:
     """Predicted change upon removal by the influence function.
 
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> ef.influence(problem).change.shape
+        (10,)
+
     At "trained", Δ = (C + λ_d I)⁻¹ Σ_j g_j at θ(1), g_j = c∇ℓ_j; at "removed" the same formula with the curvature of
     R_0 at θ(0): what θ̇(0) says about the way back.
 
@@ -146,11 +151,6 @@ def influence(
         InputError: a singular or indefinite curvature, negative damping, a point outside the data, a functional that
             does not return a scalar or vector, θ of the wrong shape or with NaN, no θ for a non-convex problem.
         ConvergenceError: a solve that missed its tolerance; `.result` holds the solve.
-
-    Example:
-        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
-        >>> ef.influence(problem).change.shape
-        (10,)
     """
     _check_choices(at, points, curvature, damping, order)
     matrix = _matrix(problem, theta, at, curvature, damping)
@@ -229,6 +229,11 @@ def self_influence(
 ) -> SelfInfluence:
     """c∇ℓᵀ(C + λ_d I)⁻¹∇ℓ at ε = 1: the predicted rise of a point's (a group's summed) own loss upon its removal.
 
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> int(ef.self_influence(problem).values.argmax())
+        382
+
     For OLS it is ê_j²P_jj, so not the leverage P_jj.
 
     Args:
@@ -239,11 +244,6 @@ def self_influence(
 
     Raises:
         InputError, ConvergenceError: as `influence`.
-
-    Example:
-        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
-        >>> int(ef.self_influence(problem).values.argmax())
-        382
     """
     matrix = _matrix(problem, theta, "trained", curvature, damping)
     gradients = point_gradients(problem, matrix, points)

@@ -40,6 +40,11 @@ NEGATIVE = (
 class PBRF(Tabular):
     """Proximal Bregman responses. Leading axes, where they were asked for: dampings (k), then deletions (q).
 
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> ef.pbrf(problem, ef.train(problem).theta, damping=1e-3).theta.shape
+        (10,)
+
     Attributes:
         theta: the minimisers, shape (*k, *q, d).
         change: θ − θ_s, the predicted change upon removal, same shape.
@@ -54,11 +59,6 @@ class PBRF(Tabular):
         points: the points that each response removes, shape (q, m).
         damping: λ_d, shape (*k).
         method: "closed form" (linear regression) or "newton".
-
-    Example:
-        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
-        >>> ef.pbrf(problem, ef.train(problem).theta, damping=1e-3).theta.shape
-        (10,)
     """
 
     theta: Float[np.ndarray, "*shape d"]
@@ -131,6 +131,11 @@ def pbrf(
 ) -> PBRF:
     """argmin 𝓛(θ; θ_s) − Σ_{j∈D} c ℓ_j(θ) + ((λ + λ_d)/2)‖θ − θ_s‖², 𝓛 = c Σ_i D_i(f(θ; x_i), f(θ_s; x_i)).
 
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> ef.pbrf(problem, ef.train(problem).theta, damping=1e-3)
+        PBRF(change=array(10,), gradient_norm=..., damping=0.001, method=closed form, result=successful)
+
     D_i(a, b) = ℓ(a, y_i) − ℓ(b, y_i) − ⟨∇ℓ(b, y_i), a − b⟩. θ_s need not be an optimum. The penalty of the problem
     enters as the data do, by its Bregman divergence, (λ/2)‖θ − θ_s‖²: λ adds to λ_d, as it does in the damped GGN
     influence, which is therefore the exact linearisation, and PBRF(λ_d = 0) of ridge regression at its optimum is its
@@ -163,11 +168,6 @@ def pbrf(
         ConvergenceError: how many did not converge, and the first; `.result` holds all.
 
     Source: Bae, Ng, Lo, Ghassemi, Grosse, "If influence functions are the answer, then what is the question?", 2022.
-
-    Example:
-        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
-        >>> ef.pbrf(problem, ef.train(problem).theta, damping=1e-3)
-        PBRF(change=array(10,), gradient_norm=..., damping=0.001, method=closed form, result=successful)
     """
     place, dampings = as_vector(theta, "theta", problem.dim), _dampings(damping)
     sets = deletion_sets(problem, points)

@@ -42,6 +42,12 @@ class Stages(NamedTuple):
 class SoftWeights(Tabular):
     """Weights that the quadratic program of influences chose, and what retraining with them really did.
 
+    Example:
+        >>> data = ef.Dataset(np.array([[1.0], [1.0], [2.0]]), np.array([1.0, 2.0, 3.0]))
+        >>> line = ef.linear_regression(data, [0], l2=1.0)
+        >>> ef.soft_weights(line, objective=lambda theta: (theta[0] - 2.0) ** 2).w
+        array([-1.,  0.,  0.])
+
     Attributes:
         w: change of each point's weight, in [−1, 0], shape (n,).
         objective: its values before, predicted and after.
@@ -54,12 +60,6 @@ class SoftWeights(Tabular):
         theta: before, shape (d,).
         retrained: the optimum with weights 1 + w, with its certificate.
         result: how the program and the retraining ended.
-
-    Example:
-        >>> data = ef.Dataset(np.array([[1.0], [1.0], [2.0]]), np.array([1.0, 2.0, 3.0]))
-        >>> line = ef.linear_regression(data, [0], l2=1.0)
-        >>> ef.soft_weights(line, objective=lambda theta: (theta[0] - 2.0) ** 2).w
-        array([-1.,  0.,  0.])
     """
 
     w: Float[np.ndarray, " n"]
@@ -125,6 +125,12 @@ def soft_weights(
 ) -> SoftWeights:
     """Weights ε = 1 + w, w ∈ [−1, 0]ⁿ, that lower an objective f without raising constraints u, and what they do.
 
+    Example:
+        >>> data = ef.Dataset(np.array([[1.0], [1.0], [2.0]]), np.array([1.0, 2.0, 3.0]))
+        >>> line = ef.linear_regression(data, [0], l2=1.0)
+        >>> ef.soft_weights(line, objective=lambda theta: (theta[0] - 2.0) ** 2)
+        SoftWeights(down-weighted=1, removed=1, objective=0.5102, predicted=0.4519, after=0.4444, result=successful)
+
     To first order f falls by w·I^f, I^f_i being the predicted change of f upon removal of point i. The weights solve
 
         min −w·I^f + μ‖w‖²  subject to  w·I^f ≤ f(θ) − floor,  w·I^u ≥ 0,  −1 ≤ w ≤ 0.
@@ -148,12 +154,6 @@ def soft_weights(
         InputError: an objective that is not one finite number, or below its floor; a penalty that is not positive; no
             point whose removal is predicted to lower the objective.
         ConvergenceError: the program or the retraining did not converge; `.result` holds what was reached.
-
-    Example:
-        >>> data = ef.Dataset(np.array([[1.0], [1.0], [2.0]]), np.array([1.0, 2.0, 3.0]))
-        >>> line = ef.linear_regression(data, [0], l2=1.0)
-        >>> ef.soft_weights(line, objective=lambda theta: (theta[0] - 2.0) ** 2)
-        SoftWeights(down-weighted=1, removed=1, objective=0.5102, predicted=0.4519, after=0.4444, result=successful)
     """
     trained = trained_optimum(problem, theta)
     options: Any = {"points": "all", "curvature": curvature, "damping": damping}

@@ -124,6 +124,10 @@ class Evidence:
 class Claim(Shown):
     """A statement of the notes.
 
+    Example:
+        >>> ef.claims.choose(["ggn-pd"])[0].expected.value
+        'holds under a condition'
+
     Attributes:
         id: its short name.
         section: the heading of the notes under which it stands.
@@ -134,10 +138,6 @@ class Claim(Shown):
         expected: the verdict that is expected of its check.
         check: measures it on random instances and on data.
         quotation: the notes' own words; empty for what is said elsewhere.
-
-    Example:
-        >>> ef.claims.choose(["ggn-pd"])[0].expected.value
-        'holds under a condition'
     """
 
     id: str
@@ -191,6 +191,10 @@ def claim(
 class Verdict(Shown):
     """The outcome of one check, with its evidence.
 
+    Example:
+        >>> ef.verify("projection")["projection"].as_expected
+        True
+
     Attributes:
         claim: the statement.
         kind: the verdict.
@@ -199,10 +203,6 @@ class Verdict(Shown):
         thorough: whether the long form of the check was run.
         seconds: wall-clock time of the check, compilation included.
         versions: of the libraries behind the numbers.
-
-    Example:
-        >>> ef.verify("projection")["projection"].as_expected
-        True
     """
 
     claim: Claim

@@ -22,16 +22,16 @@ Progress = Callable[[Claim, int, int], None]
 class Ledger(Tabular):
     """Verdicts on claims, in the order of the notes. `summary()` and `to_pandas()` have one row per claim.
 
+    Example:
+        >>> ef.verify("projection").surprises
+        ()
+
     Attributes:
         verdicts: one per claim that was finished.
         unfinished: ids of the claims that an interruption left; empty for a complete run.
         seed: of the random instances.
         thorough: whether the checks were run in their long form.
         versions: of the libraries, with machine and time.
-
-    Example:
-        >>> ef.verify("projection").surprises
-        ()
     """
 
     verdicts: tuple[Verdict, ...]
@@ -141,6 +141,10 @@ def verify(
 ) -> Ledger:
     """Put the statements of the notes to the test, on random instances and on data.
 
+    Example:
+        >>> ef.verify("projection")["projection"].kind.value
+        'holds'
+
     Every check goes through the library's public functions. A verdict "holds" is numerical support, not a proof;
     "refuted" comes with a counterexample in plain numbers, and the corrected statement, where there is one, has passed
     a check of its own. An interruption (Ctrl-C) ends the run; the ledger then holds what was finished and names the
@@ -158,10 +162,6 @@ def verify(
 
     Raises:
         InputError: an unknown id (the nearest is suggested) or section, a negative seed, or JAX in 32-bit mode.
-
-    Example:
-        >>> ef.verify("projection")["projection"].kind.value
-        'holds'
     """
     require_x64()
     as_count(seed, "seed", least=0)

@@ -49,6 +49,12 @@ def foreign_page(folder: Path) -> Path | None:
 def write_report(ledger: Ledger, folder: str | Path, *, figures: bool = True) -> tuple[Path, ...]:
     """Write `ledger.html`, which needs no other file and no network, and `ledger.md` into a folder.
 
+    Example:
+        >>> ledger = ef.verify("projection")
+        >>> import tempfile
+        >>> [path.name for path in ef.write_report(ledger, tempfile.mkdtemp(), figures=False)]
+        ['ledger.html', 'ledger.md']
+
     Args:
         ledger: of `verify`.
         folder: made if it does not exist.
@@ -59,12 +65,6 @@ def write_report(ledger: Ledger, folder: str | Path, *, figures: bool = True) ->
 
     Raises:
         InputError: a folder that cannot be written to, in the file system's words.
-
-    Example:
-        >>> ledger = ef.verify("projection")
-        >>> import tempfile
-        >>> [path.name for path in ef.write_report(ledger, tempfile.mkdtemp(), figures=False)]
-        ['ledger.html', 'ledger.md']
     """
     as_instance(ledger, "ledger", Ledger, "write epsflow.verify()")
     if not isinstance(folder, str | Path):

@@ -55,6 +55,11 @@ def certify(
 ) -> ScheduleSolution:
     """Simulate a schedule of any origin and say how far from the global optimum it is.
 
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> ef.certify(problem, ef.Step(2.0), np.zeros(10), s=2.0, T=20.0).scope.value
+        'global (certified)'
+
     For linear regression with settled residual signs the lower bound is the dual maximum, which equals the least cost
     with one weight per point. Where residuals may change their signs it comes from branching on when they do. For one
     ε shared by several points it is a quadratic function of the state, and holds for a shared ε only. For other models
@@ -76,11 +81,6 @@ def certify(
     Raises:
         InputError: a schedule outside E_s or beyond the budget, or a question that makes no sense.
         ConvergenceError: a flow failed.
-
-    Example:
-        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
-        >>> ef.certify(problem, ef.Step(2.0), np.zeros(10), s=2.0, T=20.0).scope.value
-        'global (certified)'
     """
     deadline = Deadline(time_limit)
     question = {"s": s, "T": T, "bounds": bounds, "target": target, "cost": cost, "budget": budget, "price": price}

@@ -23,17 +23,17 @@ FEW_SWITCHES = 8
 class Comparison(Tabular, Stored):
     """Schedules for one task, side by side.
 
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> [row["family"] for row in ef.compare_schedules(problem, np.zeros(10), s=2.0, T=20.0).rows()][:3]
+        ['1_[0,s]', 'Step', 'LinearDecay']
+
     Attributes:
         task: the question.
         baseline: 1_[0,s].
         families: the best member of each family.
         optimum: the best schedule of all, or None if it was not asked for.
         check: what CasADi's IPOPT makes of the same question, or None if it was not asked for.
-
-    Example:
-        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
-        >>> [row["family"] for row in ef.compare_schedules(problem, np.zeros(10), s=2.0, T=20.0).rows()][:3]
-        ['1_[0,s]', 'Step', 'LinearDecay']
     """
 
     task: ControlTask
@@ -159,6 +159,11 @@ def compare_schedules(
 ) -> Comparison:
     """The baseline 1_[0,s], the best member of each family, and the optimal schedule, for one problem.
 
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> ef.compare_schedules(problem, np.zeros(10), s=2.0, T=20.0)
+        Comparison(schedules=6, best=optimum, cost=0.1579)
+
     Args:
         problem: what is trained, and which points are deleted.
         theta0: θ(0), shape (d,).
@@ -179,11 +184,6 @@ def compare_schedules(
     Raises:
         InputError: as `optimal_schedule` and `best_in_family`.
         ConvergenceError: as there.
-
-    Example:
-        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
-        >>> ef.compare_schedules(problem, np.zeros(10), s=2.0, T=20.0)
-        Comparison(schedules=6, best=optimum, cost=0.1579)
     """
     question = {"s": s, "T": T, "bounds": bounds, "target": target, "cost": cost, "budget": budget, "price": price}
     task = make_task(problem, theta0, **question, step_size=step_size, momentum=momentum)

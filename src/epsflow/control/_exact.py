@@ -34,6 +34,11 @@ def exact_unlearning_time(
 ) -> ExactUnlearning:
     """The least T at which θ(T) = θ*_{-D} exactly for some schedule in E_s; ∞ where it is unreachable.
 
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> ef.exact_unlearning_time(problem, np.zeros(10), s=2.0).time
+        inf
+
     Args:
         problem: linear regression, with one weight per deleted point where there are several.
         theta0: θ(0), shape (d,).
@@ -44,11 +49,6 @@ def exact_unlearning_time(
 
     Raises:
         InputError: not linear regression; rank-deficient H_{-D}; 0 outside the bounds.
-
-    Example:
-        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
-        >>> ef.exact_unlearning_time(problem, np.zeros(10), s=2.0).time
-        inf
     """
     s = as_scalar(s, "s")
     probe = make_task(problem, theta0, s=s, T=s + 1.0 if horizon is None else horizon, bounds=bounds)
@@ -66,6 +66,11 @@ ROUNDING = 1e-13
 class ExactStarts(Shown, Stored):
     """The starts θ(s) in the plane from which exact unlearning is possible.
 
+    Example:
+        >>> small = ef.linear_regression(ef.Dataset([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]], [1.0, 2.0, 0.0]), [2])
+        >>> type(ef.exact_starts(small, longest=1.0, grid=3)).__name__
+        'ExactStarts'
+
     Attributes:
         starts: θ(s), shape (m, k, l, 2): m sheets that cover them. From starts[i, j, k] the target is reached in
             first_times[k] + last_times[j]; between the two the costate's xᵀp changes its sign, and ε its bound.
@@ -73,11 +78,6 @@ class ExactStarts(Shown, Stored):
         last_times, first_times: shape (k,), (l,).
         times: how long it takes, shape (k, l). Where sheets overlap, the least of them is the quickest.
         target: shape (2,).
-
-    Example:
-        >>> small = ef.linear_regression(ef.Dataset([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]], [1.0, 2.0, 0.0]), [2])
-        >>> type(ef.exact_starts(small, longest=1.0, grid=3)).__name__
-        'ExactStarts'
     """
 
     starts: Float[np.ndarray, "m k l 2"]
@@ -110,6 +110,11 @@ def exact_starts(
 ) -> ExactStarts:
     """All starts from which the target can be reached within a time: backward from it along the quickest ways.
 
+    Example:
+        >>> small = ef.linear_regression(ef.Dataset([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]], [1.0, 2.0, 0.0]), [2])
+        >>> type(ef.exact_starts(small, longest=1.0, grid=3)).__name__
+        'ExactStarts'
+
     Where e = xᵀθ − y keeps its sign these are ε_min and then ε_max (for ε_min < 0 also the other way round). Where they
     cross the line e = 0, ε switches there as well.
 
@@ -123,11 +128,6 @@ def exact_starts(
     Raises:
         InputError: another number of parameters or points; a deleted point that the target fits exactly, where ε does
             nothing; or as `exact_unlearning_time`.
-
-    Example:
-        >>> small = ef.linear_regression(ef.Dataset([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]], [1.0, 2.0, 0.0]), [2])
-        >>> type(ef.exact_starts(small, longest=1.0, grid=3)).__name__
-        'ExactStarts'
     """
     as_instance(problem, "problem", Problem, "write epsflow.linear_regression(data, delete=[17])")
     count = as_count(grid, "grid", 2)

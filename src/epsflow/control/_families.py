@@ -68,6 +68,11 @@ class FamilyStatus(enum.Enum):
 class FamilyResult(Shown, Stored):
     """The best schedule of one family.
 
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> ef.best_in_family(problem, ef.Step, np.zeros(10), s=2.0, T=20.0).parameters
+        {'τ': 2.0}
+
     Attributes:
         family: its name.
         schedule: the best member found.
@@ -80,11 +85,6 @@ class FamilyResult(Shown, Stored):
         evaluations: schedules simulated in the search.
         effort: ∫|ε| dt over (s, T).
         result: whether the search ended, or time ran out on its refinement.
-
-    Example:
-        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
-        >>> ef.best_in_family(problem, ef.Step, np.zeros(10), s=2.0, T=20.0).parameters
-        {'τ': 2.0}
     """
 
     family: str
@@ -168,6 +168,11 @@ def best_in_family(
 ) -> FamilyResult:
     """The least cost in one family: a scan of its whole range, then scans of ever smaller boxes around the best point.
 
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> ef.best_in_family(problem, ef.Step, np.zeros(10), s=2.0, T=20.0)
+        FamilyResult(family=Step, τ=2, cost=0.1579, status=at the bound of τ)
+
     The scan is global on its grid; a minimum narrower than a grid cell can be missed. Refinement stops when the box has
     shrunk to 1e-7 of the range, where the cost no longer changes by a relative 1e-12. For linear regression the scans
     read a polynomial through θ(T) of some hundred members (`linear._families`), and nothing is compiled; other models
@@ -192,11 +197,6 @@ def best_in_family(
     Raises:
         InputError: a family without a search space, or whose members are outside E_s.
         ConvergenceError: the flow of the best member failed.
-
-    Example:
-        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
-        >>> ef.best_in_family(problem, ef.Step, np.zeros(10), s=2.0, T=20.0)
-        FamilyResult(family=Step, τ=2, cost=0.1579, status=at the bound of τ)
     """
     question = {"s": s, "T": T, "bounds": bounds, "target": target, "cost": cost, "budget": budget, "price": price}
     task = make_task(problem, theta0, **question, step_size=step_size, momentum=momentum)

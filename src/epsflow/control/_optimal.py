@@ -58,6 +58,11 @@ def optimal_schedule(
 ) -> ScheduleSolution:
     """min 𝓔(ε) = ½‖θ(T) − θ*_{-D}‖² over ε ∈ E_s: 1 until s, within `bounds` until T, 0 from then on.
 
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> ef.optimal_schedule(problem, np.zeros(10), s=2.0, T=20.0)
+        ScheduleSolution(cost=0.1579, gap=..., status=bang-bang, scope=global (certified), arcs=1)
+
     ε is constant on each of N equal intervals of [s, T]; the levels are optimised from several starts (all high, all
     low, half way, the best step, and any that are given), and every proposal is simulated by the flow room. The best
     one is then freed of the mesh: its switch times become unknowns of their own, arcs are inserted and deleted, and
@@ -100,11 +105,6 @@ def optimal_schedule(
         InputError: a question that makes no sense (see `make_task`), or a model that cannot be translated.
         ConvergenceError: the solver failed from every start (its own words), time ran out (`.result` holds the best
             schedule so far), or a flow failed.
-
-    Example:
-        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
-        >>> ef.optimal_schedule(problem, np.zeros(10), s=2.0, T=20.0)
-        ScheduleSolution(cost=0.1579, gap=..., status=bang-bang, scope=global (certified), arcs=1)
     """
     deadline = Deadline(time_limit)
     question = {"s": s, "T": T, "bounds": bounds, "target": target, "cost": cost, "budget": budget, "price": price}

@@ -44,6 +44,11 @@ def extremal(
 ) -> Extremal:
     """The costate of a schedule and the figures that Pontryagin's principle asks for.
 
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> ef.extremal(problem, ef.Step(2.0), np.zeros(10), s=2.0, T=20.0)
+        Extremal(cost=0.1579, pmp_gap=0, hamiltonian_drift=..., zeros=0)
+
     Args:
         problem: what is trained, and which points are deleted.
         schedule: ε(t), in E_s.
@@ -58,11 +63,6 @@ def extremal(
     Raises:
         InputError: a schedule outside E_s, or a question that makes no sense (see `make_task`).
         ConvergenceError: diffrax failed, forward or backward.
-
-    Example:
-        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
-        >>> ef.extremal(problem, ef.Step(2.0), np.zeros(10), s=2.0, T=20.0)
-        Extremal(cost=0.1579, pmp_gap=0, hamiltonian_drift=..., zeros=0)
     """
     question = {"s": s, "T": T, "bounds": bounds, "target": target, "cost": cost, "price": price}
     task = make_task(problem, theta0, **question, step_size=step_size, momentum=momentum)

@@ -23,6 +23,12 @@ ON_BOUND = 1e-3
 class SecondOpinion(Shown):
     """What IPOPT finds from ε half way between its bounds, on equal intervals; nothing of ours helps it.
 
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> found = ef.compare_schedules(problem, np.zeros(10), s=2.0, T=20.0, check=True)
+        >>> found.check.success
+        True
+
     Attributes:
         schedule: what it proposes, the values near a bound also tried on it.
         cost: of θ(T), simulated by the flow room: not the solver's own number.
@@ -34,12 +40,6 @@ class SecondOpinion(Shown):
         iterations: of IPOPT.
         intervals: of the mesh.
         seconds: all of it, from building the program to simulating the proposal.
-
-    Example:
-        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
-        >>> found = ef.compare_schedules(problem, np.zeros(10), s=2.0, T=20.0, check=True)
-        >>> found.check.success
-        True
     """
 
     schedule: AbstractSchedule

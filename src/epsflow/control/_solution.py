@@ -65,6 +65,12 @@ class StoredSolution(NamedTuple):
 class ScheduleSolution(Shown, Stored):
     """A schedule, what it costs, and how sure that is.
 
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> best = ef.optimal_schedule(problem, np.zeros(10), s=2.0, T=20.0)
+        >>> best.status.value, best.scope.value
+        ('bang-bang', 'global (certified)')
+
     Attributes:
         task: the question.
         schedule: the answer, in E_s.
@@ -85,12 +91,6 @@ class ScheduleSolution(Shown, Stored):
         polished: whether its switch times were then freed of the mesh.
         second_order: gradient and Hessian of 𝓔 by the switch times, where they were free; None on a mesh.
         result: how the search ended: the limit of time, or a solver that failed from every start, leave it unverified.
-
-    Example:
-        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
-        >>> best = ef.optimal_schedule(problem, np.zeros(10), s=2.0, T=20.0)
-        >>> best.status.value, best.scope.value
-        ('bang-bang', 'global (certified)')
     """
 
     task: ControlTask

@@ -22,6 +22,11 @@ def equilibrium(
 ) -> Equilibrium:
     """lim_{t→∞} θ(t, ε): ε = 1 gives the trained optimum θ*, ε = 0 the leave-out optimum θ*_{-D}.
 
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> ef.equilibrium(problem, eps=0.0).unique
+        True
+
     Linear regression: H_ε†b_ε + (I − H_ε†H_ε)θ0 (Lemma 0.0.1 of the notes; for rank-deficient H_ε an affine set of
     equilibria, of which θ0 picks one). Other convex risks: damped Newton, and the same kernel. Non-convex risks: the
     flow itself is followed until it rests, then polished by Newton's method, which must stay in the neighbourhood where
@@ -40,11 +45,6 @@ def equilibrium(
     Raises:
         InputError: a non-convex problem without θ0, or bad shapes.
         ConvergenceError: not stationary to `tol`, a saddle, or a minimum at infinity; `.result` holds the point.
-
-    Example:
-        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
-        >>> ef.equilibrium(problem, eps=0.0).unique
-        True
     """
     start = require_start(problem, theta0, "theta0, where the flow starts")
     method = "auto" if problem.convex else "flow"

@@ -43,6 +43,11 @@ def gradient_flow(
 ) -> Trajectory:
     """Integrate (GF) θ̇ = −∇R_{ε(t)}(θ), θ(t0) = θ0.
 
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> ef.gradient_flow(problem, ef.Step(2.0), np.zeros(10), ts=np.array([2.0, 20.0])).thetas.shape
+        (2, 10)
+
     Args:
         problem: what is trained.
         schedule: ε(t).
@@ -65,11 +70,6 @@ def gradient_flow(
     Raises:
         InputError: θ0 of the wrong length or type, times that descend, or a method that does not apply.
         ConvergenceError: the integrator gave up (its own words; `.result` holds the trajectory so far).
-
-    Example:
-        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
-        >>> ef.gradient_flow(problem, ef.Step(2.0), np.zeros(10), ts=np.array([2.0, 20.0])).thetas.shape
-        (2, 10)
     """
     start = problem.parameters(theta0, "theta0")
     times, first = as_times(ts, t0)

@@ -23,6 +23,11 @@ UNIT = np.finfo(np.float64).eps
 class Equilibrium(Shown, eqx.Module):
     """A stationary point of R_ε and what certifies it.
 
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> float(ef.equilibrium(problem).gradient_norm) < 1e-12
+        True
+
     Attributes:
         theta: the point, shape (d,).
         eps: the weight(s) of the deleted points.
@@ -36,11 +41,6 @@ class Equilibrium(Shown, eqx.Module):
         steps: accepted steps of the minimiser; 0 for a closed form, and for a flow, which counts none.
         result: how the computation ended.
         method: "closed form", "newton" (convex R_ε), "minimisation" or "flow" (others).
-
-    Example:
-        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
-        >>> float(ef.equilibrium(problem).gradient_norm) < 1e-12
-        True
     """
 
     theta: Float[np.ndarray, " d"]

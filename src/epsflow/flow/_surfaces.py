@@ -26,6 +26,12 @@ BASES = 50_000_000
 class HomotopySurface(Shown, eqx.Module):
     """θ(t, ε): every flow with a constant weight on the deleted points.
 
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> grids = {"eps": np.array([0.0, 1.0]), "ts": np.array([1.0, 2.0])}
+        >>> ef.homotopy(problem, theta0=np.zeros(10), **grids).ts
+        array([1., 2.])
+
     Attributes:
         ts: times, shape (k,).
         eps: weights, shape (e,) or (e, m).
@@ -33,12 +39,6 @@ class HomotopySurface(Shown, eqx.Module):
         error: estimate of the largest ‖·‖∞ error; a rounding bound where the flow is exact.
         result: how each row's integration ended, shape (e,).
         method: "exact" or "diffrax".
-
-    Example:
-        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
-        >>> grids = {"eps": np.array([0.0, 1.0]), "ts": np.array([1.0, 2.0])}
-        >>> ef.homotopy(problem, theta0=np.zeros(10), **grids).ts
-        array([1., 2.])
     """
 
     ts: Float[Array, " k"]
@@ -56,6 +56,11 @@ class HomotopySurface(Shown, eqx.Module):
 class RewindSurface(Shown, eqx.Module):
     """θ(T, s): trained with the deleted points until s, without them until T. s = 0 is retraining, s = T no unlearning.
 
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> ef.rewind_surface(problem, s=np.array([0.0, 5.0]), T=20.0, theta0=np.zeros(10)).s
+        array([0., 5.])
+
     Attributes:
         s: when the points are dropped, shape (q,).
         T: final times, shape (k,).
@@ -63,11 +68,6 @@ class RewindSurface(Shown, eqx.Module):
         error: estimate of the largest ‖·‖∞ error; a rounding bound where the flow is exact.
         result: how each row's integration ended, shape (q,).
         method: "exact" or "diffrax".
-
-    Example:
-        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
-        >>> ef.rewind_surface(problem, s=np.array([0.0, 5.0]), T=20.0, theta0=np.zeros(10)).s
-        array([0., 5.])
     """
 
     s: Float[Array, " q"]
@@ -97,6 +97,12 @@ def homotopy(
 ) -> HomotopySurface:
     """θ(t, ε) from the same start for every constant weight ε.
 
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> grids = {"eps": np.array([0.0, 1.0]), "ts": np.array([1.0, 2.0, 4.0])}
+        >>> ef.homotopy(problem, theta0=np.zeros(10), **grids).thetas.shape
+        (2, 3, 10)
+
     Args:
         problem: what is trained.
         eps: weights of the deleted points, shape (e,), or (e, m) for one each.
@@ -108,12 +114,6 @@ def homotopy(
     Raises:
         InputError: as `gradient_flow`.
         ConvergenceError: if any row fails (`throw=False` keeps the others).
-
-    Example:
-        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
-        >>> grids = {"eps": np.array([0.0, 1.0]), "ts": np.array([1.0, 2.0, 4.0])}
-        >>> ef.homotopy(problem, theta0=np.zeros(10), **grids).thetas.shape
-        (2, 3, 10)
     """
     weights = _grid(eps, "eps", dimensions=(1, 2))
     if weights.ndim == 2 and weights.shape[1] != problem.delete.size:
@@ -135,6 +135,11 @@ def rewind_surface(
 ) -> RewindSurface:
     """θ(T, s): the flow under 1_[0, s] at T, for all s and all T.
 
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> ef.rewind_surface(problem, s=np.array([0.0, 5.0]), T=20.0, theta0=np.zeros(10)).thetas.shape
+        (2, 1, 10)
+
     Args:
         problem: what is trained.
         s: times ≥ 0 at which the points are dropped, shape (q,).
@@ -146,11 +151,6 @@ def rewind_surface(
     Raises:
         InputError: as `gradient_flow`.
         ConvergenceError: if any row fails (`throw=False` keeps the others).
-
-    Example:
-        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
-        >>> ef.rewind_surface(problem, s=np.array([0.0, 5.0]), T=20.0, theta0=np.zeros(10)).thetas.shape
-        (2, 1, 10)
     """
     drops, finals = _grid(s, "s"), _grid(np.atleast_1d(T), "T", ascending=True)
     if float(drops.min()) < 0.0:

@@ -38,6 +38,14 @@ Progress = Callable[[int, int], None]
 class Training(Shown, eqx.Module):
     """A trained θ, how it was reached, and how exactly.
 
+    Example:
+        >>> data = ef.Dataset(np.array([[1.0], [1.0], [2.0]]), np.array([1.0, 2.0, 3.0]))
+        >>> line = ef.linear_regression(data, [0], l2=1.0)
+        >>> import optax
+        >>> training = ef.train_with(line, ef.Constant(1.0), np.zeros(1), optimiser=optax.sgd(0.1), steps=2)
+        >>> training.gradients, training.losses  # R before each step
+        (6, array([7.   , 1.735]))
+
     Attributes:
         theta: after the last step, shape (d,), float64; computed in `dtype`.
         steps: the counts of steps that were asked for and reached, shape (k,).
@@ -48,14 +56,6 @@ class Training(Shown, eqx.Module):
         error: largest entry of the difference to the same training in float64; NaN unless it was asked for.
         resumed_at: the step of the checkpoint from which training was taken up; 0 if from the beginning.
         result: how it ended.
-
-    Example:
-        >>> data = ef.Dataset(np.array([[1.0], [1.0], [2.0]]), np.array([1.0, 2.0, 3.0]))
-        >>> line = ef.linear_regression(data, [0], l2=1.0)
-        >>> import optax
-        >>> training = ef.train_with(line, ef.Constant(1.0), np.zeros(1), optimiser=optax.sgd(0.1), steps=2)
-        >>> training.gradients, training.losses  # R before each step
-        (6, array([7.   , 1.735]))
     """
 
     theta: Float[np.ndarray, " d"]
@@ -157,6 +157,13 @@ def train_with(
 ) -> Training:
     """Train by an optimiser of optax, with ε(t) as the weight of the deleted points in every batch.
 
+    Example:
+        >>> data = ef.Dataset(np.array([[1.0], [1.0], [2.0]]), np.array([1.0, 2.0, 3.0]))
+        >>> line = ef.linear_regression(data, [0], l2=1.0)
+        >>> import optax
+        >>> ef.train_with(line, ef.Constant(1.0), np.zeros(1), optimiser=optax.sgd(0.1), steps=1).theta
+        array([0.9])
+
     Step k has the gradient (n/b)·c·Σ_{i in its batch} w_i ∇ℓ_i(θ) + λθ, w_i = 1 for retained points and ε_i(t_k) for
     deleted ones, t_k = (k + ½)·step_size. Its mean over batches is ∇R_{ε(t_k)}(θ). With `optax.sgd(η)` and
     step_size=η it is explicit Euler for the flow, and θ after k steps is θ(ηk) + O(η).
@@ -188,13 +195,6 @@ def train_with(
         InputError: an optimiser that is none, a batch beyond n, no key, a checkpoint of another training (both sides
             are shown), devices that do not divide the batch.
         ConvergenceError: NaN or infinity, with the step at which it appeared; `.result` holds θ at the last leg.
-
-    Example:
-        >>> data = ef.Dataset(np.array([[1.0], [1.0], [2.0]]), np.array([1.0, 2.0, 3.0]))
-        >>> line = ef.linear_regression(data, [0], l2=1.0)
-        >>> import optax
-        >>> ef.train_with(line, ef.Constant(1.0), np.zeros(1), optimiser=optax.sgd(0.1), steps=1).theta
-        array([0.9])
     """
     marks = _marks(steps)
     source = _source(problem, schedule, batch, key, step_size, dtype, devices)

@@ -15,6 +15,11 @@ from ._exact import ExactFlow
 class Trajectory(Tabular, eqx.Module):
     """θ(t) at the requested times; NumPy arrays for linear regression by `exact` or `collocation`, else JAX's.
 
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> ef.gradient_flow(problem, ef.Step(2.0), np.zeros(10), ts=np.array([20.0])).thetas.shape
+        (1, 10)
+
     Attributes:
         ts: times, shape (k,).
         thetas: θ(t), shape (k, d).
@@ -26,11 +31,6 @@ class Trajectory(Tabular, eqx.Module):
         method: "exact", "collocation" or "diffrax".
         stats: the integrator's own figures (steps, solver, tolerances).
         interpolant: θ at any time, if the flow was asked for `dense=True`, or is exact.
-
-    Example:
-        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
-        >>> ef.gradient_flow(problem, ef.Step(2.0), np.zeros(10), ts=np.array([20.0])).thetas.shape
-        (1, 10)
     """
 
     ts: Float[Array, " k"]

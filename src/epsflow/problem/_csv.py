@@ -54,6 +54,11 @@ def read_csv(
 ) -> Dataset:
     """Read a text file of numbers, with or without a header line; .gz is unpacked, "-" is what is piped in.
 
+    Example:
+        >>> ef.read_csv("nowhere.csv")
+        Traceback (most recent call last):
+        epsflow.InputError: cannot read nowhere.csv: No such file or directory.
+
     Args:
         path: the file.
         target: the target column, by its name in the header or its number (from 0; negative counts from the end).
@@ -70,11 +75,6 @@ def read_csv(
         InputError: missing or empty file, fewer than two columns or rows, rows of different lengths, a column without a
             name, a name used for two columns, a first line of years that may be names or numbers, an entry that is not
             a finite number, or an unknown target. The message names the line.
-
-    Example:
-        >>> ef.read_csv("nowhere.csv")
-        Traceback (most recent call last):
-        epsflow.InputError: cannot read nowhere.csv: No such file or directory.
     """
     if not isinstance(path, str | Path):
         raise InputError(f"path is {brief(path)}; the name of a file is needed.")

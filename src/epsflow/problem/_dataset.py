@@ -22,6 +22,10 @@ CHUNK_ROWS = 65_536
 class Dataset(Shown):
     """n points (x_i, y_i).
 
+    Example:
+        >>> ef.Dataset([[1.0], [2.0], [3.0]], ["no", "yes", "yes"]).y
+        array([0., 1., 1.])
+
     Attributes:
         x: features, shape (n, p), float64; a copy, but a `numpy.memmap` stays on disk.
         y: targets, a copy, shape (n,), or (n, k) for several outputs; class labels are stored as the numbers 0, 1, ….
@@ -37,10 +41,6 @@ class Dataset(Shown):
     Raises:
         InputError: shapes that do not match, a narrow float type, no rows, masked entries, a feature named twice, a
             sparse matrix, a column of dates or words, or NaN/inf (memory maps are checked when they are read).
-
-    Example:
-        >>> ef.Dataset([[1.0], [2.0], [3.0]], ["no", "yes", "yes"]).y
-        array([0., 1., 1.])
     """
 
     x: Float[np.ndarray, "n p"]

@@ -10,6 +10,10 @@ from ._dataset import Dataset
 def load_dataset(name: str, *, standardise: bool = True) -> Dataset:
     """One of scikit-learn's bundled data sets.
 
+    Example:
+        >>> ef.load_dataset("diabetes").x.shape
+        (442, 10)
+
     diabetes (442×10), breast_cancer (569×30), digits (1797×64) or wine (178×13).
 
     Args:
@@ -18,10 +22,6 @@ def load_dataset(name: str, *, standardise: bool = True) -> Dataset:
 
     Raises:
         InputError: an unknown name.
-
-    Example:
-        >>> ef.load_dataset("diabetes").x.shape
-        (442, 10)
     """
     check_bundled(name)
     as_flag(standardise, "standardise")

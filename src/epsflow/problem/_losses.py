@@ -132,12 +132,12 @@ class PseudoHuberLoss(AbstractLoss):
 class WeightedLoss(AbstractLoss):
     """v·ℓ(f, y) for a target (y, v): what `Problem(..., sample_weight=v)` makes of a loss.
 
-    Attributes:
-        loss: ℓ.
-
     Example:
         >>> float(ef.problem.WeightedLoss(ef.SquaredLoss())(3.0, np.array([1.0, 0.5])))
         1.0
+
+    Attributes:
+        loss: ℓ.
     """
 
     loss: AbstractLoss

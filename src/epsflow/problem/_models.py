@@ -44,11 +44,11 @@ class AbstractModel(eqx.Module):
 class LinearModel(AbstractModel):
     """f = xᵀθ, or with `outputs` = k the vector x ↦ Θᵀx, θ = vec Θ (row-major, Θ of shape (features, k)).
 
-    There is no hidden intercept: `Dataset.add_intercept` makes one that is seen.
-
     Example:
         >>> ef.LinearModel(10).dim
         10
+
+    There is no hidden intercept: `Dataset.add_intercept` makes one that is seen.
     """
 
     features: int = eqx.field(static=True)
@@ -92,16 +92,16 @@ def _as_activation(value: object) -> str:
 class MLP(AbstractModel):
     """Fully connected network with biases.
 
+    Example:
+        >>> ef.MLP((10, 8, 1)).dim
+        97
+
     a₀ = x, a_{l+1} = σ(W_l a_l + b_l), and no activation after the last layer. θ stacks W₀, b₀, W₁, b₁, …, each W_l of
     shape (widths[l+1], widths[l]) row-major. A last width of 1 gives a scalar output.
 
     Attributes:
         widths: (features, hidden…, outputs).
         activation: tanh, relu, sigmoid, softplus, gelu, silu or identity.
-
-    Example:
-        >>> ef.MLP((10, 8, 1)).dim
-        97
     """
 
     widths: tuple[int, ...] = eqx.field(static=True, converter=_as_widths)
@@ -147,14 +147,14 @@ class MLP(AbstractModel):
 class FunctionModel(AbstractModel):
     """Any JAX function `apply(params, x)` with a pytree of float64 parameters.
 
+    Example:
+        >>> ef.FunctionModel(lambda params, x: x @ params, np.zeros(3)).dim
+        3
+
     Attributes:
         apply: the function; output of shape () or (k,).
         structure, shapes: the pytree's structure and its leaves' shapes. θ concatenates the flattened leaves.
         start: the flattened parameters given; `init` returns them, whatever the key.
-
-    Example:
-        >>> ef.FunctionModel(lambda params, x: x @ params, np.zeros(3)).dim
-        3
     """
 
     apply: Callable[[Any, Array], Array] = eqx.field(static=True)

@@ -51,6 +51,10 @@ DENSE_LIMIT = 8_000
 class Problem(Shown):
     """What is trained, and which points D are to be forgotten.
 
+    Example:
+        >>> ef.Problem(ef.LinearModel(10), ef.SquaredLoss(), ef.load_dataset("diabetes"), delete=[17])
+        Problem(data=diabetes (442×10), deleted=[17], model=LinearModel, loss=SquaredLoss, l2=0, reduction=sum)
+
     R_ε(θ) = c·[Σ_{i∉D} ℓ(f(θ;x_i), y_i) + Σ_{j∈D} ε_j ℓ(f(θ;x_j), y_j)] + (λ/2)‖θ‖²
 
     ε = 1 trains with the deleted points, ε = 0 without them. Linear regression (`LinearModel` with one output and
@@ -67,10 +71,6 @@ class Problem(Shown):
         chunk_rows: points whose intermediate values are held in memory at once.
         risk: R_ε as a pytree of arrays, NumPy's for linear regression.
         design: for linear regression the factor of the retained rows, to which its answers are exact; else None.
-
-    Example:
-        >>> ef.Problem(ef.LinearModel(10), ef.SquaredLoss(), ef.load_dataset("diabetes"), delete=[17])
-        Problem(data=diabetes (442×10), deleted=[17], model=LinearModel, loss=SquaredLoss, l2=0, reduction=sum)
     """
 
     model: AbstractModel
@@ -352,6 +352,11 @@ def linear_regression(
 ) -> Problem:
     """R_ε(θ) = (c/2) Σ w_i (x_iᵀθ − y_i)² + (λ/2)‖θ‖², w_i = 1, or ε_j for the deleted points.
 
+    Example:
+        >>> data = ef.load_dataset("diabetes").add_intercept()
+        >>> ef.linear_regression(data, l2=0.1, penalise_intercept=False).penalty[-2:]
+        array([0.1, 0. ])
+
     Args:
         data: n points with one target; a memory-mapped x is read once, in chunks.
         delete: the points to be forgotten: indices from 0 (−1 is the last point), or a mask of n booleans.
@@ -360,11 +365,6 @@ def linear_regression(
         penalise_intercept: whether λ also holds for the column that `Dataset.add_intercept` made.
         sample_weight: v_i ≥ 0 that multiplies the loss of each point, shape (n,): rows and targets are multiplied by
             √v_i, and the problem's data are these.
-
-    Example:
-        >>> data = ef.load_dataset("diabetes").add_intercept()
-        >>> ef.linear_regression(data, l2=0.1, penalise_intercept=False).penalty[-2:]
-        array([0.1, 0. ])
     """
     as_instance(data, "data", Dataset, DATASET)
     more = {"penalise_intercept": penalise_intercept, "sample_weight": sample_weight}

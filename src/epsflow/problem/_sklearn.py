@@ -25,6 +25,12 @@ ROWS = 1_024
 class Fitted(Shown):
     """A fitted estimator as a problem, with the parameters it was fitted to.
 
+    Example:
+        >>> from sklearn.linear_model import Ridge
+        >>> X, y = [[0.0], [1.0], [2.0]], [1.0, 2.0, 4.0]
+        >>> ef.from_sklearn(Ridge(alpha=0.5).fit(X, y), X, y).stationary
+        True
+
     Attributes:
         problem: what the estimator minimises, times a constant.
         theta: its parameters, in the order of the problem's model, shape (d,).
@@ -32,12 +38,6 @@ class Fitted(Shown):
         stationarity: the largest |∇R|_k relative to the terms that cancel in it, λ_k|θ_k| + c Σ_i |∂ℓ_i/∂θ_k|: 0 at a
             stationary point.
         stationary: whether that is below 1e-3.
-
-    Example:
-        >>> from sklearn.linear_model import Ridge
-        >>> X, y = [[0.0], [1.0], [2.0]], [1.0, 2.0, 4.0]
-        >>> ef.from_sklearn(Ridge(alpha=0.5).fit(X, y), X, y).stationary
-        True
     """
 
     problem: Problem
@@ -89,6 +89,12 @@ def from_sklearn(
 ) -> Fitted:
     """The problem that a fitted estimator of scikit-learn has solved, and its θ.
 
+    Example:
+        >>> from sklearn.linear_model import Ridge
+        >>> X, y = [[0.0], [1.0], [2.0]], [1.0, 2.0, 4.0]
+        >>> ef.from_sklearn(Ridge(alpha=0.5).fit(X, y), X, y, delete=[2]).problem.penalty
+        array([0.5, 0. ])
+
     LinearRegression, Ridge, LogisticRegression (penalty l2 or none), MLPClassifier, MLPRegressor, or a pipeline that
     ends in one of them: what comes before it is applied, and held fixed when points are deleted. Intercepts are
     parameters like others, and are penalised only where the estimator does so.
@@ -104,12 +110,6 @@ def from_sklearn(
         InputError: an estimator that is not known or not fitted, an objective without second derivatives, weights of
             the points of a network, or a θ of a convex objective that is no stationary point of it: other data, or a
             loose tolerance.
-
-    Example:
-        >>> from sklearn.linear_model import Ridge
-        >>> X, y = [[0.0], [1.0], [2.0]], [1.0, 2.0, 4.0]
-        >>> ef.from_sklearn(Ridge(alpha=0.5).fit(X, y), X, y, delete=[2]).problem.penalty
-        array([0.5, 0. ])
     """
     as_choice(reduction, "reduction", ("sum", "mean"))
     last, features, names = _through_pipeline(estimator, X)

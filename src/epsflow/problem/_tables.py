@@ -24,6 +24,12 @@ def from_table(
 ) -> Dataset:
     """The data set of a pandas DataFrame, a polars DataFrame or an Arrow Table; its names are kept.
 
+    Example:
+        >>> import pandas as pd
+        >>> frame = pd.DataFrame({"age": [3, 5, 8], "sex": ["f", "m", "f"], "height": [94.0, 110.0, 128.0]})
+        >>> ef.from_table(frame, "height", one_hot=["sex"]).features
+        ('age', 'sex=m')
+
     Args:
         table: one row per point. Its index, if it has one, is not a column.
         target: the target's column, by its name, or its number from 0 (negative from the end).
@@ -36,12 +42,6 @@ def from_table(
 
     Raises:
         InputError: no table; a column of words, dates or objects (by name), or with missing values; an unknown target.
-
-    Example:
-        >>> import pandas as pd
-        >>> frame = pd.DataFrame({"age": [3, 5, 8], "sex": ["f", "m", "f"], "height": [94.0, 110.0, 128.0]})
-        >>> ef.from_table(frame, "height", one_hot=["sex"]).features
-        ('age', 'sex=m')
     """
     if not is_table(table):
         raise InputError(
@@ -64,6 +64,11 @@ def read_parquet(
 ) -> Dataset:
     """Read a Parquet file.
 
+    Example:
+        >>> ef.read_parquet("nowhere.parquet")
+        Traceback (most recent call last):
+        epsflow.InputError: cannot read nowhere.parquet: No such file or directory.
+
     Args:
         path: the file.
         target: the target's column, by its name or number. Default: the last.
@@ -72,11 +77,6 @@ def read_parquet(
 
     Raises:
         InputError: pyarrow is not installed, no such file, no Parquet file, or what `from_table` refuses.
-
-    Example:
-        >>> ef.read_parquet("nowhere.parquet")
-        Traceback (most recent call last):
-        epsflow.InputError: cannot read nowhere.parquet: No such file or directory.
     """
     if not isinstance(path, str | Path):
         raise InputError(f"path is {brief(path)}; the name of a file is needed.")

@@ -40,14 +40,14 @@ def as_schedules(values: object, name: str) -> tuple[AbstractSchedule, ...]:
 def check_admissible(schedule: AbstractSchedule, s: float, T: float, bounds: tuple[float, float] = (0.0, 1.0)) -> None:
     """Check that a schedule lies in E_s: ε = 1 on [0, s], bounds on (s, T), 0 from T on (almost everywhere in t).
 
+    Example:
+        >>> ef.check_admissible(ef.Step(2.0), s=1.0, T=3.0)
+
     Each smooth piece is sampled at 33 points that crowd towards its ends; a violation between samples can escape for
     a schedule of your own that oscillates.
 
     Raises:
         InputError: with the first time at which it fails, and the value there.
-
-    Example:
-        >>> ef.check_admissible(ef.Step(2.0), s=1.0, T=3.0)
     """
     as_schedule(schedule)
     s, T, (low, high) = check_window(s, T, bounds)

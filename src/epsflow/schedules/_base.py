@@ -17,6 +17,10 @@ from .._core import Array, InputError, as_array, namespace, require_x64
 class SearchSpace(NamedTuple):
     """The numbers that pick one member of a family.
 
+    Example:
+        >>> ef.Step.search_space(1.0, 3.0).lower
+        (1.0,)
+
     Attributes:
         names: what each number is called in tables.
         lower, upper: its bounds, one each.
@@ -25,10 +29,6 @@ class SearchSpace(NamedTuple):
             `jax.tree_util.Partial` of a class method over s and T, so that another s or T compiles nothing. Of an
             `elementwise` family it also builds k members at once, from numbers of shape (k, len(names)): read them as
             `numbers[..., 0]`.
-
-    Example:
-        >>> ef.Step.search_space(1.0, 3.0).lower
-        (1.0,)
     """
 
     names: tuple[str, ...]

@@ -22,12 +22,12 @@ from ._base import (
 class Constant(AbstractPiecewiseConstant):
     """ε(t) = value for all t: the flow homotopy's schedules. In E_s for no s < T, unless value is 1 before and 0 after.
 
-    Attributes:
-        value: one weight, or one per deleted point (m,).
-
     Example:
         >>> ef.Constant(1.0)(0.5)
         array(1.)
+
+    Attributes:
+        value: one weight, or one per deleted point (m,).
     """
 
     value: Float[Array, "*m"] = eqx.field(converter=as_float64)
@@ -64,12 +64,12 @@ class Constant(AbstractPiecewiseConstant):
 class Step(AbstractPiecewiseConstant):
     """ε = 1_[0, τ]: dropped at once at τ. The baseline of the notes is `Step(s)`.
 
-    Attributes:
-        tau: τ.
-
     Example:
         >>> ef.Step(2.0)(np.array([1.0, 3.0]))
         array([1., 0.])
+
+    Attributes:
+        tau: τ.
     """
 
     tau: Float[Array, "*members"] = eqx.field(converter=as_number)
@@ -114,13 +114,13 @@ class Step(AbstractPiecewiseConstant):
 class PiecewiseConstant(AbstractPiecewiseConstant):
     """ε = 1 until knots[0] = s, values[k] on (knots[k], knots[k+1]], 0 from knots[-1] = T on.
 
-    Attributes:
-        knots: ascending times, shape (K+1,).
-        values: shape (K,), or (K, m) with one weight per deleted point.
-
     Example:
         >>> ef.PiecewiseConstant(np.array([1.0, 2.0, 3.0]), np.array([0.5, 0.2]))(np.array([0.5, 1.5, 2.5]))
         array([1. , 0.5, 0.2])
+
+    Attributes:
+        knots: ascending times, shape (K+1,).
+        values: shape (K,), or (K, m) with one weight per deleted point.
     """
 
     knots: Float[Array, " knots"] = eqx.field(converter=as_float64)
@@ -174,16 +174,16 @@ def _as_level(value: object) -> str:
 class BangBang(AbstractPiecewiseConstant):
     """ε alternates between two levels: 1 until s, then arcs that end at the switch times, 0 from T on.
 
+    Example:
+        >>> ef.BangBang(1.0, np.array([2.0]), 3.0)(np.array([0.5, 1.5, 2.5]))
+        array([1., 1., 0.])
+
     Attributes:
         s: when the deletion request arrives.
         switch_ts: ascending switch times in [s, T], shape (k,); k switches separate k+1 arcs.
         T: from when on ε must be 0.
         first: "high" or "low": the level of the first arc after s.
         low, high: the two levels, 0 and 1 unless given.
-
-    Example:
-        >>> ef.BangBang(1.0, np.array([2.0]), 3.0)(np.array([0.5, 1.5, 2.5]))
-        array([1., 1., 0.])
     """
 
     s: Float[Array, ""] = eqx.field(converter=as_number)

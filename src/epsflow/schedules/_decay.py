@@ -14,13 +14,13 @@ from ._base import AbstractSchedule, SearchSpace, as_float64, as_number, check_t
 class LinearDecay(AbstractSchedule):
     """ε falls on a straight line from 1 at s to 0 at t₁: ε = (t₁ − t)/(t₁ − s). With t₁ = s it is the step at s.
 
-    Attributes:
-        s: when the decay begins.
-        t1: t₁ of the notes, s ≤ t₁ ≤ T.
-
     Example:
         >>> ef.LinearDecay(1.0, 3.0)(np.array([0.5, 2.0, 4.0]))
         array([1. , 0.5, 0. ])
+
+    Attributes:
+        s: when the decay begins.
+        t1: t₁ of the notes, s ≤ t₁ ≤ T.
     """
 
     s: Float[Array, "*members"] = eqx.field(converter=as_number)
@@ -62,14 +62,14 @@ class LinearDecay(AbstractSchedule):
 class PolynomialDecay(AbstractSchedule):
     """ε = ((t₁ − t)/(t₁ − s))^power: convex for power > 1, concave below.
 
+    Example:
+        >>> ef.PolynomialDecay(1.0, 3.0, 2.0)(np.array([0.5, 2.0, 4.0]))
+        array([1.  , 0.25, 0.  ])
+
     Attributes:
         s: when the decay begins.
         t1: t₁ ≥ s.
         power: > 0.
-
-    Example:
-        >>> ef.PolynomialDecay(1.0, 3.0, 2.0)(np.array([0.5, 2.0, 4.0]))
-        array([1.  , 0.25, 0.  ])
     """
 
     s: Float[Array, "*members"] = eqx.field(converter=as_number)
@@ -114,14 +114,14 @@ class PolynomialDecay(AbstractSchedule):
 class ExponentialDecay(AbstractSchedule):
     """ε = e^{−rate (t − s)}, cut to 0 at T.
 
+    Example:
+        >>> ef.ExponentialDecay(1.0, 2.0, 3.0)(np.array([0.5, 4.0]))
+        array([1., 0.])
+
     Attributes:
         s: when the decay begins.
         rate: > 0, per unit of time.
         T: when the rest is dropped.
-
-    Example:
-        >>> ef.ExponentialDecay(1.0, 2.0, 3.0)(np.array([0.5, 4.0]))
-        array([1., 0.])
     """
 
     s: Float[Array, "*members"] = eqx.field(converter=as_number)

@@ -65,6 +65,10 @@ class Progress:
 class Study:
     """Thousands of problems, one table: a specification, run into a store that survives interruptions.
 
+    Example:
+        >>> ef.Study("rewind-depth").specification.rows
+        1120
+
         study = ef.Study("step-vs-linear", store="step-vs-linear.sqlite")
         study.run()
         study.to_pandas()
@@ -72,10 +76,6 @@ class Study:
     Attributes:
         specification: what is asked.
         store: the SQLite file.
-
-    Example:
-        >>> ef.Study("rewind-depth").specification.rows
-        1120
     """
 
     specification: Specification

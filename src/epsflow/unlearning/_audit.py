@@ -36,6 +36,12 @@ THRESHOLDS = 50
 class UnlearningAudit(Tabular):
     """What an ensemble says of unlearning; every number with its interval.
 
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> found = ef.audit(problem, ef.DescendToDelete(steps=50, unlearning_steps=5), models=20)
+        >>> found.models, found.confidence, sorted(found.gaps)
+        (20, 0.95, ['forget loss', 'retain R²', 'retain loss'])
+
     Attributes:
         algorithm: its name.
         certificate: what was promised.
@@ -50,12 +56,6 @@ class UnlearningAudit(Tabular):
             The AUC of unlearned models alone says nothing: deleted points may be easy, or hard, for every model.
         epsilon_audit: a lower bound on every ε_dp that is true at δ_dp, with probability `confidence`: from a test
             chosen on one half of the models and counted on the other, by Clopper and Pearson. 0 where it finds nothing.
-
-    Example:
-        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
-        >>> found = ef.audit(problem, ef.DescendToDelete(steps=50, unlearning_steps=5), models=20)
-        >>> found.models, found.confidence, sorted(found.gaps)
-        (20, 0.95, ['forget loss', 'retain R²', 'retain loss'])
     """
 
     algorithm: str
@@ -128,6 +128,12 @@ def audit(
 ) -> UnlearningAudit:
     """Release many unlearned and many retrained models, independently, and try to tell them apart.
 
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> found = ef.audit(problem, ef.DescendToDelete(steps=50, unlearning_steps=5), models=20)
+        >>> found.epsilon_audit <= found.certificate.epsilon
+        True
+
     If unlearning is (ε, δ)-indistinguishable from retraining, then for every set S of parameters
     P(unlearned ∈ S) ≤ e^ε P(retrained ∈ S) + δ, and the other way round. S is a half-space: across the difference of
     the noiseless models where there is one, else of the first halves' means. Its threshold is chosen on the first
@@ -154,12 +160,6 @@ def audit(
     Raises:
         InputError: as `certify_unlearning`; fewer than four models, a confidence outside (0, 1).
         ConvergenceError: the certificate is refuted; `.result` holds the audit.
-
-    Example:
-        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
-        >>> found = ef.audit(problem, ef.DescendToDelete(steps=50, unlearning_steps=5), models=20)
-        >>> found.epsilon_audit <= found.certificate.epsilon
-        True
     """
     as_instance(algorithm, "algorithm", AbstractAlgorithm, "write RewindToDelete(steps=1000, unlearning_steps=100), …")
     start, count = as_run(problem, theta0), as_count(models, "models", least=4)

@@ -23,6 +23,12 @@ ROUNDING = 1e-9
 class UnlearningCertificate(Tabular):
     """(ε_dp, δ_dp)-unlearning by noise σ: what is promised, of which deletions, and on what it rests.
 
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> promise = ef.certify_unlearning(problem, ef.DescendToDelete(steps=100), epsilon_dp=1.0, delta_dp=1e-5)
+        >>> promise.kind, promise.scope, bool(np.isclose(promise.distance / promise.sigma, ef.gaussian_r(1.0, 1e-5)))
+        ('certified', 'per instance', True)
+
     Attributes:
         algorithm: its name.
         scope: "per instance" (this data set, this deletion), "per data set" (this data set, every deletion of as many
@@ -47,12 +53,6 @@ class UnlearningCertificate(Tabular):
         sets: the deletions of a data set, shape (k, m), else None.
         distances: their distances, shape (k,), else None.
         changes: θ − θ_retrained of each, shape (k, d), for `optimal_noise`; else None.
-
-    Example:
-        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
-        >>> promise = ef.certify_unlearning(problem, ef.DescendToDelete(steps=100), epsilon_dp=1.0, delta_dp=1e-5)
-        >>> promise.kind, promise.scope, bool(np.isclose(promise.distance / promise.sigma, ef.gaussian_r(1.0, 1e-5)))
-        ('certified', 'per instance', True)
     """
 
     algorithm: str

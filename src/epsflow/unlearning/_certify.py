@@ -35,6 +35,13 @@ def certify_unlearning(
 ) -> UnlearningCertificate:
     """The least noise with which an algorithm's answer is (ε_dp, δ_dp)-indistinguishable from retraining's.
 
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> algorithm = ef.RewindToDelete(steps=100, unlearning_steps=20)
+        >>> ef.certify_unlearning(problem, algorithm, epsilon_dp=1.0, delta_dp=1e-5)
+        UnlearningCertificate(algorithm=R2D, scope=per instance, kind=certified, sigma=0.008794, distance=0.002357,
+        bound=0.002357)
+
     * "per instance": this data set and this deletion. σ = ‖θ − θ_retrained‖/`gaussian_r`(ε, δ) with the exact distance;
       under random batches σ solves E δ_G(ε; ‖Δ‖/σ) = δ over the draws (an estimate).
     * "per data set": the largest such σ over all deletions of as many points as the problem's.
@@ -59,13 +66,6 @@ def certify_unlearning(
             a gradient without a bound, a scope that cannot be computed.
         ConvergenceError: a run diverged; or a distance above a certified bound, which would be an error of this
             library: `.result` holds the certificate.
-
-    Example:
-        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
-        >>> algorithm = ef.RewindToDelete(steps=100, unlearning_steps=20)
-        >>> ef.certify_unlearning(problem, algorithm, epsilon_dp=1.0, delta_dp=1e-5)
-        UnlearningCertificate(algorithm=R2D, scope=per instance, kind=certified, sigma=0.008794, distance=0.002357,
-        bound=0.002357)
     """
     as_instance(algorithm, "algorithm", AbstractAlgorithm, "write RewindToDelete(steps=1000, unlearning_steps=100), …")
     target = target_of(epsilon_dp, delta_dp)

@@ -23,6 +23,12 @@ def clipped_sigma(
 ) -> float:
     """The noise per step of clipped fine-tuning on the retained data (setting of arXiv 2506.06985; derived here).
 
+    Example:
+        >>> ball = {"clipping": "gradient", "initial_radius": 1.0, "radius": 1.0, "step_size": 0.1}
+        >>> one, four = (ef.clipped_sigma(**ball, steps=steps, epsilon=1.0, delta=1e-5) for steps in (1, 4))
+        >>> round(four / one, 6)  # (2.8/√4)/2.2
+        0.636364
+
     The start is clipped to the ball of radius C₀, so that any two are at most 2C₀ apart, and T noisy steps on the same
     retained data follow. No convexity, smoothness or bound on gradients is assumed.
 
@@ -55,12 +61,6 @@ def clipped_sigma(
 
     Raises:
         InputError: a constant outside its range, a step size too many or too few, or another kind of clipping.
-
-    Example:
-        >>> ball = {"clipping": "gradient", "initial_radius": 1.0, "radius": 1.0, "step_size": 0.1}
-        >>> one, four = (ef.clipped_sigma(**ball, steps=steps, epsilon=1.0, delta=1e-5) for steps in (1, 4))
-        >>> round(four / one, 6)  # (2.8/√4)/2.2
-        0.636364
     """
     start, bound = as_nonnegative(initial_radius, "initial_radius"), as_positive(radius, "radius")
     steps = as_count(steps, "steps")

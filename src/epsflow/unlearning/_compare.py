@@ -22,6 +22,13 @@ from .algorithms._descents import DescendToDelete, RewindToDelete, ScheduledUnle
 class ComparedAlgorithm(NamedTuple):
     """One row.
 
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> target = {"epsilon_dp": 1.0, "delta_dp": 1e-5}
+        >>> found = ef.compare_unlearning(problem, steps=50, unlearning_steps=5, **target)
+        >>> found.algorithms[0].algorithm, found.algorithms[0].gradients
+        ('D2D', 5.0)
+
     Attributes:
         algorithm: its name.
         distance: ‖θ − θ_retrained‖, exact.
@@ -33,13 +40,6 @@ class ComparedAlgorithm(NamedTuple):
         switches: numbers of the steps after which ε changes, counted from the start of training.
         claim: of an optimum, status and scope; else empty.
         reference: what retraining means here.
-
-    Example:
-        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
-        >>> target = {"epsilon_dp": 1.0, "delta_dp": 1e-5}
-        >>> found = ef.compare_unlearning(problem, steps=50, unlearning_steps=5, **target)
-        >>> found.algorithms[0].algorithm, found.algorithms[0].gradients
-        ('D2D', 5.0)
     """
 
     algorithm: str
@@ -59,6 +59,13 @@ class ComparedAlgorithm(NamedTuple):
 class UnlearningComparison(Tabular, Stored):
     """Unlearning algorithms at one budget, side by side.
 
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> target = {"epsilon_dp": 1.0, "delta_dp": 1e-5}
+        >>> found = ef.compare_unlearning(problem, steps=50, unlearning_steps=5, **target)
+        >>> [row.algorithm for row in found.algorithms]
+        ['D2D', 'R2D', 'best step', 'optimum']
+
     Attributes:
         title: data, model, deletion.
         steps: T, steps of training.
@@ -69,13 +76,6 @@ class UnlearningComparison(Tabular, Stored):
         score: "accuracy" or "R²".
         retrained_score: that of the retrained parameters, without noise.
         algorithms: the rows.
-
-    Example:
-        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
-        >>> target = {"epsilon_dp": 1.0, "delta_dp": 1e-5}
-        >>> found = ef.compare_unlearning(problem, steps=50, unlearning_steps=5, **target)
-        >>> [row.algorithm for row in found.algorithms]
-        ['D2D', 'R2D', 'best step', 'optimum']
     """
 
     title: str
@@ -155,6 +155,12 @@ def compare_unlearning(
 ) -> UnlearningComparison:
     """D2D, R2D, the best step and the best schedule of all, each with K gradient steps after the request.
 
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> target = {"epsilon_dp": 1.0, "delta_dp": 1e-5}
+        >>> ef.compare_unlearning(problem, steps=50, unlearning_steps=5, bounds=(-1.0, 1.0), **target)
+        UnlearningComparison(algorithms=4, least noise=optimum, sigma=0.007588)
+
     Noise N(0, σ²I) in the output hides a distance of σr, r = `gaussian_r`(ε_dp, δ_dp), so the schedule that ends
     nearest to retraining needs the least noise. Training takes T steps of full-batch gradient descent. R2D goes back
     to the checkpoint at T − K and takes K steps without the points; the best step and the optimum start there, too,
@@ -180,12 +186,6 @@ def compare_unlearning(
         InputError: K outside 1 … T, ε_dp or δ_dp outside its range, no deleted points, a non-convex risk without a
             start, steps beyond the limit of stability.
         ConvergenceError: a run diverged, or time ran out.
-
-    Example:
-        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
-        >>> target = {"epsilon_dp": 1.0, "delta_dp": 1e-5}
-        >>> ef.compare_unlearning(problem, steps=50, unlearning_steps=5, bounds=(-1.0, 1.0), **target)
-        UnlearningComparison(algorithms=4, least noise=optimum, sigma=0.007588)
     """
     start = as_run(problem, theta0)
     target = as_privacy(as_scalar(epsilon_dp, "epsilon_dp"), delta_dp)

@@ -29,6 +29,10 @@ CERTIFIED, ESTIMATED, HEURISTIC = "certified", "estimated", "heuristic"
 class RiskConstants(Shown):
     """Constants of R_ε, in the scale c of the problem ("sum" or "mean"), for every ε ∈ [0, 1] of every deleted set.
 
+    Example:
+        >>> ef.RiskConstants(1.0, 2.0, 2.0, 0.1, 0.0, convex=True)
+        RiskConstants(lipschitz=1, smoothness=2, strong_convexity=0.1, kind=certified, source=given)
+
     Attributes:
         lipschitz: G, a bound on ‖∇ℓ_i(θ)‖ of every point, the penalty not included.
         smoothness: L, a bound on the eigenvalues of ∇²R_ε.
@@ -38,10 +42,6 @@ class RiskConstants(Shown):
         convex: whether R_ε is convex.
         kind: "certified" (proved) or "estimated" (sampled).
         source: from what, in words.
-
-    Example:
-        >>> ef.RiskConstants(1.0, 2.0, 2.0, 0.1, 0.0, convex=True)
-        RiskConstants(lipschitz=1, smoothness=2, strong_convexity=0.1, kind=certified, source=given)
     """
 
     lipschitz: float
@@ -96,6 +96,13 @@ class RiskConstants(Shown):
 def risk_constants(problem: Problem, radius: float | None = None) -> RiskConstants:
     """The constants of a linear model, proved from its data and the radius of the projection.
 
+    Example:
+        >>> data = ef.Dataset(np.array([[1.0], [1.0], [2.0]]), np.array([1.0, 2.0, 3.0]))
+        >>> line = ef.linear_regression(data, [0], l2=1.0)
+        >>> ef.risk_constants(line, radius=1.0)
+        RiskConstants(lipschitz=10, smoothness=7, strong_convexity=1, kind=certified, source=the data and the ball
+        of radius 1)
+
     With X = max‖x_i‖ and a loss of slope at most s, curvature at most κ and third derivative at most γ in the output,
 
         G = sX,   L = cκλ_max(XᵀX) + λ,   μ = λ,   Lip(∇²R) = cγX³n,   nc∇²ℓ_i + λI ≤ ncκX² + λ
@@ -110,13 +117,6 @@ def risk_constants(problem: Problem, radius: float | None = None) -> RiskConstan
 
     Raises:
         InputError: another model or loss; the squared loss without a radius.
-
-    Example:
-        >>> data = ef.Dataset(np.array([[1.0], [1.0], [2.0]]), np.array([1.0, 2.0, 3.0]))
-        >>> line = ef.linear_regression(data, [0], l2=1.0)
-        >>> ef.risk_constants(line, radius=1.0)
-        RiskConstants(lipschitz=10, smoothness=7, strong_convexity=1, kind=certified, source=the data and the ball
-        of radius 1)
     """
     radius = None if radius is None else as_positive(radius, "radius")
     if not isinstance(problem.model, LinearModel):

@@ -21,6 +21,11 @@ def d2d_sigma(
 ) -> float:
     """The noise of descend-to-delete, σ per coordinate (Neel, Roth and Sharifi-Malvajerdi, 2020).
 
+    Example:
+        >>> risk = {"n": 1000, "strong_convexity": 0.1, "smoothness": 1.0, "lipschitz": 1.0}
+        >>> [round(ef.d2d_sigma(**risk, steps=steps, epsilon=1.0, delta=1e-5), 4) for steps in (1, 10)]
+        [1.7642, 0.0609]
+
     With γ = (L_s − μ)/(L_s + μ) and I steps,
 
         secret:     σ = 4√2 G γ^I / (μn (1 − γ^I) (√(log(1/δ) + ε) − √log(1/δ)))
@@ -47,11 +52,6 @@ def d2d_sigma(
 
     Raises:
         InputError: a constant outside its range, or a published state with fewer steps than the theorem asks for.
-
-    Example:
-        >>> risk = {"n": 1000, "strong_convexity": 0.1, "smoothness": 1.0, "lipschitz": 1.0}
-        >>> [round(ef.d2d_sigma(**risk, steps=steps, epsilon=1.0, delta=1e-5), 4) for steps in (1, 10)]
-        [1.7642, 0.0609]
     """
     n = as_count(n, "n", least=2)
     mu, smooth = as_curvatures(strong_convexity, smoothness)
@@ -94,6 +94,11 @@ def r2d_sensitivity(
 ) -> float:
     """How far rewind-to-delete can end from retraining: 2mG h(K)/(L_s n).
 
+    Example:
+        >>> risk = {"n": 100, "deleted": 1, "smoothness": 1.0, "lipschitz": 1.0, "step_size": 0.1}
+        >>> round(ef.r2d_sensitivity(**risk, steps=10, unlearning_steps=5, tight=True), 4)  # 0.02 (1.1¹⁰ − 1.1⁵)
+        0.0197
+
         h = [(1 + ηL_s n/(n − m))^{T−K} − 1] (1 + ηL_s)^K       (Mu and Klabjan, 2024, Theorem 3.1)
         h = (1 + ηL_s)^T − (1 + ηL_s)^K                         (`tight`)
 
@@ -107,11 +112,6 @@ def r2d_sensitivity(
 
     Raises:
         InputError: a constant outside its range, η above its limit, K > T, or nothing left to train on.
-
-    Example:
-        >>> risk = {"n": 100, "deleted": 1, "smoothness": 1.0, "lipschitz": 1.0, "step_size": 0.1}
-        >>> round(ef.r2d_sensitivity(**risk, steps=10, unlearning_steps=5, tight=True), 4)  # 0.02 (1.1¹⁰ − 1.1⁵)
-        0.0197
     """
     n = as_count(n, "n", least=2)
     m = as_count(deleted, "deleted", most=n - 1, why=f"one of the n = {n} points has to be left")
@@ -144,6 +144,11 @@ def r2d_sigma(
 ) -> float:
     """The noise of rewind-to-delete, σ per coordinate, added at the end of learning and of unlearning.
 
+    Example:
+        >>> risk = {"n": 100, "deleted": 1, "smoothness": 1.0, "lipschitz": 1.0, "step_size": 0.1}
+        >>> round(ef.r2d_sigma(**risk, steps=10, unlearning_steps=5, epsilon=1.0, delta=1e-5), 4)
+        0.0964
+
     `r2d_sensitivity` times √(2 log(1.25/δ))/ε for ε ≤ 1 (Mu and Klabjan, 2024, Theorem 3.1), whose conversion holds for
     no larger ε; above, divided by `gaussian_r(epsilon, delta)`, which is exact for every ε, and smaller for ε ≤ 1 too.
 
@@ -161,11 +166,6 @@ def r2d_sigma(
 
     Raises:
         InputError: as `r2d_sensitivity`; ε or δ outside its range.
-
-    Example:
-        >>> risk = {"n": 100, "deleted": 1, "smoothness": 1.0, "lipschitz": 1.0, "step_size": 0.1}
-        >>> round(ef.r2d_sigma(**risk, steps=10, unlearning_steps=5, epsilon=1.0, delta=1e-5), 4)
-        0.0964
     """
     epsilon, delta = as_privacy(epsilon, delta)
     sensitivity = r2d_sensitivity(

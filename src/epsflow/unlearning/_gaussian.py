@@ -37,6 +37,10 @@ TOLERANCE = 4 * np.finfo(float).eps
 def gaussian_delta(epsilon: Numbers, r: Numbers) -> Float[np.ndarray, "..."] | float:
     """The smallest δ_dp for ε_dp of two Gaussians whose means lie r standard deviations apart.
 
+    Example:
+        >>> round(float(ef.gaussian_delta(0.0, 1.0)), 6)  # the total variation, 2Φ(½) − 1
+        0.382925
+
         δ_G(ε; r) = Φ(r/2 − ε/r) − e^ε Φ(−r/2 − ε/r)
 
     If two outputs differ by at most Δ and each gets noise N(0, σ²I), they are (ε, δ_G(ε; ‖Δ‖/σ))-indistinguishable, and
@@ -52,16 +56,17 @@ def gaussian_delta(epsilon: Numbers, r: Numbers) -> Float[np.ndarray, "..."] | f
 
     Raises:
         InputError: a negative number, NaN, or an infinite ε_dp.
-
-    Example:
-        >>> round(float(ef.gaussian_delta(0.0, 1.0)), 6)  # the total variation, 2Φ(½) − 1
-        0.382925
     """
     return np.exp(log_gaussian_delta(as_epsilons(epsilon), as_separations(r)))[()]
 
 
 def gaussian_r(epsilon: Numbers, delta: Numbers) -> Float[np.ndarray, "..."] | float:
     """The largest distance over noise that (ε_dp, δ_dp) allows: the r with δ_G(ε; r) = δ.
+
+    Example:
+        >>> r = ef.gaussian_r(1.0, 1e-5)
+        >>> round(float(r), 4), round(float(ef.gaussian_delta(1.0, r)), 12)
+        (0.2681, 1e-05)
 
     Noise of standard deviation ‖Δ‖/r is exactly enough. Householder's iteration of order four for log δ_G in
     log r, from the lower bound max(z + √(z² + 2ε), 2√2 erf⁻¹(δ)), z = Φ⁻¹(δ).
@@ -72,11 +77,6 @@ def gaussian_r(epsilon: Numbers, delta: Numbers) -> Float[np.ndarray, "..."] | f
 
     Raises:
         InputError: ε_dp negative, or δ_dp outside (0, 1).
-
-    Example:
-        >>> r = ef.gaussian_r(1.0, 1e-5)
-        >>> round(float(r), 4), round(float(ef.gaussian_delta(1.0, r)), 12)
-        (0.2681, 1e-05)
     """
     epsilons, deltas = np.broadcast_arrays(as_epsilons(epsilon), as_deltas(delta))
     eps, probability = epsilons.ravel(), deltas.ravel()
@@ -90,6 +90,10 @@ def gaussian_r(epsilon: Numbers, delta: Numbers) -> Float[np.ndarray, "..."] | f
 def gaussian_epsilon(delta: Numbers, r: Numbers) -> Float[np.ndarray, "..."] | float:
     """The smallest ε_dp ≥ 0 at δ_dp of two Gaussians whose means lie r standard deviations apart.
 
+    Example:
+        >>> round(float(ef.gaussian_epsilon(1e-5, ef.gaussian_r(1.0, 1e-5))), 12)
+        1.0
+
     0 where the total variation erf(r/√8) is at most δ_dp; else the ε with δ_G(ε; r) = δ, by Newton's iteration for
     log δ_G in ε, monotone from the upper bound r(r/2 − Φ⁻¹(δ)).
 
@@ -99,10 +103,6 @@ def gaussian_epsilon(delta: Numbers, r: Numbers) -> Float[np.ndarray, "..."] | f
 
     Raises:
         InputError: δ_dp outside (0, 1), or r negative.
-
-    Example:
-        >>> round(float(ef.gaussian_epsilon(1e-5, ef.gaussian_r(1.0, 1e-5))), 12)
-        1.0
     """
     from scipy.special import erf, ndtri
 
@@ -126,6 +126,10 @@ def gaussian_epsilon(delta: Numbers, r: Numbers) -> Float[np.ndarray, "..."] | f
 def trade_off(type_one: Numbers, r: Numbers) -> Float[np.ndarray, "..."] | float:
     """The whole trade-off curve at once: the least error of the second kind of a test of level `type_one`.
 
+    Example:
+        >>> ef.trade_off([0.0, 0.05, 0.5], 1.0).round(3)
+        array([1.   , 0.74 , 0.159])
+
         f(α) = Φ(Φ⁻¹(1 − α) − r)
 
     Any test that tells two Gaussians r standard deviations apart and is wrong with probability α on the first is wrong
@@ -137,10 +141,6 @@ def trade_off(type_one: Numbers, r: Numbers) -> Float[np.ndarray, "..."] | float
 
     Raises:
         InputError: α outside [0, 1], or r negative.
-
-    Example:
-        >>> ef.trade_off([0.0, 0.05, 0.5], 1.0).round(3)
-        array([1.   , 0.74 , 0.159])
     """
     from scipy.special import ndtr, ndtri
 

@@ -25,6 +25,12 @@ from .algorithms._base import EVERY_STEP, AbstractAlgorithm, as_run
 class GuaranteeTable(Tabular):
     """Algorithms on one problem and one target.
 
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> target = {"epsilon_dp": 1.0, "delta_dp": 1e-5}
+        >>> ef.guarantees(problem, [ef.Retrain(steps=100)], scope="per instance", **target).certificates[0].sigma
+        0.0
+
     Attributes:
         problem: data set and deleted points, in words.
         certificates: one for each algorithm that has one.
@@ -33,12 +39,6 @@ class GuaranteeTable(Tabular):
         noisy_quality: the same with its noise, the mean over draws, shape (a,).
         retrained_quality: of retraining by the same plan, without noise, shape (a,).
         refused: the other algorithms, with the reason.
-
-    Example:
-        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
-        >>> target = {"epsilon_dp": 1.0, "delta_dp": 1e-5}
-        >>> ef.guarantees(problem, [ef.Retrain(steps=100)], scope="per instance", **target).certificates[0].sigma
-        0.0
     """
 
     problem: str
@@ -101,6 +101,13 @@ def guarantees(
 ) -> GuaranteeTable:
     """Certify each algorithm and measure what its noise costs.
 
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> target = {"epsilon_dp": 1.0, "delta_dp": 1e-5}
+        >>> algorithms = [ef.Retrain(steps=100), ef.DescendToDelete(steps=100)]
+        >>> ef.guarantees(problem, algorithms, scope="per instance", **target)
+        GuaranteeTable(problem=diabetes without 17, algorithms=2, least sigma=0 (retrain))
+
     Algorithms whose noise enters in each step are certified in the worst case, whatever the scope; each row names its
     scope. One that cannot be certified is listed with the reason.
 
@@ -115,13 +122,6 @@ def guarantees(
 
     Raises:
         InputError: ε_dp, δ_dp or scope outside its range; no algorithm; none that can be certified.
-
-    Example:
-        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
-        >>> target = {"epsilon_dp": 1.0, "delta_dp": 1e-5}
-        >>> algorithms = [ef.Retrain(steps=100), ef.DescendToDelete(steps=100)]
-        >>> ef.guarantees(problem, algorithms, scope="per instance", **target)
-        GuaranteeTable(problem=diabetes without 17, algorithms=2, least sigma=0 (retrain))
     """
     start, key = as_run(problem, theta0), jax.random.key(0) if key is None else key
     if isinstance(algorithms, str) or not isinstance(algorithms, Sequence) or not algorithms:
@@ -187,17 +187,17 @@ def _qualities(
 class UnlearningCurve(Tabular):
     """Distance and bound of one algorithm against K.
 
-    Attributes:
-        algorithm: its name.
-        amounts: K, steps of unlearning, shape (k,).
-        distances, bounds, sigmas: of the certificate at each, shape (k,).
-        scope, kind: of them all (the weakest kind).
-
     Example:
         >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
         >>> target = {"epsilon_dp": 1.0, "delta_dp": 1e-5}
         >>> ef.unlearning_curve(problem, ef.RewindToDelete(steps=100), amounts=[10, 50, 100], **target)
         UnlearningCurve(algorithm=R2D, amounts=[10, 50, 100], scope=per instance, kind=certified)
+
+    Attributes:
+        algorithm: its name.
+        amounts: K, steps of unlearning, shape (k,).
+        distances, bounds, sigmas: of the certificate at each, shape (k,).
+        scope, kind: of them all (the weakest kind).
     """
 
     algorithm: str
@@ -229,6 +229,13 @@ def unlearning_curve(
 ) -> UnlearningCurve:
     """`certify_unlearning` for several numbers of unlearning steps.
 
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> target = {"epsilon_dp": 1.0, "delta_dp": 1e-5}
+        >>> curve = ef.unlearning_curve(problem, ef.RewindToDelete(steps=100), amounts=[10, 50, 100], **target)
+        >>> curve.distances.round(4)
+        array([0.003, 0.001, 0.   ])
+
     Args:
         problem, theta0, epsilon_dp, delta_dp: see `certify_unlearning`.
         algorithm: one that has `unlearning_steps`, which `amounts` replaces.
@@ -237,13 +244,6 @@ def unlearning_curve(
 
     Raises:
         InputError: an algorithm without unlearning steps; as `certify_unlearning`.
-
-    Example:
-        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
-        >>> target = {"epsilon_dp": 1.0, "delta_dp": 1e-5}
-        >>> curve = ef.unlearning_curve(problem, ef.RewindToDelete(steps=100), amounts=[10, 50, 100], **target)
-        >>> curve.distances.round(4)
-        array([0.003, 0.001, 0.   ])
     """
     as_instance(algorithm, "algorithm", AbstractAlgorithm, "write RewindToDelete(), …")
     counts = np.atleast_1d(as_array(amounts, "amounts"))

@@ -24,6 +24,11 @@ def langevin_epsilon(
 ) -> float:
     """The ε_dp of Langevin unlearning after K steps, for the first request (Chien, Wang, Chen and Li, 2024).
 
+    Example:
+        >>> risk = {"n": 1000, "strong_convexity": 0.1, "smoothness": 1.0, "lipschitz": 1.0}
+        >>> [round(ef.langevin_epsilon(**risk, steps=steps, sigma=0.1, delta=1e-5), 3) for steps in (0, 100)]
+        [0.433, 0.397]
+
     Steps w ← Π(w − η∇f(w) + √(2ησ²) ξ) with η = 1/L_s, first on all n points until stationary, then K on the changed
     data. The Rényi bound is
 
@@ -48,11 +53,6 @@ def langevin_epsilon(
 
     Raises:
         InputError: a constant outside its range.
-
-    Example:
-        >>> risk = {"n": 1000, "strong_convexity": 0.1, "smoothness": 1.0, "lipschitz": 1.0}
-        >>> [round(ef.langevin_epsilon(**risk, steps=steps, sigma=0.1, delta=1e-5), 3) for steps in (0, 100)]
-        [0.433, 0.397]
     """
     scale, kappa = _langevin(n, strong_convexity, smoothness, lipschitz, steps, replaced)
     amount = scale / as_positive(sigma, "sigma") ** 2
@@ -86,6 +86,12 @@ def langevin_sigma(
 ) -> float:
     """The least σ of Langevin unlearning for (ε_dp, δ_dp): `langevin_epsilon` solved for the noise.
 
+    Example:
+        >>> risk = {"n": 1000, "strong_convexity": 0.1, "smoothness": 1.0, "lipschitz": 1.0}
+        >>> sigma = ef.langevin_sigma(**risk, steps=100, epsilon=1.0, delta=1e-5)
+        >>> round(sigma, 4), round(ef.langevin_epsilon(**risk, steps=100, sigma=sigma, delta=1e-5), 10)
+        (0.0351, 1.0)
+
     For every α > 1 + log(1/δ)/ε the guarantee holds with σ² = cαe^{−κ/α}/(ε − log(1/δ)/(α − 1)), where
     c = 4S²G²/(μn²) and κ = Kμ/L_s. At the least of them x = α − 1 is the one positive root (Descartes' rule of signs)
     of
@@ -96,12 +102,6 @@ def langevin_sigma(
 
     Raises:
         InputError: a constant outside its range.
-
-    Example:
-        >>> risk = {"n": 1000, "strong_convexity": 0.1, "smoothness": 1.0, "lipschitz": 1.0}
-        >>> sigma = ef.langevin_sigma(**risk, steps=100, epsilon=1.0, delta=1e-5)
-        >>> round(sigma, 4), round(ef.langevin_epsilon(**risk, steps=100, sigma=sigma, delta=1e-5), 10)
-        (0.0351, 1.0)
     """
     scale, kappa = _langevin(n, strong_convexity, smoothness, lipschitz, steps, replaced)
     epsilon, delta = as_privacy(epsilon, delta)
@@ -128,6 +128,12 @@ def noisy_sgd_epsilon(
     delta: float,
 ) -> float:
     """The ε_dp of K epochs of projected noisy SGD on the changed data, batches in a fixed order.
+
+    Example:
+        >>> risk = {"n": 1000, "batch": 10, "strong_convexity": 0.1, "smoothness": 1.0, "lipschitz": 1.0}
+        >>> run = {"step_size": 0.5, "epochs": 1}
+        >>> round(ef.noisy_sgd_epsilon(**risk, **run, sigma=0.01, delta=1e-5), 4)
+        0.0607
 
     Setting of Chien, Wang, Chen and Li (2024, "Certified machine unlearning via noisy stochastic gradient descent");
     the bound is derived here. Steps w ← Π(w − η∇f_B(w) + √(2ησ²) ξ), c = 1 − ημ, N = Kn/b. One replaced point moves one
@@ -158,12 +164,6 @@ def noisy_sgd_epsilon(
 
     Raises:
         InputError: a constant outside its range, or a batch that does not divide n.
-
-    Example:
-        >>> risk = {"n": 1000, "batch": 10, "strong_convexity": 0.1, "smoothness": 1.0, "lipschitz": 1.0}
-        >>> run = {"step_size": 0.5, "epochs": 1}
-        >>> round(ef.noisy_sgd_epsilon(**risk, **run, sigma=0.01, delta=1e-5), 4)
-        0.0607
     """
     noise = as_positive(sigma, "sigma")
     _, delta = as_privacy(1.0, delta)
@@ -185,19 +185,19 @@ def noisy_sgd_sigma(
 ) -> float:
     """The least σ of projected noisy SGD for (ε_dp, δ_dp): `noisy_sgd_epsilon` solved for the noise.
 
-    ε(α) is α times a number over σ²; σ² is that number over the largest slope whose line gives (ε, δ).
-
-    Args: as `noisy_sgd_epsilon`; ε_dp > 0.
-
-    Raises:
-        InputError: a constant outside its range, or a batch that does not divide n.
-
     Example:
         >>> risk = {"n": 1000, "batch": 10, "strong_convexity": 0.1, "smoothness": 1.0, "lipschitz": 1.0}
         >>> run = {"step_size": 0.5, "epochs": 1}
         >>> sigma = ef.noisy_sgd_sigma(**risk, **run, epsilon=1.0, delta=1e-5)
         >>> round(ef.noisy_sgd_epsilon(**risk, **run, sigma=sigma, delta=1e-5), 10)
         1.0
+
+    ε(α) is α times a number over σ²; σ² is that number over the largest slope whose line gives (ε, δ).
+
+    Args: as `noisy_sgd_epsilon`; ε_dp > 0.
+
+    Raises:
+        InputError: a constant outside its range, or a batch that does not divide n.
     """
     epsilon, delta = as_privacy(epsilon, delta)
     unit = _noisy_sgd_slope(n, batch, strong_convexity, smoothness, lipschitz, step_size, epochs)
@@ -254,6 +254,12 @@ def langevin_stream_epsilon(
 ) -> float:
     """The ε_dp of Langevin unlearning after the last of several requests (Chien, Wang, Chen and Li, 2024).
 
+    Example:
+        >>> risk = {"n": 1000, "strong_convexity": 0.1, "smoothness": 1.0, "lipschitz": 1.0}
+        >>> noise = {"sigma": 0.1, "delta": 1e-5}
+        >>> [round(ef.langevin_stream_epsilon(**risk, **noise, steps=steps), 3) for steps in ([100], [100, 100])]
+        [0.397, 0.719]
+
     With ε_0(α) = 4αS²G²/(μσ²n²), η = 1/L_s and K_s steps for request s,
 
         ε_1(α) = e^{−K₁ημ/α} ε_0(α)
@@ -270,12 +276,6 @@ def langevin_stream_epsilon(
 
     Raises:
         InputError: a constant outside its range, or no request.
-
-    Example:
-        >>> risk = {"n": 1000, "strong_convexity": 0.1, "smoothness": 1.0, "lipschitz": 1.0}
-        >>> noise = {"sigma": 0.1, "delta": 1e-5}
-        >>> [round(ef.langevin_stream_epsilon(**risk, **noise, steps=steps), 3) for steps in ([100], [100, 100])]
-        [0.397, 0.719]
     """
     if not len(steps):
         raise InputError("steps is empty; name the steps of every request, such as steps=[100, 100].")
@@ -306,18 +306,18 @@ def langevin_stream_sigma(
 ) -> float:
     """The least σ with which *every* request of a stream of Langevin unlearning is (ε_dp, δ_dp).
 
+    Example:
+        >>> risk = {"n": 1000, "strong_convexity": 0.1, "smoothness": 1.0, "lipschitz": 1.0}
+        >>> sigma = ef.langevin_stream_sigma(**risk, steps=[100, 100], epsilon=1.0, delta=1e-5)
+        >>> round(ef.langevin_stream_epsilon(**risk, steps=[100, 100], sigma=sigma, delta=1e-5), 10)
+        1.0
+
     `langevin_stream_epsilon` of each beginning of the stream, solved for the noise, to a rounding.
 
     Args: as `langevin_stream_epsilon`; ε_dp > 0.
 
     Raises:
         InputError: a constant outside its range, or no request.
-
-    Example:
-        >>> risk = {"n": 1000, "strong_convexity": 0.1, "smoothness": 1.0, "lipschitz": 1.0}
-        >>> sigma = ef.langevin_stream_sigma(**risk, steps=[100, 100], epsilon=1.0, delta=1e-5)
-        >>> round(ef.langevin_stream_epsilon(**risk, steps=[100, 100], sigma=sigma, delta=1e-5), 10)
-        1.0
     """
     from scipy.optimize import root_scalar  # not spent by `import epsflow`
 

@@ -26,6 +26,12 @@ ROUNDS, CLOSE = 30, 1e-9
 class MinimaxSchedule(Shown, Stored):
     """A schedule that serves every point of a data set, and how far it is from the best such schedule.
 
+    Example:
+        >>> data = ef.Dataset(np.array([[1.0], [1.0], [2.0]]), np.array([1.0, 2.0, 3.0]))
+        >>> line = ef.linear_regression(data, [0], l2=1.0)
+        >>> ef.minimax_schedule(line, steps=10, unlearning_steps=3).points
+        array([0, 1, 2])
+
     Attributes:
         schedule: ε_k of the last K steps, in units of steps.
         points: the points that may be deleted, shape (n,).
@@ -36,12 +42,6 @@ class MinimaxSchedule(Shown, Stored):
         binding: the point that proves it.
         active: the points whose distances were minimised over; the others stayed below by themselves.
         steps, unlearning_steps, step_size: T, K, η.
-
-    Example:
-        >>> data = ef.Dataset(np.array([[1.0], [1.0], [2.0]]), np.array([1.0, 2.0, 3.0]))
-        >>> line = ef.linear_regression(data, [0], l2=1.0)
-        >>> ef.minimax_schedule(line, steps=10, unlearning_steps=3).points
-        array([0, 1, 2])
     """
 
     schedule: AbstractSchedule
@@ -113,6 +113,13 @@ def minimax_schedule(
 ) -> MinimaxSchedule:
     """min over ε of max over points i of ‖θ_i(T) − θ_i,retrained(T)‖: one schedule for any single deletion.
 
+    Example:
+        >>> data = ef.Dataset(np.array([[1.0], [1.0], [2.0]]), np.array([1.0, 2.0, 3.0]))
+        >>> line = ef.linear_regression(data, [0], l2=1.0)
+        >>> found = ef.minimax_schedule(line, steps=10, unlearning_steps=3)
+        >>> bool(found.points[np.argmax(found.distances)] == found.binding)
+        True
+
     Linear regression by full-batch gradient descent, T steps from θ0; of the last K each has a weight ε_k of the
     deleted point, whichever it is. With noise σ = distance/r the guarantee holds per data set. A shared schedule makes
     the question no convex one; the epigraph form, min t with ½‖·‖²_i ≤ t, is solved by SLSQP with exact gradients over
@@ -129,13 +136,6 @@ def minimax_schedule(
 
     Raises:
         InputError: not linear regression, K outside 1 … T, a step beyond the limit of stability.
-
-    Example:
-        >>> data = ef.Dataset(np.array([[1.0], [1.0], [2.0]]), np.array([1.0, 2.0, 3.0]))
-        >>> line = ef.linear_regression(data, [0], l2=1.0)
-        >>> found = ef.minimax_schedule(line, steps=10, unlearning_steps=3)
-        >>> bool(found.points[np.argmax(found.distances)] == found.binding)
-        True
     """
     if not isinstance(problem.risk, Quadratic):
         raise InputError(

@@ -17,6 +17,11 @@ def certified_removal_sigma(
 ) -> float:
     """The noise *in the objective* of certified removal (Guo, Goldstein, Hannun and van der Maaten, 2020).
 
+    Example:
+        >>> risk = {"n": 1001, "l2": 0.1, "lipschitz": 1.0, "curvature_lipschitz": 1 / (6 * 3**0.5)}
+        >>> round(ef.certified_removal_sigma(**risk, epsilon=1.0, delta=1e-5), 4)
+        0.1879
+
         σ = 4γ₃G²/(λ²(n − 1)) · √(2 log(1.5/δ))/ε
 
     The first factor bounds the gradient that one Newton step leaves over (their Theorem 1); noise bᵀθ, b ~ N(0, σ²I),
@@ -35,11 +40,6 @@ def certified_removal_sigma(
 
     Raises:
         InputError: a constant outside its range.
-
-    Example:
-        >>> risk = {"n": 1001, "l2": 0.1, "lipschitz": 1.0, "curvature_lipschitz": 1 / (6 * 3**0.5)}
-        >>> round(ef.certified_removal_sigma(**risk, epsilon=1.0, delta=1e-5), 4)
-        0.1879
     """
     n, penalty = as_count(n, "n", least=2), as_positive(l2, "l2")
     gradient, gamma = as_positive(lipschitz, "lipschitz"), as_nonnegative(curvature_lipschitz, "curvature_lipschitz")
@@ -60,6 +60,12 @@ def newton_removal_sigma(
 ) -> float:
     """The noise of the Newton step of Sekhari, Acharya, Kamath and Suresh (2021), σ per coordinate.
 
+    Example:
+        >>> risk = {"n": 1000, "strong_convexity": 0.1, "lipschitz": 1.0, "hessian_lipschitz": 0.1}
+        >>> one, two = (ef.newton_removal_sigma(**risk, deleted=m, epsilon=1.0, delta=1e-5) for m in (1, 2))
+        >>> round(one, 6), round(two / one, 6)  # as m²
+        (0.000969, 4.0)
+
         w̄ = ŵ + Ĥ⁻¹ ∑_U ∇f/(n − m),  Ĥ = (n∇²F̂ − ∑_U ∇²f)/(n − m),  ‖w̄ − ŵ_{D'}‖ ≤ 2ρm²G²/(μ³n²)
 
     times √(2 log(1.25/δ))/ε for ε ≤ 1 as in the paper; for larger ε, where that conversion is not valid, divided by
@@ -79,12 +85,6 @@ def newton_removal_sigma(
 
     Raises:
         InputError: a constant outside its range.
-
-    Example:
-        >>> risk = {"n": 1000, "strong_convexity": 0.1, "lipschitz": 1.0, "hessian_lipschitz": 0.1}
-        >>> one, two = (ef.newton_removal_sigma(**risk, deleted=m, epsilon=1.0, delta=1e-5) for m in (1, 2))
-        >>> round(one, 6), round(two / one, 6)  # as m²
-        (0.000969, 4.0)
     """
     n = as_count(n, "n", least=2)
     m = as_count(deleted, "deleted", most=n - 1, why=f"one of the n = {n} points has to be left")

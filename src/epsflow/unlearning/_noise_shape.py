@@ -22,6 +22,11 @@ AT_ONCE = 600  # rows of one linear system
 class OptimalNoise(Shown):
     """Noise N(0, Σ) that hides every change of a family at (ε_dp, δ_dp), with its dual certificate.
 
+    Example:
+        >>> noise = ef.optimal_noise([[1.0, 0.0], [0.0, 2.0]], np.eye(2), epsilon=1.0, delta=1e-5)
+        >>> round(noise.isotropic_cost / noise.cost, 6)  # 2·2²/(1² + 2²)
+        1.6
+
     Attributes:
         covariance: Σ, shape (d, d); singular where the changes span less than the space.
         cost: tr(HΣ), twice the excess risk to second order.
@@ -31,11 +36,6 @@ class OptimalNoise(Shown):
         r: the distance over noise that (ε_dp, δ_dp) allows, ρ of `gaussian_r`; max_i Δ_iᵀΣ⁻¹Δ_i = r².
         isotropic_cost: tr(HΣ) of the least σ²I that hides the changes.
         risk_isotropic_cost: tr(HΣ) of the least σ²H⁻¹ that does.
-
-    Example:
-        >>> noise = ef.optimal_noise([[1.0, 0.0], [0.0, 2.0]], np.eye(2), epsilon=1.0, delta=1e-5)
-        >>> round(noise.isotropic_cost / noise.cost, 6)  # 2·2²/(1² + 2²)
-        1.6
     """
 
     covariance: Float[np.ndarray, "d d"]
@@ -65,6 +65,12 @@ class OptimalNoise(Shown):
 def optimal_noise(changes: Numbers, hessian: Numbers, *, epsilon: float, delta: float) -> OptimalNoise:
     """The cheapest Gaussian noise that hides which set was deleted, the same for all of them.
 
+    Example:
+        >>> noise = ef.optimal_noise([[1.0, 0.0], [0.0, 2.0]], np.eye(2), epsilon=1.0, delta=1e-5)
+        >>> (noise.covariance * noise.r**2).round(6)
+        array([[1., 0.],
+               [0., 4.]])
+
         minimise tr(HΣ)  subject to  Δ_iᵀ Σ⁻¹ Δ_i ≤ ρ²  for all i,      ρ = gaussian_r(ε, δ)
 
     Σ does not depend on which set is deleted, so the guarantee holds for the data set. With H = LLᵀ, z_i = LᵀΔ_i/ρ and
@@ -88,12 +94,6 @@ def optimal_noise(changes: Numbers, hessian: Numbers, *, epsilon: float, delta: 
     Raises:
         InputError: shapes that do not fit, numbers that are not finite, or a Hessian that is not positive definite.
         ConvergenceError: the gap stayed above 1e-9; its `result` is the covariance that was reached.
-
-    Example:
-        >>> noise = ef.optimal_noise([[1.0, 0.0], [0.0, 2.0]], np.eye(2), epsilon=1.0, delta=1e-5)
-        >>> (noise.covariance * noise.r**2).round(6)
-        array([[1., 0.],
-               [0., 4.]])
     """
     differences, factor, scales = _checked(changes, hessian)
     r = float(gaussian_r(*as_privacy(epsilon, delta)))

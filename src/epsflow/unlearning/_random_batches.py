@@ -22,17 +22,17 @@ SMALLEST = 1e-290
 class DistanceLaw(Shown):
     """A law that bounds how far apart two coupled runs end: P(‖Δ‖ ≥ x) is at most that of the law, for every x.
 
+    Example:
+        >>> law = ef.DistanceLaw(np.array([0.0, 1.0]), np.array([0.5, 0.5]))
+        >>> round(ef.mixture_delta(law, 0.0, 1.0), 6)  # half of gaussian_delta(0, 1)
+        0.191462
+
     Attributes:
         distances: its atoms, not negative, shape (k,).
         probabilities: their probabilities, which sum to 1, shape (k,).
 
     Raises:
         InputError: shapes that differ, a negative number, or a sum that is not 1 to 1e-9.
-
-    Example:
-        >>> law = ef.DistanceLaw(np.array([0.0, 1.0]), np.array([0.5, 0.5]))
-        >>> round(ef.mixture_delta(law, 0.0, 1.0), 6)  # half of gaussian_delta(0, 1)
-        0.191462
     """
 
     distances: Float[np.ndarray, " k"]
@@ -78,6 +78,11 @@ def batch_law(
 ) -> DistanceLaw:
     """How far SGD that has seen m points can end from SGD that has not, batches coupled.
 
+    Example:
+        >>> law = ef.batch_law(n=10, deleted=1, batch=5, steps=2, lipschitz=1.0, step_size=0.5)
+        >>> law.distances, law.probabilities
+        (array([0. , 0.2, 0.4, 0.4]), array([0.25, 0.5 , 0.25, 0.  ]))
+
     A batch on the retained data is that on all data with its B_t deleted members replaced; then
 
         ‖Δ_{t+1}‖ ≤ c‖Δ_t‖ + κηG B_t/b,   so   ‖Δ_T‖ ≤ (κηG/b) ∑_{t<T−K} c^{T−1−t} B_t
@@ -110,11 +115,6 @@ def batch_law(
 
     Raises:
         InputError: a constant outside its range, or another kind of sampling.
-
-    Example:
-        >>> law = ef.batch_law(n=10, deleted=1, batch=5, steps=2, lipschitz=1.0, step_size=0.5)
-        >>> law.distances, law.probabilities
-        (array([0. , 0.2, 0.4, 0.4]), array([0.25, 0.5 , 0.25, 0.  ]))
     """
     n = as_count(n, "n", least=2)
     m = as_count(deleted, "deleted", most=n - 1, why=f"one of the n = {n} points has to be left")
@@ -142,6 +142,11 @@ def batch_law(
 def mixture_delta(law: DistanceLaw, epsilon: float, sigma: float) -> float:
     """The δ_dp that noise σ per coordinate proves at ε_dp for a random distance: E δ_G(ε; ‖Δ‖/σ).
 
+    Example:
+        >>> law = ef.DistanceLaw(np.array([0.0, 1.0]), np.array([0.5, 0.5]))
+        >>> round(ef.mixture_delta(law, 0.0, 1.0), 6)  # half of gaussian_delta(0, 1)
+        0.191462
+
     Two runs with coupled batches are mixtures, over the batches, of Gaussians at a distance that the batches bound. The
     hockey-stick divergence is jointly convex, and δ_G grows with r, so the mean of δ_G under any law that bounds the
     distance is a bound. It holds for every coupling, without conditioning on the batches.
@@ -153,11 +158,6 @@ def mixture_delta(law: DistanceLaw, epsilon: float, sigma: float) -> float:
 
     Raises:
         InputError: a number outside its range.
-
-    Example:
-        >>> law = ef.DistanceLaw(np.array([0.0, 1.0]), np.array([0.5, 0.5]))
-        >>> round(ef.mixture_delta(law, 0.0, 1.0), 6)  # half of gaussian_delta(0, 1)
-        0.191462
     """
     r = _as_law(law).distances / as_positive(sigma, "sigma")
     return float(min(law.probabilities @ np.exp(log_gaussian_delta(as_epsilons(epsilon), r)), 1.0))
@@ -166,6 +166,11 @@ def mixture_delta(law: DistanceLaw, epsilon: float, sigma: float) -> float:
 def mixture_sigma(law: DistanceLaw, epsilon: float, delta: float) -> float:
     """The least σ with `mixture_delta(law, epsilon, σ)` ≤ δ, to a rounding; 0 for a law of no distance.
 
+    Example:
+        >>> law = ef.DistanceLaw(np.array([0.0, 1.0]), np.array([0.5, 0.5]))
+        >>> round(ef.mixture_delta(law, 1.0, ef.mixture_sigma(law, 1.0, 1e-5)), 12)
+        1e-05
+
     Args:
         law: of the distance.
         epsilon: ε_dp > 0.
@@ -173,11 +178,6 @@ def mixture_sigma(law: DistanceLaw, epsilon: float, delta: float) -> float:
 
     Raises:
         InputError: a number outside its range.
-
-    Example:
-        >>> law = ef.DistanceLaw(np.array([0.0, 1.0]), np.array([0.5, 0.5]))
-        >>> round(ef.mixture_delta(law, 1.0, ef.mixture_sigma(law, 1.0, 1e-5)), 12)
-        1e-05
     """
     from scipy.optimize import root_scalar  # not spent by `import epsflow`
 
@@ -210,6 +210,10 @@ def _as_law(value: object) -> DistanceLaw:
 def mean_delta(mean: Numbers, epsilon: float, sigma: float) -> Float[np.ndarray, "..."] | float:
     """The δ_dp that a bound on E‖Δ‖ alone proves: the concave envelope of δ_G(ε; ·) at mean/σ.
 
+    Example:
+        >>> round(float(ef.mean_delta(0.5, 0.0, 1.0)), 6)  # at ε = 0 concave from the start: gaussian_delta(0, ½)
+        0.197413
+
     By Jensen's inequality in `mixture_delta`. δ_G is convex up to r = √(2ε) and concave beyond, so its envelope is the
     tangent from 0 up to r*, where ∂ log δ_G/∂ log r = 1, and δ_G itself beyond. No better bound follows from the mean.
 
@@ -220,16 +224,16 @@ def mean_delta(mean: Numbers, epsilon: float, sigma: float) -> Float[np.ndarray,
 
     Raises:
         InputError: a number outside its range.
-
-    Example:
-        >>> round(float(ef.mean_delta(0.5, 0.0, 1.0)), 6)  # at ε = 0 concave from the start: gaussian_delta(0, ½)
-        0.197413
     """
     return _envelope(_moment(mean, "mean") / as_positive(sigma, "sigma"), as_nonnegative(epsilon, "epsilon"), 1)
 
 
 def second_moment_delta(second_moment: Numbers, epsilon: float, sigma: float) -> Float[np.ndarray, "..."] | float:
     """The δ_dp that a bound on E‖Δ‖² alone proves: the concave envelope of δ_G(ε; √·) at second_moment/σ².
+
+    Example:
+        >>> round(float(ef.second_moment_delta(1.0, 1.0, 1.0)), 4), round(float(ef.gaussian_delta(1.0, 1.0)), 4)
+        (0.1431, 0.1269)
 
     As `mean_delta`; in v = r² the tangent from 0 touches where ∂ log δ_G/∂ log r = 2.
 
@@ -240,10 +244,6 @@ def second_moment_delta(second_moment: Numbers, epsilon: float, sigma: float) ->
 
     Raises:
         InputError: a number outside its range.
-
-    Example:
-        >>> round(float(ef.second_moment_delta(1.0, 1.0, 1.0)), 4), round(float(ef.gaussian_delta(1.0, 1.0)), 4)
-        (0.1431, 0.1269)
     """
     root = np.sqrt(_moment(second_moment, "second_moment"))
     return _envelope(root / as_positive(sigma, "sigma"), as_nonnegative(epsilon, "epsilon"), 2)

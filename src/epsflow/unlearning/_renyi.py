@@ -14,6 +14,11 @@ def rdp_to_dp(
 ) -> Float[np.ndarray, "..."] | float:
     """The smallest ε_dp that a Rényi bound proves at δ_dp, over the orders given.
 
+    Example:
+        >>> orders = np.arange(2.0, 65.0)
+        >>> round(float(ef.rdp_to_dp(orders, orders / 32, delta=1e-5)), 4)  # two Gaussians with r = ¼
+        1.0126
+
         tight:      ε = min_α ε(α) − (log δ + log α)/(α − 1) + log((α − 1)/α)  (Canonne, Kamath, Steinke 2020, Prop. 12)
         classical:  ε = min_α ε(α) + log(1/δ)/(α − 1)                          (Mironov 2017, Prop. 3)
 
@@ -30,11 +35,6 @@ def rdp_to_dp(
 
     Raises:
         InputError: an order of at most 1, a negative ε(α), shapes that do not match, or δ_dp outside (0, 1).
-
-    Example:
-        >>> orders = np.arange(2.0, 65.0)
-        >>> round(float(ef.rdp_to_dp(orders, orders / 32, delta=1e-5)), 4)  # two Gaussians with r = ¼
-        1.0126
     """
     alpha, bound = np.atleast_1d(as_numbers(orders, "orders")), as_numbers(rdp, "rdp")
     log_delta = float(np.log(as_deltas(delta)))

@@ -20,18 +20,18 @@ from .algorithms._descents import RewindToDelete
 class StepCount(NamedTuple):
     """One row.
 
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> found = ef.steps_to_unlearn(problem, steps=50, sigma=0.01, epsilon_dp=1.0, delta_dp=1e-5)
+        >>> [(row.algorithm, row.steps) for row in found.counts]
+        [('D2D', 5), ('R2D', 4), ('optimum', 4)]
+
     Attributes:
         algorithm: its name.
         steps: the least K after which, and for one step less not, the distance is hidden; None where no K ≤ T does.
         distance: ‖θ − θ_retrained‖ after K steps, or after T where K is None.
         before: after K − 1 steps; of the optimum what no schedule comes below, which is proved.
         proved: whether K − 1 steps are too few by proof: exact for D2D and R2D, the lower bound for the optimum.
-
-    Example:
-        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
-        >>> found = ef.steps_to_unlearn(problem, steps=50, sigma=0.01, epsilon_dp=1.0, delta_dp=1e-5)
-        >>> [(row.algorithm, row.steps) for row in found.counts]
-        [('D2D', 5), ('R2D', 4), ('optimum', 4)]
     """
 
     algorithm: str
@@ -45,6 +45,11 @@ class StepCount(NamedTuple):
 class StepCounts(Tabular, Stored):
     """Steps that unlearning takes at one noise level.
 
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> ef.steps_to_unlearn(problem, steps=50, sigma=0.01, epsilon_dp=1.0, delta_dp=1e-5)
+        StepCounts(sigma=0.01, D2D=5, R2D=4, optimum=4)
+
     Attributes:
         title: data and deletion.
         sigma: σ of the noise in the output.
@@ -52,11 +57,6 @@ class StepCounts(Tabular, Stored):
         distance: what σ hides.
         steps, step_size: T and η of training.
         counts: one row for D2D, R2D and the optimum.
-
-    Example:
-        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
-        >>> ef.steps_to_unlearn(problem, steps=50, sigma=0.01, epsilon_dp=1.0, delta_dp=1e-5)
-        StepCounts(sigma=0.01, D2D=5, R2D=4, optimum=4)
     """
 
     title: str
@@ -119,6 +119,11 @@ def steps_to_unlearn(
 ) -> StepCounts:
     """The least K with which D2D, R2D and the best schedule end within the distance that N(0, σ²I) hides.
 
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> ef.steps_to_unlearn(problem, steps=50, sigma=0.01, epsilon_dp=1.0, delta_dp=1e-5)
+        StepCounts(sigma=0.01, D2D=5, R2D=4, optimum=4)
+
     Linear regression by full-batch gradient descent, T steps from θ0. With A = I − ηH_{-D} and Δ_k the distance of θ_k,
     trained with all points, from the same step of retraining,
 
@@ -139,11 +144,6 @@ def steps_to_unlearn(
     Raises:
         InputError: not linear regression, σ ≤ 0, bounds without 1, ε_dp or δ_dp outside its range, a step beyond the
             limit of stability.
-
-    Example:
-        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
-        >>> ef.steps_to_unlearn(problem, steps=50, sigma=0.01, epsilon_dp=1.0, delta_dp=1e-5)
-        StepCounts(sigma=0.01, D2D=5, R2D=4, optimum=4)
     """
     start, total = as_run(problem, theta0), as_count(steps, "steps")
     if not isinstance(problem.risk, Quadratic):

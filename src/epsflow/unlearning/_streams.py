@@ -28,6 +28,12 @@ from .algorithms._noisy import LangevinUnlearning
 class StreamCertificate(Tabular):
     """(ε_dp, δ_dp) for a stream of requests.
 
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> target = {"epsilon_dp": 1.0, "delta_dp": 1e-5}
+        >>> ef.certify_stream(problem, ef.DescendToDelete(steps=100), requests=[17, [3, 4]], **target).kind
+        'certified'
+
     Attributes:
         algorithm, scope, kind: see `UnlearningCertificate`.
         epsilon, delta: (ε_dp, δ_dp). With noise in the output they hold for *all* releases together; for Langevin
@@ -40,12 +46,6 @@ class StreamCertificate(Tabular):
         alone: σ that each request would need if it were the only one, shape (s,).
         gradients: gradients of all unlearning, in passes over all points.
         conventions: what the numbers rest on.
-
-    Example:
-        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
-        >>> target = {"epsilon_dp": 1.0, "delta_dp": 1e-5}
-        >>> ef.certify_stream(problem, ef.DescendToDelete(steps=100), requests=[17, [3, 4]], **target).kind
-        'certified'
     """
 
     algorithm: str
@@ -100,6 +100,13 @@ def certify_stream(
 ) -> StreamCertificate:
     """The noise for a stream of requests, fixed in advance.
 
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> target = {"epsilon_dp": 1.0, "delta_dp": 1e-5}
+        >>> promise = ef.certify_stream(problem, ef.DescendToDelete(steps=100), requests=[17, [3, 4]], **target)
+        >>> promise
+        StreamCertificate(algorithm=D2D, requests=2, scope=per instance, kind=certified, sigma=0.01095)
+
     Descend-to-delete goes on from the noiseless parameters, K more steps per request, and is compared with retraining
     for as many steps; rewind-to-delete goes back to its one checkpoint for each request. Every release adds fresh noise
     N(0, σ²I). All releases together are two Gaussians at distance (∑‖Δ_i‖²)^{1/2}/σ, so σ = (∑‖Δ_i‖²)^{1/2}/r is
@@ -125,13 +132,6 @@ def certify_stream(
         InputError: no request, a point that is deleted twice; another algorithm; another scope; as
             `certify_unlearning`.
         ConvergenceError: a run diverged, or a distance above a certified bound.
-
-    Example:
-        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
-        >>> target = {"epsilon_dp": 1.0, "delta_dp": 1e-5}
-        >>> promise = ef.certify_stream(problem, ef.DescendToDelete(steps=100), requests=[17, [3, 4]], **target)
-        >>> promise
-        StreamCertificate(algorithm=D2D, requests=2, scope=per instance, kind=certified, sigma=0.01095)
     """
     as_instance(algorithm, "algorithm", AbstractAlgorithm, "write DescendToDelete(steps=1000), …")
     target = target_of(epsilon_dp, delta_dp)

@@ -26,17 +26,17 @@ DIVERGED = RESULTS.nonlinear_divergence
 class Descent(Shown, eqx.Module):
     """θ after chosen numbers of steps; with mini-batches a leading axis of seeds (r).
 
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> ef.gradient_descent(problem, 1.0, np.zeros(10), steps=10).end.shape
+        (10,)
+
     Attributes:
         steps: numbers of steps, shape (k,).
         thetas: θ after them, shape (*r, k, d).
         step_size: η; step k stands for the time ηk of the flow.
         batch_size: points per step; 0 for all.
         result: successful, or nonlinear_divergence (θ is no longer finite), one per seed.
-
-    Example:
-        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
-        >>> ef.gradient_descent(problem, 1.0, np.zeros(10), steps=10).end.shape
-        (10,)
     """
 
     steps: Int[np.ndarray, " k"]
@@ -104,6 +104,11 @@ def gradient_descent(
 ) -> Descent:
     """θ_{k+1} = θ_k − η ∇R_{ε(η(k+½))}(θ_k): explicit Euler for the flow, so θ_k = θ(ηk) + O(η).
 
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> ef.gradient_descent(problem, 1.0, np.zeros(10), steps=10)
+        Descent(steps=[10], thetas=array(1, 10), step_size=0.2485, batch_size=0, result=successful)
+
     With mini-batches, ∇R is replaced by its unbiased estimate (n/b) c Σ_{i∈B_k} w_i∇ℓ_i + λθ, B_k drawn from *all* n
     points without replacement. B_k depends on the seed and on k alone, so that runs with different schedules share
     their batches (deleted points in them have weight ε).
@@ -123,11 +128,6 @@ def gradient_descent(
     Raises:
         InputError: steps that do not ascend, a non-positive step size, a batch larger than the data, no key.
         ConvergenceError: divergence; `.result` holds the run.
-
-    Example:
-        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
-        >>> ef.gradient_descent(problem, 1.0, np.zeros(10), steps=10)
-        Descent(steps=[10], thetas=array(1, 10), step_size=0.2485, batch_size=0, result=successful)
     """
     start = problem.parameters(theta0, "theta0")
     marks, eta = as_steps(steps), as_step_size(problem, start, step_size)
@@ -155,6 +155,12 @@ def reconstruct(
 ) -> Reconstruction:
     """The iterates before θ_T by the proximal map, θ_t = prox_{−R,η}(θ_{t+1}): the root of θ_t − η∇R_ε(θ_t) = θ_{t+1}.
 
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> end = ef.gradient_descent(problem, 1.0, np.zeros(10), steps=10, step_size=0.1).end
+        >>> ef.reconstruct(problem, end, steps=10, step_size=0.1).breakdown  # the path is known to its beginning
+        -1
+
     Needs ηλ_max < 1, or the root is not unique (at ηλ = 1 a step forgets that direction altogether). Each step back
     multiplies an error along an eigenvector by 1/(1 − ηλ): rounding of θ_T grows until the path is lost, and the result
     says where.
@@ -171,12 +177,6 @@ def reconstruct(
         InputError: ηλ_max ≥ 1 at θ_T, or bad shapes.
 
     Source: Mu and Klabjan, "Rewind-to-delete", arXiv 2409.09778.
-
-    Example:
-        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
-        >>> end = ef.gradient_descent(problem, 1.0, np.zeros(10), steps=10, step_size=0.1).end
-        >>> ef.reconstruct(problem, end, steps=10, step_size=0.1).breakdown  # the path is known to its beginning
-        -1
     """
     end = problem.parameters(theta)
     marks, eta = as_steps(steps), as_step_size(problem, end, step_size)

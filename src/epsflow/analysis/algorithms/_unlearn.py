@@ -80,6 +80,11 @@ def descend_to_delete(
 ) -> Unlearning:
     """Descent-to-delete (D2D): go on training from θ_T without the deleted points, θ̇ = −∇R_0(θ) or steps of it.
 
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> ef.descend_to_delete(problem, ef.train(problem).theta, time=100.0).amounts
+        array([100.])
+
     Args:
         problem: what was trained, and which points are deleted.
         theta: θ_T, the trained parameters, shape (d,).
@@ -97,11 +102,6 @@ def descend_to_delete(
         ConvergenceError: the flow or the descent failed; `.result` holds what there is.
 
     Source: Neel, Roth, Sharifi-Malvajerdi, "Descent-to-delete", 2020 (their noise is added to this endpoint).
-
-    Example:
-        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
-        >>> ef.descend_to_delete(problem, ef.train(problem).theta, time=100.0).amounts
-        array([100.])
     """
     require_deletion(problem)
     if (time is None) == (steps is None):
@@ -138,6 +138,11 @@ def rewind_to_delete(
 ) -> Unlearning:
     """Rewind-to-delete (R2D): train to T, go back to the checkpoint at T − K, and train on for K without the points.
 
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> ef.rewind_to_delete(problem, np.zeros(10), T=20.0, K=5.0).amounts
+        array([5.])
+
     The endpoint is θ(T, s = T − K) of `rewind_surface`: K = T is retraining, K = 0 no unlearning. With `T`, training is
     the flow, and T and K are times; with `steps`, it is gradient descent, and K counts steps too.
 
@@ -161,11 +166,6 @@ def rewind_to_delete(
         ConvergenceError: the computation failed, or the reconstruction broke down before T − K (`.result` says where).
 
     Source: Mu and Klabjan, "Rewind-to-delete", arXiv 2409.09778 (their noise is added to this endpoint).
-
-    Example:
-        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
-        >>> ef.rewind_to_delete(problem, np.zeros(10), T=20.0, K=5.0).amounts
-        array([5.])
     """
     require_deletion(problem)
     start = problem.parameters(theta0, "theta0")

@@ -17,17 +17,17 @@ RENEWAL = 50
 class CG(AbstractCurvatureSolver):
     """Conjugate gradients, one independent iteration per right-hand side: each stops on its own residual.
 
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> ef.influence(problem, solver=ef.CG()).change.shape
+        (10,)
+
     A converged column is frozen while the others go on. Only products are needed. An indefinite matrix is refused when
     a direction or a solution shows it; unlike Cholesky, CG cannot see every negative eigenvalue.
 
     Attributes:
         rtol: ‖(C + λ_d I)h − v‖ ≤ rtol·‖v‖.
         max_steps: iterations per right-hand side; None for 10·d.
-
-    Example:
-        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
-        >>> ef.influence(problem, solver=ef.CG()).change.shape
-        (10,)
     """
 
     rtol: float = 1e-10

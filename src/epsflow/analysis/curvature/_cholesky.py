@@ -40,13 +40,13 @@ class Factored:
 class Cholesky(AbstractCurvatureSolver):
     """Dense C + λ_d I = LLᵀ: O(d³) once; of an ill-conditioned linear model by QR of its rows B, C + λ_d I = BᵀB.
 
-    What is singular is judged with the diagonal scaled to one, whatever the units of the features. Refuses a matrix
-    that is not positive definite with its least eigenvalue and the damping that would make it so.
-
     Example:
         >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
         >>> ef.influence(problem, solver=ef.Cholesky()).change.shape
         (10,)
+
+    What is singular is judged with the diagonal scaled to one, whatever the units of the features. Refuses a matrix
+    that is not positive definite with its least eigenvalue and the damping that would make it so.
     """
 
     def init(self, curvature: AnyCurvature) -> Factored:

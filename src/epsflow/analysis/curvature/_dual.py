@@ -44,13 +44,13 @@ class OutputSpace:
 class Dual(AbstractCurvatureSolver):
     """The exact solve in the space of outputs, (BᵀB + μI)⁻¹v = (v − Bᵀ(BBᵀ + μI)⁻¹Bv)/μ (Woodbury), refined once.
 
-    B stacks the n·outputs rows √w_i L_iᵀJ_i of a Gauss–Newton, Fisher or empirical Fisher matrix and μ = λ + λ_d > 0.
-    Cheaper than Cholesky when n·outputs < d: O((n·outputs)²d).
-
     Example:
         >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
         >>> ef.influence(problem, curvature="ggn", damping=0.1, solver=ef.Dual()).change.shape
         (10,)
+
+    B stacks the n·outputs rows √w_i L_iᵀJ_i of a Gauss–Newton, Fisher or empirical Fisher matrix and μ = λ + λ_d > 0.
+    Cheaper than Cholesky when n·outputs < d: O((n·outputs)²d).
     """
 
     def init(self, curvature: AnyCurvature) -> OutputSpace:

@@ -61,6 +61,11 @@ _NO_LAYERS = "EK-FAC needs the layers of an `MLP`; for other models use cg, dual
 class EKFAC(AbstractCurvatureSolver):
     """(blocks of the layers + μI)⁻¹v, μ = λ + λ_d, for an `MLP` with biases under any loss with a factor.
 
+    Example:
+        >>> problem = ef.Problem(ef.MLP((10, 1)), ef.SquaredLoss(), ef.load_dataset("diabetes"), delete=[17])
+        >>> ef.influence(problem, np.zeros(11), curvature="ggn", damping=1.0, solver=ef.EKFAC()).change.shape
+        (11,)
+
     Approximates the curvature that it is given: "ggn" and "fisher" with the exact expectation over labels (as many
     backward passes as outputs), "empirical_fisher" at the observed labels. Two approximations remain, and show in the
     residual: layers do not interact, and a layer's block is diagonal in the Kronecker eigenbasis. A successful result
@@ -73,11 +78,6 @@ class EKFAC(AbstractCurvatureSolver):
         samples: labels drawn per point in place of the exact expectation ("fisher" only); None for exact.
         key: seed of the labels; needed with `samples`.
         rtol: residual above which the approximation counts as failed; None to accept any.
-
-    Example:
-        >>> problem = ef.Problem(ef.MLP((10, 1)), ef.SquaredLoss(), ef.load_dataset("diabetes"), delete=[17])
-        >>> ef.influence(problem, np.zeros(11), curvature="ggn", damping=1.0, solver=ef.EKFAC()).change.shape
-        (11,)
     """
 
     samples: int | None = None

@@ -34,6 +34,11 @@ class Spectrum:
 class LiSSA(AbstractCurvatureSolver):
     """h ← v + h − (C + λ_d I)h/scale from h = v; the answer is h/scale.
 
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> ef.influence(problem, damping=0.1, solver=ef.LiSSA()).change.shape
+        (10,)
+
     Its fixed point is (C + λ_d I)⁻¹v whatever the scale. With all points in every step the residual shrinks by
     |1 − eigenvalue/scale| along each eigenvector, so the recursion converges iff scale > (largest eigenvalue)/2, and
     stops by itself when the residual meets `rtol` (converged columns are frozen) or grows. With `batch` points drawn
@@ -48,11 +53,6 @@ class LiSSA(AbstractCurvatureSolver):
         rtol: residual at which a right-hand side counts as converged.
         batch: points per step, drawn with replacement; None for all of them.
         key: seed of the batches; needed with `batch`.
-
-    Example:
-        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
-        >>> ef.influence(problem, damping=0.1, solver=ef.LiSSA()).change.shape
-        (10,)
     """
 
     scale: float | None = None

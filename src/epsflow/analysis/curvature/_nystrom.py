@@ -26,6 +26,13 @@ class Approximation:
 class Nystrom(AbstractCurvatureSolver):
     """Randomised Nyström approximation of the curvature's data part, and the exact solve with that.
 
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> import jax
+        >>> solver = ef.Nystrom(rank=5, key=jax.random.key(0))
+        >>> ef.influence(problem, damping=0.1, solver=solver, throw=False).change.shape
+        (10,)
+
     C₀ = C − λI ≈ (C₀Ω)(ΩᵀC₀Ω)†(C₀Ω)ᵀ = UΛUᵀ of the given rank, then h = U(Λ + μ)⁻¹Uᵀv + (v − UUᵀv)/μ, μ = λ + λ_d.
 
     Ω has orthonormal random columns and U is orthonormalised again, so that rank = d is well defined and exact (the
@@ -39,13 +46,6 @@ class Nystrom(AbstractCurvatureSolver):
         rank: number of columns, at most d; None for min(d, 50).
         key: seed of Ω.
         rtol: residual above which the approximation counts as failed; None to accept any.
-
-    Example:
-        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
-        >>> import jax
-        >>> solver = ef.Nystrom(rank=5, key=jax.random.key(0))
-        >>> ef.influence(problem, damping=0.1, solver=solver, throw=False).change.shape
-        (10,)
     """
 
     rank: int | None = None

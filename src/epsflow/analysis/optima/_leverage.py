@@ -25,6 +25,11 @@ DOMINANT = 0.999
 class Leverage(Tabular):
     """Deletion diagnostics of every point of a least-squares fit, exact.
 
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> round(float(ef.leverage(problem).leverages.sum()), 6)
+        10.0
+
     With A = XᵀX + (λ/c)I, ê = y − Xθ and P = X A⁻¹ Xᵀ. A point with P_ii = 1 alone determines a direction: without it
     the optimum is not unique, `determined` is False there, and what speaks of its deletion is NaN.
 
@@ -43,11 +48,6 @@ class Leverage(Tabular):
         dffits: x_iᵀ(θ(1) − θ(0))/(s_(i)√P_ii), shape (n,).
         dfbetas: (θ(1) − θ(0))_k/(s_(i)√(A⁻¹)_kk), shape (n, d).
         determined: whether the other points determine θ without point i, shape (n,).
-
-    Example:
-        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
-        >>> round(float(ef.leverage(problem).leverages.sum()), 6)
-        10.0
     """
 
     theta: Float[np.ndarray, " d"]
@@ -99,6 +99,11 @@ class Factor(NamedTuple):
 def leverage(problem: Problem) -> Leverage:
     """Leverages, studentised residuals, Cook's distances, DFFITS, DFBETAS and exact leave-outs; O(nd²) time.
 
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> int(np.argmax(ef.leverage(problem).cooks_distance))
+        382
+
     For OLS these are the definitions of statsmodels and R. The same definitions, read as *what refitting without the
     point would give*, extend to ridge (λ > 0), with p = tr P effective degrees of freedom (p_(i) likewise without
     point i), ‖X·‖ in Cook's distance without the penalty, and A with it in P and DFBETAS; c stays 1 or 1/n in the
@@ -113,11 +118,6 @@ def leverage(problem: Problem) -> Leverage:
     Raises:
         InputError: not linear regression, rank deficient (with the direction in words), fewer than p + 2 points, or
             deleted points without which θ is not determined.
-
-    Example:
-        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
-        >>> int(np.argmax(ef.leverage(problem).cooks_distance))
-        382
     """
     factor = factorise(problem)
     x, y, n, d = problem.data.x, problem.data.y, problem.data.n, problem.dim

@@ -22,6 +22,11 @@ UNIT = np.finfo(np.float64).eps
 class NewtonStep(Shown):
     """Predicted change upon removal, Δ = (H_0 + λ_d I)⁻¹ Σ_D g_j; with a leading axis k for many deletion sets.
 
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> ef.newton_step(problem).change.shape
+        (10,)
+
     Attributes:
         change: Δ, predicting θ(0) − θ(1), shape (d,) or (k, d).
         theta: where H_0 and g_j were taken, θ(1), shape (d,).
@@ -30,11 +35,6 @@ class NewtonStep(Shown):
         gradient_norm: ‖∇R_1(θ)‖: how far θ is from trained. Δ is the Newton step on R_0 where this is zero.
         hessian: H_1 of a linear model, shape (d, d); H_0 of each set for others, shape (*k, d, d).
         removed: B of every set with H_0 = hessian − BᵀB, shape (*k, r, d); r = 0 for other models.
-
-    Example:
-        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
-        >>> ef.newton_step(problem).change.shape
-        (10,)
     """
 
     change: Float[np.ndarray, "*k d"]
@@ -71,6 +71,11 @@ def newton_step(
 ) -> NewtonStep:
     """Δ_Nt = H_0(θ(1))⁻¹ Σ_D g_j(θ(1)), g_j = c∇ℓ_j: one Newton step on R_0 from the trained optimum.
 
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> np.allclose(ef.newton_step(problem).change, ef.retrain(problem).theta - ef.train(problem).theta)
+        True
+
     Exact for linear regression. Unlike the influence function, whose Hessian is H_1, it keeps the factor 1/(1 − P_jj).
     Source: notes, Definition 6, with the sign of a removal and (λ/2)‖θ‖² as regulariser.
 
@@ -83,11 +88,6 @@ def newton_step(
         InputError: no deleted points, θ of the wrong shape, a non-convex risk without θ, negative damping, or a
             singular or indefinite H_0 (its least eigenvalue, and what damping would do).
         ConvergenceError: θ(1) could not be computed.
-
-    Example:
-        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
-        >>> np.allclose(ef.newton_step(problem).change, ef.retrain(problem).theta - ef.train(problem).theta)
-        True
     """
     require_deletion(problem)
     many = _steps(problem, theta, problem.delete[None], damping)
@@ -113,6 +113,11 @@ def newton_step_all(
 ) -> NewtonStep:
     """`newton_step` for many deletion sets at once; H_0 of each is H_1 minus the Hessian of its points.
 
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> ef.newton_step_all(problem).change.shape
+        (442, 10)
+
     For linear models all of them share one factor of H_1.
 
     Args:
@@ -124,11 +129,6 @@ def newton_step_all(
     Raises:
         InputError: as `newton_step`, naming the first set with a singular H_0.
         ConvergenceError: θ(1) could not be computed.
-
-    Example:
-        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
-        >>> ef.newton_step_all(problem).change.shape
-        (442, 10)
     """
     return _steps(problem, theta, deletion_sets(problem, points), damping, single=False)
 

@@ -25,6 +25,11 @@ JUMP = 10.0
 class ResponsePath(Tabular):
     """θ(ε) along a grid of weights.
 
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> ef.response_path(problem, eps=np.array([1.0, 0.0])).eps
+        array([1., 0.])
+
     Attributes:
         eps: the nodes, shape (k,).
         thetas: θ(ε), shape (k, d); NaN from the breakdown on, like what follows.
@@ -37,11 +42,6 @@ class ResponsePath(Tabular):
             maximum over *all* ε between; on a grid that maximum is approached from below.
         breakdown: two weights (ε_a, ε_b): the path was followed to ε_a and not to ε_b. NaN where it never broke.
         result: successful; singular (H_ε ceases to be positive definite); or not_stationary (the corrector failed).
-
-    Example:
-        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
-        >>> ef.response_path(problem, eps=np.array([1.0, 0.0])).eps
-        array([1., 0.])
     """
 
     eps: Float[np.ndarray, " k"]
@@ -169,6 +169,11 @@ def response_path(
 ) -> ResponsePath:
     """Follow θ(ε) = argmin R_ε from ε = 1 to θ(0), the leave-out optimum.
 
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> ef.response_path(problem, eps=np.array([1.0, 0.5, 0.0])).thetas.shape
+        (3, 10)
+
     θ̇ = −H_ε⁻¹ Σ g_j,   θ̈ = −H_ε⁻¹(D³R_ε[θ̇, θ̇] + 2 ∇²(Σ cℓ_j) θ̇),   j ∈ D, one weight ε for all of them.
 
     From each node θ + hθ̇ + ½h²θ̈ predicts the next, and Newton's method corrects it. A node counts as reached if H_ε
@@ -186,11 +191,6 @@ def response_path(
     Raises:
         InputError: no deleted points, weights that are not monotone, or a non-convex risk without θ.
         ConvergenceError: the path breaks down (between which weights, and why); `.result` holds what was reached.
-
-    Example:
-        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
-        >>> ef.response_path(problem, eps=np.array([1.0, 0.5, 0.0])).thetas.shape
-        (3, 10)
     """
     require_deletion(problem)
     grid = _grid(eps)
@@ -223,6 +223,11 @@ def response_jacobian(
 ) -> ResponseJacobian:
     """Jθ(ε), one column −H_ε⁻¹ g_j for each deleted point; their sum, for equal weights, is θ̇(ε).
 
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> ef.response_jacobian(problem).jacobian.shape
+        (10, 1)
+
     Args:
         problem: what is trained, and which points are deleted.
         theta: θ(ε), shape (d,). Default: computed (convex risks).
@@ -232,11 +237,6 @@ def response_jacobian(
         InputError: no deleted points, weights of the wrong shape, a non-convex risk without θ, or H_ε not positive
             definite (its least eigenvalue).
         ConvergenceError: θ(ε) could not be computed.
-
-    Example:
-        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
-        >>> ef.response_jacobian(problem).jacobian.shape
-        (10, 1)
     """
     require_deletion(problem)
     weights = np.broadcast_to(problem.checked_weights(eps), problem.delete.shape).copy()

@@ -24,6 +24,11 @@ def retrain(
 ) -> Equilibrium:
     """θ(0) = argmin R_0, trained without the deleted points, with a certificate: `equilibrium` at ε = 0, by any method.
 
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> ef.retrain(problem)
+        Equilibrium(theta=array(10,), eps=0, gradient_norm=..., distance=..., smallest_curvature=0...
+
     Linear regression has a closed form. Other convex risks: damped Newton. Non-convex risks: BFGS, then Newton, to *a*
     minimum, which depends on the start; or the limit of the flow.
 
@@ -46,11 +51,6 @@ def retrain(
         InputError: no deleted points, a non-convex risk without θ0, or an optimum that is not unique (the undetermined
             direction in words) without θ0.
         ConvergenceError: gradient above the tolerance, a saddle, or a minimum at infinity; `.result` holds the point.
-
-    Example:
-        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
-        >>> ef.retrain(problem)
-        Equilibrium(theta=array(10,), eps=0, gradient_norm=..., distance=..., smallest_curvature=0...
     """
     require_deletion(problem)
     if start not in ("cold", "warm"):
@@ -85,14 +85,14 @@ def train(
 ) -> Equilibrium:
     """θ(1), a minimum of R_1, trained with all points: `retrain` at ε = 1, with the same arguments and certificate.
 
-    Raises:
-        InputError: a non-convex risk without θ0, an unknown method.
-        ConvergenceError: gradient above the tolerance, a saddle, or a minimum at infinity; `.result` holds the point.
-
     Example:
         >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
         >>> ef.train(problem)
         Equilibrium(theta=array(10,), eps=1, gradient_norm=..., distance=..., smallest_curvature=0...
+
+    Raises:
+        InputError: a non-convex risk without θ0, an unknown method.
+        ConvergenceError: gradient above the tolerance, a saddle, or a minimum at infinity; `.result` holds the point.
     """
     first = _first(problem, theta0, method)
     end = stationary_point(problem, 1.0, first, tol=tol, max_steps=max_steps, method=method)

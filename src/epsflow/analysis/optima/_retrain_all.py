@@ -73,6 +73,11 @@ def retrain_all(
 ) -> RetrainingAll:
     """θ(0) of every deletion set, each certified; warm-started at θ(1).
 
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> ef.retrain_all(problem, points=[0, 17]).thetas.shape
+        (2, 10)
+
     Linear regression: θ(1) − A⁻¹X_Dᵀ(I − P_DD)⁻¹ê_D for all sets. Convex risks: quasi-Newton steps from the exact
     Hessian, then Newton's where these do not suffice, until ‖∇R_0‖ ≤ tol·‖Σ_D g_j(θ(1))‖ in units of the curvature, or
     rounding of its terms. Non-convex risks: quasi-Newton steps, then BFGS and Newton, and the Hessian of each minimum
@@ -88,11 +93,6 @@ def retrain_all(
     Raises:
         InputError: sets that are empty, ragged, outside the data or name a point twice; a non-convex risk without θ.
         ConvergenceError: how many sets failed, and the first; `.result` holds all.
-
-    Example:
-        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
-        >>> ef.retrain_all(problem, points=[0, 17]).thetas.shape
-        (2, 10)
     """
     sets = deletion_sets(problem, points)
     if isinstance(problem.risk, Quadratic):

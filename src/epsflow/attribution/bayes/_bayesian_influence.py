@@ -42,6 +42,13 @@ LARGEST_BASIS = 2_000
 class BayesianInfluence(Tabular):
     """−Cov(ℓ_i, φ) under p(w) ∝ exp(−β Σℓ_i − (βλ/2c)‖w‖² − (γ/2)‖w − θ‖²), with what it rests on.
 
+    Example:
+        >>> data = ef.Dataset(np.array([[1.0], [1.0], [2.0]]), np.array([1.0, 2.0, 3.0]))
+        >>> line = ef.linear_regression(data, [0], l2=1.0)
+        >>> effect = ef.bayesian_influence(line, sampler="exact")
+        >>> effect
+        BayesianInfluence(change=array(3, 1), largest error=0, sampler=exact, ess=inf, rhat=1, result=successful)
+
     Attributes:
         change: ∂E[φ]/∂β_i = −Cov(ℓ_i, φ), the change of E[φ] per unit *more* weight of the point's loss in the
             log-posterior; `removal` is the predicted change upon removal. Shape (points, *q).
@@ -63,13 +70,6 @@ class BayesianInfluence(Tabular):
         draws, chains: draws per chain after the warm-up, and chains.
         gradients: gradients of single points after the warm-up.
         result: successful, or that the chains are no sample of the posterior.
-
-    Example:
-        >>> data = ef.Dataset(np.array([[1.0], [1.0], [2.0]]), np.array([1.0, 2.0, 3.0]))
-        >>> line = ef.linear_regression(data, [0], l2=1.0)
-        >>> effect = ef.bayesian_influence(line, sampler="exact")
-        >>> effect
-        BayesianInfluence(change=array(3, 1), largest error=0, sampler=exact, ess=inf, rhat=1, result=successful)
     """
 
     change: Float[np.ndarray, "points *q"]
@@ -158,6 +158,14 @@ def bayesian_influence(
 ) -> BayesianInfluence:
     """−Cov(ℓ_i, φ), the response of E[φ] to the weight of each point's loss in the posterior.
 
+    Example:
+        >>> data = ef.Dataset(np.array([[1.0], [1.0], [2.0]]), np.array([1.0, 2.0, 3.0]))
+        >>> line = ef.linear_regression(data, [0], l2=1.0)
+        >>> ef.bayesian_influence(line, sampler="exact").change.round(4)
+        array([[-0.0408],
+               [ 0.102 ],
+               [ 0.1224]])
+
     The posterior is p(w) ∝ exp(−(β/c)R_1(w) − (γ/2)‖w − θ‖²): the problem's losses with unit weight each, times β, its
     penalty as a prior, and a localisation γ around θ. With weight β_i instead of β for point i, ∂E[φ]/∂β_i = −Cov(ℓ_i,
     φ), which is `change`; to first order removal changes E[φ] by β·Cov(ℓ_i, φ), which is `removal`. As β → ∞ that is
@@ -196,14 +204,6 @@ def bayesian_influence(
         InputError: an unknown sampler, a posterior that is not proper, a functional that is not finite, too many draws
             for memory; blackjax is not installed.
         ConvergenceError: chains that diverged or have not mixed; `.result` holds what they gave.
-
-    Example:
-        >>> data = ef.Dataset(np.array([[1.0], [1.0], [2.0]]), np.array([1.0, 2.0, 3.0]))
-        >>> line = ef.linear_regression(data, [0], l2=1.0)
-        >>> ef.bayesian_influence(line, sampler="exact").change.round(4)
-        array([[-0.0408],
-               [ 0.102 ],
-               [ 0.1224]])
     """
     as_choice(sampler, "sampler", ("exact", *SAMPLERS))
     inverse, hold = as_scalar(beta, "beta"), as_scalar(gamma, "gamma")

@@ -13,16 +13,16 @@ RESAMPLES = 1_000
 class Agreement(NamedTuple):
     """Of predictions p with exact values e.
 
+    Example:
+        >>> found = ef.attribution.agreement(np.array([1.0, 2.0, 4.0]), np.array([1.0, 2.0, 3.0]), 1)
+        >>> float(found.spearman), float(found.overlap)
+        (1.0, 1.0)
+
     Attributes:
         slope: Σpe/Σe², the share of the exact change that is predicted; 1 is right.
         relative_error: ‖p − e‖/‖e‖.
         spearman: rank correlation; NaN where a column is constant.
         overlap: share of the `top` largest |e| that are among as many largest |p|.
-
-    Example:
-        >>> found = ef.attribution.agreement(np.array([1.0, 2.0, 4.0]), np.array([1.0, 2.0, 3.0]), 1)
-        >>> float(found.spearman), float(found.overlap)
-        (1.0, 1.0)
     """
 
     slope: float
@@ -47,15 +47,15 @@ class Interval(NamedTuple):
 def agreement(predicted: Float[np.ndarray, " n"], exact: Float[np.ndarray, " n"], top: int) -> Agreement:
     """Slope, relative error, rank correlation, and overlap of the largest; NaN where the exact values are all zero.
 
-    Args:
-        predicted: p.
-        exact: e.
-        top: of how many of the largest |e| and |p| the overlap is taken.
-
     Example:
         >>> found = ef.attribution.agreement(np.array([1.0, 2.0]), np.array([2.0, 4.0]), 1)
         >>> float(found.slope), float(found.relative_error)
         (0.5, 0.5)
+
+    Args:
+        predicted: p.
+        exact: e.
+        top: of how many of the largest |e| and |p| the overlap is taken.
     """
     size = float(exact @ exact)
     largest = set(np.argsort(-np.abs(exact), kind="stable")[:top])

@@ -24,6 +24,13 @@ FRACTIONS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4)
 class AttributionComparison(Tabular):
     """Scores of points by several methods, and how well they predict exact retraining.
 
+    Example:
+        >>> data = ef.Dataset(np.array([[1.0], [1.0], [2.0]]), np.array([1.0, 2.0, 3.0]))
+        >>> line = ef.linear_regression(data, [0], l2=1.0)
+        >>> found = ef.compare_attributions(line, ["newton"], groups=3, fractions=())
+        >>> np.allclose(found.scores["newton"].change, found.exact)  # exact for a quadratic risk
+        True
+
     All are in units of φ, the mean loss at the test points: predicted changes upon removal, positive where a point
     helps.
 
@@ -44,13 +51,6 @@ class AttributionComparison(Tabular):
         top: how many points the overlap is of.
         confidence: level of the intervals.
         exact_seconds, exact_gradients: what exact leave-one-out took.
-
-    Example:
-        >>> data = ef.Dataset(np.array([[1.0], [1.0], [2.0]]), np.array([1.0, 2.0, 3.0]))
-        >>> line = ef.linear_regression(data, [0], l2=1.0)
-        >>> found = ef.compare_attributions(line, ["newton"], groups=3, fractions=())
-        >>> np.allclose(found.scores["newton"].change, found.exact)  # exact for a quadratic risk
-        True
     """
 
     names: tuple[str, ...]
@@ -134,6 +134,12 @@ def compare_attributions(
 ) -> AttributionComparison:
     """Every method's scores against exact leave-one-out and leave-group-out, with what it cost.
 
+    Example:
+        >>> data = ef.Dataset(np.array([[1.0], [1.0], [2.0]]), np.array([1.0, 2.0, 3.0]))
+        >>> line = ef.linear_regression(data, [0], l2=1.0)
+        >>> ef.compare_attributions(line, ["newton"], groups=3, fractions=())
+        AttributionComparison(methods=newton, points=3, groups=3, closest in order=newton)
+
     φ is the mean loss at the test points, and every score a predicted change of φ upon removal: −φ is the utility of
     Shapley and Banzhaf values. Exact values are φ(θ(0)) − φ(θ(1)) by `retrain_all`; random groups of the same size are
     removed together, and the sum of their scores is what a method predicts (the linear datamodeling score is the rank
@@ -160,12 +166,6 @@ def compare_attributions(
     Raises:
         InputError: an unknown method, scores of another shape, bad options; a non-convex problem without θ.
         ConvergenceError: a method that did not converge, with its name.
-
-    Example:
-        >>> data = ef.Dataset(np.array([[1.0], [1.0], [2.0]]), np.array([1.0, 2.0, 3.0]))
-        >>> line = ef.linear_regression(data, [0], l2=1.0)
-        >>> ef.compare_attributions(line, ["newton"], groups=3, fractions=())
-        AttributionComparison(methods=newton, points=3, groups=3, closest in order=newton)
     """
     names = _as_names(methods)
     given = dict(methods) if isinstance(methods, Mapping) else dict.fromkeys(names)

@@ -14,6 +14,13 @@ from ._agreement import RESAMPLES, Interval
 class RemovalCurves:
     """Quality at the test points after each share of the points was removed, exactly retrained.
 
+    Example:
+        >>> data = ef.Dataset(np.array([[1.0], [1.0], [2.0]]), np.array([1.0, 2.0, 3.0]))
+        >>> line = ef.linear_regression(data, [0], l2=1.0)
+        >>> found = ef.compare_attributions(line, ["newton"], groups=3, fractions=(0.0, 0.4))
+        >>> found.curves.fractions
+        array([0.        , 0.33333333])
+
     Attributes:
         fractions: shares removed, shape (f,).
         names: the methods, in the order of the first axis below.
@@ -25,13 +32,6 @@ class RemovalCurves:
         resampled: mean over the shares of `most`, for every resample of the test points, shape (resamples, methods).
         confidence: level of the intervals.
         metric: "accuracy" or "loss" (minus the mean loss).
-
-    Example:
-        >>> data = ef.Dataset(np.array([[1.0], [1.0], [2.0]]), np.array([1.0, 2.0, 3.0]))
-        >>> line = ef.linear_regression(data, [0], l2=1.0)
-        >>> found = ef.compare_attributions(line, ["newton"], groups=3, fractions=(0.0, 0.4))
-        >>> found.curves.fractions
-        array([0.        , 0.33333333])
     """
 
     fractions: Float[np.ndarray, " f"]

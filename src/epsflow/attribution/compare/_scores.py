@@ -79,17 +79,17 @@ class Setting:
 class Scores:
     """One column.
 
-    Attributes:
-        change: predicted change of φ upon removal of each point: positive where the point helps. Shape (n,).
-        error: its standard error, 0 where there is none, shape (n,).
-        gradients: gradients of single points it took.
-        seconds: wall-clock time.
-
     Example:
         >>> data = ef.Dataset(np.array([[1.0], [1.0], [2.0]]), np.array([1.0, 2.0, 3.0]))
         >>> line = ef.linear_regression(data, [0], l2=1.0)
         >>> ef.compare_attributions(line, ["newton"], groups=3, fractions=()).scores["newton"].change.round(4)
         array([-0.0181,  0.0652,  0.2041])
+
+    Attributes:
+        change: predicted change of φ upon removal of each point: positive where the point helps. Shape (n,).
+        error: its standard error, 0 where there is none, shape (n,).
+        gradients: gradients of single points it took.
+        seconds: wall-clock time.
     """
 
     change: Float[np.ndarray, " n"]

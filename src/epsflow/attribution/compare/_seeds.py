@@ -21,6 +21,13 @@ from ._scores import Setting, exact_changes, scores_of
 class DatamodelingScores(Tabular):
     """Linear datamodeling scores: rank correlations of summed scores with exact group removal.
 
+    Example:
+        >>> data = ef.Dataset(np.array([[1.0], [1.0], [2.0]]), np.array([1.0, 2.0, 3.0]))
+        >>> line = ef.linear_regression(data, [0], l2=1.0)
+        >>> found = ef.attribution.datamodeling_scores(line, ["newton"], thetas=np.array([9 / 7]), groups=3)
+        >>> found.names, found.groups.shape
+        (('newton',), (3, 2))
+
     Attributes:
         names: of the methods.
         single: mean over trajectories of the score of each against its own retraining, with its interval, by method.
@@ -31,13 +38,6 @@ class DatamodelingScores(Tabular):
         between: mean rank correlation of the exact changes of two trajectories: what no method that looks at one
             trajectory can tell of another. NaN for one trajectory.
         confidence: level of the intervals, over resampled groups.
-
-    Example:
-        >>> data = ef.Dataset(np.array([[1.0], [1.0], [2.0]]), np.array([1.0, 2.0, 3.0]))
-        >>> line = ef.linear_regression(data, [0], l2=1.0)
-        >>> found = ef.attribution.datamodeling_scores(line, ["newton"], thetas=np.array([9 / 7]), groups=3)
-        >>> found.names, found.groups.shape
-        (('newton',), (3, 2))
     """
 
     names: tuple[str, ...]
@@ -88,6 +88,13 @@ def datamodeling_scores(
 ) -> DatamodelingScores:
     """The linear datamodeling score of each method, per single trajectory and over the average of several.
 
+    Example:
+        >>> data = ef.Dataset(np.array([[1.0], [1.0], [2.0]]), np.array([1.0, 2.0, 3.0]))
+        >>> line = ef.linear_regression(data, [0], l2=1.0)
+        >>> found = ef.attribution.datamodeling_scores(line, ["newton"], thetas=np.array([9 / 7]), groups=3)
+        >>> found.exact.shape  # one row per trajectory, one column per group
+        (1, 3)
+
     Every θ is retrained without each of many random groups, warm-started at itself, so that the truth of a trajectory
     is its own. Averages over trajectories say what the data do; single ones what they did to one model.
 
@@ -102,13 +109,6 @@ def datamodeling_scores(
     Raises:
         InputError: an unknown method, θ of another size, bad options.
         ConvergenceError: a retraining, or a method, that did not converge.
-
-    Example:
-        >>> data = ef.Dataset(np.array([[1.0], [1.0], [2.0]]), np.array([1.0, 2.0, 3.0]))
-        >>> line = ef.linear_regression(data, [0], l2=1.0)
-        >>> found = ef.attribution.datamodeling_scores(line, ["newton"], thetas=np.array([9 / 7]), groups=3)
-        >>> found.exact.shape  # one row per trajectory, one column per group
-        (1, 3)
     """
     rows = as_matrix(np.atleast_2d(np.asarray(thetas)), "thetas", problem.dim)
     chosen = jax.random.key(0) if key is None else key

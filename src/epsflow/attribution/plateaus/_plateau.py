@@ -27,6 +27,11 @@ HALF = 0.5
 class PlateauFlow(Tabular):
     """What a two-layer network has learned, degree by degree.
 
+    Example:
+        >>> flow = ef.plateau_flow([0.0, 1.0], time_scale=0.1, neurons=8, grid=50)
+        >>> flow.learned.shape
+        (50, 2)
+
     Attributes:
         time_scale: ε, the time scale of the second layer in units of the first layer's.
         ts: times, shape (k,).
@@ -35,11 +40,6 @@ class PlateauFlow(Tabular):
         times: when half of each degree was first learned, shape (degrees,); NaN where it was not, or φ_l = 0.
         time_errors: the change of these times under a hundred times looser tolerance.
         weights, overlaps: a_i and s_i at the end, shape (m,).
-
-    Example:
-        >>> flow = ef.plateau_flow([0.0, 1.0], time_scale=0.1, neurons=8, grid=50)
-        >>> flow.learned.shape
-        (50, 2)
     """
 
     time_scale: float
@@ -63,6 +63,11 @@ class PlateauFlow(Tabular):
 class PlateauSlopes(Tabular):
     """How the learning times of a two-layer network scale with ε.
 
+    Example:
+        >>> scales = [1e-1, 1e-2, 1e-3, 1e-4]
+        >>> ef.attribution.plateau_slopes([0.0, 1.0], time_scales=scales, neurons=8).times.shape
+        (4, 2)
+
     Attributes:
         time_scales: ε, descending, shape (e,).
         times: when half of each degree was learned, shape (e, degrees).
@@ -71,11 +76,6 @@ class PlateauSlopes(Tabular):
         slope_errors: standard error of the slopes: how far the times are from a power law there, not how far it is
             from the limit.
         local: the slope between neighbouring ε, shape (e − 1, degrees): whether it still moves.
-
-    Example:
-        >>> scales = [1e-1, 1e-2, 1e-3, 1e-4]
-        >>> ef.attribution.plateau_slopes([0.0, 1.0], time_scales=scales, neurons=8).times.shape
-        (4, 2)
     """
 
     time_scales: Float[np.ndarray, " e"]
@@ -108,6 +108,10 @@ def plateau_flow(
 ) -> PlateauFlow:
     """The mean-field flow of a two-layer network on a single-index target, from overlaps 0.
 
+    Example:
+        >>> bool(ef.plateau_flow([0.0, 1.0], time_scale=0.1, neurons=8).risk[-1] < 1e-12)
+        True
+
     ε ȧ_i = V(s_i) − (1/m)Σ_j a_jU(s_is_j),  ṡ_i = a_i(1 − s_i²)[V′(s_i) − (1/m)Σ_j a_js_jU′(s_is_j)],
     V(s) = Σφ_kσ_ks^k, U(s) = Σσ_k²s^k. For small ε the coefficient of degree l is learned at a time ∝ ε^{1/(2l)}, of
     degree 0 ∝ ε: between these times the risk rests on plateaus. Second-layer weights start at the normal quantiles
@@ -127,10 +131,6 @@ def plateau_flow(
         ConvergenceError: the integrator gave up.
 
     Source: Berthier, Montanari and Zhou, "Learning time-scales in two-layers neural networks" (2023).
-
-    Example:
-        >>> bool(ef.plateau_flow([0.0, 1.0], time_scale=0.1, neurons=8).risk[-1] < 1e-12)
-        True
     """
     COMMON["rtol"](rtol, "rtol")
     phi = _numbers(target, "target")
@@ -176,6 +176,11 @@ def plateau_slopes(
 ) -> PlateauSlopes:
     """Learning times for several ε, and their slopes d log t_l/d log ε.
 
+    Example:
+        >>> scales = [1e-1, 1e-2, 1e-3, 1e-4]
+        >>> ef.attribution.plateau_slopes([0.0, 1.0], time_scales=scales, neurons=8).slopes.round(1)  # → ½ as ε → 0
+        array([nan, 0.4])
+
     Args:
         target, activation, neurons, rtol: as in `plateau_flow`.
         time_scales: descending ε, four at least. Default: 1e-2, 1e-3, …, 1e-8.
@@ -183,11 +188,6 @@ def plateau_slopes(
     Raises:
         InputError: fewer than four ε, not descending; and as `plateau_flow`.
         ConvergenceError: as `plateau_flow`.
-
-    Example:
-        >>> scales = [1e-1, 1e-2, 1e-3, 1e-4]
-        >>> ef.attribution.plateau_slopes([0.0, 1.0], time_scales=scales, neurons=8).slopes.round(1)  # → ½ as ε → 0
-        array([nan, 0.4])
     """
     scales = 10.0 ** -np.arange(2.0, 9.0) if time_scales is None else _numbers(time_scales, "time_scales")
     if scales.ndim != 1 or len(scales) < 4 or not (scales > 0.0).all() or (np.diff(scales) >= 0.0).any():

@@ -17,18 +17,18 @@ from ._density import influence_density
 class CheckpointInfluence(Shown):
     """The predicted change of φ(θ(t)) upon removal of each point from training until t, along training.
 
-    Attributes:
-        ts: the checkpoints, shape (k,).
-        values: −∫₀ᵗK_j ds with φ at θ(t), in units of φ, shape (k, n), or (k, n, q) for a vector functional.
-        error: of the values.
-        result: how each checkpoint's solves ended, shape (k,).
-
     Example:
         >>> data = ef.Dataset(np.array([[1.0], [1.0], [2.0]]), np.array([1.0, 2.0, 3.0]))
         >>> line = ef.linear_regression(data, [0], l2=1.0)
         >>> early = {"ts": np.array([0.1, 5.0]), "functional": lambda theta: theta[0]}
         >>> ef.checkpoint_influence(line, ef.Constant(1.0), np.zeros(1), **early).values.shape
         (2, 3)
+
+    Attributes:
+        ts: the checkpoints, shape (k,).
+        values: −∫₀ᵗK_j ds with φ at θ(t), in units of φ, shape (k, n), or (k, n, q) for a vector functional.
+        error: of the values.
+        result: how each checkpoint's solves ended, shape (k,).
     """
 
     ts: Float[np.ndarray, " k"]
@@ -52,6 +52,14 @@ def checkpoint_influence(
 ) -> CheckpointInfluence:
     """−∫K_j ds from t0 to each of the times t, where φ is of θ(t): the influence function as training goes on.
 
+    Example:
+        >>> data = ef.Dataset(np.array([[1.0], [1.0], [2.0]]), np.array([1.0, 2.0, 3.0]))
+        >>> line = ef.linear_regression(data, [0], l2=1.0)
+        >>> early = {"ts": np.array([0.1, 5.0]), "functional": lambda theta: theta[0]}
+        >>> ef.checkpoint_influence(line, ef.Constant(1.0), np.zeros(1), **early).values.round(4)
+        array([[-0.0433, -0.1152, -0.317 ],
+               [ 0.0408, -0.102 , -0.1224]])
+
     One density per checkpoint, each with its own backward solve. As t → ∞ it becomes the influence function at the
     optimum; before, it need be neither monotone nor of one sign.
 
@@ -61,14 +69,6 @@ def checkpoint_influence(
 
     Raises:
         InputError, ConvergenceError: as `influence_density`; a checkpoint at t0, before which nothing was trained.
-
-    Example:
-        >>> data = ef.Dataset(np.array([[1.0], [1.0], [2.0]]), np.array([1.0, 2.0, 3.0]))
-        >>> line = ef.linear_regression(data, [0], l2=1.0)
-        >>> early = {"ts": np.array([0.1, 5.0]), "functional": lambda theta: theta[0]}
-        >>> ef.checkpoint_influence(line, ef.Constant(1.0), np.zeros(1), **early).values.round(4)
-        array([[-0.0433, -0.1152, -0.317 ],
-               [ 0.0408, -0.102 , -0.1224]])
     """
     times, first = as_times(ts, t0)
     if times[0] <= first:

@@ -24,6 +24,12 @@ def mode_strengths(
 ) -> Float[np.ndarray, "k modes"]:
     """How far a two-layer linear network has learned each mode, 𝒢_k(t).
 
+    Example:
+        >>> ef.attribution.mode_strengths(np.array([2.0, 1.0]), np.array([0.0, 2.0, 10.0]), initial=0.01).round(2)
+        array([[0.01, 0.01],
+               [1.87, 0.36],
+               [2.  , 1.  ]])
+
     𝒢_k(t) = s_k e^{2s_kt/τ}/(e^{2s_kt/τ} − 1 + s_k/𝒢_k(0)) solves τ𝒢̇ = 2𝒢(s − 𝒢): the gradient flow of
     ½‖W₂W₁ − Σ‖² on whitened inputs, both layers balanced and aligned with the singular vectors of the input–output
     correlation Σ. Mode k rises at t ≈ (τ/2s_k) ln(s_k/𝒢_k(0)).
@@ -39,12 +45,6 @@ def mode_strengths(
 
     Raises:
         InputError: a strength, a start or τ that is not positive; a negative time.
-
-    Example:
-        >>> ef.attribution.mode_strengths(np.array([2.0, 1.0]), np.array([0.0, 2.0, 10.0]), initial=0.01).round(2)
-        array([[0.01, 0.01],
-               [1.87, 0.36],
-               [2.  , 1.  ]])
     """
     s, times, start = as_float64(strengths, "strengths"), as_float64(ts, "ts"), as_float64(initial, "initial")
     rate = as_float64(tau, "tau")
@@ -60,12 +60,12 @@ def mode_strengths(
 class DeepLinear(AbstractModel):
     """f = W₂W₁x: a network of one hidden layer without activation or biases; θ stacks W₁ and W₂, row by row.
 
-    Attributes:
-        widths: (features, hidden, outputs).
-
     Example:
         >>> ef.attribution.DeepLinear((4, 2, 3)).dim
         14
+
+    Attributes:
+        widths: (features, hidden, outputs).
     """
 
     widths: tuple[int, int, int] = eqx.field(static=True)
@@ -95,16 +95,16 @@ class DeepLinear(AbstractModel):
 class TreeNetwork:
     """A deep linear network about to learn tree-structured data.
 
+    Example:
+        >>> tree = ef.attribution.tree_network(depth=1)
+        >>> tree.left.shape, tree.right.shape
+        ((2, 2), (2, 2))
+
     Attributes:
         problem: one point per item; the risk is ½‖W₂W₁ − Y‖², so that τ = 1.
         theta0: balanced, aligned, small: every mode at `initial`.
         strengths: singular values s_k of Y, descending, shape (modes,).
         left, right: singular vectors u_k over properties (columns), v_k over items (columns).
-
-    Example:
-        >>> tree = ef.attribution.tree_network(depth=1)
-        >>> tree.left.shape, tree.right.shape
-        ((2, 2), (2, 2))
     """
 
     problem: Problem
@@ -139,6 +139,10 @@ class TreeNetwork:
 def tree_network(depth: int = 2, *, initial: float = 1e-3, fade: float = 0.7) -> TreeNetwork:
     """Items at the leaves of a binary tree, described by its branches: the broad distinctions are learned first.
 
+    Example:
+        >>> ef.attribution.tree_network(depth=2).strengths.round(2)
+        array([2.  , 1.4 , 0.69, 0.69])
+
     One property is shared by all items; every split of the tree adds one, which is fade^level for the items on its
     left, −fade^level on its right, and 0 for all others. Inputs are one-hot.
 
@@ -151,10 +155,6 @@ def tree_network(depth: int = 2, *, initial: float = 1e-3, fade: float = 0.7) ->
         InputError: a depth below 1 or above 10, `initial` or `fade` that is not positive.
 
     Source: Saxe, McClelland and Ganguli, "A mathematical theory of semantic development" (2019).
-
-    Example:
-        >>> ef.attribution.tree_network(depth=2).strengths.round(2)
-        array([2.  , 1.4 , 0.69, 0.69])
     """
     levels = as_count(depth, "depth")
     start, weaker = as_scalar(initial, "initial"), as_scalar(fade, "fade")

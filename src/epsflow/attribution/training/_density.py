@@ -23,6 +23,14 @@ if TYPE_CHECKING:
 class InfluenceDensity(Shown):
     """K_j(t), by which δφ = Σ_j ∫K_j(t) δε_j(t) dt to first order.
 
+    Example:
+        >>> data = ef.Dataset(np.array([[1.0], [1.0], [2.0]]), np.array([1.0, 2.0, 3.0]))
+        >>> line = ef.linear_regression(data, [0], l2=1.0)
+        >>> path = {"ts": np.linspace(0.0, 5.0, 101), "functional": lambda theta: theta[0]}
+        >>> density = ef.influence_density(line, ef.Constant(1.0), np.zeros(1), **path)
+        >>> density.values[-1].round(4)  # (y − xθ)x: what the last instant of training does
+        array([-0.2857,  0.7143,  0.8571])
+
     Attributes:
         ts: times, shape (k,).
         values: K_j(t) in units of φ per time, shape (k, n), deleted points included; (k, n, q) for a vector functional.
@@ -32,14 +40,6 @@ class InfluenceDensity(Shown):
             ten times looser tolerances for "diffrax" (NaN where none was asked for), rounding for "steps".
         result: how the solves ended.
         method: "exact", "collocation", "diffrax" or "steps".
-
-    Example:
-        >>> data = ef.Dataset(np.array([[1.0], [1.0], [2.0]]), np.array([1.0, 2.0, 3.0]))
-        >>> line = ef.linear_regression(data, [0], l2=1.0)
-        >>> path = {"ts": np.linspace(0.0, 5.0, 101), "functional": lambda theta: theta[0]}
-        >>> density = ef.influence_density(line, ef.Constant(1.0), np.zeros(1), **path)
-        >>> density.values[-1].round(4)  # (y − xθ)x: what the last instant of training does
-        array([-0.2857,  0.7143,  0.8571])
     """
 
     ts: Float[np.ndarray, " k"]
@@ -107,6 +107,14 @@ def influence_density(
 ) -> InfluenceDensity:
     """K_j(t) = −a(t)ᵀg_j(θ(t)) of all n points at the times `ts`, φ being of θ(ts[-1]), g_j = c∇ℓ_j.
 
+    Example:
+        >>> data = ef.Dataset(np.array([[1.0], [1.0], [2.0]]), np.array([1.0, 2.0, 3.0]))
+        >>> line = ef.linear_regression(data, [0], l2=1.0)
+        >>> path = {"ts": np.linspace(0.0, 5.0, 101), "functional": lambda theta: theta[0]}
+        >>> density = ef.influence_density(line, ef.Constant(1.0), np.zeros(1), **path)
+        >>> density.removal().change.round(2)  # −(y − xθ)x/7 with θ = 9/7
+        array([ 0.04, -0.1 , -0.12])
+
     ȧ = ∇²R_{ε(t)}(θ(t)) a backward from a(T) = ∇φ(θ(T)): one backward solve per value of φ serves all points and times.
     K_j is the derivative with the weight ε_j of point j: raising ε_j by δ during dt changes φ(θ(T)) by K_jδ dt. The
     predicted change upon removal is −∫K_j dt (`removal`).
@@ -143,14 +151,6 @@ def influence_density(
 
     Source: the adjoint method; for discrete training Hara et al., "Data cleansing for models trained with SGD" (2019),
     and Ilyas and Engstrom, "MAGIC" (2025).
-
-    Example:
-        >>> data = ef.Dataset(np.array([[1.0], [1.0], [2.0]]), np.array([1.0, 2.0, 3.0]))
-        >>> line = ef.linear_regression(data, [0], l2=1.0)
-        >>> path = {"ts": np.linspace(0.0, 5.0, 101), "functional": lambda theta: theta[0]}
-        >>> density = ef.influence_density(line, ef.Constant(1.0), np.zeros(1), **path)
-        >>> density.removal().change.round(2)  # −(y − xθ)x/7 with θ = 9/7
-        array([ 0.04, -0.1 , -0.12])
     """
     question: dict[str, Any] = {"ts": ts, "functional": functional, "throw": throw}
     if optimiser is not None:

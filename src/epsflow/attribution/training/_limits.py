@@ -62,6 +62,13 @@ def tracin(
 ) -> TrainingScores:
     """∫∇φ(θ(t))ᵀg_j(θ(t)) dt by the trapezoidal rule on the checkpoints `ts`: TracIn with the sign of a removal.
 
+    Example:
+        >>> data = ef.Dataset(np.array([[1.0], [1.0], [2.0]]), np.array([1.0, 2.0, 3.0]))
+        >>> line = ef.linear_regression(data, [0], l2=1.0)
+        >>> training = {"ts": np.linspace(0.0, 5.0, 101), "functional": lambda theta: theta[0]}
+        >>> ef.attribution.tracin(line, ef.Constant(1.0), np.zeros(1), **training).change.round(2)
+        array([ 1.24, -3.76, -5.03])
+
     TracIn sums η∇φᵀ∇ℓ_j over checkpoints, as the fall of φ that point j brought; its removal would cost as much. It is
     −∫K_j dt where curvature has no time to act. The error is the change upon leaving out every second checkpoint (NaN
     for fewer than three).
@@ -77,13 +84,6 @@ def tracin(
         InputError, ConvergenceError: as `influence_density`.
 
     Source: Pruthi et al., "Estimating training data influence by tracing gradient descent" (2020).
-
-    Example:
-        >>> data = ef.Dataset(np.array([[1.0], [1.0], [2.0]]), np.array([1.0, 2.0, 3.0]))
-        >>> line = ef.linear_regression(data, [0], l2=1.0)
-        >>> training = {"ts": np.linspace(0.0, 5.0, 101), "functional": lambda theta: theta[0]}
-        >>> ef.attribution.tracin(line, ef.Constant(1.0), np.zeros(1), **training).change.round(2)
-        array([ 1.24, -3.76, -5.03])
     """
     path = _path(problem, schedule, theta0, ts, functional)
     slopes = np.stack([np.atleast_2d(functional_jacobian(functional, theta)) for theta in path.thetas])
@@ -105,6 +105,13 @@ def source_influence(
 ) -> TrainingScores:
     """SOURCE: Σ over segments of ∇φᵀ Π e^{−H_lτ_l} (I − e^{−H_kτ_k})H_k⁻¹ g_j, with H and g_j averaged on each segment.
 
+    Example:
+        >>> data = ef.Dataset(np.array([[1.0], [1.0], [2.0]]), np.array([1.0, 2.0, 3.0]))
+        >>> line = ef.linear_regression(data, [0], l2=1.0)
+        >>> training = {"ts": np.linspace(0.0, 5.0, 101), "functional": lambda theta: theta[0]}
+        >>> ef.attribution.source_influence(line, ef.Constant(1.0), np.zeros(1), **training).change.round(2)
+        array([ 0.04, -0.1 , -0.12])
+
     Segments lie between consecutive `ts`; the averages are those of their two ends, and H is the Hessian of R_ε, dense.
     Its error falls with the square of their lengths, and the one reported is the change upon joining every two (NaN for
     one segment).
@@ -117,13 +124,6 @@ def source_influence(
         InputError, ConvergenceError: as `influence_density`.
 
     Source: Bae et al., "Training data attribution via approximate unrolled differentiation" (2024).
-
-    Example:
-        >>> data = ef.Dataset(np.array([[1.0], [1.0], [2.0]]), np.array([1.0, 2.0, 3.0]))
-        >>> line = ef.linear_regression(data, [0], l2=1.0)
-        >>> training = {"ts": np.linspace(0.0, 5.0, 101), "functional": lambda theta: theta[0]}
-        >>> ef.attribution.source_influence(line, ef.Constant(1.0), np.zeros(1), **training).change.round(2)
-        array([ 0.04, -0.1 , -0.12])
     """
     path = _path(problem, schedule, theta0, ts, functional)
     change = _segments(problem, schedule, path, np.arange(len(path.ts)))
@@ -144,6 +144,13 @@ def early_stopped_influence(
 ) -> TrainingScores:
     """∇φᵀ(I − e^{−HT})H⁻¹g_j at θ(T): the influence function of training that stops after T = ts[-1] − ts[0].
 
+    Example:
+        >>> data = ef.Dataset(np.array([[1.0], [1.0], [2.0]]), np.array([1.0, 2.0, 3.0]))
+        >>> line = ef.linear_regression(data, [0], l2=1.0)
+        >>> training = {"ts": np.linspace(0.0, 5.0, 101), "functional": lambda theta: theta[0]}
+        >>> ef.attribution.early_stopped_influence(line, ef.Constant(1.0), np.zeros(1), **training).change.round(2)
+        array([ 0.04, -0.1 , -0.12])
+
     SOURCE with one segment whose Hessian and gradients are those of its end. What early stopping regularises is what
     e^{−HT} keeps: directions with λT ≪ 1 have no influence yet.
 
@@ -152,13 +159,6 @@ def early_stopped_influence(
 
     Raises:
         InputError, ConvergenceError: as `influence_density`.
-
-    Example:
-        >>> data = ef.Dataset(np.array([[1.0], [1.0], [2.0]]), np.array([1.0, 2.0, 3.0]))
-        >>> line = ef.linear_regression(data, [0], l2=1.0)
-        >>> training = {"ts": np.linspace(0.0, 5.0, 101), "functional": lambda theta: theta[0]}
-        >>> ef.attribution.early_stopped_influence(line, ef.Constant(1.0), np.zeros(1), **training).change.round(2)
-        array([ 0.04, -0.1 , -0.12])
     """
     path = _path(problem, schedule, theta0, ts, functional)
     length = float(path.ts[-1] - path.ts[0])
@@ -180,6 +180,13 @@ def converged_influence(
 ) -> TrainingScores:
     """∇φᵀH⁻¹g_j at θ(T): the influence function, as if training had converged there.
 
+    Example:
+        >>> data = ef.Dataset(np.array([[1.0], [1.0], [2.0]]), np.array([1.0, 2.0, 3.0]))
+        >>> line = ef.linear_regression(data, [0], l2=1.0)
+        >>> training = {"ts": np.linspace(0.0, 5.0, 101), "functional": lambda theta: theta[0]}
+        >>> ef.attribution.converged_influence(line, ef.Constant(1.0), np.zeros(1), **training).change.round(2)
+        array([ 0.04, -0.1 , -0.12])
+
     The limit T → ∞ of the others. `influence` gives the same at an optimum, with other curvatures and solvers.
 
     Args:
@@ -188,13 +195,6 @@ def converged_influence(
     Raises:
         InputError: also a Hessian at θ(T) that is not positive definite, so that nothing there is an optimum.
         ConvergenceError: as `influence_density`.
-
-    Example:
-        >>> data = ef.Dataset(np.array([[1.0], [1.0], [2.0]]), np.array([1.0, 2.0, 3.0]))
-        >>> line = ef.linear_regression(data, [0], l2=1.0)
-        >>> training = {"ts": np.linspace(0.0, 5.0, 101), "functional": lambda theta: theta[0]}
-        >>> ef.attribution.converged_influence(line, ef.Constant(1.0), np.zeros(1), **training).change.round(2)
-        array([ 0.04, -0.1 , -0.12])
     """
     path = _path(problem, schedule, theta0, ts, functional)
     values, vectors = _eigen(problem, schedule, path, len(path.ts) - 1, -1)

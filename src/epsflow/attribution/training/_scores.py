@@ -12,18 +12,18 @@ from ..._core import RESULTS, Shown
 class TrainingScores(Shown):
     """The predicted change of φ(θ(T)) upon removal of each point, one at a time.
 
-    Attributes:
-        change: φ without the point − φ with it, in units of φ, shape (n,), or (n, q) for a vector functional.
-        error: of the changes as what their method says they are, in units of φ; not of the method's approximation.
-        result: how the computation ended.
-        method: "density", "tracin", "source", "early_stopped" or "converged".
-
     Example:
         >>> data = ef.Dataset(np.array([[1.0], [1.0], [2.0]]), np.array([1.0, 2.0, 3.0]))
         >>> line = ef.linear_regression(data, [0], l2=1.0)
         >>> training = {"ts": np.linspace(0.0, 5.0, 101), "functional": lambda theta: theta[0]}
         >>> ef.attribution.tracin(line, ef.Constant(1.0), np.zeros(1), **training).method
         'tracin'
+
+    Attributes:
+        change: φ without the point − φ with it, in units of φ, shape (n,), or (n, q) for a vector functional.
+        error: of the changes as what their method says they are, in units of φ; not of the method's approximation.
+        result: how the computation ended.
+        method: "density", "tracin", "source", "early_stopped" or "converged".
     """
 
     change: Float[np.ndarray, "n *q"]

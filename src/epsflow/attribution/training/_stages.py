@@ -20,6 +20,12 @@ ITERATIONS = 40
 class Stages(Tabular):
     """When influence changes.
 
+    Example:
+        >>> problem = ef.linear_regression(ef.Dataset(np.array([[1.0], [0.0]]), np.array([1.0, 0.0])), [1])
+        >>> early = {"ts": np.linspace(0.1, 3.0, 30), "functional": lambda theta: theta[0]}
+        >>> ef.stages(ef.checkpoint_influence(problem, ef.Constant(1.0), np.zeros(1), **early)).edges.size
+        0
+
     Attributes:
         points: whose influence changes sign, shape (c,), in the order of time.
         functionals: on which value of φ, shape (c,); 0 for a scalar.
@@ -30,12 +36,6 @@ class Stages(Tabular):
         ts, sizes: root of the mean square over points and values of φ, shape (k,) each.
         peaks, peak_errors: when the size is largest: the transitions. Shape (p,) each.
         edges, edge_errors: when it is least between two peaks: where one stage ends and the next begins. Shape (e,).
-
-    Example:
-        >>> problem = ef.linear_regression(ef.Dataset(np.array([[1.0], [0.0]]), np.array([1.0, 0.0])), [1])
-        >>> early = {"ts": np.linspace(0.1, 3.0, 30), "functional": lambda theta: theta[0]}
-        >>> ef.stages(ef.checkpoint_influence(problem, ef.Constant(1.0), np.zeros(1), **early)).edges.size
-        0
     """
 
     points: Int[np.ndarray, " c"]
@@ -64,6 +64,13 @@ class Stages(Tabular):
 def stages(influence: InfluenceDensity | CheckpointInfluence, *, prominence: float = 0.1) -> Stages:
     """When the influence of single points changes sign, and when influence as a whole peaks and ebbs.
 
+    Example:
+        >>> problem = ef.linear_regression(ef.Dataset(np.array([[1.0], [0.0]]), np.array([1.0, 0.0])), [1])
+        >>> early = {"ts": np.linspace(0.1, 3.0, 30), "functional": lambda theta: theta[0]}
+        >>> influence = ef.checkpoint_influence(problem, ef.Constant(1.0), np.zeros(1), **early)
+        >>> ef.stages(influence).peaks.round(3)  # θ = 1 − e^(−wt), so ∂θ/∂w = te^(−t)
+        array([1.003])
+
     A sign counts where the influence exceeds its error. Two changes between consecutive `ts` are not seen: ask for as
     many times as the answer needs. Sign changes of a density are refined between its times (not of discrete training);
     peaks and edges are vertices of parabolas through three neighbours, whose distance is their error.
@@ -76,13 +83,6 @@ def stages(influence: InfluenceDensity | CheckpointInfluence, *, prominence: flo
         InputError: fewer than three times, another object.
 
     Source: for stages of influence, Lee et al., "Influence dynamics and stagewise data attribution" (2025).
-
-    Example:
-        >>> problem = ef.linear_regression(ef.Dataset(np.array([[1.0], [0.0]]), np.array([1.0, 0.0])), [1])
-        >>> early = {"ts": np.linspace(0.1, 3.0, 30), "functional": lambda theta: theta[0]}
-        >>> influence = ef.checkpoint_influence(problem, ef.Constant(1.0), np.zeros(1), **early)
-        >>> ef.stages(influence).peaks.round(3)  # θ = 1 − e^(−wt), so ∂θ/∂w = te^(−t)
-        array([1.003])
     """
     if not isinstance(influence, InfluenceDensity | CheckpointInfluence):
         raise InputError(f"influence is {brief(influence)}; pass an InfluenceDensity or a CheckpointInfluence.")

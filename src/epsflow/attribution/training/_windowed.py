@@ -26,6 +26,14 @@ STEP = 0.1
 class WindowedRemoval(Shown):
     """What removing single points in a window does to φ(θ(T)), to first order, to second order, and in truth.
 
+    Example:
+        >>> data = ef.Dataset(np.array([[1.0], [1.0], [2.0]]), np.array([1.0, 2.0, 3.0]))
+        >>> line = ef.linear_regression(data, [0], l2=1.0)
+        >>> training = {"ts": np.linspace(0.0, 5.0, 101), "functional": lambda theta: theta[0]}
+        >>> found = ef.windowed_removal(line, ef.Constant(1.0), np.zeros(1), points=[0], **training)
+        >>> found.start, found.stop
+        (0.0, 5.0)
+
     Attributes:
         points: which points, shape (p,).
         start, stop: the window.
@@ -35,14 +43,6 @@ class WindowedRemoval(Shown):
         change_error: of `change`: the two runs' errors times ‖∇φ‖, to first order.
         second_error: of the second derivative's half, by two stencils.
         first_error: of −∫K_j dt.
-
-    Example:
-        >>> data = ef.Dataset(np.array([[1.0], [1.0], [2.0]]), np.array([1.0, 2.0, 3.0]))
-        >>> line = ef.linear_regression(data, [0], l2=1.0)
-        >>> training = {"ts": np.linspace(0.0, 5.0, 101), "functional": lambda theta: theta[0]}
-        >>> found = ef.windowed_removal(line, ef.Constant(1.0), np.zeros(1), points=[0], **training)
-        >>> found.start, found.stop
-        (0.0, 5.0)
     """
 
     points: Int[np.ndarray, " p"]
@@ -185,6 +185,14 @@ def windowed_removal(
 ) -> WindowedRemoval:
     """φ(θ(T)) when single points do not count from `start` to `stop`, beside what the influence density predicts.
 
+    Example:
+        >>> data = ef.Dataset(np.array([[1.0], [1.0], [2.0]]), np.array([1.0, 2.0, 3.0]))
+        >>> line = ef.linear_regression(data, [0], l2=1.0)
+        >>> path = {"ts": np.linspace(0.0, 5.0, 11), "functional": lambda theta: theta[0]}
+        >>> found = ef.windowed_removal(line, ef.Constant(1.0), np.zeros(1), points=[0], **path)
+        >>> found.change.round(4), found.first_order.round(4), found.second_order.round(4)  # 8/6 − 9/7
+        (array([0.0476]), array([0.0408]), array([0.0466]))
+
     Each point is removed by training again until T = ts[-1], with its weight lower by s = 1 in the window (0 instead of
     1; of a deleted point ε_j − 1). φ(s) is smooth, φ′(0) = −∫K_j dt, and φ″(0) comes from runs at s = ±0.1 and ±0.2
     (a five-point stencil, its error by the three-point one): the second-order term that says how far the first order
@@ -198,14 +206,6 @@ def windowed_removal(
     Raises:
         InputError: groups of points, a window outside of `ts`, and as `influence_density`.
         ConvergenceError: as `influence_density`.
-
-    Example:
-        >>> data = ef.Dataset(np.array([[1.0], [1.0], [2.0]]), np.array([1.0, 2.0, 3.0]))
-        >>> line = ef.linear_regression(data, [0], l2=1.0)
-        >>> path = {"ts": np.linspace(0.0, 5.0, 11), "functional": lambda theta: theta[0]}
-        >>> found = ef.windowed_removal(line, ef.Constant(1.0), np.zeros(1), points=[0], **path)
-        >>> found.change.round(4), found.first_order.round(4), found.second_order.round(4)  # 8/6 − 9/7
-        (array([0.0476]), array([0.0408]), array([0.0466]))
     """
     deletions = as_deletions(problem, points)
     if deletions.starts is not None:

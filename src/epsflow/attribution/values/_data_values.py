@@ -61,6 +61,10 @@ def data_shapley(
 ) -> DataValues:
     """Shapley values φ_i = (1/n) Σ_{S∌i} [V(S∪i) − V(S)]/C(n−1, |S|) of n points.
 
+    Example:
+        >>> ef.data_shapley(lambda points: float(0 in points and len(points) > 1), 3, method="exact").values.round(4)
+        array([0.6667, 0.1667, 0.1667])
+
     "exact" enumerates all 2ⁿ coalitions (n ≤ 20). "permutations" averages marginal contributions along random
     permutations until every confidence interval is narrower than the tolerance to each side. "stratified" takes each
     permutation with its rotations, so that every point stands once in each of up to 16 strata of places: no variance
@@ -89,10 +93,6 @@ def data_shapley(
     Raises:
         InputError: n > 20 for "exact" (with the time it would take), a utility that is not finite, bad options.
         ConvergenceError: intervals wider than the tolerance after `max_permutations`; `.result` holds them.
-
-    Example:
-        >>> ef.data_shapley(lambda points: float(0 in points and len(points) > 1), 3, method="exact").values.round(4)
-        array([0.6667, 0.1667, 0.1667])
     """
     game = as_utility(utility, n)
     as_choice(method, "method", ("exact", "permutations", "stratified"))
@@ -133,6 +133,10 @@ def data_banzhaf(
 ) -> DataValues:
     """Banzhaf values φ_i = 2^{1−n} Σ_{S∌i} [V(S∪i) − V(S)]: the mean of V with i less that without, all S alike.
 
+    Example:
+        >>> ef.data_banzhaf(lambda points: float(0 in points and len(points) > 1), 3, method="exact").values
+        array([0.75, 0.25, 0.25])
+
     "sampled": every coalition drawn tells about every point, φ̂_i = mean of V(S∋i) − mean of V(S∌i). They do not add up
     to V(D) − V(∅). Source: Wang & Jia (arXiv:2205.15466), maximum sample reuse.
 
@@ -144,10 +148,6 @@ def data_banzhaf(
 
     Raises:
         InputError, ConvergenceError: as in `data_shapley`.
-
-    Example:
-        >>> ef.data_banzhaf(lambda points: float(0 in points and len(points) > 1), 3, method="exact").values
-        array([0.75, 0.25, 0.25])
     """
     game = as_utility(utility, n)
     as_choice(method, "method", ("exact", "sampled"))
@@ -170,15 +170,15 @@ def data_banzhaf(
 def loo_values(utility: Any, n: int) -> DataValues:
     """V(D) − V(D∖i) of every point, exactly.
 
+    Example:
+        >>> ef.loo_values(lambda points: float(0 in points and len(points) > 1), 3).values
+        array([1., 0., 0.])
+
     Args:
         utility, n: as in `data_shapley`.
 
     Raises:
         InputError: a utility that is not finite.
-
-    Example:
-        >>> ef.loo_values(lambda points: float(0 in points and len(points) > 1), 3).values
-        array([1., 0., 0.])
     """
     game = as_utility(utility, n)
     empty, full = _ends(game)

@@ -18,15 +18,15 @@ DISTANCES = 4_000_000
 class KNNShapley(Tabular):
     """Shapley values of n training points for a k-nearest-neighbour classifier, exact.
 
-    Attributes:
-        values: φ_i, shape (n,), in units of the share of votes for the right class.
-        full: V(D), which they add up to; V(∅) = 0.
-        k: number of neighbours that vote.
-
     Example:
         >>> x, y = np.array([[0.0], [1.0], [2.0]]), np.array([1, 0, 1])
         >>> ef.knn_shapley(x, y, np.array([[0.1]]), np.array([1]), k=1).full
         1.0
+
+    Attributes:
+        values: φ_i, shape (n,), in units of the share of votes for the right class.
+        full: V(D), which they add up to; V(∅) = 0.
+        k: number of neighbours that vote.
     """
 
     values: Float[np.ndarray, " n"]
@@ -60,6 +60,11 @@ def knn_shapley(
 ) -> KNNShapley:
     """Shapley values of training points for V(S) = mean over test points of (1/k) Σ 1[label right], k nearest in S.
 
+    Example:
+        >>> x, y = np.array([[0.0], [1.0], [2.0]]), np.array([1, 0, 1])
+        >>> ef.knn_shapley(x, y, np.array([[0.1]]), np.array([1]), k=1).values.round(4)
+        array([ 0.8333, -0.1667,  0.3333])
+
     With the training points in the order of their distance from one test point, and 1_i whether the label of the i-th
     is the right one, s_n = 1_n/max(n, k) and s_i = s_{i+1} + (1_i − 1_{i+1})/max(k, i); the values are the means over
     the test points. Distances are Euclidean; points at the same distance count in the order of x. Coalitions smaller
@@ -74,11 +79,6 @@ def knn_shapley(
 
     Raises:
         InputError: shapes that do not match, NaN or infinity, no test points, labels of one class.
-
-    Example:
-        >>> x, y = np.array([[0.0], [1.0], [2.0]]), np.array([1, 0, 1])
-        >>> ef.knn_shapley(x, y, np.array([[0.1]]), np.array([1]), k=1).values.round(4)
-        array([ 0.8333, -0.1667,  0.3333])
     """
     count = as_count(k, "k")
     features = np.ndim(x) and np.shape(x)[-1]

@@ -13,6 +13,11 @@ from ..._core import RESULTS, Tabular
 class DataValues(Tabular):
     """Values of n points in units of a utility V: positive where the point helps.
 
+    Example:
+        >>> found = ef.data_shapley(lambda points: len(points) / 2, 3, method="exact")
+        >>> found.full, found.values
+        (1.5, array([0.5, 0.5, 0.5]))
+
     Attributes:
         values: φ_i, shape (n,).
         error: standard error of each; 0 where they are exact. Shape (n,).
@@ -29,11 +34,6 @@ class DataValues(Tabular):
         coalitions: how many were valued.
         gradients: gradients of single points that training them took; 0 where the utility counts none.
         result: how the computation ended.
-
-    Example:
-        >>> found = ef.data_shapley(lambda points: len(points) / 2, 3, method="exact")
-        >>> found.full, found.values
-        (1.5, array([0.5, 0.5, 0.5]))
     """
 
     values: Float[np.ndarray, " n"]

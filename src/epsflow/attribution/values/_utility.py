@@ -46,16 +46,16 @@ class AbstractUtility(abc.ABC):
 class CoalitionFunction(AbstractUtility):
     """A function of one's own.
 
+    Example:
+        >>> utility = ef.CoalitionFunction(lambda flags: flags.sum(1) >= 2.0, 3, batched=True)
+        >>> ef.data_shapley(utility, 3, method="exact").values.round(4)
+        array([0.3333, 0.3333, 0.3333])
+
     Args:
         function: maps one coalition, the list of its points in increasing order, to a number; or, if `batched`, a
             stack of rows of flags, shape (k, n), to k numbers. A list, so that a function of flags is found out.
         n: number of points.
         batched: which of the two.
-
-    Example:
-        >>> utility = ef.CoalitionFunction(lambda flags: flags.sum(1) >= 2.0, 3, batched=True)
-        >>> ef.data_shapley(utility, 3, method="exact").values.round(4)
-        array([0.3333, 0.3333, 0.3333])
     """
 
     def __init__(self, function: Any, n: int, *, batched: bool = False):
@@ -103,6 +103,12 @@ class CoalitionFunction(AbstractUtility):
 class ModelUtility(AbstractUtility):
     """V(S): how good the model is at test points when it is trained on S alone.
 
+    Example:
+        >>> data = ef.Dataset(np.array([[1.0], [1.0], [2.0]]), np.array([1.0, 2.0, 3.0]))
+        >>> line = ef.linear_regression(data, [0], l2=1.0)
+        >>> ef.loo_values(ef.ModelUtility(line, data), 3).values.round(4)
+        array([-0.0181,  0.0652,  0.2041])
+
     A convex problem is trained to its optimum θ(S) = argmin c Σ_{i∈S} ℓ_i + (λ/2)‖θ‖², all coalitions of a batch at
     once by Newton's method; c and λ are the problem's, whatever the size of S, so removing a point means ε = 0 as
     everywhere in this library. λ > 0 makes every coalition's optimum unique: that of the empty one is θ = 0, and one
@@ -116,12 +122,6 @@ class ModelUtility(AbstractUtility):
         test: points at which the model is judged.
         metric: "loss": minus the mean loss at the test points. "accuracy": the share of them that is classified right,
             where equal outputs share a point: at θ = 0 two classes have ½.
-
-    Example:
-        >>> data = ef.Dataset(np.array([[1.0], [1.0], [2.0]]), np.array([1.0, 2.0, 3.0]))
-        >>> line = ef.linear_regression(data, [0], l2=1.0)
-        >>> ef.loo_values(ef.ModelUtility(line, data), 3).values.round(4)
-        array([-0.0181,  0.0652,  0.2041])
     """
 
     @checked

@@ -52,6 +52,11 @@ class Arrival(enum.Enum):
 class ExactUnlearning(Shown, Stored):
     """Whether and when 𝓔 = 0 is possible.
 
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> ef.exact_unlearning_time(problem, np.zeros(10), s=2.0).certified
+        True
+
     Attributes:
         arrival: the answer.
         time: the least T with 𝓔 = 0; ∞ if there is none up to the horizon; NaN where it is not decided.
@@ -61,11 +66,6 @@ class ExactUnlearning(Shown, Stored):
             `not_before` holds for all admissible schedules.
         schedule: reaches the target at `time` with the fewest switches and stays there (ε = 0); None if `time` is ∞.
         distance: ‖δ(time)‖ under it: rounding.
-
-    Example:
-        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
-        >>> ef.exact_unlearning_time(problem, np.zeros(10), s=2.0).certified
-        True
     """
 
     arrival: Arrival

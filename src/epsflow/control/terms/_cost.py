@@ -22,12 +22,12 @@ from ...problem import AbstractRisk, EmpiricalRisk, Problem, Quadratic
 class EndForm(NamedTuple):
     """½‖Lδ‖² in the eigenbasis of H_{-D}.
 
-    Attributes:
-        factor: L, shape (k, d); or its diagonal, shape (d,).
-
     Example:
         >>> float(ef.EndForm(np.array([1.0, 2.0])).value(np.array([3.0, 1.0])))
         6.5
+
+    Attributes:
+        factor: L, shape (k, d); or its diagonal, shape (d,).
     """
 
     factor: Float[np.ndarray, "*k d"]
@@ -99,14 +99,14 @@ class Distance(AbstractCost):
 class QuadraticForm(AbstractCost):
     """½(θ(T) − target)ᵀW(θ(T) − target), W symmetric and positive semi-definite.
 
-    Attributes:
-        factor: L with W = LᵀL, shape (k, d).
-
     Example:
         >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
         >>> cost = ef.QuadraticForm(np.eye(10))
         >>> ef.certify(problem, ef.Step(2.0), np.zeros(10), s=2.0, T=20.0, cost=cost).scope.value
         'global (certified)'
+
+    Attributes:
+        factor: L with W = LᵀL, shape (k, d).
     """
 
     factor: Float[np.ndarray, "k d"]
@@ -145,14 +145,14 @@ class QuadraticForm(AbstractCost):
 class PredictionGap(AbstractCost):
     """½·mean_i ‖f(θ(T); x_i) − f(target; x_i)‖²: how far predictions are from the retrained model's.
 
-    Attributes:
-        x: the points, shape (q, p): test points, or the deleted ones.
-
     Example:
         >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
         >>> cost = ef.PredictionGap(problem.data.x[:5])
         >>> ef.certify(problem, ef.Step(2.0), np.zeros(10), s=2.0, T=20.0, cost=cost).scope.value
         'local'
+
+    Attributes:
+        x: the points, shape (q, p): test points, or the deleted ones.
     """
 
     x: Float[np.ndarray, "q p"]
@@ -190,13 +190,13 @@ class PredictionGap(AbstractCost):
 class RetainedLoss(AbstractCost):
     """R_0(θ(T)) − R_0(θ*_{-D}) ≥ 0: what is still lost on the retained points. ½δᵀH_{-D}δ for linear regression.
 
-    It does not see the directions that the retained points leave undetermined, so θ*_{-D} need not be unique.
-
     Example:
         >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
         >>> cost = ef.RetainedLoss()
         >>> ef.certify(problem, ef.Step(2.0), np.zeros(10), s=2.0, T=20.0, cost=cost).scope.value
         'global (certified)'
+
+    It does not see the directions that the retained points leave undetermined, so θ*_{-D} need not be unique.
     """
 
     def value(self, risk: AbstractRisk, theta: Float[Array, " d"], target: Float[Array, " d"]) -> Float[Array, ""]:

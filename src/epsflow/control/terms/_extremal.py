@@ -78,6 +78,11 @@ FORGOTTEN = (
 class Extremal(Shown, Stored):
     """A schedule with its costate, and how well it meets Pontryagin's conditions.
 
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> ef.extremal(problem, ef.Step(2.0), np.zeros(10), s=2.0, T=20.0).pmp_gap >= 0.0
+        True
+
     Attributes:
         s, T: the window.
         cost: of θ(T), without the price of ∫|ε| dt; 𝓔 = ½‖θ(T) − target‖² unless another was asked for.
@@ -89,11 +94,6 @@ class Extremal(Shown, Stored):
             array per component of S.
         method: "exact", "collocation", "diffrax" or "adjoint" (Runge–Kutta steps, and their exact adjoint).
         path: where θ, p, S and 𝓗 come from.
-
-    Example:
-        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
-        >>> ef.extremal(problem, ef.Step(2.0), np.zeros(10), s=2.0, T=20.0).pmp_gap >= 0.0
-        True
     """
 
     s: float

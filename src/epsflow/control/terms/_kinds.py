@@ -47,12 +47,12 @@ class Status(enum.Enum):
 class Scope(enum.Enum):
     """Among which schedules it is claimed to be the best.
 
-    WITHIN_ERROR: no schedule costs less by more than the error of this one's cost, which is then too large, beside the
-    cost, for a claim about the schedule itself.
-
     Example:
         >>> ef.Scope.GLOBAL.value
         'global (certified)'
+
+    WITHIN_ERROR: no schedule costs less by more than the error of this one's cost, which is then too large, beside the
+    cost, for a claim about the schedule itself.
     """
 
     GLOBAL = "global (certified)"

@@ -23,6 +23,12 @@ OUTPUT, EVERY_STEP, OBJECTIVE = "output", "each step", "objective"
 class UnlearningRun(Shown):
     """One run of an unlearning algorithm beside retraining; with a key, a leading axis of seeds (r).
 
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> run = ef.DescendToDelete(steps=100, unlearning_steps=20).run(problem)
+        >>> run.gradients, run.training_gradients, run.reference
+        (20.0, 100.0, 'retraining from θ0 for T + K = 120 steps')
+
     Attributes:
         algorithm: its name.
         trained: θ before the request, shape (*r, d).
@@ -33,12 +39,6 @@ class UnlearningRun(Shown):
         gradients: gradients that unlearning took, in passes over all n points.
         products: products with a Hessian that it took, likewise.
         training_gradients, retraining_gradients: the same of training, and of retraining.
-
-    Example:
-        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
-        >>> run = ef.DescendToDelete(steps=100, unlearning_steps=20).run(problem)
-        >>> run.gradients, run.training_gradients, run.reference
-        (20.0, 100.0, 'retraining from θ0 for T + K = 120 steps')
     """
 
     algorithm: str

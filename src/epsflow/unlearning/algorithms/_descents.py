@@ -23,6 +23,12 @@ UNIT = np.finfo(np.float64).eps
 class DescendToDelete(AbstractDescent):
     """Descend-to-delete: after T steps with all points, K more without the deleted ones; then noise.
 
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> ef.DescendToDelete(steps=100, unlearning_steps=20).run(problem)
+        UnlearningRun(algorithm=D2D, distance=0.002573, gradients=20, reference=retraining from θ0 for T + K = 120
+        steps, sigma=0)
+
         θ_{k+1} = Π(θ_k − η∇R_{ε_k}(θ_k)),   ε_k = 1 for k < T, 0 for T ≤ k < T + K
 
     Compared with retraining from θ_0 for T + K steps without the points. State kept: θ_T, without its noise ("secret
@@ -34,12 +40,6 @@ class DescendToDelete(AbstractDescent):
         step_size, radius, batch_size: see `AbstractDescent`.
 
     Source: Neel, Roth and Sharifi-Malvajerdi, "Descent-to-delete", 2020.
-
-    Example:
-        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
-        >>> ef.DescendToDelete(steps=100, unlearning_steps=20).run(problem)
-        UnlearningRun(algorithm=D2D, distance=0.002573, gradients=20, reference=retraining from θ0 for T + K = 120
-        steps, sigma=0)
     """
 
     name: ClassVar[str] = "D2D"
@@ -64,6 +64,12 @@ class DescendToDelete(AbstractDescent):
 class RewindToDelete(AbstractDescent):
     """Rewind-to-delete: back to the iterate K steps ago, then K steps without the deleted points; then noise.
 
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> runs = [ef.RewindToDelete(steps=100, unlearning_steps=steps).run(problem) for steps in (10, 50, 100)]
+        >>> [round(float(run.distance), 4) for run in runs]
+        [0.003, 0.001, 0.0]
+
         θ_{k+1} = Π(θ_k − η∇R_{ε_k}(θ_k)),   ε_k = 1 for k < T − K, 0 for T − K ≤ k < T
 
     Compared with retraining from θ_0 for T steps; K = T is retraining. State kept: θ_{T−K}; without a checkpoint θ_T
@@ -78,12 +84,6 @@ class RewindToDelete(AbstractDescent):
         step_size, radius, batch_size: see `AbstractDescent`.
 
     Source: Mu and Klabjan, "Rewind-to-delete", arXiv 2409.09778.
-
-    Example:
-        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
-        >>> runs = [ef.RewindToDelete(steps=100, unlearning_steps=steps).run(problem) for steps in (10, 50, 100)]
-        >>> [round(float(run.distance), 4) for run in runs]
-        [0.003, 0.001, 0.0]
     """
 
     name: ClassVar[str] = "R2D"
@@ -130,6 +130,12 @@ class RewindToDelete(AbstractDescent):
 class ScheduledUnlearning(AbstractDescent):
     """Any schedule ε(t) as an algorithm: step k has the weight ε(η(k + ½)); then noise.
 
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> run = ef.ScheduledUnlearning(np.repeat([1.0, 0.0], [80, 20])).run(problem)
+        >>> bool(run.distance == ef.RewindToDelete(steps=100, unlearning_steps=20).run(problem).distance)
+        True
+
         θ_{k+1} = Π(θ_k − η∇R_{ε_k}(θ_k)),   0 ≤ k < T
 
     Compared with retraining from θ_0 for T steps. State kept: θ at the first step whose weight is not 1. With
@@ -141,12 +147,6 @@ class ScheduledUnlearning(AbstractDescent):
         steps: T. Default: 1,000, or the length of the array.
         clock: "time", or "steps" if the schedule's times count steps.
         step_size, radius, batch_size: see `AbstractDescent`.
-
-    Example:
-        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
-        >>> run = ef.ScheduledUnlearning(np.repeat([1.0, 0.0], [80, 20])).run(problem)
-        >>> bool(run.distance == ef.RewindToDelete(steps=100, unlearning_steps=20).run(problem).distance)
-        True
     """
 
     name: ClassVar[str] = "schedule"
@@ -191,6 +191,13 @@ class ScheduledUnlearning(AbstractDescent):
 class GradientAscent(AbstractDescent):
     """Gradient ascent on the deleted points beside descent on the others: ε = −weight for K steps; then noise.
 
+    Example:
+        >>> data = ef.Dataset(np.array([[1.0], [1.0], [2.0]]), np.array([1.0, 2.0, 3.0]))
+        >>> line = ef.linear_regression(data, [0], l2=1.0)
+        >>> runs = [ef.GradientAscent(steps=100, unlearning_steps=steps).run(line) for steps in (1, 10, 100)]
+        >>> [round(float(run.distance), 4) for run in runs]  # → 7/5 − 8/6
+        [0.034, 0.0667, 0.0667]
+
         θ_{k+1} = Π(θ_k − η∇R_{ε_k}(θ_k)),   ε_k = 1 for k < T, −weight for T ≤ k < T + K
 
     Compared with retraining from θ_0 for T + K steps. State kept: θ_T. It moves past the retrained optimum: R_{−weight}
@@ -204,13 +211,6 @@ class GradientAscent(AbstractDescent):
         step_size, radius, batch_size: see `AbstractDescent`.
 
     Source: "NegGrad" of Golatkar, Achille and Soatto, "Eternal sunshine of the spotless net", 2020, which ascends.
-
-    Example:
-        >>> data = ef.Dataset(np.array([[1.0], [1.0], [2.0]]), np.array([1.0, 2.0, 3.0]))
-        >>> line = ef.linear_regression(data, [0], l2=1.0)
-        >>> runs = [ef.GradientAscent(steps=100, unlearning_steps=steps).run(line) for steps in (1, 10, 100)]
-        >>> [round(float(run.distance), 4) for run in runs]  # → 7/5 − 8/6
-        [0.034, 0.0667, 0.0667]
     """
 
     name: ClassVar[str] = "ascent"
@@ -237,16 +237,16 @@ class GradientAscent(AbstractDescent):
 class Retrain(AbstractDescent):
     """Retraining from θ_0 for T steps without the deleted points: what the others are compared with.
 
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> float(ef.Retrain(steps=100).run(problem).distance)
+        0.0
+
     State kept: θ_0 and the data. No assumptions, no noise, T gradients.
 
     Attributes:
         steps: T.
         step_size, radius, batch_size: see `AbstractDescent`.
-
-    Example:
-        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
-        >>> float(ef.Retrain(steps=100).run(problem).distance)
-        0.0
     """
 
     name: ClassVar[str] = "retrain"

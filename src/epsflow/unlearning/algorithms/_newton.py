@@ -20,6 +20,12 @@ NEWTON_STEPS, SHORTEST = 100, 1e-15
 class NewtonRemoval(AbstractAlgorithm):
     """One Newton step on what is left, from the trained optimum; then noise.
 
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> run = ef.NewtonRemoval().run(problem)
+        >>> np.allclose(run.theta, run.retrained)  # exact for a quadratic risk
+        True
+
         θ = θ(1) + (H_0 + λ_d I)⁻¹ ∑_D g_j,   H_0 = ∇²R_0(θ(1)), g_j = c∇ℓ_j(θ(1))
 
     Compared with θ(0), the minimum without the points; for a non-convex risk with the minimum next to θ(1). State kept:
@@ -29,12 +35,6 @@ class NewtonRemoval(AbstractAlgorithm):
         damping: λ_d ≥ 0.
 
     Source: Sekhari, Acharya, Kamath and Suresh, "Remember what you want to forget", 2021.
-
-    Example:
-        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
-        >>> run = ef.NewtonRemoval().run(problem)
-        >>> np.allclose(run.theta, run.retrained)  # exact for a quadratic risk
-        True
     """
 
     name: ClassVar[str] = "Newton"
@@ -68,6 +68,12 @@ class NewtonRemoval(AbstractAlgorithm):
 class CertifiedRemoval(AbstractAlgorithm):
     """Certified removal: the objective is noisy, R_1(θ) + c bᵀθ with b ~ N(0, σ²I), and a request is one Newton step.
 
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> run = ef.CertifiedRemoval().run(problem)
+        >>> np.allclose(run.theta, run.retrained)  # exact for a quadratic risk
+        True
+
         θ_b = argmin R_1(θ) + c bᵀθ,   θ = θ_b + H_0(θ_b)⁻¹ ∑_D g_j(θ_b)
 
     What the noise has to hide is not a distance but the gradient ‖∇R_0(θ) + cb‖/c that the step leaves over. Compared
@@ -75,12 +81,6 @@ class CertifiedRemoval(AbstractAlgorithm):
     Assumptions of its certificate: a linear model, convex, with a Lipschitz ℓ''.
 
     Source: Guo, Goldstein, Hannun and van der Maaten, "Certified data removal", 2020.
-
-    Example:
-        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
-        >>> run = ef.CertifiedRemoval().run(problem)
-        >>> np.allclose(run.theta, run.retrained)  # exact for a quadratic risk
-        True
     """
 
     name: ClassVar[str] = "certified removal"

@@ -17,6 +17,13 @@ from ._base import EVERY_STEP, AbstractDescent, Plan, as_steps
 class LangevinUnlearning(AbstractDescent):
     """Langevin unlearning: noisy projected gradient descent, first on all points, then K steps without the deleted.
 
+    Example:
+        >>> data = ef.Dataset(np.array([[1.0], [1.0], [2.0]]), np.array([1.0, 2.0, 3.0]))
+        >>> line = ef.linear_regression(data, [0], l2=1.0)
+        >>> target = {"epsilon_dp": 1.0, "delta_dp": 1e-5}
+        >>> ef.certify_unlearning(line, ef.LangevinUnlearning(radius=2.0), scope="worst case", **target).noise
+        'each step'
+
         θ_{k+1} = Π(θ_k − η∇R_{ε_k}(θ_k) + √(2ησ²) ξ_k),   ε_k = 1 for k < T, 0 for T ≤ k < T + K
 
     Compared with the same noisy retraining for T + K steps. State kept: θ_T, noisy, which may be published. Assumptions
@@ -28,13 +35,6 @@ class LangevinUnlearning(AbstractDescent):
         step_size, radius: see `AbstractDescent`; batches are `NoisySGD`'s.
 
     Source: Chien, Wang, Chen and Li, "Langevin unlearning", arXiv 2401.10371.
-
-    Example:
-        >>> data = ef.Dataset(np.array([[1.0], [1.0], [2.0]]), np.array([1.0, 2.0, 3.0]))
-        >>> line = ef.linear_regression(data, [0], l2=1.0)
-        >>> target = {"epsilon_dp": 1.0, "delta_dp": 1e-5}
-        >>> ef.certify_unlearning(line, ef.LangevinUnlearning(radius=2.0), scope="worst case", **target).noise
-        'each step'
     """
 
     name: ClassVar[str] = "Langevin"
@@ -66,6 +66,14 @@ class LangevinUnlearning(AbstractDescent):
 class NoisySGD(AbstractDescent):
     """Projected noisy SGD with batches in a fixed order: first on all points, then K steps without the deleted.
 
+    Example:
+        >>> data = ef.Dataset(np.array([[1.0], [1.0], [2.0]]), np.array([1.0, 2.0, 3.0]))
+        >>> line = ef.linear_regression(data, [0], l2=1.0)
+        >>> target = {"epsilon_dp": 1.0, "delta_dp": 1e-5}
+        >>> algorithm = ef.NoisySGD(radius=2.0, steps=300, unlearning_steps=30)
+        >>> ef.certify_unlearning(line, algorithm, scope="worst case", **target).noise
+        'each step'
+
         θ_{k+1} = Π(θ_k − η∇R_{ε_k, B_k}(θ_k) + √(2ησ²) ξ_k),   B_k the (k mod n/b)-th piece of one permutation
 
     Compared with the same noisy retraining, in the same order, for T + K steps. State kept: θ_T, noisy, and the order.
@@ -80,14 +88,6 @@ class NoisySGD(AbstractDescent):
 
     Source: Chien, Wang, Chen and Li, "Certified machine unlearning via noisy stochastic gradient descent", arXiv
         2403.17105.
-
-    Example:
-        >>> data = ef.Dataset(np.array([[1.0], [1.0], [2.0]]), np.array([1.0, 2.0, 3.0]))
-        >>> line = ef.linear_regression(data, [0], l2=1.0)
-        >>> target = {"epsilon_dp": 1.0, "delta_dp": 1e-5}
-        >>> algorithm = ef.NoisySGD(radius=2.0, steps=300, unlearning_steps=30)
-        >>> ef.certify_unlearning(line, algorithm, scope="worst case", **target).noise
-        'each step'
     """
 
     name: ClassVar[str] = "noisy SGD"
@@ -122,6 +122,13 @@ class NoisySGD(AbstractDescent):
 class ClippedFinetuning(AbstractDescent):
     """Clipped noisy fine-tuning on what is left: nothing is assumed of the risk.
 
+    Example:
+        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
+        >>> target = {"epsilon_dp": 1.0, "delta_dp": 1e-5}
+        >>> ef.certify_unlearning(problem, ef.ClippedFinetuning(steps=100), scope="worst case", **target)
+        UnlearningCertificate(algorithm=clipped, scope=worst case, kind=certified, sigma=20.91, distance=0.0006666,
+        bound=51.7)
+
     After T plain steps on all points the parameters are clipped to the ball of radius C₀, and K steps follow on the
     retained points:
 
@@ -139,13 +146,6 @@ class ClippedFinetuning(AbstractDescent):
         step_size, batch_size: see `AbstractDescent`; batches are drawn in training and in unlearning.
 
     Source: setting of arXiv 2506.06985.
-
-    Example:
-        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
-        >>> target = {"epsilon_dp": 1.0, "delta_dp": 1e-5}
-        >>> ef.certify_unlearning(problem, ef.ClippedFinetuning(steps=100), scope="worst case", **target)
-        UnlearningCertificate(algorithm=clipped, scope=worst case, kind=certified, sigma=20.91, distance=0.0006666,
-        bound=51.7)
     """
 
     name: ClassVar[str] = "clipped"
