@@ -30,6 +30,17 @@ def door(checks: Mapping[str, Check]) -> Door:
     """
 
     def decorate(function: Callable[Given, Answer]) -> Callable[Given, Answer]:
+        """The function, which refuses arguments that are not what their names say.
+
+        Example:
+            >>> @ef.flow.checked
+            ... def largest(theta):
+            ...     return max(theta)
+            >>> largest("far")
+            Traceback (most recent call last):
+                ...
+            epsflow.InputError: theta holds <U3 values; numbers are needed.
+        """
         signature = inspect.signature(function)
         named = {
             name: (checks[name], parameter.default)

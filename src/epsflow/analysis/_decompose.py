@@ -304,7 +304,12 @@ def _evaluate(problem: Problem, thetas: Float[np.ndarray, "a q d"]) -> tuple[np.
 def outputs_of(
     model: AbstractModel, theta: Float[np.ndarray, " d"], x: Float[np.ndarray, "n p"]
 ) -> Float[np.ndarray, "n *k"]:
-    """f(θ; x_i) of every point."""
+    """f(θ; x_i) of every point.
+
+    Example:
+        >>> ef.analysis.outputs_of(ef.LinearModel(1), np.array([2.0]), np.array([[1.0], [3.0]]))
+        array([2., 6.])
+    """
     if isinstance(model, LinearModel):
         return x @ (theta if model.outputs is None else theta.reshape(-1, model.outputs))
     return np.asarray(_outputs(model, theta, x))

@@ -46,6 +46,11 @@ class Deletions:
 def as_deletions(problem: Problem, points: Points) -> Deletions:
     """The deletions meant by `points`.
 
+    Example:
+        >>> line = ef.linear_regression(ef.Dataset([[1.0], [1.0], [2.0]], [1.0, 2.0, 3.0]), delete=[0])
+        >>> ef.analysis.as_deletions(line, [[0, 1], [2]]).count
+        2
+
     Args:
         problem: whose points.
         points: None for the problem's deleted points as one group; "all", a number, or a list of numbers for each point

@@ -130,6 +130,13 @@ class Predictions(AbstractFunctional):
 def functional_jacobian(functional: Functional, theta: Float[np.ndarray, " d"]) -> Float[np.ndarray, "*q d"]:
     """∂φ/∂θ, shape (d,) for a scalar functional, (q, d) for a vector.
 
+    Example:
+        >>> line = ef.linear_regression(ef.Dataset([[1.0], [1.0], [2.0]], [1.0, 2.0, 3.0]))
+        >>> ef.analysis.functional_jacobian(ef.Predictions(line.model, line.data.x), np.zeros(1))
+        array([[1.],
+               [1.],
+               [2.]])
+
     In NumPy for losses and predictions of a linear model. Otherwise compiled once per functional: a function is
     recognised by its identity, the classes of this module by their shapes.
 
@@ -144,6 +151,10 @@ def functional_jacobian(functional: Functional, theta: Float[np.ndarray, " d"]) 
 
 def functional_shape(functional: Callable[..., Any], theta: Float[Array, " d"]) -> jax.ShapeDtypeStruct:
     """What φ(θ) will be, without computing it.
+
+    Example:
+        >>> ef.analysis.functional_shape(lambda theta: theta @ theta, np.zeros(2)).shape
+        ()
 
     Raises:
         InputError: neither a number nor a vector, or whatever a function that cannot be traced raises, in one line.
@@ -184,7 +195,12 @@ def _jacobian(functional: Functional, theta: Float[Array, " d"]) -> Float[Array,
 def functional_curvatures(
     functional: Functional, theta: Float[np.ndarray, " d"], vectors: Float[np.ndarray, "p d"]
 ) -> Float[np.ndarray, "p *q"]:
-    """vᵀ∇²φ(θ)v for each row v, shape (p, *q)."""
+    """vᵀ∇²φ(θ)v for each row v, shape (p, *q).
+
+    Example:
+        >>> ef.analysis.functional_curvatures(lambda theta: theta @ theta, np.zeros(2), np.eye(2))
+        array([2., 2.])
+    """
     return np.asarray(_curvatures(functional, jnp.asarray(theta), jnp.asarray(vectors)))
 
 

@@ -75,6 +75,11 @@ class Influence(Shown):
 class SelfInfluence(Shown):
     """Predicted change of a point's own loss upon its removal.
 
+    Example:
+        >>> line = ef.linear_regression(ef.Dataset([[1.0], [1.0], [2.0]], [1.0, 2.0, 3.0]))
+        >>> ef.self_influence(line, points="all").values[:2]
+        array([0.04166667, 0.04166667])
+
     Attributes:
         values: c∇ℓᵀ(C + λ_d I)⁻¹∇ℓ, in units of the loss, shape (points,); () for one point or group.
         theta: where, shape (d,).

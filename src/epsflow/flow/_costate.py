@@ -20,6 +20,12 @@ from ._exact import ExactFlow
 class ExactCostate(NamedTuple):
     """a(t) beside an exact flow, arc by arc.
 
+    Example:
+        >>> line = ef.linear_regression(ef.Dataset([[1.0], [1.0], [2.0]], [1.0, 2.0, 3.0]), delete=[0])
+        >>> flow = ef.flow.exact_flow(line.risk, ef.Constant(0.0), np.zeros(1), 0.0)
+        >>> ef.flow.exact_costate(flow, np.eye(1), T=1.0).at(np.array([0.0, 1.0])).ravel()
+        array([0.00673795, 1.        ])
+
     Attributes:
         flow: θ(t), with the eigenbases of the arcs.
         edges: t0, the jumps between it and T, and T: the ends of the arcs that the costate passes, shape (arcs + 1,).
@@ -45,6 +51,12 @@ class ExactCostate(NamedTuple):
 
 def exact_costate(flow: ExactFlow, end: Float[np.ndarray, "q d"], T: float) -> ExactCostate:
     """The costates with a(T) = `end` beside an exact flow under one schedule.
+
+    Example:
+        >>> line = ef.linear_regression(ef.Dataset([[1.0], [1.0], [2.0]], [1.0, 2.0, 3.0]), delete=[0])
+        >>> flow = ef.flow.exact_flow(line.risk, ef.Constant(0.0), np.zeros(1), 0.0)
+        >>> ef.flow.exact_costate(flow, np.eye(1), T=1.0).at(np.array([0.0])).ravel(), np.exp([-5.0])
+        (array([0.00673795]), array([0.00673795]))
 
     Args:
         flow: θ(t) from t0 < T on.
@@ -92,7 +104,15 @@ class _Reversed(AbstractSchedule):
 def collocated_costate(
     risk: Quadratic, schedule: AbstractSchedule, end: Float[np.ndarray, "q d"], ts: Float[np.ndarray, " k"]
 ) -> tuple[Float[np.ndarray, "k q d"], float]:
-    """The costates at `ts`, with a(ts[-1]) = `end`, and a bound on their error."""
+    """The costates at `ts`, with a(ts[-1]) = `end`, and a bound on their error.
+
+    Example:
+        >>> line = ef.linear_regression(ef.Dataset([[1.0], [1.0], [2.0]], [1.0, 2.0, 3.0]), delete=[0])
+        >>> decay, ts = ef.LinearDecay(0.0, 1.0), np.array([0.0, 1.0])
+        >>> costates, error = ef.flow.collocated_costate(line.risk, decay, np.eye(1), ts)
+        >>> costates.shape, error < 1e-12
+        ((2, 1, 1), True)
+    """
     still: Quadratic = dataclasses.replace(
         risk, b_retained=np.zeros_like(risk.b_retained), y_deleted=np.zeros_like(risk.y_deleted)
     )

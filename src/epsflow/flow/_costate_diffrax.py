@@ -32,6 +32,16 @@ def solve_costate(
 ) -> diffrax.Solution:
     """The costate from T = ts[-1] down to ts[0], relative to the size of a(T): its equation is linear.
 
+    Example:
+        >>> import diffrax
+        >>> line = ef.linear_regression(ef.Dataset([[1.0], [1.0], [2.0]], [1.0, 2.0, 3.0]), delete=[0])
+        >>> given = {"tolerances": (1e-8, 1e-10), "solver": diffrax.Dopri8(), "max_steps": 99, "dense": True}
+        >>> ts = np.array([0.0, 1.0])
+        >>> forward = ef.flow.solve_diffrax(line.risk, ef.Constant(0.0), np.zeros(1), ts, 0.0, **given)
+        >>> back = ef.flow.solve_costate(line.risk, ef.Constant(0.0), forward, np.ones(1), ts, **given)
+        >>> bool(abs(back.ys[-1, 0] - np.exp(-5.0)) < 1e-7)
+        True
+
     Args:
         risk: R_ε.
         schedule: ε(t).

@@ -20,6 +20,12 @@ UNIT = np.finfo(np.float64).eps
 class LocalMinimum(NamedTuple):
     """Where a search ended.
 
+    Example:
+        >>> line = ef.linear_regression(ef.Dataset([[1.0], [1.0], [2.0]], [1.0, 2.0, 3.0]), delete=[0])
+        >>> found = ef.flow.polish(line.risk, np.array(0.0), np.zeros(1), target=1e-12)
+        >>> found.theta, found.hessian
+        (array([1.6]), array([[5.]]))
+
     Attributes:
         theta: θ, shape (d,).
         steps: accepted steps.
@@ -36,7 +42,13 @@ class LocalMinimum(NamedTuple):
 def descend(
     risk: AbstractRisk, weights: Float[np.ndarray, "*m"], start: Float[np.ndarray, " d"], target: float, max_steps: int
 ) -> LocalMinimum:
-    """BFGS on R_ε towards a minimum, then `polish`."""
+    """BFGS on R_ε towards a minimum, then `polish`.
+
+    Example:
+        >>> line = ef.linear_regression(ef.Dataset([[1.0], [1.0], [2.0]], [1.0, 2.0, 3.0]), delete=[0])
+        >>> ef.flow.descend(line.risk, np.array(0.0), np.zeros(1), target=1e-12, max_steps=50).theta
+        array([1.6])
+    """
 
     def function(theta: np.ndarray) -> tuple[float, np.ndarray]:
         value, gradient = value_and_gradient(risk, theta, weights)
@@ -53,6 +65,11 @@ def polish(
     risk: AbstractRisk, weights: Float[np.ndarray, "*m"], start: Float[np.ndarray, " d"], target: float
 ) -> LocalMinimum:
     """Newton's method on ∇R_ε = 0 until ‖∇R_ε‖ ≤ target, kept from saddles by raising a Hessian that is not positive.
+
+    Example:
+        >>> line = ef.linear_regression(ef.Dataset([[1.0], [1.0], [2.0]], [1.0, 2.0, 3.0]), delete=[0])
+        >>> ef.flow.polish(line.risk, np.array(0.0), np.zeros(1), target=1e-12).theta
+        array([1.6])
 
     The last digits of a minimum are in its gradient, not in its value: near it a step counts if it shortens the
     gradient and leaves the value where it is up to rounding.
@@ -98,12 +115,24 @@ def _evaluate(risk: AbstractRisk, theta: np.ndarray, weights: np.ndarray) -> tup
 
 @eqx.filter_jit
 def value_and_gradient(risk: AbstractRisk, theta: Array, weights: Array) -> tuple[Float[Array, ""], Float[Array, " d"]]:
-    """R_ε and ∇R_ε."""
+    """R_ε and ∇R_ε.
+
+    Example:
+        >>> line = ef.linear_regression(ef.Dataset([[1.0], [1.0], [2.0]], [1.0, 2.0, 3.0]), delete=[0])
+        >>> ef.flow.value_and_gradient(line.risk, np.zeros(1), np.array(0.0))
+        (Array(6.5, dtype=float64), Array([-8.], dtype=float64))
+    """
     return jax.value_and_grad(risk.value)(theta, weights)
 
 
 @eqx.filter_jit
 def hessian_of(risk: AbstractRisk, theta: Array, weights: Array) -> Float[Array, "d d"]:
-    """∇²R_ε, symmetric to the last digit."""
+    """∇²R_ε, symmetric to the last digit.
+
+    Example:
+        >>> line = ef.linear_regression(ef.Dataset([[1.0], [1.0], [2.0]], [1.0, 2.0, 3.0]), delete=[0])
+        >>> ef.flow.hessian_of(line.risk, np.zeros(1), np.array(0.0))
+        Array([[5.]], dtype=float64)
+    """
     matrix = risk.hessian(theta, weights)
     return 0.5 * (matrix + matrix.T)

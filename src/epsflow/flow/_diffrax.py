@@ -63,7 +63,17 @@ def solve_diffrax(
     max_steps: int,
     dense: bool,
 ) -> diffrax.Solution:
-    """Integrate (GF) from t0 through `ts`; steps end on every jump of the schedule."""
+    """Integrate (GF) from t0 through `ts`; steps end on every jump of the schedule.
+
+    Example:
+        >>> import diffrax
+        >>> line = ef.linear_regression(ef.Dataset([[1.0], [1.0], [2.0]], [1.0, 2.0, 3.0]), delete=[0])
+        >>> given = {"tolerances": (1e-8, 1e-10), "solver": diffrax.Dopri8(), "max_steps": 99, "dense": True}
+        >>> ts = np.array([0.0, 1.0])
+        >>> found = ef.flow.solve_diffrax(line.risk, ef.Constant(0.0), np.zeros(1), ts, 0.0, **given)
+        >>> bool(abs(found.ys[-1, 0] - 1.6 * (1.0 - np.exp(-5.0))) < 1e-7)
+        True
+    """
     rtol, atol = tolerances
     t1 = ts[-1]
     # Steps end on `ts`: between steps there is only an interpolant, of lower order than the solver.
@@ -104,7 +114,13 @@ POWERS = 21
 
 
 def sizes_of(risk: AbstractRisk, theta: Float[Array, " d"]) -> Sizes:
-    """The curvature by power iterations, and the length."""
+    """The curvature by power iterations, and the length.
+
+    Example:
+        >>> line = ef.linear_regression(ef.Dataset([[1.0], [1.0], [2.0]], [1.0, 2.0, 3.0]), delete=[0])
+        >>> float(ef.flow.sizes_of(line.risk, np.zeros(1)).curvature)
+        6.0
+    """
     return _sizes(risk, theta, np.random.default_rng(0).standard_normal(len(theta)))
 
 
@@ -127,7 +143,14 @@ def is_stiff(sizes: Sizes, span: float) -> bool:
 
 
 def choose_solver(sizes: Sizes, span: float) -> diffrax.AbstractSolver[Any]:
-    """Dopri8 where accuracy sets the step, Kvaerno5 (implicit) where stability would."""
+    """Dopri8 where accuracy sets the step, Kvaerno5 (implicit) where stability would.
+
+    Example:
+        >>> line = ef.linear_regression(ef.Dataset([[1.0], [1.0], [2.0]], [1.0, 2.0, 3.0]), delete=[0])
+        >>> sizes = ef.flow.sizes_of(line.risk, np.zeros(1))
+        >>> [type(ef.flow.choose_solver(sizes, span)).__name__ for span in (1.0, 1e6)]
+        ['Dopri8', 'Kvaerno5']
+    """
     if not is_stiff(sizes, span):
         return diffrax.Dopri8()
     # A stage's residual is known to about u·λ·h·|θ|; asked for less, Newton's method fails and the step is rejected.

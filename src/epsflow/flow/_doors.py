@@ -8,6 +8,12 @@ from ..schedules import as_schedule
 def as_problem(value: object, name: str = "problem") -> Problem:
     """A problem.
 
+    Example:
+        >>> ef.flow.as_problem("diabetes")
+        Traceback (most recent call last):
+            ...
+        epsflow.InputError: problem is 'diabetes', where a Problem is needed: write …
+
     Raises:
         InputError: anything else: what came, and what to write.
     """

@@ -21,6 +21,12 @@ from ..schedules import AbstractPiecewiseConstant
 class ExactFlow(eqx.Module):
     """θ(t) for all t ≥ t0, arc by arc, under one schedule, or under q of them.
 
+    Example:
+        >>> line = ef.linear_regression(ef.Dataset([[1.0], [1.0], [2.0]], [1.0, 2.0, 3.0]), delete=[0])
+        >>> flow = ef.flow.exact_flow(line.risk, ef.Step(0.1), np.zeros(1), 0.0)
+        >>> flow(10.0)
+        array([1.6])
+
     Attributes:
         arc_starts: when each arc begins, shape (arcs,) or (q, arcs); the first is t0, the last arc never ends.
         level: which of the distinct levels each arc has, of the same shape.
@@ -68,7 +74,12 @@ class ExactFlow(eqx.Module):
 
 
 def propagate(rates: Array, drift: Array, start: Array, elapsed: Array) -> np.ndarray:
-    """z(t) of ż = drift − rates·z, elementwise; infinite or NaN where a growing direction overflows."""
+    """z(t) of ż = drift − rates·z, elementwise; infinite or NaN where a growing direction overflows.
+
+    Example:
+        >>> ef.flow.propagate(np.array([2.0]), np.array([4.0]), np.array([0.0]), np.array([1.0]))
+        array([1.72932943])
+    """
     with np.errstate(over="ignore", invalid="ignore"):
         return np.asarray(np.exp(-rates * elapsed) * start + decay_integral(rates, elapsed) * drift)
 
@@ -86,7 +97,15 @@ def exact_flow(
     theta0: Float[np.ndarray, " d"],
     t0: Float[np.ndarray, ""] | float,
 ) -> ExactFlow:
-    """The exact flow from θ(t0) = θ0. Arcs that end before t0 have length zero."""
+    """The exact flow from θ(t0) = θ0. Arcs that end before t0 have length zero.
+
+    Example:
+        >>> line = ef.linear_regression(ef.Dataset([[1.0], [1.0], [2.0]], [1.0, 2.0, 3.0]), delete=[0])
+        >>> ef.flow.exact_flow(line.risk, ef.Step(0.1), np.zeros(1), 0.0).at(np.array([0.0, 0.1, 10.0]))
+        array([[0.        ],
+               [0.67678255],
+               [1.6       ]])
+    """
     return exact_flows(risk, np.asarray(schedule.jump_ts), np.asarray(schedule.levels()), theta0, t0)
 
 

@@ -142,7 +142,16 @@ def _linear(
 
 
 def as_times(ts: Any, t0: float) -> tuple[Float[np.ndarray, " k"], Float[np.ndarray, ""]]:
-    """Ascending, finite times from t0 on, and t0; or an `InputError` that says what they are."""
+    """Ascending, finite times from t0 on, and t0; or an `InputError` that says what they are.
+
+    Example:
+        >>> ef.flow.as_times([0.0, 1.0, 3.0], t0=0.0)
+        (array([0., 1., 3.]), array(0.))
+        >>> ef.flow.as_times([1.0, 0.0], t0=0.0)
+        Traceback (most recent call last):
+            ...
+        epsflow.InputError: ts must ascend from t0 = 0; it runs from 1 to 0.
+    """
     times, start = np.array(ts, dtype=np.float64), as_scalar(t0, "t0")
     if times.ndim != 1 or times.size == 0 or not np.isfinite(times).all():
         raise InputError(f"ts must be a non-empty vector of finite times; got shape {times.shape}.")

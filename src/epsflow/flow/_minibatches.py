@@ -126,7 +126,12 @@ class Source:
 def epoch_batches(
     words: tuple[int, ...], n: int, size: int, steps: Int[np.ndarray, " count"]
 ) -> Int[np.ndarray, "count b"]:
-    """The points of each step: epoch e is a permutation seeded by the key and e; its last n mod b points rest."""
+    """The points of each step: epoch e is a permutation seeded by the key and e; its last n mod b points rest.
+
+    Example:
+        >>> ef.flow.epoch_batches((0,), n=4, size=2, steps=np.arange(4)).shape
+        (4, 2)
+    """
     epochs, places = np.divmod(steps, n // size)
     return np.stack(
         [

@@ -80,6 +80,13 @@ class Place(NamedTuple):
 class ConvexMinimum(NamedTuple):
     """Where the search ended.
 
+    Example:
+        >>> data = ef.Dataset([[1.0], [1.0], [2.0]], [0.0, 1.0, 1.0])
+        >>> risk = ef.Problem(ef.LinearModel(1), ef.LogisticLoss(), data, delete=[0], l2=1.0).generalised()
+        >>> found = ef.flow.minimise(risk, risk.weights(0.0), np.zeros(1), tol=1e-10, max_steps=50)
+        >>> found.arrived, found.isolated
+        (True, True)
+
     Attributes:
         theta: θ, shape (d,).
         steps: Newton steps.
@@ -159,6 +166,12 @@ def minimise(
     max_steps: int,
 ) -> ConvexMinimum:
     """The minimum of a convex R_ε, if it has one.
+
+    Example:
+        >>> data = ef.Dataset([[1.0], [1.0], [2.0]], [0.0, 1.0, 1.0])
+        >>> risk = ef.Problem(ef.LinearModel(1), ef.LogisticLoss(), data, delete=[0], l2=1.0).generalised()
+        >>> ef.flow.minimise(risk, risk.weights(0.0), np.zeros(1), tol=1e-10, max_steps=50).theta.round(6)
+        array([0.714833])
 
     Newton's method with backtracking on the value, until every component of ∇_zR is at most `tol` of the sum of the
     sizes of its terms at the start, or rounding of the sum; one more step then takes what is left of the error.

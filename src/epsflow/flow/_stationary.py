@@ -81,6 +81,11 @@ def stationary_point(
 ) -> Equilibrium:
     """A stationary point of R_ε, certified. Never raises for want of convergence.
 
+    Example:
+        >>> line = ef.linear_regression(ef.Dataset([[1.0], [1.0], [2.0]], [1.0, 2.0, 3.0]), delete=[0])
+        >>> ef.flow.stationary_point(line, 1.0, np.zeros(1), tol=1e-10, max_steps=50).theta
+        array([1.5])
+
     Linear regression: closed form. Other convex risks: damped Newton in scaled coordinates, until every component of
     the scaled gradient is at most `tol` of the sum of its terms at the start, or its rounding. Others: "minimisation"
     (BFGS, then Newton) or "flow" (the flow is followed until it rests, then Newton), until ‖∇R_ε‖ is at most `tol` of
@@ -193,6 +198,11 @@ def _local(
 def trained_optimum(problem: Problem, theta: Any, *, eps: Any = 1.0, tol: float = 1e-10) -> Float[np.ndarray, " d"]:
     """θ(ε): as given, or minimised where the problem says which minimum is meant.
 
+    Example:
+        >>> line = ef.linear_regression(ef.Dataset([[1.0], [1.0], [2.0]], [1.0, 2.0, 3.0]), delete=[0])
+        >>> ef.flow.trained_optimum(line, None)
+        array([1.5])
+
     Raises:
         InputError: none given for a non-convex problem, or one of the wrong shape or with NaN; θ(ε) not unique.
         ConvergenceError: the minimisation failed.
@@ -211,6 +221,16 @@ def trained_optimum(problem: Problem, theta: Any, *, eps: Any = 1.0, tol: float 
 def require_start(problem: Problem, theta0: Any, what: str, *, name: str = "theta0") -> Float[np.ndarray, " d"]:
     """The start given, or zero for a convex risk.
 
+    Example:
+        >>> line = ef.linear_regression(ef.Dataset([[1.0], [1.0], [2.0]], [1.0, 2.0, 3.0]), delete=[0])
+        >>> ef.flow.require_start(line, None, "theta0")
+        array([0.])
+        >>> network = ef.Problem(ef.MLP((1, 2, 1)), ef.SquaredLoss(), line.data)
+        >>> ef.flow.require_start(network, None, "theta0, where training begins")
+        Traceback (most recent call last):
+            ...
+        epsflow.InputError: a non-convex risk has many optima; pass theta0, where training begins.
+
     Raises:
         InputError: a non-convex risk without one; the wrong shape, or NaN.
     """
@@ -222,7 +242,13 @@ def require_start(problem: Problem, theta0: Any, what: str, *, name: str = "thet
 
 
 def shortfall(found: Equilibrium) -> str:
-    """What a stationary point lacks, in words."""
+    """What a stationary point lacks, in words.
+
+    Example:
+        >>> line = ef.linear_regression(ef.Dataset([[1.0], [1.0], [2.0]], [1.0, 2.0, 3.0]), delete=[0])
+        >>> ef.flow.shortfall(ef.equilibrium(line, eps=-9.0, throw=False)).split(": ")[0]
+        'The point found is stationary but its Hessian has a negative eigenvalue'
+    """
     return (
         f"{message(found.result)} (‖∇R‖ = {found.gradient_norm:.2e}, least curvature {found.smallest_curvature:.2e}, "
         f"Newton step left {found.distance:.2e} beside ‖θ‖ = {np.linalg.norm(found.theta):.2e}; a step of more than a "
@@ -231,6 +257,12 @@ def shortfall(found: Equilibrium) -> str:
 
 
 def undetermined(problem: Problem) -> str:
-    """': the data leave … free' where linear regression can say which direction, else nothing."""
+    """': the data leave … free' where linear regression can say which direction, else nothing.
+
+    Example:
+        >>> flat = ef.linear_regression(ef.Dataset([[1.0, 1.0], [2.0, 2.0]], [1.0, 2.0], features=("age", "years")))
+        >>> ef.flow.undetermined(flat)
+        ': the retained points leave +0.707·age -0.707·years free'
+    """
     direction = problem.undetermined_direction()
     return f": the retained points leave {direction} free" if direction else ""

@@ -68,6 +68,12 @@ BUNDLED = {
 def check_bundled(name: object) -> None:
     """Refuse a name that is none of scikit-learn's tables.
 
+    Example:
+        >>> ef.problem.check_bundled("mnist")
+        Traceback (most recent call last):
+            ...
+        epsflow.InputError: unknown data set 'mnist': choose one of diabetes, breast_cancer, digits, wine, …
+
     Raises:
         InputError: with those that are.
     """

@@ -103,6 +103,11 @@ class AbstractDesign(abc.ABC):
 class Design(AbstractDesign):
     """The factor R, with the penalty inside.
 
+    Example:
+        >>> line = ef.linear_regression(ef.Dataset([[1.0], [1.0], [2.0]], [1.0, 2.0, 3.0]), delete=[0])
+        >>> line.design.rank, line.design.minimum()
+        (1, array([1.6]))
+
     Attributes:
         rows, penalty, count: as in `AbstractDesign`.
         triangle: R, upper triangular, shape (d, d).
@@ -224,6 +229,11 @@ class Design(AbstractDesign):
 class WideDesign(AbstractDesign):
     """The rows themselves, so few that all happens in their span and d×d work would be wasted.
 
+    Example:
+        >>> wide = ef.problem.factor_rows([(np.array([[3.0, 4.0]]), np.array([25.0]))], d=2, penalty=0.0)
+        >>> wide.rank, wide.minimum()
+        (1, array([3., 4.]))
+
     Attributes:
         rows, penalty, count: as in `AbstractDesign`.
     """
@@ -294,6 +304,11 @@ class WideDesign(AbstractDesign):
 def factor_rows(chunks: Iterable[Rows], d: int, penalty: Penalty) -> Design | WideDesign:
     """One pass over chunks of rows (A, b): what is held is one chunk and a triangle.
 
+    Example:
+        >>> rows = np.array([[1.0], [2.0]]), np.array([2.0, 3.0])
+        >>> ef.problem.factor_rows([rows], d=1, penalty=0.0).minimum()
+        array([1.6])
+
     Args:
         chunks: rows and targets, with √c inside.
         d: number of columns.
@@ -326,7 +341,12 @@ def _triangle(rows: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "k d"]:
 
 
 def spectrum(matrix: Float[np.ndarray, "k r"]) -> tuple[Float[np.ndarray, " r"], Float[np.ndarray, "r r"]]:
-    """The eigenvalues of MᵀM for k ≥ r, ascending, and its eigenvectors as columns, from M itself."""
+    """The eigenvalues of MᵀM for k ≥ r, ascending, and its eigenvectors as columns, from M itself.
+
+    Example:
+        >>> ef.problem.spectrum(np.array([[2.0, 0.0], [0.0, 1e-9]]))[0]
+        array([1.e-18, 4.e+00])
+    """
     if matrix.shape[1] > JACOBI:
         values, vectors = np.linalg.eigh(matrix.T @ matrix)
         return np.maximum(values, 0.0), vectors

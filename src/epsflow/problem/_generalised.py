@@ -22,6 +22,12 @@ CHUNK_NUMBERS = 2_000_000
 class Local(NamedTuple):
     """The points at one θ, from which value, gradient and Hessian for any weights ε are matrix products.
 
+    Example:
+        >>> data = ef.Dataset([[1.0], [1.0], [2.0]], [0.0, 1.0, 1.0])
+        >>> risk = ef.Problem(ef.LinearModel(1), ef.LogisticLoss(), data, delete=[0]).generalised()
+        >>> risk.at(np.array([0.5])).outputs
+        array([0.5, 0.5, 1. ])
+
     Attributes:
         theta: θ, shape (d,).
         outputs: f_i, shape (n, *k).
@@ -36,6 +42,12 @@ class Local(NamedTuple):
 @dataclass(frozen=True, eq=False)
 class GeneralisedLinear:
     """R_ε(θ) = c·[Σ_{i∉D} ℓ(f_i, y_i) + Σ_{j∈D} ε_j ℓ(f_j, y_j)] + (λ/2)‖θ‖², f_i = x_iᵀθ or Θᵀx_i.
+
+    Example:
+        >>> data = ef.Dataset([[1.0], [1.0], [2.0]], [0.0, 1.0, 1.0])
+        >>> risk = ef.Problem(ef.LinearModel(1), ef.LogisticLoss(), data, delete=[0]).generalised()
+        >>> risk.gradient(risk.at(np.zeros(1)), risk.weights(0.0))
+        array([-1.5])
 
     Attributes:
         loss: ℓ.

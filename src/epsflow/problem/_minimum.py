@@ -21,6 +21,11 @@ SHORT = 1e-3
 class Minimum(NamedTuple):
     """argmin R_ε.
 
+    Example:
+        >>> line = ef.linear_regression(ef.Dataset([[1.0], [1.0], [2.0]], [1.0, 2.0, 3.0]), delete=[0])
+        >>> line.leave_out.theta, line.leave_out.full
+        (array([1.6]), True)
+
     Attributes:
         theta: of all stationary points the one nearest to the given point, shape (d,).
         error: a first-order bound on the error of each entry, shape (d,).

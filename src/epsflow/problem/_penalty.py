@@ -10,7 +10,16 @@ Penalty = float | Float[np.ndarray, " d"]
 
 
 def as_penalty(value: object) -> float:
-    """λ as a finite float ≥ 0, or an `InputError` that says why not."""
+    """λ as a finite float ≥ 0, or an `InputError` that says why not.
+
+    Example:
+        >>> ef.problem.as_penalty(2)
+        2.0
+        >>> ef.problem.as_penalty(-1.0)
+        Traceback (most recent call last):
+            ...
+        epsflow.InputError: l2 is -1; a negative penalty makes the risk unbounded below.
+    """
     penalty = as_scalar(value, "l2")
     if penalty < 0.0:
         raise InputError(f"l2 is {penalty:g}; a negative penalty makes the risk unbounded below.")

@@ -29,6 +29,11 @@ from ._losses import (
 class Pointwise(NamedTuple):
     """ℓ and its derivatives in f at every point; an output of shape () has no output axes.
 
+    Example:
+        >>> found = ef.problem.pointwise(ef.SquaredLoss(), np.array([1.0, 2.0]), np.array([1.0, 0.0]))
+        >>> found.values, found.slopes
+        (array([0., 2.]), array([0., 2.]))
+
     Attributes:
         values: ℓ(f_i, y_i), shape (n,).
         slopes: ∇_fℓ, shape (n, *k).
@@ -60,6 +65,10 @@ class _ClosedForms:
 def pointwise(loss: AbstractLoss, outputs: Float[np.ndarray, "n *k"], targets: np.ndarray) -> Pointwise:
     """ℓ, ∇_fℓ and ∇²_fℓ of every point.
 
+    Example:
+        >>> ef.problem.pointwise(ef.SquaredLoss(), np.array([1.0, 2.0]), np.array([1.0, 0.0])).values
+        array([0., 2.])
+
     Args:
         loss: ℓ.
         outputs: f_i, shape (n,) or (n, k).
@@ -70,7 +79,12 @@ def pointwise(loss: AbstractLoss, outputs: Float[np.ndarray, "n *k"], targets: n
 
 @_ClosedForms
 def slopes(loss: AbstractLoss, outputs: Float[np.ndarray, "n *k"], targets: np.ndarray) -> Float[np.ndarray, "n *k"]:
-    """∇_fℓ of every point alone."""
+    """∇_fℓ of every point alone.
+
+    Example:
+        >>> ef.problem.slopes(ef.SquaredLoss(), np.array([1.0, 2.0]), np.array([1.0, 0.0]))
+        array([0., 2.])
+    """
     return pointwise(loss, outputs, targets).slopes
 
 
@@ -78,7 +92,12 @@ def slopes(loss: AbstractLoss, outputs: Float[np.ndarray, "n *k"], targets: np.n
 def derivatives(
     loss: AbstractLoss, outputs: Float[np.ndarray, "n *k"], targets: np.ndarray
 ) -> tuple[Float[np.ndarray, "n *k"], Float[np.ndarray, "n ..."]]:
-    """∇_fℓ and ∇²_fℓ of every point, exact to rounding of the largest: small tails may lose their digits."""
+    """∇_fℓ and ∇²_fℓ of every point, exact to rounding of the largest: small tails may lose their digits.
+
+    Example:
+        >>> ef.problem.derivatives(ef.LogisticLoss(), np.array([0.0]), np.array([1.0]))
+        (array([-0.5]), array([0.25]))
+    """
     return pointwise(loss, outputs, targets)[1:]
 
 
@@ -93,7 +112,12 @@ def _(loss: LogisticLoss, outputs: np.ndarray, targets: np.ndarray) -> tuple[np.
 
 @_ClosedForms
 def losses(loss: AbstractLoss, outputs: Float[np.ndarray, "n *k"], targets: np.ndarray) -> Float[np.ndarray, " n"]:
-    """ℓ of every point alone."""
+    """ℓ of every point alone.
+
+    Example:
+        >>> ef.problem.losses(ef.SquaredLoss(), np.array([1.0, 2.0]), np.array([1.0, 0.0]))
+        array([0., 2.])
+    """
     return pointwise(loss, outputs, targets).values
 
 

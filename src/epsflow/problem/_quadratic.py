@@ -16,6 +16,11 @@ from ._risk import AbstractRisk, Weights
 class Quadratic(AbstractRisk):
     """R_ε(θ) = ½θᵀH_εθ − b_εᵀθ + const, with H_ε = H_{-D} + c Σ ε_j x_j x_jᵀ and b_ε = b_{-D} + c Σ ε_j x_j y_j.
 
+    Example:
+        >>> line = ef.linear_regression(ef.Dataset([[1.0], [1.0], [2.0]], [1.0, 2.0, 3.0]), delete=[0])
+        >>> line.risk.system(1.0)
+        (array([[6.]]), array([9.]))
+
     Holds NumPy arrays, and answers in NumPy what is asked with numbers; inside a transformation it answers in JAX.
 
     Attributes:

@@ -20,6 +20,11 @@ Weights = Float[Array, ""] | Float[Array, " m"] | float
 class AbstractRisk(eqx.Module):
     """R_ε(θ) = c·[Σ_{i∉D} ℓ_i(θ) + Σ_{j∈D} ε_j ℓ_j(θ)] + (λ/2)‖θ‖².
 
+    Example:
+        >>> line = ef.linear_regression(ef.Dataset([[1.0], [1.0], [2.0]], [1.0, 2.0, 3.0]), delete=[0])
+        >>> line.risk.gradient(np.array([1.5]), 0.0)
+        array([-0.5])
+
     A pytree: it travels through `jit`, `vmap` and diffrax's `args`. Every method takes θ of shape (d,) and ε as one
     number or as shape (m,); none checks its input, `Problem` does.
     """
@@ -63,6 +68,12 @@ def loss_gradients(model: AbstractModel, loss: AbstractLoss, theta: Array, x: Ar
 
 class EmpiricalRisk(AbstractRisk):
     """R_ε as a sum over the data held in memory, evaluated in chunks of rows.
+
+    Example:
+        >>> data = ef.Dataset([[1.0], [1.0], [2.0]], [0.0, 1.0, 1.0])
+        >>> risk = ef.Problem(ef.LinearModel(1), ef.LogisticLoss(), data, delete=[0]).risk
+        >>> type(risk).__name__, risk.dim, risk.num_deleted
+        ('EmpiricalRisk', 1, 1)
 
     Attributes:
         x, y: features (n, p) and targets (n, ...).

@@ -15,6 +15,12 @@ _SAMPLES = 33
 def as_schedule(value: object, name: str = "schedule") -> AbstractSchedule:
     """One schedule.
 
+    Example:
+        >>> ef.schedules.as_schedule("step")
+        Traceback (most recent call last):
+            ...
+        epsflow.InputError: schedule is 'step', where a Schedule is needed: write Step(2.0), …
+
     Raises:
         InputError: a class, a function of t, an array, or anything else: what to write instead.
     """
@@ -28,6 +34,12 @@ def as_schedule(value: object, name: str = "schedule") -> AbstractSchedule:
 
 def as_schedules(values: object, name: str) -> tuple[AbstractSchedule, ...]:
     """Several schedules, in a list or tuple.
+
+    Example:
+        >>> ef.schedules.as_schedules([ef.Step(1.0), 0.5], "starts")
+        Traceback (most recent call last):
+            ...
+        epsflow.InputError: starts[1] is 0.5, where a Schedule is needed: write Step(2.0), …
 
     Raises:
         InputError: something else.

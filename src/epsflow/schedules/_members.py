@@ -18,6 +18,10 @@ Each = Float[np.ndarray, " k"]
 class Members:
     """k schedules of one class. What `AbstractSchedule` says of one time, it says of one time for each member.
 
+    Example:
+        >>> ef.schedules.Members.of([ef.Step(1.0), ef.Step(2.0)]).end
+        array([1., 2.])
+
     Attributes:
         schedules: one stack of an `elementwise` family, or the k schedules one by one.
         size: k.
@@ -88,6 +92,11 @@ class Members:
 
 def build_members(space: SearchSpace, parameters: Float[np.ndarray, "k p"]) -> Members:
     """The members of a family that rows of numbers pick: at once where the family is `elementwise`, else one by one.
+
+    Example:
+        >>> space = ef.LinearDecay.search_space(s=1.0, T=5.0)
+        >>> ef.schedules.build_members(space, np.array([[1.0, 3.0], [2.0, 4.0]])).end
+        array([1., 2.])
 
     Raises:
         InputError: a family that says it is elementwise, but whose stack differs from its members.

@@ -11,6 +11,10 @@ from .._core import InputError, as_scalar, brief
 def check_window(s: object, T: object, bounds: tuple[float, float]) -> tuple[float, float, tuple[float, float]]:
     """s, T and the bounds of ε as finite floats with 0 ≤ s < T and ε_min < ε_max.
 
+    Example:
+        >>> ef.schedules.check_window(1, 5, (0, 1))
+        (1.0, 5.0, (0.0, 1.0))
+
     Raises:
         InputError: naming the one that is wrong.
     """
@@ -28,13 +32,22 @@ def check_window(s: object, T: object, bounds: tuple[float, float]) -> tuple[flo
 
 
 def least_effort(length: float, bounds: tuple[float, float]) -> float:
-    """The least ∫|ε| dt that the bounds allow on a window, for one weight."""
+    """The least ∫|ε| dt that the bounds allow on a window, for one weight.
+
+    Example:
+        >>> ef.schedules.least_effort(10.0, (0.5, 1.0))
+        5.0
+    """
     low, high = bounds
     return length * max(low, -high, 0.0)
 
 
 def check_effort(budget: object, price: object, length: float, bounds: tuple[float, float]) -> float:
     """The most that ∫|ε| dt may be on a window of this length: the budget, or ∞ where it is None.
+
+    Example:
+        >>> ef.schedules.check_effort(budget=3.0, price=0.0, length=10.0, bounds=(0.0, 1.0))
+        3.0
 
     Raises:
         InputError: a negative price, or a budget that no ε within the bounds meets.

@@ -63,6 +63,12 @@ class Descent(Shown, eqx.Module):
 class Reconstruction(Shown, eqx.Module):
     """Earlier iterates of gradient descent, recovered from the last one.
 
+    Example:
+        >>> line = ef.linear_regression(ef.Dataset([[1.0], [1.0], [2.0]], [1.0, 2.0, 3.0]), delete=[0])
+        >>> walked = ef.gradient_descent(line, ef.Constant(1.0), np.ones(1), steps=5, step_size=0.1)
+        >>> ef.reconstruct(line, walked.thetas[-1], steps=5, step_size=0.1).thetas[-1].round(9)
+        array([1.])
+
     Attributes:
         steps: how many steps before the last iterate, 0 to the number asked for, shape (k+1,).
         thetas: the iterates so many steps before, shape (k+1, d).
@@ -220,7 +226,17 @@ def as_steps(steps: Any) -> Int[np.ndarray, " k"]:
 
 
 def as_step_size(problem: Problem, theta: Array, step_size: Any) -> Float[Array, ""]:
-    """η > 0; 1/λ_max(∇²R_1(θ)) if none was given."""
+    """η > 0; 1/λ_max(∇²R_1(θ)) if none was given.
+
+    Example:
+        >>> line = ef.linear_regression(ef.Dataset([[1.0], [1.0], [2.0]], [1.0, 2.0, 3.0]), delete=[0])
+        >>> float(ef.analysis.as_step_size(line, np.zeros(1), 0.1))
+        0.1
+        >>> ef.analysis.as_step_size(line, np.zeros(1), -0.1)
+        Traceback (most recent call last):
+            ...
+        epsflow.InputError: step_size is -0.1; a positive number is needed, below 2/λ_max(∇²R) for …
+    """
     if step_size is None:
         return jnp.asarray(1.0 / largest_eigenvalue(curvature_at(problem, theta, "hessian")))
     eta = as_scalar(step_size, "step_size")

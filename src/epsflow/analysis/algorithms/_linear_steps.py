@@ -183,7 +183,12 @@ class LinearSteps:
 
 
 def geometric(rates: Float[np.ndarray, "*q d"], count: int) -> tuple[np.ndarray, np.ndarray]:
-    """(1 − x)^k, and Σ_{j<k} (1 − x)^j to the last digit also where x is small."""
+    """(1 − x)^k, and Σ_{j<k} (1 − x)^j to the last digit also where x is small.
+
+    Example:
+        >>> ef.analysis.geometric(np.array([0.5]), 2)
+        (array([0.25]), array([1.5]))
+    """
     base = 1.0 - rates
     grown = np.sign(base) ** (count % 2) * np.abs(base) ** count
     small = np.abs(rates) < 0.5

@@ -16,6 +16,10 @@ from ...schedules import AbstractSchedule, Constant
 class StepRule(eqx.Module):
     """What is done in a step beside the step: θ ← Π(θ − η[clip(g) + λθ] + noise·ξ), ξ ~ N(0, I).
 
+    Example:
+        >>> ef.analysis.StepRule().plain, ef.analysis.StepRule(noise=0.1).random
+        (True, True)
+
     Attributes:
         radius: of the ball ‖θ‖ ≤ radius to which Π projects; infinite for none.
         clip: largest norm of g, the gradient of the data's part of the risk; infinite for none.

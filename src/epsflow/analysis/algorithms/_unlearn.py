@@ -22,6 +22,12 @@ from ._steps import descend
 class Unlearning(Shown, eqx.Module):
     """Where unlearning ends, and how far that is from retraining. With mini-batches a leading axis of seeds (r).
 
+    Example:
+        >>> line = ef.linear_regression(ef.Dataset([[1.0], [1.0], [2.0]], [1.0, 2.0, 3.0]), delete=[0])
+        >>> found = ef.descend_to_delete(line, np.array([1.5]), steps=[0, 1, 2], step_size=0.1)
+        >>> found.distance
+        Array([0.1  , 0.05 , 0.025], dtype=float64)
+
     Attributes:
         amounts: how much unlearning was done: K, in time (flow) or in steps (descent), shape (k,).
         thetas: the parameters it ends with, shape (*r, k, d).

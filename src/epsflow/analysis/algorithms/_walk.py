@@ -15,6 +15,11 @@ from ._steps import StepRule, compiled_walk, no_keys
 class Walker:
     """Gradient descent of one problem at one step size and rule, in legs: linear models in NumPy, others compiled.
 
+    Example:
+        >>> line = ef.linear_regression(ef.Dataset([[1.0], [1.0], [2.0]], [1.0, 2.0, 3.0]), delete=[0])
+        >>> ef.analysis.Walker(line, step_size=0.1).walk(np.array([1.5]), np.zeros((2, 1)))
+        array([[[1.575]]])
+
     Legs share their draws: what a step draws depends on the key, the run and the number of the step alone.
 
     Args:

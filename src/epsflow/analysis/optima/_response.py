@@ -80,6 +80,11 @@ class ResponsePath(Tabular):
 class ResponseJacobian(Shown):
     """Jθ, how the optimum responds to each deleted point's own weight.
 
+    Example:
+        >>> line = ef.linear_regression(ef.Dataset([[1.0], [1.0], [2.0]], [1.0, 2.0, 3.0]), delete=[0])
+        >>> ef.response_jacobian(line).jacobian
+        array([[-0.08333333]])
+
     Attributes:
         jacobian: column j is ∂θ/∂ε_j = −H_ε⁻¹ g_j, shape (d, m).
         theta: where, θ(ε), shape (d,).

@@ -18,6 +18,13 @@ from ._leverage import factorise, leave_out
 class RetrainingAll(Tabular):
     """Leave-out optima of k deletion sets.
 
+    Example:
+        >>> line = ef.linear_regression(ef.Dataset([[1.0], [1.0], [2.0]], [1.0, 2.0, 3.0]))
+        >>> ef.retrain_all(line).thetas.round(9)
+        array([[1.6],
+               [1.4],
+               [1.5]])
+
     Attributes:
         points: the points each set deletes, shape (k, q).
         thetas: θ(0) of each, shape (k, d).
