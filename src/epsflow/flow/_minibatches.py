@@ -1,11 +1,11 @@
-"""The rows of each step of discrete training: shuffled epochs, read from memory or from a file, a few steps at a time.
+"""The rows of each step of discrete training: shuffled epochs, of data in memory or, a few steps at a time, of a file.
 
 What a step sees depends on the key and on the number of the step alone, so that training can be taken up anywhere.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -18,29 +18,42 @@ from .._core import Array, InputError
 from ..problem import Problem
 from ..schedules import AbstractSchedule
 
-LEG, NUMBERS = 256, 2**24
-"""Steps that run in one compiled call, and numbers (128 MB) that their rows may take."""
+LEG, NUMBERS = 1_024, 2**24
+"""Steps that run in one compiled call, and numbers (128 MB) that what they need may take."""
+
+RESIDENT = 2**28
+"""Numbers (1 GB in single precision) of data in memory that are brought to the device once, and whole."""
 
 
 class Rows(eqx.Module):
     """What the gradients of a few steps sum over.
 
     Attributes:
-        x, y: of each step, shapes (k, b, p) and (k, b, ...); of all points, without the first axis.
-        place: which deleted point a row is, −1 for a retained one, shape (k, b) or (n,).
+        x, y: of all points, shapes (n, p) and (n, ...); or of each step's alone, with a first axis more.
+        place: which deleted point a row is, −1 for a retained one, shape (n,) or (k, b).
         eps: ε of the deleted points in each step and, last, 1 for all others, shape (k, m + 1).
+        points: which of all points each step takes, shape (k, b); None for all of them, or where x holds each step's.
     """
 
-    x: Float[Array, "*k b p"]
-    y: Float[Array, "*k_b_t"]
-    place: Int[Array, "*k b"]
+    x: Float[Array, "*rows p"]
+    y: Float[Array, "*rows_t"]
+    place: Int[Array, "*rows"]
     eps: Float[Array, "k entries"]
+    points: Int[Array, "k b"] | None = None
 
     def of(self, step: Array) -> "Batch":
         """The rows of one of the steps."""
-        parts = self.x, self.y, self.place
-        x, y, place = parts if self.place.ndim == 1 else (part[step] for part in parts)
+        x, y, place = (self._taken(part, step) for part in (self.x, self.y, self.place))
         return Batch(x, y, self.eps[step][place])
+
+    def places(self, step: Array) -> Int[Array, " b"]:
+        """Which entry of `eps[step]` weighs each row of the step."""
+        return self._taken(self.place, step)
+
+    def _taken(self, part: Array, step: Array) -> Array:
+        if self.points is not None:
+            return part[self.points[step]]
+        return part if self.place.ndim == 1 else part[step]
 
 
 class Batch(NamedTuple):
@@ -74,32 +87,48 @@ class Source:
     devices: Sequence[Any] = ()
 
     @property
+    def streamed(self) -> bool:
+        """Whether rows are read from the data a few steps at a time, instead of held on the device."""
+        x = self.problem.data.x
+        return self.batch is not None and (isinstance(x, np.memmap) or x.size > RESIDENT)
+
+    @property
     def leg(self) -> int:
         """Steps per compiled call."""
-        data = self.problem.data
-        return int(np.clip(NUMBERS // ((self.batch or 1) * data.x.shape[1]), 1, LEG))
+        data, rows = self.problem.data, self.batch or 1
+        each = max(rows * data.x.shape[1] if self.streamed else rows, len(self.problem.delete) + 1)
+        return int(np.clip(NUMBERS // each, 1, LEG))
 
     def rows(self, first: int, count: int) -> Rows:
         """Of `count` steps from `first` on, with room for `leg` of them: one shape for all calls."""
-        data, delete = self.problem.data, self.problem.delete
-        place = np.full(data.n, -1, np.int32)
-        place[delete] = np.arange(len(delete))
-        eps = self._weights(first)
+        eps = self._put(self._weights(first))
         if self.batch is None:
-            return self._spread(Rows(*_everything(data.x, data.y, self.dtype), place, eps))
-        points = np.zeros((self.leg, self.batch), np.int64)
-        points[:count] = self._points(first, count)
-        x, y = (np.asarray(part[points.ravel()]) for part in (data.x, data.y))
+            return Rows(*self._held, eps)
+        points = np.zeros((self.leg, self.batch), np.int32)
+        points[:count] = epoch_batches(self.words, self.problem.data.n, self.batch, first + np.arange(count))
+        if not self.streamed:
+            return Rows(*self._held, eps, self._put(points, None, "rows"))
+        x, y = (np.asarray(part[points.ravel()]) for part in (self.problem.data.x, self.problem.data.y))
         check_rows(x, y, first)
-        shapes = (self.leg, self.batch)
-        return self._spread(
-            Rows(
-                x.reshape(*shapes, -1).astype(self.dtype),
-                y.reshape(*shapes, *y.shape[1:]).astype(self.dtype),
-                place[points],
-                eps,
-            )
-        )
+        parts = [part.reshape(*points.shape, *part.shape[1:]).astype(self.dtype) for part in (x, y)]
+        x, y, place = (self._put(part, None, "rows") for part in (*parts, self._place[points]))
+        return Rows(x, y, place, eps)
+
+    @cached_property
+    def _held(self) -> tuple[Array, Array, Array]:
+        """All points on the device, for as long as this training lasts: in equal parts where a step takes all."""
+        axes = ("rows",) if self.batch is None else ()
+        data = (np.asarray(part, self.dtype) for part in (self.problem.data.x, self.problem.data.y))
+        x, y, place = (self._put(part, *axes) for part in (*data, self._place))
+        return x, y, place
+
+    @cached_property
+    def _place(self) -> Int[np.ndarray, " n"]:
+        """Which entry of a step's weights belongs to a point: the last is 1."""
+        delete = self.problem.delete
+        place = np.full(self.problem.data.n, len(delete), np.int32)
+        place[delete] = np.arange(len(delete))
+        return place
 
     def _weights(self, first: int) -> Float[np.ndarray, "leg entries"]:
         ts = (first + np.arange(self.leg) + 0.5) * self.step_size
@@ -107,20 +136,12 @@ class Source:
         values = np.broadcast_to(values.reshape(self.leg, -1), (self.leg, len(self.problem.delete)))
         return np.concatenate([values, np.ones((self.leg, 1))], axis=1).astype(self.dtype)
 
-    def _points(self, first: int, count: int) -> Int[np.ndarray, "count b"]:
-        assert self.batch is not None  # the caller's business
-        return epoch_batches(self.words, self.problem.data.n, self.batch, first + np.arange(count))
-
-    def _spread(self, rows: Rows) -> Rows:
-        """The rows on the device, or each batch in equal parts on several."""
+    def _put(self, part: np.ndarray, *axes: str | None) -> Array:
+        """On the device; on several whole, or along one axis in equal parts."""
         if not self.devices:
-            return jax.tree.map(jnp.asarray, rows)
+            return jnp.asarray(part)
         mesh = jax.sharding.Mesh(np.asarray(self.devices), ("rows",))
-        axes = (None, "rows") if rows.place.ndim == 2 else ("rows",)
-        by_row = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(*axes))
-        everywhere = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
-        put = jax.device_put
-        return Rows(put(rows.x, by_row), put(rows.y, by_row), put(rows.place, by_row), put(rows.eps, everywhere))
+        return jax.device_put(part, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(*axes)))
 
 
 def epoch_batches(
@@ -132,23 +153,19 @@ def epoch_batches(
         >>> ef.flow.epoch_batches((0,), n=4, size=2, steps=np.arange(4)).shape
         (4, 2)
     """
-    epochs, places = np.divmod(steps, n // size)
-    return np.stack(
-        [
-            epoch_order(words, int(epoch), n)[place * size : (place + 1) * size]
-            for epoch, place in zip(epochs, places, strict=True)
-        ]
-    )
+    each = n // size
+    epochs, places = np.divmod(steps, each)
+    found = np.empty((len(steps), size), np.int64)
+    for epoch in np.unique(epochs):
+        now = epochs == epoch
+        found[now] = epoch_order(words, int(epoch), n)[: each * size].reshape(each, size)[places[now]]
+    return found
 
 
 @lru_cache(maxsize=4)
 def epoch_order(words: tuple[int, ...], epoch: int, n: int) -> Int[np.ndarray, " n"]:
     """The order in which an epoch goes through the points: that of `default_rng([*words, epoch]).permutation(n)`."""
     return np.random.default_rng([*words, epoch]).permutation(n)
-
-
-def _everything(x: np.ndarray, y: np.ndarray, dtype: Any) -> tuple[np.ndarray, np.ndarray]:
-    return np.asarray(x, dtype), np.asarray(y, dtype)
 
 
 def check_rows(x: np.ndarray, y: np.ndarray, first: int) -> None:

@@ -1,6 +1,7 @@
 """Training by an optimiser, with ε(t) as the weight of the deleted points in every batch."""
 
 from collections.abc import Callable, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -124,7 +125,7 @@ def _kept(state: Any, before: Any) -> Any:
 
 
 @eqx.filter_jit
-def _leg(recipe: Recipe, carry: Carry, rows: Rows, count: Array) -> tuple[Carry, Float[Array, " leg"]]:
+def run_leg(recipe: Recipe, carry: Carry, rows: Rows, count: Array) -> tuple[Carry, Float[Array, " leg"]]:
     """`count` steps; the number is traced, so that a leg of any length is one program."""
 
     def body(k: Array, held: tuple[Carry, jax.Array]) -> tuple[Carry, jax.Array]:
@@ -169,8 +170,8 @@ def train_with(
     step_size=η it is explicit Euler for the flow, and θ after k steps is θ(ηk) + O(η).
 
     Batches are shuffled epochs: epoch e goes through the points in the order of
-    `numpy.random.default_rng([*key_data(key), e]).permutation(n)`; its last n mod b points rest. Rows are gathered a
-    few hundred steps at a time, so that data in a `numpy.memmap` stays on disk.
+    `numpy.random.default_rng([*key_data(key), e]).permutation(n)`; its last n mod b points rest. Data in a
+    `numpy.memmap` stay on disk: rows are read a few steps at a time, while the steps before them run.
 
     Args:
         problem: what is trained, and which points are deleted.
@@ -249,18 +250,21 @@ def _run(
     first, parts, thetas, result = done, [losses], [kept], SUCCESS
     if len(marks) and marks[0] == 0 and not done:
         thetas.append(np.asarray(carry.theta, np.float64)[None])
-    while done < total:
-        wanted = marks[np.searchsorted(marks, done, side="right")]
-        ends = [done + source.leg, int(wanted)] + ([every * (done // every + 1)] if store is not None else [])
-        count = min(ends) - done
-        carry, found = _leg(recipe, carry, source.rows(done, count), jnp.asarray(count))
-        parts.append(np.asarray(found, np.float64)[:count])
-        done += count
+    legs = _legs(done, marks, source.leg, every if store is not None else None)
+    rows = [_read(source, leg) for leg in legs[:1]]
+    for leg, following in zip_longest(legs, legs[1:]):
+        given = rows.pop()
+        if isinstance(given, InputError):
+            raise given
+        carry, found = run_leg(recipe, carry, given, jnp.asarray(leg.steps))
+        rows = [_read(source, following)] if following else []  # nothing has waited for the leg yet
+        parts.append(np.asarray(found, np.float64)[: leg.steps])
+        done = leg.first + leg.steps
         theta = np.asarray(carry.theta, np.float64)
         if not (np.isfinite(parts[-1]).all() and np.isfinite(theta).all()):
             result = RESULTS.nonlinear_divergence
             break
-        if done == wanted:
+        if done in marks:
             thetas.append(theta[None])
         if store is not None and (done % every == 0 or done == total):
             store.save(carry.theta, carry.state, done, np.concatenate(thetas), np.concatenate(parts))
@@ -275,6 +279,31 @@ def _run(
         resumed_at=first,
         result=result,
     )
+
+
+class _Leg(NamedTuple):
+    """Steps of one compiled call, and the number of the first."""
+
+    first: int
+    steps: int
+
+
+def _legs(done: int, marks: Int[np.ndarray, " k"], most: int, every: int | None) -> list[_Leg]:
+    """What is to be done, cut where θ is wanted or kept, and after `most` steps."""
+    kept = range(0, int(marks[-1]), every) if every is not None else ()
+    legs = []
+    for stop in sorted({*marks.tolist(), *kept}):
+        legs += [_Leg(first, min(most, stop - first)) for first in range(done, stop, most)]
+        done = max(done, stop)
+    return legs
+
+
+def _read(source: Source, leg: _Leg) -> Rows | InputError:
+    """A leg's rows, or what is wrong with them: what was computed before is kept before that is said."""
+    try:
+        return source.rows(*leg)
+    except InputError as error:
+        return error
 
 
 def _marks(steps: object) -> Int[np.ndarray, " k"]:
