@@ -20,9 +20,11 @@ from ._checks import (
 )
 from ._display import (
     Shown as Shown,
+    Spelled as Spelled,
     Summary as Summary,
     Tabular as Tabular,
     shown as shown,
+    spelled as spelled,
     to_frame as to_frame,
     with_error as with_error,
 )

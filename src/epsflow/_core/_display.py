@@ -12,16 +12,21 @@ A result derives from `Shown` and says two things about itself:
 `repr` is then `Retraining(gradient_norm=1.2e-14, result=successful)`; `summary()` and the HTML put the facts above the
 table; a result whose rows are worth computing with derives from `Tabular`, and has `to_pandas()` too. Arrays are never
 written out: a fact that is one appears as its shape, an outcome per row as how many succeeded.
+
+A value that somebody makes (a schedule, a model, a loss, a cost) derives from `Spelled`, and shows what it was made of:
+`Step(tau=2)`. A `NamedTuple`, which has no bases, says `__repr__ = spelled`.
 """
 
+import dataclasses
 import html
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+import jax
 import numpy as np
+from jax.core import Tracer
 
 from ._errors import InputError
 from ._results import RESULTS
@@ -32,11 +37,14 @@ if TYPE_CHECKING:
 MOST_ROWS = 20
 """Rows of a table that `summary` writes; of more, the first and the last."""
 
+FEW = 4
+"""Entries of an array, or of a tuple, that are written one by one."""
+
 OUTCOME = type(RESULTS.successful)
 """The class of an item of `RESULTS`."""
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Summary:
     """A titled table, which prints itself.
 
@@ -125,6 +133,43 @@ class Tabular(Shown):
         return to_frame(self._rows())
 
 
+class Spelled:
+    """A value with a one-line `repr` that says what it is made of."""
+
+    def __repr__(self) -> str:
+        return spelled(self)
+
+
+def spelled(value: object, /) -> str:
+    """A class and its fields, as they are written: `BangBang(s=1, switch_ts=[2, 3], T=5, first='high', low=0, high=1)`.
+
+    Numbers have six digits; a long array appears as its shape, a function by its name.
+    """
+    if dataclasses.is_dataclass(value):
+        names = [field.name for field in dataclasses.fields(value) if field.repr]
+    else:
+        names = getattr(type(value), "_fields", vars(value) if hasattr(value, "__dict__") else ())
+    parts = [f"{name}={_written(getattr(value, name))}" for name in names if not name.startswith("_")]
+    return f"{type(value).__name__}({', '.join(parts)})"
+
+
+def _written(value: object) -> str:
+    if isinstance(value, str):
+        return repr(value)
+    if isinstance(value, tuple | list) and not hasattr(value, "_fields"):
+        few = len(value) <= FEW
+        return f"({', '.join(map(_written, value))})" if few else f"{len(value)} of {type(value[0]).__name__}"
+    if isinstance(value, Mapping):
+        return f"{len(value)} entries"
+    if callable(value) and hasattr(value, "__name__"):
+        return value.__name__
+    if jax.dtypes.issubdtype(getattr(value, "dtype", None), jax.dtypes.prng_key):
+        return "a key"
+    if isinstance(value, Tracer):
+        return f"traced{value.shape}"
+    return shown(value, digits=6) if type(value).__repr__ is not object.__repr__ else type(value).__name__
+
+
 def to_frame(rows: Sequence[Mapping[str, object]]) -> "pd.DataFrame":
     """Rows of scalars as a pandas table.
 
@@ -140,7 +185,7 @@ def to_frame(rows: Sequence[Mapping[str, object]]) -> "pd.DataFrame":
     return pd.DataFrame([{name: _plain(value) for name, value in row.items()} for row in rows])
 
 
-def shown(value: object) -> str:
+def shown(value: object, digits: int = 4) -> str:
     """A value in a few letters: numbers to four digits, an array as its shape, an outcome in a word."""
     if isinstance(value, OUTCOME):
         return _outcome(value)
@@ -152,10 +197,10 @@ def shown(value: object) -> str:
     if array.dtype.kind not in "fiub":
         return str(value)
     if array.ndim:
-        few = array.ndim == 1 and array.size <= 4
-        return f"[{', '.join(shown(entry) for entry in array)}]" if few else f"array{array.shape}"
+        few = array.ndim == 1 and array.size <= FEW
+        return f"[{', '.join(shown(entry, digits) for entry in array)}]" if few else f"array{array.shape}"
     number = array[()]
-    return f"{number:.4g}" if array.dtype.kind == "f" else str(number)
+    return f"{number:.{digits}g}" if array.dtype.kind == "f" else str(number)
 
 
 def with_error(value: float, error: float) -> str:

@@ -8,9 +8,10 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from ._arrays import Array, namespace
+from ._display import Spelled
 
 
-class Eigen(eqx.Module):
+class Eigen(Spelled, eqx.Module):
     """H = Q diag(values) Qᵀ with eigenvalues below rounding set to exactly zero.
 
     Attributes:

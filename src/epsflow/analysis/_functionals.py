@@ -11,11 +11,11 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Float
 
-from .._core import Array, InputError
+from .._core import Array, InputError, Spelled
 from ..problem import AbstractLoss, AbstractModel, GeneralisedLinear, LinearModel
 
 
-class AbstractFunctional(eqx.Module):
+class AbstractFunctional(Spelled, eqx.Module):
     """φ: θ ↦ q values, which knows its Jacobian better than one reverse pass per value over all of its points."""
 
     model: eqx.AbstractVar[AbstractModel]

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from .._core import Shown
+from .._core import Shown, Spelled
 from ._quotations import QUOTATIONS
 from ._trial import Trial
 
@@ -91,8 +91,8 @@ def worst(samples: Iterable[Sample], reason: str, *, factor: float = FACTOR) -> 
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Evidence:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Evidence(Spelled):
     """What a check found.
 
     Attributes:

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.optimize import minimize
 
-from .._core import Shown
+from .._core import Shown, spelled
 from ..problem import Dataset, Problem, linear_regression
 
 
@@ -29,6 +29,8 @@ class Candidate(NamedTuple):
     x: Float[np.ndarray, "n d"]
     y: Float[np.ndarray, " n"]
     T: float
+
+    __repr__ = spelled
 
     @property
     def problem(self) -> Problem:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from .._core import Array
+from .._core import Array, spelled
 from ..problem import Quadratic
 from ..schedules import AbstractSchedule
 from ._collocation import solve_collocation
@@ -37,6 +37,8 @@ class ExactCostate(NamedTuple):
     edges: Float[np.ndarray, " edges"]
     arcs: np.ndarray
     ends: Float[np.ndarray, "arcs q d"]
+
+    __repr__ = spelled
 
     def at(self, ts: Float[np.ndarray, " k"]) -> Float[np.ndarray, "k q d"]:
         """a at times between t0 and T."""

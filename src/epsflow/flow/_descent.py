@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.optimize import minimize
 
-from .._core import Array
+from .._core import Array, spelled
 from ..problem import AbstractRisk
 
 POLISHING = 256
@@ -37,6 +37,8 @@ class LocalMinimum(NamedTuple):
     steps: int
     gradient: Float[np.ndarray, " d"]
     hessian: Float[np.ndarray, "d d"]
+
+    __repr__ = spelled
 
 
 def descend(

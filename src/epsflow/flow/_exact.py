@@ -13,12 +13,12 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Float, Int
 
-from .._core import Array, Eigen, decay_integral
+from .._core import Array, Eigen, Spelled, decay_integral
 from ..problem import Quadratic
 from ..schedules import AbstractPiecewiseConstant
 
 
-class ExactFlow(eqx.Module):
+class ExactFlow(Spelled, eqx.Module):
     """θ(t) for all t ≥ t0, arc by arc, under one schedule, or under q of them.
 
     Example:

@@ -13,6 +13,7 @@ import numpy as np
 import scipy.linalg
 from jaxtyping import Float
 
+from .._core import spelled
 from ..problem import GeneralisedLinear, Local
 
 WELL_CONDITIONED = 1e-8
@@ -102,6 +103,8 @@ class ConvexMinimum(NamedTuple):
     arrived: bool
     isolated: bool
     left: Float[np.ndarray, " d"]
+
+    __repr__ = spelled
 
 
 class ScaledRisk:

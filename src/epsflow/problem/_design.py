@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.linalg import get_lapack_funcs, qr, solve_triangular
 
-from .._core import ConvergenceError, Eigen
+from .._core import ConvergenceError, Eigen, Spelled
 from ._penalty import Penalty
 
 JACOBI = 512
@@ -99,8 +99,8 @@ class AbstractDesign(abc.ABC):
         return self.rows[1] @ self.rows[0]
 
 
-@dataclass(frozen=True, eq=False)
-class Design(AbstractDesign):
+@dataclass(frozen=True, eq=False, repr=False)
+class Design(Spelled, AbstractDesign):
     """The factor R, with the penalty inside.
 
     Example:
@@ -225,8 +225,8 @@ class Design(AbstractDesign):
         return (coordinates.T / self.scales).T
 
 
-@dataclass(frozen=True, eq=False)
-class WideDesign(AbstractDesign):
+@dataclass(frozen=True, eq=False, repr=False)
+class WideDesign(Spelled, AbstractDesign):
     """The rows themselves, so few that all happens in their span and d×d work would be wasted.
 
     Example:

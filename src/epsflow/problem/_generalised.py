@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
+from .._core import Spelled, spelled
 from ._losses import AbstractLoss
 from ._penalty import Penalty
 from ._pointwise import Pointwise, pointwise, slope_bends, slopes
@@ -38,9 +39,11 @@ class Local(NamedTuple):
     outputs: Float[np.ndarray, "n *k"]
     points: Pointwise
 
+    __repr__ = spelled
 
-@dataclass(frozen=True, eq=False)
-class GeneralisedLinear:
+
+@dataclass(frozen=True, eq=False, repr=False)
+class GeneralisedLinear(Spelled):
     """R_ε(θ) = c·[Σ_{i∉D} ℓ(f_i, y_i) + Σ_{j∈D} ε_j ℓ(f_j, y_j)] + (λ/2)‖θ‖², f_i = x_iᵀθ or Θᵀx_i.
 
     Example:

@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from .._core import Array, InputError, as_scalar
+from .._core import Array, InputError, Spelled, as_scalar
 
 
-class AbstractLoss(eqx.Module):
+class AbstractLoss(Spelled, eqx.Module):
     """ℓ(f, y) ≥ 0, twice differentiable in f. `convex` says whether it is convex in f."""
 
     convex: eqx.AbstractClassVar[bool]

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from .._core import eigen
+from .._core import eigen, spelled
 from ._dataset import Dataset
 from ._design import UNIT, AbstractDesign, Design, factor_rows, refine
 from ._quadratic import Quadratic
@@ -45,6 +45,8 @@ class Minimum(NamedTuple):
     full: bool
     definite: bool
     condition: float
+
+    __repr__ = spelled
 
     @property
     def arrived(self) -> bool:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Key
 
-from .._core import Array, InputError, as_count, brief
+from .._core import Array, InputError, Spelled, as_count, brief
 
 _ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "tanh": jnp.tanh,
@@ -24,7 +24,7 @@ _ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 }
 
 
-class AbstractModel(eqx.Module):
+class AbstractModel(Spelled, eqx.Module):
     """f(θ; x). Everything that defines it is static, so equal models share compiled code."""
 
     @property

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import expit
 
-from .._core import Array
+from .._core import Array, spelled
 from ._losses import (
     AbstractLoss,
     LogisticLoss,
@@ -43,6 +43,8 @@ class Pointwise(NamedTuple):
     values: Float[np.ndarray, " n"]
     slopes: Float[np.ndarray, "n *k"]
     curvatures: Float[np.ndarray, "n ..."]
+
+    __repr__ = spelled
 
 
 class _ClosedForms:

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float, Int
 
-from .._core import Array
+from .._core import Array, Spelled
 from ._losses import AbstractLoss
 from ._models import AbstractModel
 
@@ -17,7 +17,7 @@ Weights = Float[Array, ""] | Float[Array, " m"] | float
 """ε of the deleted points: one number for all of them, or one each."""
 
 
-class AbstractRisk(eqx.Module):
+class AbstractRisk(Spelled, eqx.Module):
     """R_ε(θ) = c·[Σ_{i∉D} ℓ_i(θ) + Σ_{j∈D} ε_j ℓ_j(θ)] + (λ/2)‖θ‖².
 
     Example:

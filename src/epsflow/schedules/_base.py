@@ -11,7 +11,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Float
 
-from .._core import Array, InputError, as_array, namespace, require_x64
+from .._core import Array, InputError, Spelled, as_array, namespace, require_x64, spelled
 
 
 class SearchSpace(NamedTuple):
@@ -37,8 +37,10 @@ class SearchSpace(NamedTuple):
     log: tuple[bool, ...]
     build: Callable[[Float[Array, "*members parameters"]], "AbstractSchedule"]
 
+    __repr__ = spelled
 
-class AbstractSchedule(eqx.Module):
+
+class AbstractSchedule(Spelled, eqx.Module):
     """ε(t) = 1 for t ≤ start, `inner(t)` for start < t < end, 0 for t ≥ end.
 
     Values are numbers, or vectors of shape (m,) with one weight per deleted point. Fields made from concrete numbers

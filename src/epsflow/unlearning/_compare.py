@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from .._core import Array, InputError, Stored, Tabular, as_count, as_scalar, read_fields
+from .._core import Array, InputError, Stored, Tabular, as_count, as_scalar, read_fields, spelled
 from ..control import ScheduleSolution, best_in_family, optimal_schedule, step_weights
 from ..problem import Dataset, Problem
 from ..schedules import AbstractSchedule, Step
@@ -53,6 +53,8 @@ class ComparedAlgorithm(NamedTuple):
     switches: tuple[float, ...]
     claim: str
     reference: str
+
+    __repr__ = spelled
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from .._core import Array, InputError, Stored, Tabular, as_count, as_scalar, read_fields
+from .._core import Array, InputError, Stored, Tabular, as_count, as_scalar, read_fields, spelled
 from ..analysis import Walker
 from ..control import ScheduleSolution, optimal_schedule
 from ..problem import Problem, Quadratic
@@ -39,6 +39,8 @@ class StepCount(NamedTuple):
     distance: float
     before: float
     proved: bool
+
+    __repr__ = spelled
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)

@@ -8,12 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int, Key
 
-from ..._core import Array
+from ..._core import Array, Spelled
 from ...problem import AbstractRisk, EmpiricalRisk
 from ...schedules import AbstractSchedule, Constant
 
 
-class StepRule(eqx.Module):
+class StepRule(Spelled, eqx.Module):
     """What is done in a step beside the step: θ ← Π(θ − η[clip(g) + λθ] + noise·ξ), ξ ~ N(0, I).
 
     Example:

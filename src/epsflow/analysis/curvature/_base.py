@@ -8,7 +8,7 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Float, Int
 
-from ..._core import RESULTS, Array, InputError, Shown, decide, succeeded
+from ..._core import RESULTS, Array, InputError, Shown, Spelled, decide, succeeded
 from ._curvature import Curvature
 from ._linear import FACTOR_NUMBERS, LinearCurvature
 
@@ -52,7 +52,7 @@ class CurvatureSolve(Shown):
         }
 
 
-class AbstractCurvatureSolver(abc.ABC):
+class AbstractCurvatureSolver(Spelled, abc.ABC):
     """A way of solving (C + λ_d I)h = v for several v at once."""
 
     @abc.abstractmethod

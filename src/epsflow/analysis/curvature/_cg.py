@@ -13,7 +13,7 @@ RENEWAL = 50
 """Steps after which the residual is computed afresh: rounding separates the recurrence from the truth."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class CG(AbstractCurvatureSolver):
     """Conjugate gradients, one independent iteration per right-hand side: each stops on its own residual.
 

@@ -36,7 +36,7 @@ class Factored:
     triangle: Float[np.ndarray, "d d"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Cholesky(AbstractCurvatureSolver):
     """Dense C + λ_d I = LLᵀ: O(d³) once; of an ill-conditioned linear model by QR of its rows B, C + λ_d I = BᵀB.
 

@@ -40,7 +40,7 @@ class OutputSpace:
         return (vectors @ self.rows.T) @ self.rows + self.ridge * vectors
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Dual(AbstractCurvatureSolver):
     """The exact solve in the space of outputs, (BᵀB + μI)⁻¹v = (v − Bᵀ(BBᵀ + μI)⁻¹Bv)/μ (Woodbury), refined once.
 

@@ -57,7 +57,7 @@ class Blocks:
 _NO_LAYERS = "EK-FAC needs the layers of an `MLP`; for other models use cg, dual or nystrom."
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class EKFAC(AbstractCurvatureSolver):
     """(blocks of the layers + μI)⁻¹v, μ = λ + λ_d, for an `MLP` with biases under any loss with a factor.
 

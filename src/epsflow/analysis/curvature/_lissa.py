@@ -30,7 +30,7 @@ class Spectrum:
     scale: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LiSSA(AbstractCurvatureSolver):
     """h ← v + h − (C + λ_d I)h/scale from h = v; the answer is h/scale.
 

@@ -22,7 +22,7 @@ class Approximation:
     ridge: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Nystrom(AbstractCurvatureSolver):
     """Randomised Nyström approximation of the curvature's data part, and the exact solve with that.
 

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from ..._core import InputError
+from ..._core import InputError, Spelled
 from ..values._utility import ModelUtility
 from ._agreement import RESAMPLES, Interval
 
 
-@dataclass(frozen=True, eq=False)
-class RemovalCurves:
+@dataclass(frozen=True, eq=False, repr=False)
+class RemovalCurves(Spelled):
     """Quality at the test points after each share of the points was removed, exactly retrained.
 
     Example:

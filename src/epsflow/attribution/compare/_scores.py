@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Key
 
-from ..._core import Array, ConvergenceError, InputError, as_array, succeeded
+from ..._core import Array, ConvergenceError, InputError, Spelled, as_array, succeeded
 from ...analysis import Losses, influence, newton_step_all, pbrf, retrain_all
 from ...problem import Dataset, Problem
 from .._evaluate import losses_at
@@ -75,8 +75,8 @@ class Setting:
         return self.utility
 
 
-@dataclass(frozen=True, eq=False)
-class Scores:
+@dataclass(frozen=True, eq=False, repr=False)
+class Scores(Spelled):
     """One column.
 
     Example:
@@ -98,7 +98,7 @@ class Scores:
     seconds: float
 
 
-class MeanLoss(eqx.Module):
+class MeanLoss(Spelled, eqx.Module):
     """φ(θ) as a JAX function; equal shapes share compiled code.
 
     Example:

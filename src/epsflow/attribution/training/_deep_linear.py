@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Key
 
-from ..._core import Array, InputError, as_count, as_float64, as_scalar
+from ..._core import Array, InputError, Spelled, as_count, as_float64, as_scalar
 from ...problem import AbstractModel, Dataset, Problem, SquaredLoss
 
 
@@ -91,8 +91,8 @@ class DeepLinear(AbstractModel):
         return 0.1 * jax.random.normal(key, (self.dim,), dtype=jnp.float64) / math.sqrt(self.widths[1])
 
 
-@dataclass(frozen=True, eq=False)
-class TreeNetwork:
+@dataclass(frozen=True, eq=False, repr=False)
+class TreeNetwork(Spelled):
     """A deep linear network about to learn tree-structured data.
 
     Example:

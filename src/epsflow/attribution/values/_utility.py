@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
-from ..._core import Array, ConvergenceError, InputError, as_choice, as_count, as_instance, brief, succeeded
+from ..._core import Array, ConvergenceError, InputError, Spelled, as_choice, as_count, as_instance, brief, succeeded
 from ...flow import checked
 from ...problem import AbstractLoss, Dataset, LogisticLoss, Problem, SoftmaxCrossEntropy
 from .._evaluate import losses_at, outputs_at
@@ -29,7 +29,7 @@ class Valued(NamedTuple):
     gradients: int
 
 
-class AbstractUtility(abc.ABC):
+class AbstractUtility(Spelled, abc.ABC):
     """V(S) for S ⊂ {0, …, n−1}; higher is better."""
 
     n: int

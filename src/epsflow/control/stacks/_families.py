@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
+from ..._core import spelled
 from ..linear._interpolant import nodes as chebyshev, polynomials, transform
 from ..linear._pencil import Spectrum, advance
 from ..linear._search import least_in_box
@@ -44,6 +45,8 @@ class BatchBest(NamedTuple):
     costs: Many
     errors: Many
     resolved: Bool[np.ndarray, " b"]
+
+    __repr__ = spelled
 
 
 def single_switch_ends(batch: LinearBatch, elapsed: Many, late: Bool[np.ndarray, " b"]) -> Float[np.ndarray, "b d"]:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from ..._core import spelled
 from ..bounds._paths import Paths, Request, one_sign
 from ..linear._exponentials import Table, resolving_grids, sign_changes
 from ..terms._kinds import EXACT_FRACTION, GLOBAL_GAP, Scope, Status
@@ -42,6 +43,8 @@ class BatchOptimum(NamedTuple):
     statuses: tuple[Status, ...]
     scopes: tuple[Scope, ...]
     methods: tuple[str, ...]
+
+    __repr__ = spelled
 
 
 def certified_optima(

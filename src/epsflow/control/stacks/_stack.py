@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
-from ..._core import InputError
+from ..._core import InputError, Spelled
 from ..linear._pencil import Pencil, Spectrum, advance
 from ..linear._task import LinearTask
 from ..terms._cost import Distance
@@ -14,8 +14,8 @@ from ..terms._window import Window
 Many = Float[np.ndarray, " b"]
 
 
-@dataclass(frozen=True, eq=False)
-class LinearBatch:
+@dataclass(frozen=True, eq=False, repr=False)
+class LinearBatch(Spelled):
     """b control problems of linear regression with bounds [0, 1], each in the eigenbasis of its own H_{-D}.
 
     Attributes:

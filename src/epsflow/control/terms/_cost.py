@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from ..._core import Array, InputError, as_float64
+from ..._core import Array, InputError, Spelled, as_float64, spelled
 from ...problem import AbstractRisk, EmpiricalRisk, Problem, Quadratic
 
 
@@ -31,6 +31,8 @@ class EndForm(NamedTuple):
     """
 
     factor: Float[np.ndarray, "*k d"]
+
+    __repr__ = spelled
 
     def image(self, delta: Float[np.ndarray, "*b d"]) -> Float[np.ndarray, "*b k"]:
         """Lδ, of one δ or of each row."""
@@ -59,7 +61,7 @@ class EndForm(NamedTuple):
         return float(np.abs(self.factor).max() if self.factor.ndim == 1 else np.linalg.norm(self.factor))
 
 
-class AbstractCost(eqx.Module):
+class AbstractCost(Spelled, eqx.Module):
     """A cost of θ(T). A pytree; one of your own needs `value` (traceable), and `form` to serve linear regression."""
 
     @abc.abstractmethod

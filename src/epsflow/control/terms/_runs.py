@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.linalg import null_space
 
+from ..._core import spelled
 from ._deadline import Deadline
 from ._window import MeshWindow
 
@@ -26,6 +27,8 @@ class SecondOrder(NamedTuple):
     gradient: Float[np.ndarray, " k"]
     hessian: Float[np.ndarray, "k k"]
     spending: Float[np.ndarray, " k"] | None = None
+
+    __repr__ = spelled
 
     @property
     def least_curvature(self) -> float:
@@ -62,6 +65,8 @@ class Candidate(NamedTuple):
     success: bool
     iterations: int
     sweeps: int = 0
+
+    __repr__ = spelled
 
 
 class AbstractTranscription(abc.ABC):

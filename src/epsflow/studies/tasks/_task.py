@@ -8,7 +8,7 @@ from typing import ClassVar, Generic, Literal, TypeVar
 import numpy as np
 from jaxtyping import Float
 
-from ..._core import Array
+from ..._core import Array, Spelled
 from ...control import LinearBatch
 from ...problem import Problem
 from .._rows import Row, Value
@@ -19,8 +19,8 @@ Asked = TypeVar("Asked", bound=Specification)
 """The specification of a task: the common fields and its own."""
 
 
-@dataclass(frozen=True, eq=False)
-class Answer:
+@dataclass(frozen=True, eq=False, repr=False)
+class Answer(Spelled):
     """What a task has to say about one row.
 
     Attributes:
