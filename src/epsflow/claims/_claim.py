@@ -11,7 +11,12 @@ from ._trial import Trial
 
 
 class Kind(enum.Enum):
-    """What the numbers say of a statement. Support by numbers is no proof; one counterexample is a refutation."""
+    """What the numbers say of a statement. Support by numbers is no proof; one counterexample is a refutation.
+
+    Example:
+        >>> ef.claims.Kind("refuted")
+        <Kind.REFUTED: 'refuted'>
+    """
 
     HOLDS = "holds"
     CONDITIONAL = "holds under a condition"
@@ -36,6 +41,11 @@ class Sample(NamedTuple):
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
     """The worst of many comparisons: the one with the largest residual in units of its tolerance.
+
+    Example:
+        >>> found = {"reason": "rounding", "where": "n = 3", "instances": 1}
+        >>> ef.claims.Measurement(residual=1e-16, bound=1e-16, tolerance=1e-14, **found).met
+        True
 
     Attributes:
         residual: there.
@@ -94,6 +104,12 @@ def worst(samples: Iterable[Sample], reason: str, *, factor: float = FACTOR) -> 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Evidence(Spelled):
     """What a check found.
+
+    Example:
+        >>> found = {"reason": "rounding", "where": "n = 3", "instances": 1}
+        >>> miss = ef.claims.Measurement(residual=1e-16, bound=1e-16, tolerance=1e-14, **found)
+        >>> [name for name, _ in ef.claims.Evidence(written=miss).parts()]
+        ['as written']
 
     Attributes:
         written: how far the statement as written misses; None where it says that something does not exist, so that
@@ -166,6 +182,14 @@ def claim(
     *, id: str, section: str, source: str, statement: str, as_written: str, expected: Kind, corrected: str = ""
 ) -> Callable[[Callable[[Trial], Evidence]], Claim]:
     """Make a claim of the check that it stands above: the name of the function is then the `Claim`.
+
+    Example:
+        >>> said = {"section": "Mine", "source": "p. 1", "statement": "ε ≤ 1", "as_written": "ε ≤ 1"}
+        >>> @ef.claims.claim(id="least", expected=ef.claims.Kind.HOLDS, **said)
+        ... def least(trial):
+        ...     return ef.claims.Evidence(written=None)
+        >>> least.id
+        'least'
 
     Args:
         id, section, source, statement, as_written, corrected, expected: as in `Claim`.

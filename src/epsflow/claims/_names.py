@@ -50,6 +50,14 @@ SECTIONS: tuple[str, ...] = tuple(CONTENTS)
 def check_names(only: Sequence[str] | None = None, section: str | None = None) -> int:
     """How many claims have these ids and are in sections whose heading contains these words.
 
+    Example:
+        >>> ef.claims.check_names(["projection"])
+        1
+        >>> ef.claims.check_names(["projektion"])
+        Traceback (most recent call last):
+            ...
+        epsflow.InputError: unknown claim 'projektion'; the nearest is 'projection'. All ids: …
+
     Args:
         only: ids; None for all.
         section: part of a heading, in any case; None for all.

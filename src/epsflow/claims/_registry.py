@@ -51,6 +51,10 @@ CLAIMS: tuple[Claim, ...] = tuple(claim for file in FILES for claim in _claims(f
 def choose(only: Sequence[str] | None = None, section: str | None = None) -> tuple[Claim, ...]:
     """The claims with the given ids, and of the sections whose heading contains the given words.
 
+    Example:
+        >>> ef.claims.choose(["projection"])[0].id
+        'projection'
+
     Args:
         only: ids; None for all.
         section: part of a heading, in any case; None for all.

@@ -40,7 +40,15 @@ code { font-size: 0.9em; overflow-wrap: anywhere; }
 
 
 def foreign_page(folder: Path) -> Path | None:
-    """A `ledger.html` in the folder that `write_report` did not write, but would replace; None where there is none."""
+    """A `ledger.html` in the folder that `write_report` did not write, but would replace; None where there is none.
+
+    Example:
+        >>> from pathlib import Path
+        >>> ef.claims.foreign_page(Path("."))
+        >>> written = Path("ledger.html").write_text("my own page")
+        >>> ef.claims.foreign_page(Path(".")).name
+        'ledger.html'
+    """
     place = folder / HTML
     ours = not place.exists() or f"<title>{TITLE}</title>" in place.read_text(encoding="utf-8", errors="replace")
     return None if ours else place

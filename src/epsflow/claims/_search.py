@@ -21,6 +21,11 @@ from ..problem import Dataset, Problem, linear_regression
 class Candidate(NamedTuple):
     """Linear regression with point 0 deleted, θ0 = 0 and s = 0.
 
+    Example:
+        >>> case = ef.claims.Candidate(np.array([[1.0], [2.0]]), np.array([1.0, 2.0]), T=1.0)
+        >>> case.problem.delete, case.plain()["T"]
+        (array([0]), 1.0)
+
     Attributes:
         x, y: the data, shapes (n, d) and (n,).
         T: by when the point must be gone.
@@ -49,6 +54,11 @@ Violation = Callable[[Candidate], float]
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Search(Shown):
     """How a search went.
+
+    Example:
+        >>> budget = {"points": 2, "parameters": 1, "tries": 5, "refinements": 20}
+        >>> ef.claims.search(lambda case: case.y[0] - 1.0, np.random.default_rng(0), **budget).violating
+        2
 
     Attributes:
         tried: random problems.
@@ -109,6 +119,12 @@ def search(
     refinements: int,
 ) -> Search:
     """Look for the problem that violates a claim most, and make it small.
+
+    Example:
+        >>> budget = {"points": 2, "parameters": 1, "tries": 5, "refinements": 20}
+        >>> found = ef.claims.search(lambda case: case.y[0] - 1.0, np.random.default_rng(0), **budget)
+        >>> found.tried, found.violation > 0.0
+        (5, np.True_)
 
     1. `tries` problems with normal entries, T log-uniform in [0.1, 3].
     2. Nelder–Mead (SciPy) on all numbers from the worst of them, `refinements` evaluations.

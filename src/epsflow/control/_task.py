@@ -35,6 +35,12 @@ from .terms._window import Window
 class ControlTask(Shown, Stored):
     """min cost(θ(T)) + ρ∫|ε| dt over ε ∈ E_s with ∫|ε| dt ≤ B: ε = 1 on [0, s], low ≤ ε ≤ high on (s, T), then 0.
 
+    Example:
+        >>> line = ef.linear_regression(ef.Dataset([[1.0], [1.0], [2.0]], [1.0, 2.0, 3.0]), delete=[0])
+        >>> task = ef.control.make_task(line, np.zeros(1), s=0.1, T=1.0)
+        >>> task.target, task.bounds
+        (array([1.6]), (0.0, 1.0))
+
     With a step size, θ moves by gradient descent, time counts its steps, and ε is constant in each of them.
 
     Attributes:
@@ -197,6 +203,15 @@ def make_task(
     momentum: float = 0.0,
 ) -> ControlTask:
     """Check the question once, and train up to s.
+
+    Example:
+        >>> line = ef.linear_regression(ef.Dataset([[1.0], [1.0], [2.0]], [1.0, 2.0, 3.0]), delete=[0])
+        >>> ef.control.make_task(line, np.zeros(1), s=0.1, T=1.0).target
+        array([1.6])
+        >>> ef.control.make_task(line, np.zeros(1), s=2.0, T=1.0)
+        Traceback (most recent call last):
+            ...
+        epsflow.InputError: T = 1 must come after s = 2: between them ε is free.
 
     Raises:
         InputError: no `Problem`, or none that deletes a point; s < 0, T ≤ s or reversed bounds; θ0 of the wrong length;

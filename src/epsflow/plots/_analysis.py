@@ -29,6 +29,11 @@ def decomposition(
 ) -> Axes:
     """Draw the five gaps between cold retraining and the influence estimate, stacked, one bar per data set and model.
 
+    Example:
+        >>> line = ef.linear_regression(ef.Dataset([[1.0], [1.0], [2.0]], [1.0, 2.0, 3.0]), delete=[0])
+        >>> ef.plots.decomposition(ef.decompose(line, ef.train(line).theta, damping=0.1)).get_xlabel()
+        'root mean square gap in outputs, stacked  (units of $y$)'
+
     Sizes are root mean squares over the data points and outputs, averaged over the deletions. A thin line through the
     first gap shows the standard deviation over cold starts, where there are several. Gaps between stages that did not
     all converge are marked by a star. The share of the last two gaps is written beside the bar.

@@ -18,6 +18,12 @@ POINTS = 400
 def animate(result: Result, path: str | Path, *, frames: int = 90, fps: int = 15) -> Path:
     """Write a GIF in which time runs from 0 to T: above ε(t), below ‖θ(t) − θ*_{-D}‖, one line per schedule.
 
+    Example:
+        >>> line = ef.linear_regression(ef.Dataset([[1.0], [1.0], [2.0]], [1.0, 2.0, 3.0]), delete=[0])
+        >>> best = ef.optimal_schedule(line, np.zeros(1), s=0.1, T=1.0)
+        >>> ef.plots.animate(best, "schedule.gif", frames=2).name
+        'schedule.gif'
+
     Args:
         result: of `epsflow.optimal_schedule` or `epsflow.compare_schedules`.
         path: the file, ending in .gif.

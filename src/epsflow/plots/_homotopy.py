@@ -70,6 +70,12 @@ def rewind(
 ) -> Axes:
     """Draw ‖θ(T, s) − target‖₂ against s, when the points are dropped; one line per T, with a dot at its least.
 
+    Example:
+        >>> line = ef.linear_regression(ef.Dataset([[1.0], [1.0], [2.0]], [1.0, 2.0, 3.0]), delete=[0])
+        >>> surface = ef.rewind_surface(line, theta0=np.zeros(1), s=np.linspace(0.0, 1.0, 9), T=1.0)
+        >>> ef.plots.rewind(surface, target=ef.retrain(line).theta).get_xlabel()
+        'time $s$ at which the points are dropped'
+
     s = 0 is retraining without the points, s = T is no unlearning at all.
 
     Args:

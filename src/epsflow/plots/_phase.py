@@ -41,6 +41,13 @@ def phase_portrait(
 ) -> Axes:
     """Draw trajectories in a plane of parameter space, with both equilibria and the two extreme flows.
 
+    Example:
+        >>> x, y = np.array([[1.0, 0.3], [0.3, 0.4], [1.0, -0.8]]), np.array([1.0, -0.5, 1.5])
+        >>> plane = ef.linear_regression(ef.Dataset(x, y), delete=[2])
+        >>> path = ef.gradient_flow(plane, ef.Step(0.5), np.zeros(2), ts=np.linspace(0.0, 5.0, 50))
+        >>> ef.plots.phase_portrait(plane, {"step": path}).lines[0].get_label()
+        'step'
+
     Coordinates are vᵀθ for two orthonormal directions v. θ* (trained with the deleted points, ε = 1) and θ*_{-D}
     (without them, ε = 0) are marked. Light arrows show the direction of −∇R_ε at points of the plane *through θ*_{-D}*,
     projected onto it: for d = 2 that is the flow itself; for larger d other coordinates also act on the curves drawn.

@@ -40,6 +40,12 @@ def schedule(
 ) -> tuple[Axes, ...]:
     """Draw ε(t) of every schedule of a result and, below it, the optimum's switching function S(t) = ∂𝓔/∂ε(t).
 
+    Example:
+        >>> line = ef.linear_regression(ef.Dataset([[1.0], [1.0], [2.0]], [1.0, 2.0, 3.0]), delete=[0])
+        >>> weights, switching = ef.plots.schedule(ef.optimal_schedule(line, np.zeros(1), s=0.1, T=1.0))
+        >>> switching.get_xlabel()
+        'flow time $t$'
+
     Where S < 0 a larger ε lowers the cost, so that the optimum is at its upper bound (shaded); where S > 0 it is at its
     lower bound. Where ∫|ε| dt has a price ρ, or its budget the multiplier ρ, S counts against −ρ and ρ (dashed): ε > 0
     below the former, ε < 0 above the latter, ε = 0 in between. S is defined on [s, T], where ε may be chosen; it has

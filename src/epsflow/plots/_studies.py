@@ -20,6 +20,10 @@ TAILS = 0.01
 def distributions(values: Mapping[str, Float[np.ndarray, " _"]], label: str, *, ax: Axes | None = None) -> Axes:
     """Empirical distribution functions of positive numbers, one line per group, on a logarithmic axis; 1 is marked.
 
+    Example:
+        >>> ef.plots.distributions({"all": np.array([0.5, 1.0, 2.0])}, "step over linear decay").get_ylabel()
+        'share of runs up to here'
+
     Args:
         values: numbers by group; the group "all" is drawn in black.
         label: what they are.
@@ -61,6 +65,10 @@ def distributions(values: Mapping[str, Float[np.ndarray, " _"]], label: str, *, 
 def intervals(values: Mapping[str, Sequence[float]], label: str, *, log: bool = False, ax: Axes | None = None) -> Axes:
     """Estimates with their intervals, one line per group.
 
+    Example:
+        >>> ef.plots.intervals({"all": (0.5, 0.4, 0.6)}, "share").get_xlabel()
+        'share'
+
     Args:
         values: (estimate, low, high) by group; NaN bounds are left out.
         label: what they are.
@@ -98,6 +106,11 @@ def bands(
     ax: Axes | None = None,
 ) -> Axes:
     """Medians as lines and quartiles as bands, on a logarithmic axis.
+
+    Example:
+        >>> quartiles = np.array([[1.0, 1.0], [2.0, 3.0], [4.0, 9.0]])
+        >>> ef.plots.bands(np.array([0.0, 1.0]), {"all": quartiles}, "time", "cost").get_ylabel()
+        'cost'
 
     Args:
         x: where, shape (k,).

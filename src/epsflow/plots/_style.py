@@ -92,6 +92,11 @@ HEIGHTS = {1: 3.2, 2: 4.6, 4: 8.0}
 def panels(count: int = 1) -> tuple[Axes, ...]:
     """New Axes, one below the other over one time axis, in a figure without a window: for programs that write files.
 
+    Example:
+        >>> weights, distances = ef.plots.panels(2)
+        >>> weights.figure.get_size_inches()
+        array([6.3, 4.6])
+
     `save` writes the figure; nothing needs closing. For a figure on screen, leave `ax` of the drawing functions alone.
 
     Args:
@@ -200,6 +205,11 @@ def handle(look: Look, label: str) -> Line2D:
 def save(figure: Figure | SubFigure | Axes | Sequence[Axes] | np.ndarray, *paths: str | Path) -> tuple[Path, ...]:
     """Write a figure as PDF or SVG (vector) or PNG, by the names' endings; whole or not at all.
 
+    Example:
+        >>> ax = ef.plots.distributions({"all": np.array([0.5, 1.0, 2.0])}, "step over linear decay")
+        >>> [path.name for path in ef.plots.save(ax, "shares.pdf", "shares.png")]
+        ['shares.pdf', 'shares.png']
+
     Each file is written beside its place under another name and then moved there. The same figure gives the same
     bytes: no date is stored.
 
@@ -252,7 +262,13 @@ def _write(figure: Figure, path: Path) -> None:
 
 
 def to_svg(axes: Any) -> str:
-    """The figure of some axes as markup, to stand in a page."""
+    """The figure of some axes as markup, to stand in a page.
+
+    Example:
+        >>> ax = ef.plots.distributions({"all": np.array([0.5, 1.0, 2.0])}, "step over linear decay")
+        >>> ef.plots.to_svg(ax)[:4]
+        '<svg'
+    """
     with tempfile.TemporaryDirectory() as folder:
         (path,) = save(axes, Path(folder) / "figure.svg")
         text = path.read_text(encoding="utf-8")

@@ -73,6 +73,16 @@ def stagewise(
 ) -> tuple[Axes, Axes, Axes]:
     """Draw K_j(t), windowed retraining and Bayesian influence at checkpoints, one above the other over one time axis.
 
+    Example:
+        >>> line = ef.linear_regression(ef.Dataset([[1.0], [1.0], [2.0]], [1.0, 2.0, 3.0]), l2=0.1)
+        >>> ask = {"ts": np.linspace(0.0, 2.0, 11), "functional": ef.Predictions(line.model, [[1.0]])}
+        >>> density = ef.influence_density(line, ef.Constant(1.0), np.zeros(1), **ask)
+        >>> window = ef.windowed_removal(line, ef.Constant(1.0), np.zeros(1), window=(0.0, 1.0), **ask)
+        >>> sampled = ef.bayesian_influence(line, functional=ask["functional"], sampler="exact")
+        >>> upper, middle, lower = ef.plots.stagewise(density, windows=[window], bayesian={2.0: sampled})
+        >>> lower.get_ylabel()
+        'Bayesian change'
+
     The middle panel holds minus the change per time that training again without the point in each window gave, as a
     horizontal bar over the window, and K_j(t) thin behind it: where they part, the first order does. The lower panel
     holds the predicted changes upon removal of a sampled posterior around θ(t), ± two Monte-Carlo errors.
@@ -118,6 +128,10 @@ def stagewise(
 def plateaus(result: PlateauFlow, *, ax: Axes | None = None) -> Axes:
     """Draw what a two-layer network has learned of each degree, and the risk, over the logarithm of time.
 
+    Example:
+        >>> ef.plots.plateaus(ef.plateau_flow([0.0, 1.0], time_scale=0.1, neurons=8)).get_ylabel()
+        'learned share'
+
     Args:
         result: of `plateau_flow`.
         ax: where to draw. Default: a new figure.
@@ -139,6 +153,12 @@ def plateaus(result: PlateauFlow, *, ax: Axes | None = None) -> Axes:
 @drawn
 def plateau_slopes(result: PlateauSlopes, *, ax: Axes | None = None) -> Axes:
     """Draw learning times against ε, with the limit ε^{1/(2l)} through the last time of each degree.
+
+    Example:
+        >>> scales = [1e-1, 1e-2, 1e-3, 1e-4]
+        >>> found = ef.attribution.plateau_slopes([0.0, 1.0], time_scales=scales, neurons=8)
+        >>> ef.plots.plateau_slopes(found).get_ylabel()
+        'time when half is learned'
 
     Args:
         result: of `epsflow.attribution.plateau_slopes`.

@@ -24,6 +24,12 @@ def distance(
 ) -> Axes:
     """Draw ‖θ(t) − θ*_{-D}‖₂ on a logarithmic axis, one line per schedule.
 
+    Example:
+        >>> line = ef.linear_regression(ef.Dataset([[1.0], [1.0], [2.0]], [1.0, 2.0, 3.0]), delete=[0])
+        >>> best = ef.optimal_schedule(line, np.zeros(1), s=0.1, T=1.0)
+        >>> ef.plots.distance(best).get_yscale()
+        'log'
+
     Args:
         result: of `epsflow.compare_schedules` or `epsflow.optimal_schedule` (the flows are then computed here, at 400
             times from 0 to T, and only the first is drawn before s, where all agree); or trajectories of

@@ -26,6 +26,10 @@ def point_values(
 ) -> Axes:
     """The most and the least valued points, in order, with their intervals.
 
+    Example:
+        >>> ef.plots.point_values(ef.knn_shapley([[0.0], [1.0], [2.0]], [0, 0, 1], [[0.1]], [0], k=1)).get_ylabel()
+        'point'
+
     Of Bayesian influence the change upon removal is drawn, ± two Monte-Carlo errors; of values the interval they have.
 
     Args:
@@ -84,6 +88,14 @@ def _columns(
 def attributions(result: AttributionComparison, *, ax: Axes | None = None) -> Axes:
     """Predicted against exact changes upon removal, one marker per method; the diagonal is right.
 
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> x = rng.normal(size=(20, 2))
+        >>> problem = ef.linear_regression(ef.Dataset(x, x[:, 0] + rng.normal(size=20)), l2=0.1)
+        >>> found = ef.compare_attributions(problem, ("influence",), groups=3, fractions=())
+        >>> ef.plots.attributions(found).get_ylabel()
+        'predicted'
+
     Axes are symmetric logarithmic, linear below the median size of the exact changes, because few points matter much.
 
     Args:
@@ -129,6 +141,14 @@ def attributions(result: AttributionComparison, *, ax: Axes | None = None) -> Ax
 @drawn
 def removal(result: RemovalCurves | AttributionComparison, *, ax: Axes | None = None) -> Axes:
     """Quality as points are removed: from the most valued on, which should hurt, and from the least, which should not.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> x = rng.normal(size=(20, 2))
+        >>> problem = ef.linear_regression(ef.Dataset(x, x[:, 0] + rng.normal(size=20)), l2=0.1)
+        >>> found = ef.compare_attributions(problem, ("influence",), groups=3, fractions=(0.0, 0.2))
+        >>> ef.plots.removal(found).get_ylabel()
+        'minus the mean test loss'
 
     Bands are intervals over resampled test points, of the former.
 

@@ -13,7 +13,16 @@ from .._core import Array, InputError, Spelled, as_scalar
 
 
 class AbstractLoss(Spelled, eqx.Module):
-    """ℓ(f, y) ≥ 0, twice differentiable in f. `convex` says whether it is convex in f."""
+    """ℓ(f, y) ≥ 0, twice differentiable in f. `convex` says whether it is convex in f.
+
+    Example:
+        >>> class Quartic(ef.AbstractLoss):
+        ...     convex = True
+        ...     def __call__(self, output, target):
+        ...         return (output - target) ** 4 / 4.0
+        >>> Quartic()(3.0, 1.0)
+        4.0
+    """
 
     convex: eqx.AbstractClassVar[bool]
 

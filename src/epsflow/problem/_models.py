@@ -25,7 +25,19 @@ _ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 
 
 class AbstractModel(Spelled, eqx.Module):
-    """f(θ; x). Everything that defines it is static, so equal models share compiled code."""
+    """f(θ; x). Everything that defines it is static, so equal models share compiled code.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> class Growth(ef.AbstractModel):
+        ...     dim = 2
+        ...     def __call__(self, theta, x):
+        ...         return theta[0] * jnp.exp(theta[1] * x[0])
+        ...     def init(self, key):
+        ...         return jnp.array([1.0, 0.1])
+        >>> ef.Problem(Growth(), ef.SquaredLoss(), ef.Dataset([[0.0], [1.0]], [1.0, 2.0])).convex
+        False
+    """
 
     @property
     @abc.abstractmethod

@@ -43,6 +43,15 @@ class SearchSpace(NamedTuple):
 class AbstractSchedule(Spelled, eqx.Module):
     """ε(t) = 1 for t ≤ start, `inner(t)` for start < t < end, 0 for t ≥ end.
 
+    Example:
+        >>> class Parabola(ef.AbstractSchedule):
+        ...     start, end = np.array(1.0), np.array(3.0)
+        ...     jump_ts = np.array([1.0, 3.0])
+        ...     def inner(self, t):
+        ...         return 0.25 * (3.0 - t) ** 2
+        >>> Parabola()(np.array([0.5, 2.0, 4.0]))
+        array([1.  , 0.25, 0.  ])
+
     Values are numbers, or vectors of shape (m,) with one weight per deleted point. Fields made from concrete numbers
     are NumPy arrays, and the answers are then NumPy's too, unless the times are JAX's; made from tracers, all is JAX's.
 
@@ -101,7 +110,19 @@ class AbstractSchedule(Spelled, eqx.Module):
 
 
 class AbstractPiecewiseConstant(AbstractSchedule):
-    """A schedule that is constant between its jumps: the flow of linear regression under it is exact."""
+    """A schedule that is constant between its jumps: the flow of linear regression under it is exact.
+
+    Example:
+        >>> class Half(ef.AbstractPiecewiseConstant):
+        ...     start, end = np.array(1.0), np.array(3.0)
+        ...     jump_ts = np.array([1.0, 3.0])
+        ...     def inner(self, t):
+        ...         return np.full(np.shape(t), 0.5)
+        ...     def levels(self):
+        ...         return np.array([1.0, 0.5, 0.0])
+        >>> Half()(np.array([0.5, 2.0, 4.0]))
+        array([1. , 0.5, 0. ])
+    """
 
     @abc.abstractmethod
     def levels(self) -> Float[Array, "*shape"]:

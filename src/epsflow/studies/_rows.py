@@ -12,6 +12,12 @@ Value = float | int | str | bool
 class Row(NamedTuple):
     """One run of a study.
 
+    Example:
+        >>> study = ef.Study("tiny", problems=[{"kind": "random", "draws": 3}], s=[1.0], T=[6.0])
+        >>> row = study.plan()[2]
+        >>> row.place, row.draw, row.inputs["T"]
+        (2, 2, 6.0)
+
     Attributes:
         place: its number in the plan.
         source: which entry of `problems`.

@@ -29,7 +29,13 @@ ADDRESS = re.compile(r"(tcp|tls|ws|wss|ucx)://.+:\d+|inproc://.+")
 
 
 class Runner(abc.ABC):
-    """Computes groups of rows somewhere."""
+    """Computes groups of rows somewhere.
+
+    Example:
+        >>> study = ef.Study("tiny", problems=[{"kind": "random", "draws": 3}], s=[1.0], T=[6.0])
+        >>> isinstance(ef.studies.Here(), ef.studies.Runner), study.run(runner="here").done
+        (True, 3)
+    """
 
     @abc.abstractmethod
     def __call__(self, specification: Specification, groups: Groups, method: Method) -> Iterator[list[Outcome]]:
@@ -38,7 +44,13 @@ class Runner(abc.ABC):
 
 @dataclass(frozen=True)
 class Here(Runner):
-    """In this process, one group after another."""
+    """In this process, one group after another.
+
+    Example:
+        >>> study = ef.Study("tiny", problems=[{"kind": "random", "draws": 3}], s=[1.0], T=[6.0])
+        >>> study.run(runner=ef.studies.Here()).done
+        3
+    """
 
     def __call__(self, specification: Specification, groups: Groups, method: Method) -> Iterator[list[Outcome]]:
         """As `Runner`."""
@@ -50,6 +62,10 @@ class Here(Runner):
 @dataclass(frozen=True)
 class Processes(Runner):
     """In a pool of processes on this machine, each with one thread.
+
+    Example:
+        >>> ef.studies.Processes(workers=2)
+        Processes(workers=2)
 
     Attributes:
         workers: how many; default: one per core.
@@ -84,6 +100,14 @@ class Processes(Runner):
 @dataclass(frozen=True)
 class Dask(Runner):
     """On a Dask cluster: a scheduler's address, or a local cluster. Work of a worker that dies goes to another one.
+
+    Example:
+        >>> ef.studies.Dask(workers=2)
+        Dask(address=None, workers=2)
+        >>> ef.studies.Dask("my-cluster")
+        Traceback (most recent call last):
+            ...
+        epsflow.InputError: 'my-cluster' is not the address of a Dask scheduler; write …
 
     Attributes:
         address: of a scheduler, such as "tcp://10.0.0.1:8786"; None for a local cluster that lives as long as the run.

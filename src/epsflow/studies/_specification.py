@@ -53,6 +53,10 @@ class _Part(BaseModel):
 class Deletion(_Part):
     """Which points are deleted; every entry makes a run of its own.
 
+    Example:
+        >>> ef.studies.Deletion(by="random", size=3, count=10).size
+        3
+
     Attributes:
         by: "index" (those in `points`), "random", "most influential" or "least influential" (by Cook's distance),
             "groups" (points sorted by a column and cut into `count` groups of equal size).
@@ -106,6 +110,10 @@ class Deletion(_Part):
 class RandomProblems(_Part):
     """Linear regressions drawn at random: y = xᵀθ + noise·ξ, x ~ N(0, diag(spectrum)), θ, ξ ~ N(0, I).
 
+    Example:
+        >>> ef.studies.RandomProblems(kind="random", d=(2, 5), noise=(0.1, 1.0), draws=50).draws
+        50
+
     Attributes:
         n, d: points and parameters.
         noise: standard deviation of the noise.
@@ -149,6 +157,10 @@ class RandomProblems(_Part):
 class DataProblems(_Part):
     """A real data set, standardised.
 
+    Example:
+        >>> ef.studies.DataProblems(kind="data", data="diabetes").delete.by
+        'most influential'
+
     Attributes:
         data: one of the bundled sets; or
         csv, target: a file of numbers and its target column (default: the last).
@@ -184,6 +196,10 @@ class DataProblems(_Part):
 
 class Specification(_Part):
     """A study: sources of problems × deleted points × starts × windows, and what is computed for each.
+
+    Example:
+        >>> ef.Study("rewind-depth").specification.task
+        'rewind'
 
     Attributes:
         name: of the study.

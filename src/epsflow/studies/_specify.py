@@ -59,6 +59,12 @@ def _check_models(task: AbstractTask[Any], specification: Specification) -> None
 def read_specification(path: str | Path) -> Specification:
     """A specification from a TOML file.
 
+    Example:
+        >>> from pathlib import Path
+        >>> written = Path("mine.toml").write_text('problems = [{kind = "random", draws = 3}]')
+        >>> ef.studies.read_specification("mine.toml").rows
+        3
+
     Raises:
         InputError: a file that cannot be read, that is no TOML, or whose fields are wrong (each is named).
     """
@@ -74,6 +80,10 @@ def read_specification(path: str | Path) -> Specification:
 
 def ready_made(name: str, **changes: Any) -> Specification:
     """A study that ships with the library, with some of its fields changed.
+
+    Example:
+        >>> ef.studies.ready_made("rewind-depth", seed=1).seed
+        1
 
     Args:
         name: a key of `READY`.

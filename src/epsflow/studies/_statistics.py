@@ -14,7 +14,12 @@ TIE = 1e-9
 
 
 class Interval(NamedTuple):
-    """An estimate with its 95 % interval; NaN bounds where one unit is all there is."""
+    """An estimate with its 95 % interval; NaN bounds where one unit is all there is.
+
+    Example:
+        >>> print(ef.studies.Interval(0.5, 0.4, 0.61))
+        0.5 [0.4, 0.61]
+    """
 
     estimate: float
     low: float
@@ -29,7 +34,12 @@ class Interval(NamedTuple):
 
 
 class Share(Interval):
-    """A share, or another ratio that is written in per cent."""
+    """A share, or another ratio that is written in per cent.
+
+    Example:
+        >>> print(ef.studies.Share(0.5, 0.4, 0.61))
+        50.0 [40.0, 61.0] %
+    """
 
     __slots__ = ()
 
@@ -133,6 +143,12 @@ def _by_unit(values: Float[np.ndarray, " n"], units: Sequence[object]) -> Float[
 @dataclass(frozen=True, kw_only=True)
 class Pairs:
     """Two costs of the same problems, compared.
+
+    Example:
+        >>> half, none = ef.studies.Share(0.5, 0.4, 0.6), ef.studies.Share(0.0, 0.0, 0.1)
+        >>> ratio = ef.studies.Interval(1.2, 1.1, 1.3)
+        >>> ef.studies.Pairs(better=half, equal=half, worse=none, ratio=ratio, p_value=0.01, runs=100).runs
+        100
 
     Attributes:
         better, equal, worse: shares of the runs in which the first is cheaper, equal within `TIE` and the costs' own

@@ -64,6 +64,10 @@ ON CONFLICT (place) DO UPDATE SET status = excluded.status, outputs = excluded.o
 class Failure:
     """Why some rows have no outputs.
 
+    Example:
+        >>> ef.studies.Failure(error="out of reach", rows=2, place=7, inputs={"T": 6.0}).rows
+        2
+
     Attributes:
         error: what was raised, in words.
         rows: how many rows say so.
@@ -77,7 +81,15 @@ class Failure:
 
 
 class Store:
-    """A study's file, open for reading; `writing` makes it writable for one process."""
+    """A study's file, open for reading; `writing` makes it writable for one process.
+
+    Example:
+        >>> study = ef.Study("tiny", problems=[{"kind": "random", "draws": 3}], s=[1.0], T=[6.0])
+        >>> done = study.run()
+        >>> with ef.studies.open_store("tiny.sqlite") as store:
+        ...     print(store.specification.name, len(list(store.rows())))
+        tiny 3
+    """
 
     def __init__(self, path: Path, connection: sqlite3.Connection):
         self.path = path
@@ -216,6 +228,13 @@ def _advice(words: str) -> str:
 
 def open_store(path: str | Path) -> Store:
     """A store for reading; it need not be writable, nor its folder.
+
+    Example:
+        >>> study = ef.Study("tiny", problems=[{"kind": "random", "draws": 3}], s=[1.0], T=[6.0])
+        >>> done = study.run()
+        >>> with ef.studies.open_store("tiny.sqlite") as store:
+        ...     sorted(store.finished().values())
+        ['done', 'done', 'done']
 
     Raises:
         InputError: no such file; a foreign, damaged or newer one, which is left untouched.

@@ -33,6 +33,12 @@ STACK, SINGLE = 250, 8
 class Progress:
     """How far a run is.
 
+    Example:
+        >>> study = ef.Study("tiny", problems=[{"kind": "random", "draws": 3}], s=[1.0], T=[6.0])
+        >>> progress = study.run(limit=1)
+        >>> progress.total, progress.done, progress.left
+        (3, 1, 2)
+
     Attributes:
         total: rows of the study.
         kept: rows that the store had before.

@@ -21,6 +21,12 @@ MOST_REASONS = 10
 class Summary:
     """What a study found so far; prints itself, and is HTML in a notebook.
 
+    Example:
+        >>> study = ef.Study("tiny", problems=[{"kind": "random", "draws": 3}], s=[1.0], T=[6.0])
+        >>> done = study.run()
+        >>> study.summary().done, [table.title for table in study.summary().tables]
+        (3, ['Best Step against best LinearDecay', 'Saved against 1_[0,s]', 'Against the certified optimum'])
+
     Attributes:
         done, failed: rows.
         answer: sentences.

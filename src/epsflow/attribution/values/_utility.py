@@ -30,7 +30,13 @@ class Valued(NamedTuple):
 
 
 class AbstractUtility(Spelled, abc.ABC):
-    """V(S) for S ⊂ {0, …, n−1}; higher is better."""
+    """V(S) for S ⊂ {0, …, n−1}; higher is better.
+
+    Example:
+        >>> size = ef.CoalitionFunction(lambda coalition: float(len(coalition)), 3)
+        >>> isinstance(size, ef.attribution.AbstractUtility), size(np.array([[True, False, True]]))
+        (True, array([2.]))
+    """
 
     n: int
 

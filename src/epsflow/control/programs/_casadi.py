@@ -12,6 +12,11 @@ __all__ = ["available_solvers", "ca"]
 
 
 def available_solvers(wanted: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
-    """Which of CasADi's solvers are there, by kind: "nlp" or "conic"."""
+    """Which of CasADi's solvers are there, by kind: "nlp" or "conic".
+
+    Example:
+        >>> ef.control.available_solvers({"nlp": ["ipopt", "no such solver"]})
+        {'nlp': ['ipopt']}
+    """
     known = {"nlp": ca.has_nlpsol, "conic": ca.has_conic}
     return {kind: [name for name in names if known[kind](name)] for kind, names in wanted.items()}

@@ -29,6 +29,10 @@ Number = np.ndarray | np.generic | jax.Array
 class UntranslatableError(InputError):
     """A JAX function uses an operation that has no CasADi counterpart here.
 
+    Example:
+        >>> issubclass(ef.control.UntranslatableError, ef.InputError)
+        True
+
     The direct transcription of the optimal control problem needs the dynamics as CasADi symbols; the matrix-free
     adjoint route (`method="adjoint"`) does not.
     """

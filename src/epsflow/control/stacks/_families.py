@@ -34,6 +34,14 @@ TAIL = 1e-12
 class BatchBest(NamedTuple):
     """The best member of one family, for every problem.
 
+    Example:
+        >>> hessians, moments = np.array([[[5.0]]]), np.array([[8.0]])
+        >>> rows, targets = np.array([[[1.0]]]), np.array([[1.0]])
+        >>> start, s, T = np.zeros((1, 1)), np.array([0.1]), np.array([1.0])
+        >>> batch = ef.control.linear_batch(hessians, moments, rows, targets, start, s, T)
+        >>> ef.control.best_steps(batch).times
+        array([0.18310205])
+
     Attributes:
         times: τ, or t₁; shape (b,).
         costs: 𝓔, simulated with that member; shape (b,).
@@ -58,7 +66,16 @@ def single_switch_ends(batch: LinearBatch, elapsed: Many, late: Bool[np.ndarray,
 
 
 def baseline_costs(batch: LinearBatch) -> Many:
-    """𝓔 of the notes' 1_[0,s]."""
+    """𝓔 of the notes' 1_[0,s].
+
+    Example:
+        >>> hessians, moments = np.array([[[5.0]]]), np.array([[8.0]])
+        >>> rows, targets = np.array([[[1.0]]]), np.array([[1.0]])
+        >>> start, s, T = np.zeros((1, 1)), np.array([0.1]), np.array([1.0])
+        >>> batch = ef.control.linear_batch(hessians, moments, rows, targets, start, s, T)
+        >>> ef.control.baseline_costs(batch)
+        array([5.2592968e-05])
+    """
     return cost_of_ends(np.exp(-batch.rates * batch.length[:, None]) * batch.start)
 
 
@@ -66,6 +83,15 @@ def rewound(
     batch: LinearBatch, depths: Float[np.ndarray, " k"]
 ) -> tuple[Float[np.ndarray, "b k"], Float[np.ndarray, "b k"]]:
     """‖θ − θ*_{-D}‖ of rewind-to-delete, θ(T) under 1_[0, T−K], and of descend-to-delete, θ(T+K) under 1_[0, T].
+
+    Example:
+        >>> hessians, moments = np.array([[[5.0]]]), np.array([[8.0]])
+        >>> rows, targets = np.array([[[1.0]]]), np.array([[1.0]])
+        >>> start, s, T = np.zeros((1, 1)), np.array([0.1]), np.array([1.0])
+        >>> batch = ef.control.linear_batch(hessians, moments, rows, targets, start, s, T)
+        >>> rewind, descend = ef.control.rewound(batch, np.array([0.0, 0.5]))
+        >>> rewind.shape, bool(rewind[0, 0] == descend[0, 0])
+        ((1, 2), True)
 
     Args:
         batch: the problems; their s does not matter.
@@ -79,7 +105,16 @@ def rewound(
 
 
 def best_steps(batch: LinearBatch) -> BatchBest:
-    """The best 1_[0,τ], s ≤ τ ≤ T."""
+    """The best 1_[0,τ], s ≤ τ ≤ T.
+
+    Example:
+        >>> hessians, moments = np.array([[[5.0]]]), np.array([[8.0]])
+        >>> rows, targets = np.array([[[1.0]]]), np.array([[1.0]])
+        >>> start, s, T = np.zeros((1, 1)), np.array([0.1]), np.array([1.0])
+        >>> batch = ef.control.linear_batch(hessians, moments, rows, targets, start, s, T)
+        >>> ef.control.best_steps(batch).costs <= ef.control.baseline_costs(batch)
+        array([ True])
+    """
     return _best_switches(batch, batch.high, batch.low)
 
 
@@ -113,6 +148,14 @@ def _least(batch: LinearBatch, ends: Callable[[np.ndarray], np.ndarray]) -> tupl
 
 def best_linear_decays(batch: LinearBatch) -> BatchBest:
     """The best line from 1 at s to 0 at t₁, s ≤ t₁ ≤ T.
+
+    Example:
+        >>> hessians, moments = np.array([[[5.0]]]), np.array([[8.0]])
+        >>> rows, targets = np.array([[[1.0]]]), np.array([[1.0]])
+        >>> start, s, T = np.zeros((1, 1)), np.array([0.1]), np.array([1.0])
+        >>> batch = ef.control.linear_batch(hessians, moments, rows, targets, start, s, T)
+        >>> ef.control.best_linear_decays(batch).costs <= ef.control.baseline_costs(batch)
+        array([ True])
 
     Problems that take the same number of steps and nodes are computed together; each number is a function of the
     problem alone, so that the stack does not change the answer.

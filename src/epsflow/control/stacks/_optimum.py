@@ -26,6 +26,14 @@ GRID = 97
 class BatchOptimum(NamedTuple):
     """The best schedule found for each problem, and what is proved about it.
 
+    Example:
+        >>> hessians, moments = np.array([[[5.0]]]), np.array([[8.0]])
+        >>> rows, targets = np.array([[[1.0]]]), np.array([[1.0]])
+        >>> start, s, T = np.zeros((1, 1)), np.array([0.1]), np.array([1.0])
+        >>> batch = ef.control.linear_batch(hessians, moments, rows, targets, start, s, T)
+        >>> ef.control.certified_optima(batch).scopes
+        (<Scope.GLOBAL: 'global (certified)'>,)
+
     Attributes:
         costs: 𝓔, shape (b,).
         errors: bound on the rounding of `costs`, shape (b,).
@@ -51,6 +59,14 @@ def certified_optima(
     batch: LinearBatch, *, nodes: int = 400, steps: BatchBest | None = None, stacked: bool = True
 ) -> BatchOptimum:
     """min 𝓔 over E_s for every problem, with a lower bound.
+
+    Example:
+        >>> hessians, moments = np.array([[[5.0]]]), np.array([[8.0]])
+        >>> rows, targets = np.array([[[1.0]]]), np.array([[1.0]])
+        >>> start, s, T = np.zeros((1, 1)), np.array([0.1]), np.array([1.0])
+        >>> batch = ef.control.linear_batch(hessians, moments, rows, targets, start, s, T)
+        >>> ef.control.certified_optima(batch).switches
+        array([1])
 
     Args:
         batch: the problems, all of them determined.

@@ -18,6 +18,14 @@ Many = Float[np.ndarray, " b"]
 class LinearBatch(Spelled):
     """b control problems of linear regression with bounds [0, 1], each in the eigenbasis of its own H_{-D}.
 
+    Example:
+        >>> hessians, moments = np.array([[[5.0]]]), np.array([[8.0]])
+        >>> rows, targets = np.array([[[1.0]]]), np.array([[1.0]])
+        >>> start, s, T = np.zeros((1, 1)), np.array([0.1]), np.array([1.0])
+        >>> batch = ef.control.linear_batch(hessians, moments, rows, targets, start, s, T)
+        >>> batch.target, batch.determined
+        (array([[1.6]]), array([ True]))
+
     Attributes:
         low, high: H_0 = Λ and H_1 there, with √c Qᵀx_j and √c(y_j − x_jᵀθ*_{-D}) for x_j and r_j.
         residuals: r_j, shape (b, m).
@@ -90,6 +98,13 @@ def linear_batch(
     T: Many,
 ) -> LinearBatch:
     """Diagonalise, find the leave-out optima, and train up to s with ε = 1.
+
+    Example:
+        >>> hessians, moments = np.array([[[5.0]]]), np.array([[8.0]])
+        >>> rows, targets = np.array([[[1.0]]]), np.array([[1.0]])
+        >>> start, s, T = np.zeros((1, 1)), np.array([0.1]), np.array([1.0])
+        >>> ef.control.linear_batch(hessians, moments, rows, targets, start, s, T).target
+        array([[1.6]])
 
     Args:
         hessians: H_{-D} = c Σ_{i∉D} x_i x_iᵀ + λI.

@@ -62,7 +62,18 @@ class EndForm(NamedTuple):
 
 
 class AbstractCost(Spelled, eqx.Module):
-    """A cost of θ(T). A pytree; one of your own needs `value` (traceable), and `form` to serve linear regression."""
+    """A cost of θ(T). A pytree; one of your own needs `value` (traceable), and `form` to serve linear regression.
+
+    Example:
+        >>> class Twice(ef.AbstractCost):
+        ...     def value(self, risk, theta, target):
+        ...         return ((theta - target) ** 2).sum()
+        ...     def form(self, rates, basis):
+        ...         return ef.EndForm(np.full(len(rates), np.sqrt(2.0)))
+        >>> line = ef.linear_regression(ef.Dataset([[1.0], [1.0], [2.0]], [1.0, 2.0, 3.0]), delete=[0])
+        >>> ef.optimal_schedule(line, np.zeros(1), s=0.1, T=1.0, cost=Twice()).scope.value
+        'global (certified)'
+    """
 
     @abc.abstractmethod
     def value(self, risk: AbstractRisk, theta: Float[Array, " d"], target: Float[Array, " d"]) -> Float[Array, ""]:

@@ -64,6 +64,11 @@ class Scope(enum.Enum):
 class Arc(NamedTuple):
     """A stretch of time with one level of ε.
 
+    Example:
+        >>> line = ef.linear_regression(ef.Dataset([[1.0], [1.0], [2.0]], [1.0, 2.0, 3.0]), delete=[0])
+        >>> ef.optimal_schedule(line, np.zeros(1), s=0.1, T=1.0).arcs[0].kind
+        'high'
+
     Attributes:
         start, end: from when to when.
         kind: "high" or "low" (on a bound), "off" (at 0, between them), or "interior".

@@ -114,6 +114,10 @@ def sampled(
 def step_weights(schedule: AbstractSchedule, s: float, T: float) -> Float[np.ndarray, "N columns"]:
     """ε of each step of gradient descent from s to T: the mean of ε(t) over (k, k + 1).
 
+    Example:
+        >>> ef.control.step_weights(ef.Step(2.5), s=1, T=5).ravel()
+        array([1. , 0.5, 0. , 0. ])
+
     Exact where ε is constant, or a polynomial of degree 15, between its jumps.
     """
     return step_weights_of(Members.of([schedule]), s, T)[0]

@@ -15,6 +15,10 @@ from ._window import MeshWindow
 class SecondOrder(NamedTuple):
     """Derivatives of the cost by the switch times, at a schedule that has been freed of its mesh.
 
+    Example:
+        >>> ef.control.SecondOrder(np.array([0.5]), np.zeros(1), np.array([[2.0]])).least_curvature
+        2.0
+
     Attributes:
         switch_ts: the switch times τ, ascending, shape (k,).
         gradient: ∂𝓔/∂τ, shape (k,): the jump of the Hamiltonian, zero to rounding where converged. With a price or a
@@ -49,6 +53,10 @@ def least_curvature(hessian: Float[np.ndarray, "k k"], held: Float[np.ndarray, "
 
 class Candidate(NamedTuple):
     """One run of a solver. Its numbers are a proposal until the schedule is simulated by the flow room.
+
+    Example:
+        >>> ef.control.Candidate("all low", np.zeros(3), "Solve_Succeeded", True, iterations=7).success
+        True
 
     Attributes:
         start: what ε the run began with.

@@ -31,6 +31,15 @@ NOTE = (
 class Table:
     """A table of a study's summary.
 
+    Example:
+        >>> print(ef.studies.Table(title="Costs", columns=("group", "median"), rows=(("all", 0.5),)))
+        Costs
+        ─────────────
+        group  median
+        ─────────────
+        all       0.5
+        ─────────────
+
     Attributes:
         title: what it is about.
         columns: names; the first column says which group of rows.
@@ -98,6 +107,12 @@ def written(cell: Cell) -> str:
 class Drawing:
     """What a figure shows.
 
+    Example:
+        >>> study = ef.Study("tiny", problems=[{"kind": "random", "draws": 3}], s=[1.0], T=[6.0])
+        >>> done = study.run()
+        >>> [drawing.kind for drawing in study.summary().drawings]
+        ['distributions', 'intervals']
+
     Attributes:
         name: of its file.
         kind: a function of `epsflow.plots`: "distributions", "intervals" or "bands".
@@ -115,6 +130,10 @@ class Drawing:
 class Findings:
     """What a task makes of the rows that are done.
 
+    Example:
+        >>> ef.studies.Findings(answer=("Half of them.",), tables=()).answer
+        ('Half of them.',)
+
     Attributes:
         answer: sentences.
         tables: with intervals.
@@ -127,22 +146,52 @@ class Findings:
 
 
 def everything(groups: Groups) -> list[Stored]:
-    """All rows: of the group "all", or of the only one."""
+    """All rows: of the group "all", or of the only one.
+
+    Example:
+        >>> ef.studies.everything({"d = 2": [], "all": []})
+        []
+    """
     return groups.get("all") or next(iter(groups.values()))
 
 
 def column(rows: Sequence[Stored], name: str) -> Float[np.ndarray, " n"]:
-    """A column of numbers; NaN where a row does not have it."""
+    """A column of numbers; NaN where a row does not have it.
+
+    Example:
+        >>> study = ef.Study("tiny", problems=[{"kind": "random", "draws": 3}], s=[1.0], T=[6.0])
+        >>> done = study.run()
+        >>> with ef.studies.open_store("tiny.sqlite") as store:
+        ...     ef.studies.column(list(store.rows()), "cost_optimum").shape
+        (3,)
+    """
     return np.array([float(row.outputs.get(name, np.nan)) for row in rows])
 
 
 def units(rows: Sequence[Stored]) -> list[object]:
-    """The problem of every row: rows of one draw are not independent, whatever else differs between them."""
+    """The problem of every row: rows of one draw are not independent, whatever else differs between them.
+
+    Example:
+        >>> study = ef.Study("tiny", problems=[{"kind": "random", "draws": 3}], s=[1.0], T=[6.0])
+        >>> done = study.run()
+        >>> with ef.studies.open_store("tiny.sqlite") as store:
+        ...     len(set(ef.studies.units(list(store.rows()))))
+        3
+    """
     return [(row.inputs["problem"], row.inputs["draw"], row.inputs["deletion"]) for row in rows]
 
 
 def share_of(rows: Sequence[Stored], mask: Bool[np.ndarray, " n"]) -> Share:
-    """In which share of the rows something holds."""
+    """In which share of the rows something holds.
+
+    Example:
+        >>> study = ef.Study("tiny", problems=[{"kind": "random", "draws": 3}], s=[1.0], T=[6.0])
+        >>> done = study.run()
+        >>> with ef.studies.open_store("tiny.sqlite") as store:
+        ...     rows = list(store.rows())
+        >>> print(ef.studies.share_of(rows, np.array([True, True, False])))
+        66.7 [9.4, 99.2] %
+    """
     return share(mask, units(rows))
 
 

@@ -23,6 +23,10 @@ Asked = TypeVar("Asked", bound=Specification)
 class Answer(Spelled):
     """What a task has to say about one row.
 
+    Example:
+        >>> ef.studies.Answer({"norm": 2.0}).outputs
+        {'norm': 2.0}
+
     Attributes:
         outputs: numbers and words, by the table's columns.
         arrays: curves and other numbers that do not fit into columns.
@@ -34,6 +38,16 @@ class Answer(Spelled):
 
 class AbstractTask(abc.ABC, Generic[Asked]):
     """A question that a study asks of every row.
+
+    Example:
+        >>> class Norms(ef.studies.AbstractTask):
+        ...     def one(self, specification, row, problem, theta0):
+        ...         return ef.studies.Answer({"norm": float(np.linalg.norm(ef.train(problem).theta))})
+        ...     def summarise(self, specification, groups):
+        ...         norms = ef.studies.column(ef.studies.everything(groups), "norm")
+        ...         return ef.studies.Findings(answer=(f"The median length is {np.median(norms):.3g}.",), tables=())
+        >>> Norms().models
+        ('linear',)
 
     A task of your own is a concrete class without constructor arguments, in a module that every worker can import; a
     study names it as `task = "module:Class"`.
@@ -76,7 +90,13 @@ class AbstractTask(abc.ABC, Generic[Asked]):
 
 
 class AbstractStackedTask(AbstractTask[Asked]):
-    """A task that can be computed for a stack of linear regressions at once."""
+    """A task that can be computed for a stack of linear regressions at once.
+
+    Example:
+        >>> rewind = ef.studies.TASKS["rewind"]
+        >>> isinstance(rewind, ef.studies.AbstractStackedTask), rewind.models
+        (True, ('linear',))
+    """
 
     def stackable(self, specification: Asked) -> bool:
         """Whether a study's fields allow it; the rows of others are computed one by one."""

@@ -91,6 +91,10 @@ class Plan:
 class AbstractAlgorithm(Shown, abc.ABC):
     """An unlearning algorithm: a value that runs on any problem and counts its gradients.
 
+    Example:
+        >>> isinstance(ef.Retrain(steps=10), ef.unlearning.AbstractAlgorithm), ef.Retrain.noise
+        (True, 'output')
+
     Attributes:
         name: what tables call it.
         noise: where its noise enters: "output", "each step" or "objective".
