@@ -114,6 +114,49 @@ def test_single_precision_says_so_and_how_far_off_it_is(network, theta0):
     assert 1e-9 < narrow.error < 1e-4  # 100 steps of a hundredth, each rounded to 6e-8
 
 
+def test_single_precision_needs_no_global_flag(network, theta0):
+    with jax.enable_x64(False):
+        narrow = network.with_dtype("float32")
+        start = narrow.model.init(jax.random.key(0))
+        assert start.dtype == np.float32
+        run = ef.train_with(narrow, ef.Step(9.0), start, optimiser=ADAM, steps=30, estimate_error=True)
+        assert narrow.gradient(run.theta).dtype == np.float32
+        with pytest.raises(
+            ef.InputError, match=r"needs float64. Run `jax.config.* write problem.with_dtype\('float64'\)"
+        ):
+            ef.gradient_flow(narrow, ef.Step(9.0), run.theta, ts=np.ones(1))
+    exact = ef.train_with(network, ef.Step(9.0), np.asarray(start, float), optimiser=ADAM, steps=30).theta
+    assert run.dtype == "float32"
+    # The error was found by the same training in float64.
+    assert np.abs(run.theta - exact).max() == run.error > 0.0
+
+
+def test_what_was_computed_before_a_bad_row_is_kept(network, theta0, tmp_path):
+    x = np.array(network.data.x)
+    x[19] = np.nan
+    np.save(tmp_path / "x.npy", x)
+    mapped = ef.Dataset(np.load(tmp_path / "x.npy", mmap_mode="r"), network.data.y)
+    problem = ef.Problem(network.model, network.loss, mapped, delete=[4], reduction="mean")
+    words = tuple(int(word) for word in np.asarray(jax.random.key_data(KEY)))
+    first = int(np.flatnonzero((ef.flow.epoch_batches(words, 23, 1, np.arange(23)) == 19).ravel())[0])
+    done = []
+    with pytest.raises(ef.InputError, match="NaN or infinity"):
+        ef.train_with(
+            problem,
+            ef.Constant(1.0),
+            theta0,
+            optimiser=ADAM,
+            steps=23,
+            batch=1,
+            key=KEY,
+            every=1,
+            progress=lambda step, _: done.append(step),
+            checkpoint=tmp_path / "kept.eqx",
+        )
+    assert done == list(range(1, first + 1)) != []
+    assert (tmp_path / "kept.eqx").exists()
+
+
 @pytest.mark.parametrize("stop", [100, 130])
 def test_an_interrupted_training_ends_at_the_same_bits(network, theta0, tmp_path, stop):
     arguments = {"optimiser": ADAM, "batch": 5, "key": KEY, "every": 50}

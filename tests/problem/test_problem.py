@@ -192,7 +192,13 @@ USERS = FunctionModel(lambda params, x: params @ x, jnp.ones(D))
         (lambda: MLP((3, 0, 1)), r"MLP widths \(3, 0, 1\)"),
         (lambda: MLP((3, 1), "step"), "unknown activation 'step': choose one of tanh, relu"),
         (lambda: FunctionModel(lambda p, x: x, {}), "`params` has no arrays"),
-        (lambda: FunctionModel(lambda p, x: x, jnp.ones(2, jnp.float32)), "a parameter has dtype float32"),
+        (lambda: FunctionModel(lambda p, x: x, [np.ones(2, np.float32), np.ones(2)]), "dtype float32, float64; all of"),
+        (
+            lambda: Problem(FunctionModel(lambda p, x: p @ x, np.ones(2, np.float32)), SquaredLoss(), DATA),
+            r"parameters of dtype float32, and the problem computes in float64. Write Problem\(..., dtype=\"float32\"",
+        ),
+        (lambda: Problem(LinearModel(2), SquaredLoss(), DATA, dtype="float32"), "linear models .* in float64"),
+        (lambda: Problem(MLP((2, 1)), SquaredLoss(), DATA, dtype="float16"), "choose 'float64' or 'float32'"),
         (lambda: PseudoHuberLoss(0.0), "delta is 0; the width must be positive"),
         (
             lambda: Problem(LinearModel(D, 2), SquaredLoss(), DATA, 0),

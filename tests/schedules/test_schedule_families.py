@@ -271,6 +271,8 @@ def test_bad_values_are_refused_where_they_are_made(make, message):
         make()
 
 
-def test_single_precision_mode_is_refused():
-    with jax.enable_x64(False), pytest.raises(InputError, match="32-bit mode"):
-        Step(1.0)
+def test_numbers_that_jax_would_round_are_refused_and_others_keep_their_digits():
+    with jax.enable_x64(False):
+        assert Step(0.1)(0.1 + 1e-12) == 0.0  # in single precision both times are the same, and ε is 1
+        with pytest.raises(InputError, match="32-bit mode"):
+            jax.vmap(lambda tau: Step(tau)(0.5))(np.array([1.0]))

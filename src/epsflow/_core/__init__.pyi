@@ -11,6 +11,7 @@ from ._checks import (
     as_index_array as as_index_array,
     as_instance as as_instance,
     as_matrix as as_matrix,
+    as_numbers as as_numbers,
     as_scalar as as_scalar,
     as_share as as_share,
     as_vector as as_vector,

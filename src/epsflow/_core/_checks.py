@@ -26,7 +26,8 @@ def require_x64() -> None:
     if not jax.config.read("jax_enable_x64"):
         raise InputError(
             "JAX is in 32-bit mode, where a stiff flow loses every digit of a leave-one-out difference. "
-            'Run `jax.config.update("jax_enable_x64", True)` before any array is made, or set JAX_ENABLE_X64=1.'
+            'Run `jax.config.update("jax_enable_x64", True)` before any array is made, or set JAX_ENABLE_X64=1. '
+            'A network can do without: Problem(..., dtype="float32").'
         )
 
 
@@ -51,6 +52,18 @@ def _in_float64(value: object, name: str) -> np.ndarray:
             f"single point. Make it in double precision, or convert it by `.astype('float64')` if you accept it."
         )
     if array.dtype.kind not in "fiub":
+        raise InputError(f"{name} holds {array.dtype} values; numbers are needed.")
+    return array.astype(np.float64, copy=False)
+
+
+def as_numbers(value: object, name: str) -> np.ndarray:
+    """Numbers of any shape and of any floating type, in float64, whatever JAX's mode: for what works in either.
+
+    Raises:
+        InputError: no numbers.
+    """
+    array = as_array(value, name)
+    if isinstance(value, bool) or (array.dtype.kind not in "fiub" and array.dtype.name != "bfloat16"):
         raise InputError(f"{name} holds {array.dtype} values; numbers are needed.")
     return array.astype(np.float64, copy=False)
 
@@ -94,13 +107,13 @@ def as_share(value: object, name: str) -> float:
     return level
 
 
-def as_vector(value: object, name: str, size: int) -> Float[np.ndarray, " size"]:
-    """A finite float64 vector of the given length; a copy.
+def as_vector(value: object, name: str, size: int, *, narrow: bool = False) -> Float[np.ndarray, " size"]:
+    """A finite float64 vector of the given length; a copy. `narrow`: made of numbers of any floating type.
 
     Raises:
         InputError: wrong length, narrow dtype, or NaN/inf (the first such entry is named).
     """
-    array = as_float64(value, name)
+    array = as_numbers(value, name) if narrow else as_float64(value, name)
     if array.shape != (size,):
         raise InputError(
             f"{name} has shape {array.shape}; this problem needs a vector of length {size}, shape ({size},)."

@@ -12,7 +12,13 @@ from ._descent import (
     value_and_gradient as value_and_gradient,
 )
 from ._diffrax import choose_solver as choose_solver, sizes_of as sizes_of, solve_diffrax as solve_diffrax
-from ._doors import as_problem as as_problem, checked as checked, checked_flow as checked_flow
+from ._doors import (
+    as_any_problem as as_any_problem,
+    as_problem as as_problem,
+    checked as checked,
+    checked_any as checked_any,
+    checked_flow as checked_flow,
+)
 from ._equilibrium import equilibrium as equilibrium
 from ._exact import ExactFlow as ExactFlow, exact_flow as exact_flow, propagate as propagate
 from ._gradient_flow import as_times as as_times, gradient_flow as gradient_flow

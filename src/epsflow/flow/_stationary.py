@@ -208,7 +208,7 @@ def trained_optimum(problem: Problem, theta: Any, *, eps: Any = 1.0, tol: float 
         ConvergenceError: the minimisation failed.
     """
     if theta is not None:
-        return as_vector(theta, "theta", problem.dim)
+        return as_vector(theta, "theta", problem.dim, narrow=problem.dtype != "float64")
     require_start(problem, None, "theta, the trained parameters")
     found = stationary_point(problem, eps, np.zeros(problem.dim), tol=tol, max_steps=NEWTON_STEPS)
     if succeeded(found.result) and not found.unique:

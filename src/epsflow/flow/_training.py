@@ -22,10 +22,11 @@ from .._core import (
     as_scalar,
     brief,
     message,
+    require_x64,
 )
 from ..problem import AbstractLoss, AbstractModel, Problem
 from ..schedules import AbstractSchedule
-from ._doors import checked_flow
+from ._doors import checked_training
 from ._minibatches import Batch, Rows, Source
 from ._saved_training import SavedTraining, fingerprint
 
@@ -137,7 +138,7 @@ def run_leg(recipe: Recipe, carry: Carry, rows: Rows, count: Array) -> tuple[Car
     return jax.lax.fori_loop(0, count, body, (carry, empty))
 
 
-@checked_flow
+@checked_training
 def train_with(
     problem: Problem,
     schedule: AbstractSchedule,
@@ -148,7 +149,7 @@ def train_with(
     batch: int | None = None,
     key: Key[Array, ""] | None = None,
     step_size: float = 1.0,
-    dtype: str = "float64",
+    dtype: str | None = None,
     estimate_error: bool = False,
     checkpoint: str | Path | None = None,
     every: int = 1_000,
@@ -183,7 +184,8 @@ def train_with(
         batch: b, points per step. Default: all.
         key: seed of the batches; needed with `batch`.
         step_size: time per step, in the units of the schedule. With 1, the default, ε is a function of the step.
-        dtype: "float64" or "float32", in which everything is computed. No global flag needs to change.
+        dtype: "float64" or "float32", in which everything is computed. Default: the problem's. Single precision needs
+            no global flag, nor does `estimate_error`.
         estimate_error: train a second time in float64, and report the largest difference.
         checkpoint: a file that holds the state every `every` steps; if it is there, training is taken up from it, and
             ends at the same bits as if it had never stopped.
@@ -198,19 +200,20 @@ def train_with(
         ConvergenceError: NaN or infinity, with the step at which it appeared; `.result` holds θ at the last leg.
     """
     marks = _marks(steps)
-    source = _source(problem, schedule, batch, key, step_size, dtype, devices)
+    precision = problem.dtype if dtype is None else dtype
+    source = _source(problem, schedule, batch, key, step_size, precision, devices)
     start = jnp.asarray(np.asarray(problem.parameters(theta0, "theta0")), source.dtype)
     _check_optimiser(optimiser)
     carry = Carry(start, optimiser.init(start))
     store = None if checkpoint is None else SavedTraining(Path(checkpoint), fingerprint(source, start, optimiser))
     run = _run(source, _recipe(source, optimiser), carry, marks, store, as_count(every, "every"), progress)
     error = np.nan
-    if estimate_error and dtype != "float64" and bool(run.result == SUCCESS):
-        exact = train_with(
-            problem, schedule, theta0, optimiser=optimiser, steps=marks, batch=batch, key=key, step_size=step_size
-        )
+    if estimate_error and precision != "float64" and bool(run.result == SUCCESS):
+        given = {"optimiser": optimiser, "steps": marks, "batch": batch, "key": key, "step_size": step_size}
+        with jax.enable_x64(True):
+            exact = train_with(problem.with_dtype("float64"), schedule, np.asarray(theta0, np.float64), **given)
         error = float(np.abs(exact.thetas - run.thetas).max())
-    found = Training(**run._asdict(), steps=marks[: len(run.thetas)], dtype=dtype, error=error)
+    found = Training(**run._asdict(), steps=marks[: len(run.thetas)], dtype=precision, error=error)
     if throw and not bool(run.result == SUCCESS):
         bad = int(np.argmin(np.isfinite(run.losses)))
         raise ConvergenceError(
@@ -324,6 +327,8 @@ def _source(
     """Where rows come from, checked."""
     if dtype not in ("float64", "float32"):
         raise InputError(f"dtype is {brief(dtype)}; choose 'float64' or 'float32'.")
+    if dtype == "float64":
+        require_x64()
     time, words = as_scalar(step_size, "step_size"), ()
     if time <= 0.0:
         raise InputError(f"step_size is {time:g}; a positive time per step is needed.")

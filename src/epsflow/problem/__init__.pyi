@@ -33,9 +33,13 @@ from ._pointwise import (
     pointwise as pointwise,
     slopes as slopes,
 )
-from ._problem import DENSE_LIMIT as DENSE_LIMIT, Problem as Problem, linear_regression as linear_regression
+from ._problem import DENSE_LIMIT as DENSE_LIMIT, Problem as Problem
 from ._quadratic import Quadratic as Quadratic
-from ._regression import minimum as minimum, statistics as statistics
+from ._regression import (
+    linear_regression as linear_regression,
+    minimum as minimum,
+    statistics as statistics,
+)
 from ._risk import AbstractRisk as AbstractRisk, EmpiricalRisk as EmpiricalRisk, Weights as Weights
 from ._sklearn import Fitted as Fitted, from_sklearn as from_sklearn
 from ._tables import from_table as from_table, read_parquet as read_parquet

@@ -24,6 +24,11 @@ _ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 }
 
 
+def widest() -> Any:
+    """float64, or float32 while JAX is in 32-bit mode."""
+    return jax.dtypes.canonicalize_dtype(np.float64)
+
+
 class AbstractModel(Spelled, eqx.Module):
     """f(θ; x). Everything that defines it is static, so equal models share compiled code.
 
@@ -81,7 +86,7 @@ class LinearModel(AbstractModel):
 
     def init(self, key: Key[Array, ""]) -> Float[Array, " d"]:
         """Standard normal entries divided by √features."""
-        return jax.random.normal(key, (self.dim,), dtype=jnp.float64) / math.sqrt(self.features)
+        return jax.random.normal(key, (self.dim,), dtype=widest()) / math.sqrt(self.features)
 
 
 def _as_widths(value: object) -> tuple[int, ...]:
@@ -150,14 +155,14 @@ class MLP(AbstractModel):
         for fan_in, fan_out in zip(self.widths, self.widths[1:], strict=False):
             key, subkey = jax.random.split(key)
             parts += [
-                jax.random.normal(subkey, (fan_out * fan_in,), dtype=jnp.float64) / math.sqrt(fan_in),
-                jnp.zeros(fan_out),
+                jax.random.normal(subkey, (fan_out * fan_in,), dtype=widest()) / math.sqrt(fan_in),
+                jnp.zeros(fan_out, widest()),
             ]
         return jnp.concatenate(parts)
 
 
 class FunctionModel(AbstractModel):
-    """Any JAX function `apply(params, x)` with a pytree of float64 parameters.
+    """Any JAX function `apply(params, x)` with a pytree of parameters, float64 or, for single precision, float32.
 
     Example:
         >>> ef.FunctionModel(lambda params, x: x @ params, np.zeros(3)).dim
@@ -181,18 +186,18 @@ class FunctionModel(AbstractModel):
         if not leaves:
             raise InputError("FunctionModel: `params` has no arrays; nothing could be trained.")
         try:
-            arrays = [jnp.asarray(leaf) for leaf in leaves]
+            arrays = [np.asarray(leaf) for leaf in leaves]
         except (TypeError, ValueError) as error:
             raise InputError(f"FunctionModel: `params` holds {brief(params)}; arrays of numbers are needed.") from error
-        narrow = [array.dtype for array in arrays if array.dtype != jnp.float64]
-        if narrow:
+        kinds = sorted({str(array.dtype) for array in arrays})
+        if kinds not in (["float64"], ["float32"]):
             raise InputError(
-                f"FunctionModel: a parameter has dtype {narrow[0]}; float64 is needed. Convert with "
-                "`jax.tree.map(lambda a: a.astype('float64'), params)`."
+                f"FunctionModel: parameters have dtype {', '.join(kinds)}; all of them float64, or all float32, are "
+                "needed. Convert with `jax.tree.map(lambda a: a.astype('float64'), params)`."
             )
         self.apply = apply
         self.shapes = tuple(array.shape for array in arrays)
-        self.start = jnp.concatenate([array.ravel() for array in arrays])
+        self.start = np.concatenate([array.ravel() for array in arrays])
 
     @property
     def dim(self) -> int:
@@ -212,4 +217,4 @@ class FunctionModel(AbstractModel):
 
     def init(self, key: Key[Array, ""]) -> Float[Array, " d"]:
         """The parameters that the model was made with."""
-        return self.start
+        return jnp.asarray(self.start)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -18,9 +19,9 @@ from .._core import (
     as_flag,
     as_float64,
     as_instance,
+    as_numbers,
     as_vector,
     brief,
-    require_x64,
 )
 from ._dataset import LARGEST, Dataset, check_range
 from ._design import Design, WideDesign
@@ -30,6 +31,7 @@ from ._losses import AbstractLoss, SquaredLoss, formula_of
 from ._minimum import Minimum, Points, by_factor
 from ._models import AbstractModel, LinearModel
 from ._penalty import Penalty, as_penalties
+from ._precision import check_dtype
 from ._quadratic import Gathered, Quadratic, gather
 from ._risk import AbstractRisk, EmpiricalRisk, Weights, loss_gradients
 from ._shapes import check_model
@@ -69,6 +71,7 @@ class Problem(Shown):
             for all.
         reduction: "sum" (c = 1) or "mean" (c = 1/n).
         chunk_rows: points whose intermediate values are held in memory at once.
+        dtype: "float64", or "float32" for networks, which then need no 64-bit mode of JAX; what needs float64 says so.
         risk: R_ε as a pytree of arrays, NumPy's for linear regression.
         design: for linear regression the factor of the retained rows, to which its answers are exact; else None.
     """
@@ -80,6 +83,7 @@ class Problem(Shown):
     penalty: Penalty
     reduction: str
     chunk_rows: int
+    dtype: str
     risk: AbstractRisk = field(repr=False)
     design: Design | WideDesign | None = field(repr=False)
 
@@ -94,14 +98,16 @@ class Problem(Shown):
         chunk_rows: int = 16_384,
         penalise_intercept: bool = True,
         sample_weight: object = None,
+        dtype: str = "float64",
     ):
         """Check and assemble; `sample_weight` v_i ≥ 0 multiplies the loss of each point (see `WeightedLoss`).
 
         Raises:
             InputError: an index outside the data (−1 is the last point), twice, or all of them; targets the loss cannot
-                read; λ < 0; a model that does not fit the features; JAX in 32-bit mode.
+                read; λ < 0; a model that does not fit the features; float64 while JAX is in 32-bit mode; float32 for a
+                linear model.
         """
-        require_x64()
+        check_dtype(dtype, model)
         for name, value, kind, advice in (
             ("model", model, AbstractModel, "write LinearModel(10), MLP((10, 16, 1)) or FunctionModel(apply, params)"),
             (
@@ -124,9 +130,9 @@ class Problem(Shown):
         if sample_weight is not None:
             loss, data = weighted(model, loss, data, sample_weight)
         check_range(data)
-        check_model(model, loss, data)
-        values = (model, loss, data, points, penalty, reduction, chunk_rows)
-        names = ("model", "loss", "data", "delete", "penalty", "reduction", "chunk_rows")
+        check_model(model, loss, data, dtype)
+        values = (model, loss, data, points, penalty, reduction, chunk_rows, dtype)
+        names = ("model", "loss", "data", "delete", "penalty", "reduction", "chunk_rows", "dtype")
         for name, value in zip(names, values, strict=True):
             object.__setattr__(self, name, value)
         linear = isinstance(model, LinearModel) and model.outputs is None and formula_of(loss) is SquaredLoss
@@ -142,6 +148,7 @@ class Problem(Shown):
             "loss": type(self.loss).__name__,
             "l2": self.penalty,
             "reduction": self.reduction,
+            **({} if self.dtype == "float64" else {"dtype": self.dtype}),
         }
 
     @property
@@ -207,18 +214,32 @@ class Problem(Shown):
             >>> ef.linear_regression(ef.load_dataset("diabetes")).with_delete([-1]).delete
             array([441])
         """
-        return Problem(self.model, self.loss, self.data, delete, self.penalty, self.reduction, self.chunk_rows)
+        parts = self.model, self.loss, self.data, delete, self.penalty, self.reduction, self.chunk_rows
+        return Problem(*parts, dtype=self.dtype)
+
+    def with_dtype(self, dtype: str) -> "Problem":
+        """The same problem, computed in another precision.
+
+        Example:
+            >>> problem = ef.Problem(ef.MLP((10, 1)), ef.SquaredLoss(), ef.load_dataset("diabetes"))
+            >>> problem.with_dtype("float32").dtype
+            'float32'
+        """
+        check_dtype(dtype, self.model)
+        model = jax.tree.map(lambda leaf: leaf.astype(dtype) if eqx.is_inexact_array(leaf) else leaf, self.model)
+        parts = model, self.loss, self.data, self.delete if self.delete.size else None, self.penalty
+        return Problem(*parts, self.reduction, self.chunk_rows, dtype=dtype)
 
     def empirical(self) -> EmpiricalRisk:
         """R_ε as a sum over the data, for what sufficient statistics cannot say (per-point quantities)."""
         return EmpiricalRisk(
             model=self.model,
             loss=self.loss,
-            x=jnp.asarray(self.data.x),
-            y=jnp.asarray(self.data.y),
+            x=jnp.asarray(self.data.x, self.dtype),
+            y=jnp.asarray(self.data.y, self.dtype),
             delete=jnp.asarray(self.delete),
-            l2=jnp.asarray(self.penalty),
-            scale=jnp.asarray(self.scale),
+            l2=jnp.asarray(self.penalty, self.dtype),
+            scale=jnp.asarray(self.scale, self.dtype),
             chunk_rows=self.chunk_rows,
         )
 
@@ -283,30 +304,34 @@ class Problem(Shown):
         rows = rows.astype(np.int64)
         if rows.size and not (rows.min() >= 0 and rows.max() < self.data.n):
             raise InputError(f"points must lie between 0 and {self.data.n - 1}; got {rows.min()} to {rows.max()}.")
-        x, y = np.asarray(self.data.x[rows]), np.asarray(self.data.y[rows])
+        x, y = np.asarray(self.data.x[rows], self.dtype), np.asarray(self.data.y[rows], self.dtype)
         if isinstance(self.risk, Quadratic):
             return self.scale * x * (x @ theta - y)[:, None]
         return self.scale * _loss_gradients(self.model, self.loss, theta, x, y)
 
     def parameters(self, theta: object, name: str = "theta") -> Float[Array, " d"]:
-        """θ as a finite float64 vector of length d, NumPy's for linear regression; or an `InputError` that names it."""
-        vector = as_vector(theta, name, self.dim)
+        """θ as a finite vector of length d in the problem's type, NumPy's for linear regression.
+
+        Raises:
+            InputError: another shape, NaN or infinity, numbers narrower than the problem's.
+        """
+        vector = as_vector(theta, name, self.dim, narrow=self.dtype != "float64")
         size = np.abs(vector).max(initial=0.0)
         if not size <= self._reach:
             raise InputError(
                 f"{name} is about {size:.1g} in size; beyond {self._reach:.1g} its squares overflow. Measure the "
                 "targets (or the features) in other units."
             )
-        return vector if isinstance(self.risk, Quadratic) else jnp.asarray(vector)
+        return vector if isinstance(self.risk, Quadratic) else jnp.asarray(vector, self.dtype)
 
     def weights(self, eps: object, name: str = "eps") -> Float[Array, "*m"]:
         """ε as one finite float64 number, or as one per deleted point (NumPy's for linear regression)."""
         array = self.checked_weights(eps, name)
-        return array if isinstance(self.risk, Quadratic) else jnp.asarray(array)
+        return array if isinstance(self.risk, Quadratic) else jnp.asarray(array, self.dtype)
 
     def checked_weights(self, eps: object, name: str = "eps") -> Float[np.ndarray, "*m"]:
         """The same in NumPy for every problem; a copy."""
-        array = as_float64(eps, name)
+        array = as_float64(eps, name) if self.dtype == "float64" else as_numbers(eps, name)
         if (array.ndim and array.shape != self.delete.shape) or not np.isfinite(array).all():
             raise InputError(f"{name} must be one finite number or {self.delete.size} of them; got {eps}.")
         return array.copy()
@@ -339,36 +364,6 @@ class Problem(Shown):
         direction = direction * np.sign(direction[order[0]])
         terms = [f"{direction[i]:+.3g}·{self.data.features[i]}" for i in order[:4]]
         return " ".join(terms) + (" …" if len(order) > len(terms) else "")
-
-
-def linear_regression(
-    data: Dataset,
-    delete: Which = None,
-    *,
-    l2: Penalty = 0.0,
-    reduction: str = "sum",
-    penalise_intercept: bool = True,
-    sample_weight: object = None,
-) -> Problem:
-    """R_ε(θ) = (c/2) Σ w_i (x_iᵀθ − y_i)² + (λ/2)‖θ‖², w_i = 1, or ε_j for the deleted points.
-
-    Example:
-        >>> data = ef.load_dataset("diabetes").add_intercept()
-        >>> ef.linear_regression(data, l2=0.1, penalise_intercept=False).penalty[-2:]
-        array([0.1, 0. ])
-
-    Args:
-        data: n points with one target; a memory-mapped x is read once, in chunks.
-        delete: the points to be forgotten: indices from 0 (−1 is the last point), or a mask of n booleans.
-        l2: λ ≥ 0, or one for each parameter.
-        reduction: "sum" (c = 1, the notes' R) or "mean" (c = 1/n).
-        penalise_intercept: whether λ also holds for the column that `Dataset.add_intercept` made.
-        sample_weight: v_i ≥ 0 that multiplies the loss of each point, shape (n,): rows and targets are multiplied by
-            √v_i, and the problem's data are these.
-    """
-    as_instance(data, "data", Dataset, DATASET)
-    more = {"penalise_intercept": penalise_intercept, "sample_weight": sample_weight}
-    return Problem(LinearModel(data.x.shape[1]), SquaredLoss(), data, delete, l2, reduction, **more)
 
 
 @eqx.filter_jit

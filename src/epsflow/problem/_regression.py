@@ -1,11 +1,46 @@
-"""What a `Problem` that is linear regression knows without an iteration: its minimum at any weights, and (H_ε, b_ε)."""
+"""Linear regression: the `Problem`, and what it knows without an iteration, its minimum and (H_ε, b_ε)."""
 
 import numpy as np
 from jaxtyping import Float
 
+from .._core import as_instance
+from ._dataset import Dataset
+from ._losses import SquaredLoss
 from ._minimum import Minimum, by_factor, stationary
-from ._problem import Problem
+from ._models import LinearModel
+from ._penalty import Penalty
+from ._problem import DATASET, Problem, Which
 from ._quadratic import Quadratic
+
+
+def linear_regression(
+    data: Dataset,
+    delete: Which = None,
+    *,
+    l2: Penalty = 0.0,
+    reduction: str = "sum",
+    penalise_intercept: bool = True,
+    sample_weight: object = None,
+) -> Problem:
+    """R_ε(θ) = (c/2) Σ w_i (x_iᵀθ − y_i)² + (λ/2)‖θ‖², w_i = 1, or ε_j for the deleted points.
+
+    Example:
+        >>> data = ef.load_dataset("diabetes").add_intercept()
+        >>> ef.linear_regression(data, l2=0.1, penalise_intercept=False).penalty[-2:]
+        array([0.1, 0. ])
+
+    Args:
+        data: n points with one target; a memory-mapped x is read once, in chunks.
+        delete: the points to be forgotten: indices from 0 (−1 is the last point), or a mask of n booleans.
+        l2: λ ≥ 0, or one for each parameter.
+        reduction: "sum" (c = 1, the notes' R) or "mean" (c = 1/n).
+        penalise_intercept: whether λ also holds for the column that `Dataset.add_intercept` made.
+        sample_weight: v_i ≥ 0 that multiplies the loss of each point, shape (n,): rows and targets are multiplied by
+            √v_i, and the problem's data are these.
+    """
+    as_instance(data, "data", Dataset, DATASET)
+    more = {"penalise_intercept": penalise_intercept, "sample_weight": sample_weight}
+    return Problem(LinearModel(data.x.shape[1]), SquaredLoss(), data, delete, l2, reduction, **more)
 
 
 def minimum(problem: Problem, weights: Float[np.ndarray, "*m"], nearest: Float[np.ndarray, " d"]) -> Minimum:

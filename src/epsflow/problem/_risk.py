@@ -104,7 +104,8 @@ class EmpiricalRisk(AbstractRisk):
 
     def weights(self, eps: Weights) -> Float[Array, " n"]:
         """c·(1 for retained points, ε_j for deleted ones)."""
-        return self.scale * jnp.ones(self.x.shape[0]).at[self.delete].set(eps)
+        ones = jnp.ones(self.x.shape[0], self.x.dtype)
+        return self.scale * ones.at[self.delete].set(jnp.asarray(eps, ones.dtype))
 
     def value(self, theta: Float[Array, " d"], eps: Weights) -> Float[Array, ""]:
         """R_ε(θ)."""

@@ -4,27 +4,32 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 
 from .._core import InputError, article
 from ._dataset import Dataset
 from ._losses import AbstractLoss, formula_of
-from ._models import AbstractModel, LinearModel
+from ._models import AbstractModel, FunctionModel, LinearModel
 
 
-def check_model(model: AbstractModel, loss: AbstractLoss, data: Dataset) -> None:
-    """Refuse a model that cannot read the features, or a loss that cannot read the targets."""
+def check_model(model: AbstractModel, loss: AbstractLoss, data: Dataset, dtype: str) -> None:
+    """Refuse a model that cannot read the features or is narrower, or a loss that cannot read the targets."""
+    if isinstance(model, FunctionModel) and dtype == "float64" and model.start.dtype != np.float64:
+        raise InputError(
+            f"the model has parameters of dtype {model.start.dtype}, and the problem computes in float64. Write "
+            'Problem(..., dtype="float32"), or convert them: jax.tree.map(lambda a: a.astype("float64"), params).'
+        )
     if isinstance(model, LinearModel) and model.features == data.x.shape[1]:  # known without tracing it
         shape = () if model.outputs is None else (model.outputs,)
     else:
-        shape = _output_shape(model, data.x.shape[1])
+        shape = _output_shape(model, data.x.shape[1], dtype)
     loss.check(shape, data.y)
     if formula_of(loss).__module__ != AbstractLoss.__module__:
-        _check_loss(loss, shape, data.y.shape[1:])
+        _check_loss(loss, shape, data.y.shape[1:], dtype)
 
 
-def _output_shape(model: AbstractModel, features: int) -> tuple[int, ...]:
-    theta, point = (jax.ShapeDtypeStruct((size,), jnp.float64) for size in (model.dim, features))
+def _output_shape(model: AbstractModel, features: int, dtype: str) -> tuple[int, ...]:
+    theta, point = (jax.ShapeDtypeStruct((size,), np.dtype(dtype)) for size in (model.dim, features))
     output = _traced("the model", f"cannot read a point with {features} features", model, theta, point)
     if not isinstance(output, jax.ShapeDtypeStruct) or len(output.shape) > 1:
         what = f"shape {output.shape}" if isinstance(output, jax.ShapeDtypeStruct) else article(type(output).__name__)
@@ -32,9 +37,9 @@ def _output_shape(model: AbstractModel, features: int) -> tuple[int, ...]:
     return output.shape
 
 
-def _check_loss(loss: AbstractLoss, output: tuple[int, ...], target: tuple[int, ...]) -> None:
+def _check_loss(loss: AbstractLoss, output: tuple[int, ...], target: tuple[int, ...], dtype: str) -> None:
     """Refuse a loss of one's own that is no number, or that JAX cannot follow."""
-    arguments = (jax.ShapeDtypeStruct(shape, jnp.float64) for shape in (output, target))
+    arguments = (jax.ShapeDtypeStruct(shape, np.dtype(dtype)) for shape in (output, target))
     value = _traced(type(loss).__name__, "cannot be computed for one point", loss, *arguments)
     if not isinstance(value, jax.ShapeDtypeStruct) or value.shape != ():
         what = f"shape {value.shape}" if isinstance(value, jax.ShapeDtypeStruct) else article(type(value).__name__)

@@ -138,8 +138,8 @@ class Stack(np.ndarray):
 
 def as_float64(value: object) -> Float[Array, "*shape"]:
     """Field converter: numbers as a float64 array, JAX's where one of them is a tracer, else NumPy's."""
-    require_x64()
     if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(value)):
+        require_x64()  # NumPy's numbers have 64 bits whatever JAX's have
         return jnp.asarray(value, dtype=jnp.float64)
     try:
         array = as_array(value, "the schedule")
