@@ -31,6 +31,8 @@ from ._display import (
 )
 from ._doors import COMMON as COMMON, Check as Check, Door as Door, door as door
 from ._errors import ConvergenceError as ConvergenceError, EpsflowError as EpsflowError, InputError as InputError
+from ._extras import extra_library as extra_library
+from ._labelled import Axed as Axed, Labelled as Labelled
 from ._linalg import Eigen as Eigen, decay_integral as decay_integral, eigen as eigen
 from ._page import page as page
 from ._provenance import provenance as provenance

@@ -28,7 +28,7 @@ import jax
 import numpy as np
 from jax.core import Tracer
 
-from ._errors import InputError
+from ._extras import extra_library
 from ._results import RESULTS
 
 if TYPE_CHECKING:
@@ -176,13 +176,8 @@ def to_frame(rows: Sequence[Mapping[str, object]]) -> "pd.DataFrame":
     Raises:
         InputError: pandas is not installed.
     """
-    try:
-        import pandas as pd  # an extra: only where a table is asked for
-    except ImportError as error:
-        raise InputError(
-            "to_pandas() needs pandas, which is an extra: pip install 'epsflow[studies]'. summary() needs nothing."
-        ) from error
-    return pd.DataFrame([{name: _plain(value) for name, value in row.items()} for row in rows])
+    library = extra_library("pandas", "to_pandas()", instead="summary() needs nothing.")
+    return library.DataFrame([{name: _plain(value) for name, value in row.items()} for row in rows])
 
 
 def shown(value: object, digits: int = 4) -> str:

@@ -39,11 +39,10 @@ from .curvature._lissa import LiSSA as LiSSA
 from .curvature._nystrom import Nystrom as Nystrom
 from .optima._leverage import Leverage as Leverage, leverage as leverage
 from .optima._newton import NewtonStep as NewtonStep, newton_step as newton_step, newton_step_all as newton_step_all
-from .optima._response import (
+from .optima._response import ResponsePath as ResponsePath, response_path as response_path
+from .optima._response_jacobian import (
     ResponseJacobian as ResponseJacobian,
-    ResponsePath as ResponsePath,
     response_jacobian as response_jacobian,
-    response_path as response_path,
 )
 from .optima._retrain import retrain as retrain, train as train
 from .optima._retrain_all import RetrainingAll as RetrainingAll, retrain_all as retrain_all

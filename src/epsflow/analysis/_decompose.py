@@ -12,8 +12,10 @@ from jaxtyping import Float, Int, Key
 from .._core import (
     RESULTS,
     Array,
+    Axed,
     ConvergenceError,
     InputError,
+    Labelled,
     Tabular,
     as_matrix,
     as_vector,
@@ -42,7 +44,7 @@ Space = Literal["parameters", "outputs", "losses", "functional"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Decomposition(Tabular):
+class Decomposition(Tabular, Labelled):
     """Six answers to one question, and the five signed gaps between them, for q deletions.
 
     Example:
@@ -135,6 +137,18 @@ class Decomposition(Tabular):
         cold = self.cold_thetas if space == "parameters" else self.cold_outputs
         gaps = cold - self.stages(space)[1]
         return np.sqrt(np.mean(gaps.reshape(*gaps.shape[:2], -1) ** 2, axis=-1))
+
+    def _arrays(self) -> dict[str, Axed]:
+        return {
+            "stage": ("stage", self.stage_names),
+            "theta": ("stage deletion parameter", self.thetas),
+            "outputs": ("stage deletion point output?", self.outputs),
+            "losses": ("stage deletion point", self.losses),
+            "functional": ("stage deletion", self.functional),
+            "certificate": ("stage deletion", self.certificate),
+            "trained": ("parameter", self.theta),
+            "cold_theta": ("start deletion parameter", self.cold_thetas),
+        }
 
     def _facts(self) -> dict[str, object]:
         return {"data": self.name, "deletions": len(self.points), "damping": self.damping, "solver": self.solver}

@@ -7,7 +7,19 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
-from .._core import Array, ConvergenceError, InputError, Tabular, as_count, as_scalar, as_vector, message, succeeded
+from .._core import (
+    Array,
+    Axed,
+    ConvergenceError,
+    InputError,
+    Labelled,
+    Tabular,
+    as_count,
+    as_scalar,
+    as_vector,
+    message,
+    succeeded,
+)
 from ..flow import checked, trained_optimum
 from ..problem import Problem, Quadratic, pointwise
 from ._decompose import outputs_of
@@ -28,7 +40,7 @@ RETRAINING = "retraining, warm"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Endpoints(Tabular):
+class Endpoints(Tabular, Labelled):
     """Answers to one deletion, one row per method.
 
     Example:
@@ -73,6 +85,17 @@ class Endpoints(Tabular):
         """‖θ − θ_retrained‖/‖θ_retrained − θ_s‖: 1 is as good as doing nothing. NaN where nothing had to change."""
         moved = np.linalg.norm(self.change[0])
         return self.distance / moved if moved > 0.0 else np.full(len(self.methods), np.nan)
+
+    def _arrays(self) -> dict[str, Axed]:
+        return {
+            "method": ("method", self.methods),
+            "theta": ("method parameter", self.thetas),
+            "trained": ("parameter", self.theta),
+            "functional": ("method", self.functional),
+            "gradients": ("method", self.gradients),
+            "products": ("method", self.products),
+            "converged": ("method", self.converged),
+        }
 
     def _facts(self) -> dict[str, object]:
         return {"deletion": self.title, "methods": len(self.methods), "converged": f"{self.converged.sum()}"}

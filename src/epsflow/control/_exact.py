@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from .._core import InputError, Shown, Stored, as_count, as_instance, as_scalar, read_fields
+from .._core import Axed, InputError, Labelled, Shown, Stored, as_count, as_instance, as_scalar, read_fields
 from ..problem import Problem
 from ._task import linear_of, make_task
 from .linear._exponentials import ExponentialSum, bracketed_zero, resolving_grid
@@ -63,7 +63,7 @@ ROUNDING = 1e-13
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
-class ExactStarts(Shown, Stored):
+class ExactStarts(Shown, Labelled, Stored):
     """The starts θ(s) in the plane from which exact unlearning is possible.
 
     Example:
@@ -95,6 +95,17 @@ class ExactStarts(Shown, Stored):
             InputError: another document.
         """
         return cls(**read_fields(cls, text, ()))
+
+    def _arrays(self) -> dict[str, Axed]:
+        return {
+            "sheet": ("sheet", np.arange(len(self.levels))),
+            "last_time": ("last_time", self.last_times),
+            "first_time": ("first_time", self.first_times),
+            "start": ("sheet last_time first_time parameter", self.starts),
+            "level": ("sheet", self.levels),
+            "time": ("last_time first_time", self.times),
+            "target": ("parameter", self.target),
+        }
 
     def _facts(self) -> dict[str, object]:
         return {

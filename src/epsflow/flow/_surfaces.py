@@ -9,7 +9,20 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from .._core import RESULTS, Array, ConvergenceError, InputError, Shown, as_float64, decide, message, pick, succeeded
+from .._core import (
+    RESULTS,
+    Array,
+    Axed,
+    ConvergenceError,
+    InputError,
+    Labelled,
+    Shown,
+    as_float64,
+    decide,
+    message,
+    pick,
+    succeeded,
+)
 from ..problem import AbstractRisk, Problem, Quadratic
 from ..schedules import AbstractPiecewiseConstant, AbstractSchedule, Constant, Members, Step
 from ._doors import checked
@@ -23,7 +36,7 @@ BASES = 50_000_000
 """Numbers in the eigenbases that are held at once: 400 MB."""
 
 
-class HomotopySurface(Shown, eqx.Module):
+class HomotopySurface(Shown, Labelled, eqx.Module):
     """θ(t, ε): every flow with a constant weight on the deleted points.
 
     Example:
@@ -48,12 +61,15 @@ class HomotopySurface(Shown, eqx.Module):
     result: RESULTS
     method: str = eqx.field(static=True)
 
+    def _arrays(self) -> dict[str, Axed]:
+        return {"eps": ("eps deleted?", self.eps), "t": ("t", self.ts), "theta": ("eps t parameter", self.thetas)}
+
     def _facts(self) -> dict[str, object]:
         facts = {"weights": len(self.eps), "times": len(self.ts), "thetas": self.thetas, "error": self.error}
         return {**facts, "method": self.method, "result": self.result}
 
 
-class RewindSurface(Shown, eqx.Module):
+class RewindSurface(Shown, Labelled, eqx.Module):
     """θ(T, s): trained with the deleted points until s, without them until T. s = 0 is retraining, s = T no unlearning.
 
     Example:
@@ -76,6 +92,9 @@ class RewindSurface(Shown, eqx.Module):
     error: Float[Array, ""]
     result: RESULTS
     method: str = eqx.field(static=True)
+
+    def _arrays(self) -> dict[str, Axed]:
+        return {"s": ("s", self.s), "T": ("T", self.T), "theta": ("s T parameter", self.thetas)}
 
     def _facts(self) -> dict[str, object]:
         facts = {"request times": len(self.s), "final times": len(self.T), "thetas": self.thetas, "error": self.error}

@@ -15,8 +15,10 @@ from .._core import (
     RESULTS,
     SUCCESS,
     Array,
+    Axed,
     ConvergenceError,
     InputError,
+    Labelled,
     Shown,
     as_count,
     as_scalar,
@@ -37,7 +39,7 @@ Progress = Callable[[int, int], None]
 """Told the steps done and the steps in all."""
 
 
-class Training(Shown, eqx.Module):
+class Training(Shown, Labelled, eqx.Module):
     """A trained θ, how it was reached, and how exactly.
 
     Example:
@@ -69,6 +71,13 @@ class Training(Shown, eqx.Module):
     error: float
     resumed_at: int
     result: RESULTS
+
+    def _arrays(self) -> dict[str, Axed]:
+        return {
+            "step": ("step", self.steps),
+            "theta": ("step parameter", self.thetas),
+            "loss": ("each_step", self.losses),
+        }
 
     def _facts(self) -> dict[str, object]:
         return {

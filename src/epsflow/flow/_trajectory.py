@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from .._core import RESULTS, Array, InputError, Tabular
+from .._core import RESULTS, Array, Axed, InputError, Labelled, Tabular
 from ._exact import ExactFlow
 
 
-class Trajectory(Tabular, eqx.Module):
+class Trajectory(Tabular, Labelled, eqx.Module):
     """θ(t) at the requested times; NumPy arrays for linear regression by `exact` or `collocation`, else JAX's.
 
     Example:
@@ -55,6 +55,9 @@ class Trajectory(Tabular, eqx.Module):
         names = ["ε"] if weights.shape[1] == 1 else [f"ε_{k}" for k in range(weights.shape[1])]
         rows = zip(np.asarray(self.ts), weights, norms, strict=True)
         return [{"t": t, **dict(zip(names, each, strict=True)), "‖θ‖": norm} for t, each, norm in rows]
+
+    def _arrays(self) -> dict[str, Axed]:
+        return {"t": ("t", self.ts), "theta": ("t parameter", self.thetas), "eps": ("t deleted?", self.eps)}
 
     def __call__(self, t: Float[Array, "*shape"] | float) -> Float[Array, "*shape d"]:
         """θ at any times within the flow.

@@ -75,7 +75,7 @@ def stagewise(
 
     Example:
         >>> line = ef.linear_regression(ef.Dataset([[1.0], [1.0], [2.0]], [1.0, 2.0, 3.0]), l2=0.1)
-        >>> ask = {"ts": np.linspace(0.0, 2.0, 11), "functional": ef.Predictions(line.model, [[1.0]])}
+        >>> ask = {"ts": np.linspace(0.0, 2.0, 11), "functional": ef.Predictions(line.model, np.ones((1, 1)))}
         >>> density = ef.influence_density(line, ef.Constant(1.0), np.zeros(1), **ask)
         >>> window = ef.windowed_removal(line, ef.Constant(1.0), np.zeros(1), window=(0.0, 1.0), **ask)
         >>> sampled = ef.bayesian_influence(line, functional=ask["functional"], sampler="exact")

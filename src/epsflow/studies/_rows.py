@@ -78,3 +78,23 @@ class Stored:
     seconds: float
     method: str
     attempts: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """Why some rows have no outputs.
+
+    Example:
+        >>> ef.studies.Failure(error="out of reach", rows=2, place=7, inputs={"T": 6.0}).rows
+        2
+
+    Attributes:
+        error: what was raised, in words.
+        rows: how many rows say so.
+        place, inputs: the first of them.
+    """
+
+    error: str
+    rows: int
+    place: int
+    inputs: dict[str, Any]

@@ -14,7 +14,6 @@ import sqlite3
 import struct
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from ._errors import StoreError
 from ._json import from_text, to_text
 from ._lock import claimed
 from ._plan import FORMAT, content_hash
-from ._rows import Outcome, Row, Stored
+from ._rows import Failure, Outcome, Row, Stored
 from ._specification import Specification
 from ._specify import specify
 
@@ -58,26 +57,6 @@ ON CONFLICT (place) DO UPDATE SET status = excluded.status, outputs = excluded.o
     error = excluded.error, seconds = excluded.seconds, method = excluded.method, attempts = runs.attempts + 1,
     provenance = excluded.provenance
 """
-
-
-@dataclass(frozen=True, kw_only=True)
-class Failure:
-    """Why some rows have no outputs.
-
-    Example:
-        >>> ef.studies.Failure(error="out of reach", rows=2, place=7, inputs={"T": 6.0}).rows
-        2
-
-    Attributes:
-        error: what was raised, in words.
-        rows: how many rows say so.
-        place, inputs: the first of them.
-    """
-
-    error: str
-    rows: int
-    place: int
-    inputs: dict[str, Any]
 
 
 class Store:

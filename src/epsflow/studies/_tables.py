@@ -1,6 +1,5 @@
 """A store as a table: pandas, xarray, CSV, Parquet, netCDF. The libraries come with the extra `studies`."""
 
-import importlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._core import InputError
+from .._core import InputError, extra_library
 from ._store import Store
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ def to_pandas(store: Store) -> "pandas.DataFrame":
     Raises:
         InputError: pandas is not installed.
     """
-    library = _library("pandas")
+    library = extra_library("pandas", "this")
     rows = [
         {
             "place": row.place,
@@ -51,7 +50,7 @@ def to_xarray(store: Store) -> "xarray.Dataset":
     Raises:
         InputError: xarray is not installed.
     """
-    library = _library("xarray")
+    library = extra_library("xarray", "this")
     data = library.Dataset.from_dataframe(to_pandas(store)).rename({"place": "run"})
     rows = list(store.rows())
     names = sorted({name for row in rows for name in row.arrays})
@@ -88,7 +87,7 @@ def write_table(store: Store, path: Path) -> Path:
         elif path.suffix == ".csv":
             _without_formulas(to_pandas(store)).to_csv(temporary)
         else:
-            _library("pyarrow")
+            extra_library("pyarrow", "this")
             to_pandas(store).to_parquet(temporary)
         temporary.replace(path)
     except OSError as error:
@@ -105,10 +104,3 @@ def _without_formulas(table: "pandas.DataFrame") -> "pandas.DataFrame":
         return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
 
     return table.map(plain).rename(columns=plain)
-
-
-def _library(name: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise InputError(f"this needs {name}: pip install 'epsflow[studies]'.") from error

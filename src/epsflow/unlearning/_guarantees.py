@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int, Key
 
-from .._core import Array, EpsflowError, InputError, Tabular, as_array, as_choice, as_instance, brief
+from .._core import Array, Axed, EpsflowError, InputError, Labelled, Tabular, as_array, as_choice, as_instance, brief
 from ..flow import checked
 from ..problem import Dataset, Problem
 from ._certificate import PER_DATA_SET, SCOPES, WORST_CASE, UnlearningCertificate
@@ -184,7 +184,7 @@ def _qualities(
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class UnlearningCurve(Tabular):
+class UnlearningCurve(Tabular, Labelled):
     """Distance and bound of one algorithm against K.
 
     Example:
@@ -207,6 +207,14 @@ class UnlearningCurve(Tabular):
     sigmas: Float[np.ndarray, " k"]
     scope: str
     kind: str
+
+    def _arrays(self) -> dict[str, Axed]:
+        return {
+            "amount": ("amount", self.amounts),
+            "distance": ("amount", self.distances),
+            "bound": ("amount", self.bounds),
+            "sigma": ("amount", self.sigmas),
+        }
 
     def _facts(self) -> dict[str, object]:
         return {"algorithm": self.algorithm, "amounts": self.amounts, "scope": self.scope, "kind": self.kind}

@@ -10,7 +10,7 @@ import numpy as np
 import optimistix as optx
 from jaxtyping import Float, Int, Key
 
-from ..._core import RESULTS, SUCCESS, Array, ConvergenceError, InputError, Shown, as_scalar, message
+from ..._core import RESULTS, SUCCESS, Array, Axed, ConvergenceError, InputError, Labelled, Shown, as_scalar, message
 from ...flow import checked
 from ...problem import AbstractRisk, Problem
 from ...schedules import AbstractSchedule, Constant
@@ -23,7 +23,7 @@ PROX_TOLERANCE = 1e-13
 DIVERGED = RESULTS.nonlinear_divergence
 
 
-class Descent(Shown, eqx.Module):
+class Descent(Shown, Labelled, eqx.Module):
     """θ after chosen numbers of steps; with mini-batches a leading axis of seeds (r).
 
     Example:
@@ -45,6 +45,9 @@ class Descent(Shown, eqx.Module):
     batch_size: int = eqx.field(static=True)
     result: RESULTS
 
+    def _arrays(self) -> dict[str, Axed]:
+        return {"step": ("step", self.steps), "theta": ("seed? step parameter", self.thetas)}
+
     def _facts(self) -> dict[str, object]:
         return {
             "steps": self.steps,
@@ -60,7 +63,7 @@ class Descent(Shown, eqx.Module):
         return self.thetas[..., -1, :]
 
 
-class Reconstruction(Shown, eqx.Module):
+class Reconstruction(Shown, Labelled, eqx.Module):
     """Earlier iterates of gradient descent, recovered from the last one.
 
     Example:
@@ -90,6 +93,15 @@ class Reconstruction(Shown, eqx.Module):
     replay_error: Float[Array, " k"]
     breakdown: int = eqx.field(static=True)
     result: RESULTS
+
+    def _arrays(self) -> dict[str, Axed]:
+        return {
+            "back": ("back", self.steps),
+            "theta": ("back parameter", self.thetas),
+            "uncertainty": ("back", self.uncertainty),
+            "step_error": ("back", self.step_error),
+            "replay_error": ("back", self.replay_error),
+        }
 
     def _facts(self) -> dict[str, object]:
         return {"steps": len(self.steps) - 1, "breakdown": self.breakdown, "result": self.result}

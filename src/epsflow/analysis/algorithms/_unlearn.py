@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Key
 
-from ..._core import RESULTS, Array, ConvergenceError, InputError, Shown, as_float64, as_scalar, pick
+from ..._core import RESULTS, Array, Axed, ConvergenceError, InputError, Labelled, Shown, as_float64, as_scalar, pick
 from ...flow import checked, gradient_flow, rewind_surface
 from ...problem import Problem
 from ...schedules import AbstractSchedule, Constant
@@ -19,7 +19,7 @@ from ._descent import as_batches, as_step_size, as_steps, finite, reconstruct, t
 from ._steps import descend
 
 
-class Unlearning(Shown, eqx.Module):
+class Unlearning(Shown, Labelled, eqx.Module):
     """Where unlearning ends, and how far that is from retraining. With mini-batches a leading axis of seeds (r).
 
     Example:
@@ -53,6 +53,15 @@ class Unlearning(Shown, eqx.Module):
     step_size: Float[Array, ""]
     method: str = eqx.field(static=True)
     result: RESULTS
+
+    def _arrays(self) -> dict[str, Axed]:
+        return {
+            "amount": ("amount", self.amounts),
+            "theta": ("seed? amount parameter", self.thetas),
+            "distance": ("seed? amount", self.distance),
+            "target": ("seed? parameter", self.target),
+            "gradients": ("amount", self.gradients),
+        }
 
     def _facts(self) -> dict[str, object]:
         return {

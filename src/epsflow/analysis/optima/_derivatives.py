@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from ..._core import Array
-from ...problem import AbstractRisk, LinearModel, Problem, Quadratic, factor_rows, statistics
+from ..._core import Array, InputError
+from ...problem import DENSE_LIMIT, AbstractRisk, LinearModel, Problem, Quadratic, factor_rows, statistics
 
 Vector = Float[np.ndarray, " d"]
 Matrix = Float[np.ndarray, "d d"]
@@ -81,6 +81,12 @@ class Derivatives(abc.ABC):
     @abc.abstractmethod
     def bend(self, theta: Vector, eps: Any, dot: Vector) -> Vector:
         """D³R_ε[θ̇, θ̇] + 2∇²(Σ cℓ_j)θ̇; θ̈ is −H_ε⁻¹ of it."""
+
+
+def require_dense(problem: Problem) -> None:
+    """Refuse a problem whose dense Hessian is too large."""
+    if problem.dim > DENSE_LIMIT:
+        raise InputError(f"a dense Hessian for d = {problem.dim} takes {8e-9 * problem.dim**2:.1f} GB: too many here.")
 
 
 def derivatives(problem: Problem) -> Derivatives:

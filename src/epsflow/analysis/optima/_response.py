@@ -1,4 +1,4 @@
-"""The response θ(ε) of the optimum to the weight of the deleted points: its path from ε = 1 to 0, and its Jacobian."""
+"""The response θ(ε) of the optimum to the weight of the deleted points, followed from ε = 1 to 0."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from ..._core import RESULTS, Array, ConvergenceError, InputError, Shown, Tabular, decide, message
+from ..._core import RESULTS, Array, Axed, ConvergenceError, InputError, Labelled, Tabular, decide, message
 from ...flow import checked, trained_optimum
-from ...problem import DENSE_LIMIT, Problem
+from ...problem import Problem
 from .._deletions import require_deletion
-from ._derivatives import Derivatives, derivatives
+from ._derivatives import Derivatives, derivatives, require_dense
 
 UNIT = np.finfo(np.float64).eps
 
@@ -22,7 +22,7 @@ JUMP = 10.0
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class ResponsePath(Tabular):
+class ResponsePath(Tabular, Labelled):
     """θ(ε) along a grid of weights.
 
     Example:
@@ -60,6 +60,16 @@ class ResponsePath(Tabular):
         """θ(last) − θ(first): θ(0) − θ(1) on a path from 1 to 0 that did not break down."""
         return self.thetas[-1] - self.thetas[0]
 
+    def _arrays(self) -> dict[str, Axed]:
+        return {
+            "eps": ("eps", self.eps),
+            "theta": ("eps parameter", self.thetas),
+            "theta_dot": ("eps parameter", self.theta_dot),
+            "theta_ddot": ("eps parameter", self.theta_ddot),
+            "gradient_norm": ("eps", self.gradient_norm),
+            "smallest_curvature": ("eps", self.smallest_curvature),
+        }
+
     def _facts(self) -> dict[str, object]:
         return {"nodes": len(self.eps), "breakdown": self.breakdown, "result": self.result}
 
@@ -74,40 +84,6 @@ class ResponsePath(Tabular):
             }
             for k in range(len(self.eps))
         ]
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class ResponseJacobian(Shown):
-    """Jθ, how the optimum responds to each deleted point's own weight.
-
-    Example:
-        >>> line = ef.linear_regression(ef.Dataset([[1.0], [1.0], [2.0]], [1.0, 2.0, 3.0]), delete=[0])
-        >>> ef.response_jacobian(line).jacobian
-        array([[-0.08333333]])
-
-    Attributes:
-        jacobian: column j is ∂θ/∂ε_j = −H_ε⁻¹ g_j, shape (d, m).
-        theta: where, θ(ε), shape (d,).
-        eps: ε, shape (m,).
-        residual: ‖H_ε ∂θ/∂ε_j + g_j‖/‖g_j‖, shape (m,).
-        gradient_norm: ‖∇R_ε(θ)‖₂: the columns are derivatives of the optimum where this is zero.
-        smallest_curvature: least eigenvalue of H_ε.
-    """
-
-    jacobian: Float[np.ndarray, "d m"]
-    theta: Float[np.ndarray, " d"]
-    eps: Float[np.ndarray, " m"]
-    residual: Float[np.ndarray, " m"]
-    gradient_norm: float
-    smallest_curvature: float
-
-    def _facts(self) -> dict[str, object]:
-        return {
-            "jacobian": self.jacobian,
-            "residual": self.residual.max(),
-            "gradient_norm": self.gradient_norm,
-            "smallest_curvature": self.smallest_curvature,
-        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,7 +176,7 @@ def response_path(
     require_deletion(problem)
     grid = _grid(eps)
     start = trained_optimum(problem, theta, eps=float(grid[0]))
-    _require_dense(problem)
+    require_dense(problem)
     risk = derivatives(problem)
     goal = _goal(problem, risk, start, float(grid[0]), tol)
     nodes = _follow(risk, start, grid, goal)
@@ -219,54 +195,6 @@ def response_path(
     return path
 
 
-@checked
-def response_jacobian(
-    problem: Problem,
-    theta: Float[Array, " d"] | Float[np.ndarray, " d"] | None = None,
-    *,
-    eps: Float[Array, " m"] | np.ndarray | float = 1.0,
-) -> ResponseJacobian:
-    """Jθ(ε), one column −H_ε⁻¹ g_j for each deleted point; their sum, for equal weights, is θ̇(ε).
-
-    Example:
-        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
-        >>> ef.response_jacobian(problem).jacobian.shape
-        (10, 1)
-
-    Args:
-        problem: what is trained, and which points are deleted.
-        theta: θ(ε), shape (d,). Default: computed (convex risks).
-        eps: weights, one or m.
-
-    Raises:
-        InputError: no deleted points, weights of the wrong shape, a non-convex risk without θ, or H_ε not positive
-            definite (its least eigenvalue).
-        ConvergenceError: θ(ε) could not be computed.
-    """
-    require_deletion(problem)
-    weights = np.broadcast_to(problem.checked_weights(eps), problem.delete.shape).copy()
-    at = trained_optimum(problem, theta, eps=weights)
-    _require_dense(problem)
-    risk = derivatives(problem)
-    hessian, pulls = risk.hessian(at, weights), risk.pulls(at)
-    inverse = risk.inverse(at, weights)
-    if not inverse.regular:
-        raise InputError(
-            f"H_ε is not positive definite: its least eigenvalue is {inverse.least:.3e}, or rounding, so θ(ε) "
-            "has no derivative. Add l2 > 0, or pass a θ that is a minimum."
-        )
-    columns = -np.stack([inverse.solve(pull) for pull in pulls], axis=1)
-    sizes = np.linalg.norm(pulls, axis=1)
-    return ResponseJacobian(
-        jacobian=columns,
-        theta=at,
-        eps=weights,
-        residual=np.linalg.norm(columns.T @ hessian + pulls, axis=1) / np.where(sizes > 0.0, sizes, 1.0),
-        gradient_norm=float(np.linalg.norm(risk.gradient(at, weights))),
-        smallest_curvature=inverse.least,
-    )
-
-
 def _grid(eps: Any) -> Float[np.ndarray, " k"]:
     grid = np.linspace(1.0, 0.0, 21) if eps is None else np.asarray(eps, dtype=np.float64)
     if grid.ndim != 1 or grid.size < 2 or not np.isfinite(grid).all():
@@ -276,11 +204,6 @@ def _grid(eps: Any) -> Float[np.ndarray, " k"]:
             "eps must be strictly monotone, from the weight where θ is known to the one where it is wanted."
         )
     return grid
-
-
-def _require_dense(problem: Problem) -> None:
-    if problem.dim > DENSE_LIMIT:
-        raise InputError(f"a dense Hessian for d = {problem.dim} takes {8e-9 * problem.dim**2:.1f} GB: too many here.")
 
 
 def _correct(risk: Derivatives, theta: np.ndarray, eps: float, goal: Goal) -> np.ndarray:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from ..._core import RESULTS, Array, ConvergenceError, Tabular, decide, message, pick, succeeded
+from ..._core import RESULTS, Array, Axed, ConvergenceError, Labelled, Tabular, decide, message, pick, succeeded
 from ...flow import checked, trained_optimum
 from ...problem import Problem, Quadratic, statistics
 from .._deletions import Points, deletion_sets
@@ -15,7 +15,7 @@ from ._leverage import factorise, leave_out
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class RetrainingAll(Tabular):
+class RetrainingAll(Tabular, Labelled):
     """Leave-out optima of k deletion sets.
 
     Example:
@@ -50,6 +50,15 @@ class RetrainingAll(Tabular):
     def change(self) -> Float[np.ndarray, "k d"]:
         """θ(0) − θ(1), the change upon removal, of each set."""
         return self.thetas - self.theta
+
+    def _arrays(self) -> dict[str, Axed]:
+        return {
+            "points": ("deletion point", self.points),
+            "theta": ("deletion parameter", self.thetas),
+            "change": ("deletion parameter", self.change),
+            "gradient_norm": ("deletion", self.gradient_norm),
+            "distance": ("deletion", self.distance),
+        }
 
     def _facts(self) -> dict[str, object]:
         return {"sets": len(self.points), "method": self.method, "result": self.result}

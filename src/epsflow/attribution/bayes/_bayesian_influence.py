@@ -11,8 +11,10 @@ from ..._core import (
     RESULTS,
     SUCCESS,
     Array,
+    Axed,
     ConvergenceError,
     InputError,
+    Labelled,
     Tabular,
     as_choice,
     as_count,
@@ -39,7 +41,7 @@ LARGEST_BASIS = 2_000
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
-class BayesianInfluence(Tabular):
+class BayesianInfluence(Tabular, Labelled):
     """−Cov(ℓ_i, φ) under p(w) ∝ exp(−β Σℓ_i − (βλ/2c)‖w‖² − (γ/2)‖w − θ‖²), with what it rests on.
 
     Example:
@@ -95,6 +97,15 @@ class BayesianInfluence(Tabular):
     def removal(self) -> Float[np.ndarray, "points *q"]:
         """β·Cov(ℓ_i, φ): to first order, the change of E[φ] upon removal of each point, in units of φ."""
         return -self.beta * self.change
+
+    def _arrays(self) -> dict[str, Axed]:
+        return {
+            "point": ("point", self.points),
+            "change": ("point functional?", self.change),
+            "error": ("point functional?", self.error),
+            "mean": ("functional?", self.mean),
+            "mean_error": ("functional?", self.mean_error),
+        }
 
     def _facts(self) -> dict[str, object]:
         return {

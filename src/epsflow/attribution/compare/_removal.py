@@ -5,13 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from ..._core import InputError, Spelled
+from ..._core import Axed, InputError, Labelled, Spelled
 from ..values._utility import ModelUtility
 from ._agreement import RESAMPLES, Interval
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class RemovalCurves(Spelled):
+class RemovalCurves(Spelled, Labelled):
     """Quality at the test points after each share of the points was removed, exactly retrained.
 
     Example:
@@ -44,6 +44,17 @@ class RemovalCurves(Spelled):
     resampled: Float[np.ndarray, "resamples methods"]
     confidence: float
     metric: str
+
+    def _arrays(self) -> dict[str, Axed]:
+        return {
+            "method": ("method", self.names),
+            "fraction": ("fraction", self.fractions),
+            "most": ("method fraction", self.most),
+            "least": ("method fraction", self.least),
+            "end": ("end", ("low", "high")),
+            "most_interval": ("method fraction end", self.most_interval),
+            "least_interval": ("method fraction end", self.least_interval),
+        }
 
     def advantage(self, one: str, other: str) -> Interval:
         """By how much more quality is lost, in the mean over the shares, without the points that `one` values most.

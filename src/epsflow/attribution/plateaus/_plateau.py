@@ -17,14 +17,14 @@ from scipy.integrate import solve_ivp
 from scipy.optimize import brentq
 from scipy.special import ndtri
 
-from ..._core import COMMON, ConvergenceError, InputError, Tabular, as_array, as_count, as_scalar
+from ..._core import COMMON, Axed, ConvergenceError, InputError, Labelled, Tabular, as_array, as_count, as_scalar
 
 HALF = 0.5
 """The share of φ_k that counts as learned."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class PlateauFlow(Tabular):
+class PlateauFlow(Tabular, Labelled):
     """What a two-layer network has learned, degree by degree.
 
     Example:
@@ -51,6 +51,17 @@ class PlateauFlow(Tabular):
     weights: Float[np.ndarray, " m"]
     overlaps: Float[np.ndarray, " m"]
 
+    def _arrays(self) -> dict[str, Axed]:
+        return {
+            "t": ("t", self.ts),
+            "learned": ("t degree", self.learned),
+            "risk": ("t", self.risk),
+            "time": ("degree", self.times),
+            "time_error": ("degree", self.time_errors),
+            "weight": ("neuron", self.weights),
+            "overlap": ("neuron", self.overlaps),
+        }
+
     def _facts(self) -> dict[str, object]:
         return {"time_scale": self.time_scale, "times": self.times, "risk": self.risk[-1]}
 
@@ -60,7 +71,7 @@ class PlateauFlow(Tabular):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class PlateauSlopes(Tabular):
+class PlateauSlopes(Tabular, Labelled):
     """How the learning times of a two-layer network scale with ε.
 
     Example:
@@ -84,6 +95,16 @@ class PlateauSlopes(Tabular):
     slopes: Float[np.ndarray, " degrees"]
     slope_errors: Float[np.ndarray, " degrees"]
     local: Float[np.ndarray, "e-1 degrees"]
+
+    def _arrays(self) -> dict[str, Axed]:
+        return {
+            "time_scale": ("time_scale", self.time_scales),
+            "time": ("time_scale degree", self.times),
+            "time_error": ("time_scale degree", self.time_errors),
+            "slope": ("degree", self.slopes),
+            "slope_error": ("degree", self.slope_errors),
+            "local": ("interval degree", self.local),
+        }
 
     def _facts(self) -> dict[str, object]:
         return {"slopes": self.slopes, "slope_errors": self.slope_errors}

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from ..._core import RESULTS, Array, InputError, Shown, stack
+from ..._core import RESULTS, Array, Axed, InputError, Labelled, Shown, stack
 from ...analysis import Functional
 from ...flow import as_times, checked_flow
 from ...problem import Problem
@@ -14,7 +14,7 @@ from ._density import influence_density
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class CheckpointInfluence(Shown):
+class CheckpointInfluence(Shown, Labelled):
     """The predicted change of φ(θ(t)) upon removal of each point from training until t, along training.
 
     Example:
@@ -35,6 +35,9 @@ class CheckpointInfluence(Shown):
     values: Float[np.ndarray, "k n *q"]
     error: float
     result: RESULTS
+
+    def _arrays(self) -> dict[str, Axed]:
+        return {"t": ("t", self.ts), "change": ("t point functional?", self.values)}
 
     def _facts(self) -> dict[str, object]:
         return {"values": self.values, "largest": np.abs(self.values).max(), "error": self.error, "result": self.result}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float, Int, Key
 
-from ..._core import RESULTS, Array, InputError, Shown, as_scalar
+from ..._core import RESULTS, Array, Axed, InputError, Labelled, Shown, as_scalar
 from ...analysis import Functional
 from ...flow import checked_flow
 from ...problem import Problem, Quadratic
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class InfluenceDensity(Shown):
+class InfluenceDensity(Shown, Labelled):
     """K_j(t), by which δφ = Σ_j ∫K_j(t) δε_j(t) dt to first order.
 
     Example:
@@ -75,6 +75,14 @@ class InfluenceDensity(Shown):
         found = self.windows.integral(begin, end)
         change = -found.values.reshape(-1, *self.values.shape[2:])
         return TrainingScores(change=change, error=found.error, result=self.result, method="density")
+
+    def _arrays(self) -> dict[str, Axed]:
+        return {
+            "t": ("t", self.ts),
+            "density": ("t point functional?", self.values),
+            "theta": ("t parameter", self.thetas),
+            "costate": ("t functional? parameter", self.costates),
+        }
 
     def _facts(self) -> dict[str, object]:
         return {
