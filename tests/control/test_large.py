@@ -6,7 +6,8 @@ import pytest
 
 import epsflow as ef
 from epsflow.control import make_task
-from epsflow.control._task import linear_of, simulate
+from epsflow.control._simulate import simulate
+from epsflow.control._task import linear_of
 from epsflow.control.linear._pencil import SECULAR
 from epsflow.control.linear._secular import update
 from epsflow.control.linear._task import linear_task

@@ -29,7 +29,7 @@ from ._display import (
     to_frame as to_frame,
     with_error as with_error,
 )
-from ._doors import COMMON as COMMON, Check as Check, Door as Door, door as door
+from ._doors import COMMON as COMMON, Check as Check, Door as Door, door as door, random_key as random_key
 from ._errors import ConvergenceError as ConvergenceError, EpsflowError as EpsflowError, InputError as InputError
 from ._extras import extra_library as extra_library
 from ._labelled import Axed as Axed, Labelled as Labelled

@@ -40,3 +40,4 @@ from .terms._extremal import Extremal as Extremal
 from .terms._kinds import Arc as Arc, Scope as Scope, SearchMethod as SearchMethod, Status as Status
 from .terms._levels import step_weights as step_weights
 from .terms._runs import Candidate as Candidate, SecondOrder as SecondOrder
+from .terms._seeds import SeedCosts as SeedCosts

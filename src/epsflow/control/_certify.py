@@ -7,9 +7,12 @@ from .._core import SUCCESS, InputError, succeeded
 from ..problem import Problem, Quadratic
 from ..schedules import AbstractPiecewiseConstant, AbstractSchedule, check_admissible, least_effort
 from ._pontryagin import extremal_of
+from ._simulate import effort_of, simulate
 from ._solution import Found, ScheduleSolution
 from ._steps import judge_steps
-from ._task import ControlTask, effort_of, linear_of, make_task, simulate
+from ._task import ControlTask, linear_of, make_task
+from ._trained import judge_trained
+from ._trainings import recipes_of
 from .bounds._ascent import maximise_dual
 from .bounds._branching import branch
 from .bounds._dual import certify_signs, evaluate_dual
@@ -51,6 +54,11 @@ def certify(
     price: float = 0.0,
     step_size: float | None = None,
     momentum: float = 0.0,
+    optimiser: object | None = None,
+    batch: int | None = None,
+    key: object | None = None,
+    held_out: object | None = None,
+    dtype: str = "float64",
     time_limit: float | None = None,
 ) -> ScheduleSolution:
     """Simulate a schedule of any origin and say how far from the global optimum it is.
@@ -76,6 +84,8 @@ def certify(
         budget, price: as in `optimal_schedule`. The lower bound is that without them, which remains one.
         step_size, momentum: of gradient descent in place of the flow, as in `optimal_schedule`; a step has the mean of
             ε(t) over it.
+        optimiser, batch, key, held_out, dtype: of training with an optimiser in place of the flow, as in
+            `optimal_schedule`.
         time_limit: seconds after which branching ends; what is proved by then stands.
 
     Raises:
@@ -84,7 +94,8 @@ def certify(
     """
     deadline = Deadline(time_limit)
     question = {"s": s, "T": T, "bounds": bounds, "target": target, "cost": cost, "budget": budget, "price": price}
-    task = make_task(problem, theta0, **question, step_size=step_size, momentum=momentum)
+    recipes = recipes_of(optimiser, batch, key, held_out, dtype)
+    task = make_task(problem, theta0, **question, step_size=step_size, momentum=momentum, recipes=recipes)
     check_admissible(schedule, task.s, task.T, task.bounds)
     spent = effort_of(task, schedule)
     if spent > task.budget * (1.0 + 1e-9):
@@ -103,6 +114,8 @@ def judge(task: ControlTask, found: Found, deadline: Deadline = UNLIMITED) -> Sc
             counts.
         deadline: when to stop proving; what is proved by then stands.
     """
+    if task.trainings is not None:
+        return judge_trained(task, found)
     if task.step_size is not None:
         return judge_steps(task, found, deadline)
     schedule = found.schedule

@@ -12,8 +12,10 @@ from ._optimal import Options, solve_task
 from ._second_opinion import SecondOpinion, second_opinion
 from ._solution import ScheduleSolution, known_classes
 from ._task import ControlTask, make_task
+from ._trainings import recipes_of
 from .terms._cost import AbstractCost
 from .terms._deadline import Deadline
+from .terms._seeds import SeedCosts
 
 FEW_SWITCHES = 8
 """Arcs up to which a row lists the optimum's switch times."""
@@ -45,7 +47,8 @@ class Comparison(Tabular, Stored):
     def rows(self) -> list[dict[str, Any]]:
         """One dictionary per schedule: family, parameters, cost, cost_error, effort, ratio, status.
 
-        ratio: of cost + price·effort to that of the baseline.
+        ratio: of cost + price·effort to that of the baseline. With seeds held out, also held_out, their mean cost, and
+        held_out_error, its standard error.
         """
         rows = [
             {
@@ -56,6 +59,7 @@ class Comparison(Tabular, Stored):
                 "effort": result.effort,
                 "ratio": self._ratio(self.objective(result)),
                 "status": result.words,
+                **_held_out(result.seeds),
             }
             for result in (self.baseline, *self.families)
         ]
@@ -71,6 +75,7 @@ class Comparison(Tabular, Stored):
                     "effort": best.effort,
                     "ratio": self._ratio(self.objective(best)),
                     "status": f"{best.status.value}, {best.scope.value}",
+                    **_held_out(best.seeds),
                 }
             )
         if self.check is not None:
@@ -93,15 +98,15 @@ class Comparison(Tabular, Stored):
         return result.cost + self.task.price * result.effort
 
     @classmethod
-    def from_json(cls, text: str, problem: Problem) -> "Comparison":
+    def from_json(cls, text: str, problem: Problem, optimiser: Any = None) -> "Comparison":
         """The comparison that `to_json` wrote, for the problem that it was made for; see `ScheduleSolution.from_json`.
 
         Raises:
             InputError: another document, another problem, or a class of schedule or cost that is not known here.
         """
         fields = read_fields(cls, text, [*known_classes(), FamilyResult, FamilyStatus, SecondOpinion])
-        task, optimum = fields.pop("task").of(problem), fields.pop("optimum")
-        return cls(task=task, optimum=None if optimum is None else optimum.of(problem), **fields)
+        task, optimum = fields.pop("task").of(problem, optimiser), fields.pop("optimum")
+        return cls(task=task, optimum=None if optimum is None else optimum.of(problem, optimiser), **fields)
 
     def _ratio(self, cost: float) -> float:
         if self.baseline.cost == 0.0:
@@ -128,10 +133,18 @@ class Comparison(Tabular, Stored):
                 "cost_error": row["cost_error"],
                 **({"effort": row["effort"]} if self.task.priced else {}),
                 "ratio": row["ratio"],
+                **({"held_out": row["held_out"]} if "held_out" in row else {}),
                 "status": row["status"],
             }
             for row in self.rows()
         ]
+
+
+def _held_out(seeds: SeedCosts | None) -> dict[str, float]:
+    """What the seeds say that no schedule was chosen on; nothing where there are none."""
+    if seeds is None or not len(seeds.held_out):
+        return {}
+    return {"held_out": seeds.mean, "held_out_error": seeds.standard_error}
 
 
 def compare_schedules(
@@ -149,6 +162,11 @@ def compare_schedules(
     price: float = 0.0,
     step_size: float | None = None,
     momentum: float = 0.0,
+    optimiser: object | None = None,
+    batch: int | None = None,
+    key: object | None = None,
+    held_out: object | None = None,
+    dtype: str = "float64",
     check: bool = False,
     intervals: int = 100,
     per_point: bool = False,
@@ -175,6 +193,8 @@ def compare_schedules(
         cost: of θ(T): `Distance` (default), `QuadraticForm`, `PredictionGap`, `RetainedLoss`.
         budget, price: for ∫|ε| dt over (s, T), as in `optimal_schedule`; they bind the families, too.
         step_size, momentum: of gradient descent in place of the flow, as in `optimal_schedule`.
+        optimiser, batch, key, held_out, dtype: of training with an optimiser in place of the flow, as in
+            `optimal_schedule`.
         check: whether to ask CasADi as well: direct transcription from ε half way between its bounds, solved by IPOPT
             and simulated by the flow room (`SecondOpinion`).
         intervals, per_point, method, starts: for the optimum, as in `optimal_schedule`.
@@ -186,14 +206,15 @@ def compare_schedules(
         ConvergenceError: as there.
     """
     question = {"s": s, "T": T, "bounds": bounds, "target": target, "cost": cost, "budget": budget, "price": price}
-    task = make_task(problem, theta0, **question, step_size=step_size, momentum=momentum)
+    recipes = recipes_of(optimiser, batch, key, held_out, dtype, intervals)
+    task = make_task(problem, theta0, **question, step_size=step_size, momentum=momentum, recipes=recipes)
     options = Options(intervals=intervals, per_point=per_point, method=method, starts=starts, throw=throw).checked(task)
     deadline, classes = Deadline(time_limit), as_families(families)
     best = solve_task(task, options, deadline) if as_flag(optimum, "optimum") else None
     other = None
     if as_flag(check, "check"):
-        if task.step_size is not None:
-            raise InputError("check=True asks CasADi about the flow; with a step_size leave it out.")
+        if task.in_steps:
+            raise InputError("check=True asks CasADi about the flow; with a step_size or an optimiser leave it out.")
         bound = float("nan") if best is None else best.lower_bound
         other = second_opinion(task, bound, intervals=options.intervals, per_point=options.per_point, deadline=deadline)
     return Comparison(

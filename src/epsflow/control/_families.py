@@ -36,12 +36,18 @@ from ..schedules import (
     build_members,
     check_admissible,
 )
-from ._task import ControlTask, effort_of, known_schedules, make_task, simulate
+from ._simulate import effort_of, seed_costs, simulate
+from ._task import ControlTask, known_schedules, make_task
+from ._trainings import recipes_of
 from .linear._families import FamilyMinimum, least_member
+from .systems._ensemble import Ensemble
 from .systems._steps import costs_of_steps
+from .systems._trained_family import least_trained
 from .terms._cost import AbstractCost
 from .terms._deadline import UNLIMITED, Deadline
-from .terms._levels import efforts, step_weights_of
+from .terms._levels import efforts, step_weights, step_weights_of
+from .terms._scale import Scale
+from .terms._seeds import SeedCosts
 
 FAMILIES: tuple[type[AbstractSchedule], ...] = (Step, LinearDecay, PolynomialDecay, ExponentialDecay)
 """The families of the notes, which `compare_schedules` searches unless told otherwise."""
@@ -84,6 +90,7 @@ class FamilyResult(Shown, Stored):
         at_bound: which numbers are at a bound of their range.
         evaluations: schedules simulated in the search.
         effort: ∫|ε| dt over (s, T).
+        seeds: with an optimiser, the cost of every seed and of those held out; else None.
         result: whether the search ended, or time ran out on its refinement.
     """
 
@@ -96,6 +103,7 @@ class FamilyResult(Shown, Stored):
     at_bound: tuple[str, ...] = ()
     evaluations: int
     effort: float
+    seeds: SeedCosts | None = None
     result: RESULTS = field(default_factory=lambda: SUCCESS)
 
     @property
@@ -111,7 +119,7 @@ class FamilyResult(Shown, Stored):
         Raises:
             InputError: another document, or a schedule class that is not known here.
         """
-        return cls(**read_fields(cls, text, [FamilyStatus, *known_schedules()]))
+        return cls(**read_fields(cls, text, [FamilyStatus, SeedCosts, *known_schedules()]))
 
     def _facts(self) -> dict[str, object]:
         return {"family": self.family, **self.parameters, "cost": self.cost, "status": self.words}
@@ -123,6 +131,7 @@ class FamilyResult(Shown, Stored):
         return {
             **self.parameters,
             "cost": with_error(self.cost, self.cost_error),
+            **({} if self.seeds is None else self.seeds.figures),
             "∫|ε| dt": self.effort,
             "status": self.words,
             "evaluations": self.evaluations,
@@ -163,6 +172,11 @@ def best_in_family(
     price: float = 0.0,
     step_size: float | None = None,
     momentum: float = 0.0,
+    optimiser: object | None = None,
+    batch: int | None = None,
+    key: object | None = None,
+    held_out: object | None = None,
+    dtype: str = "float64",
     grid: int | None = None,
     time_limit: float | None = None,
 ) -> FamilyResult:
@@ -190,6 +204,8 @@ def best_in_family(
             members within the budget.
         step_size, momentum: of gradient descent in place of the flow, as in `optimal_schedule`; a step has the mean of
             ε(t) over it.
+        optimiser, batch, key, held_out, dtype: of training with an optimiser in place of the flow, as in
+            `optimal_schedule`.
         grid: points per number of the first scan, at least 5; default 201 for one number and, for linear regression, 49
             for two (21 for other models).
         time_limit: seconds after which no further box is scanned; what was found by then is returned, and says so.
@@ -199,7 +215,8 @@ def best_in_family(
         ConvergenceError: the flow of the best member failed.
     """
     question = {"s": s, "T": T, "bounds": bounds, "target": target, "cost": cost, "budget": budget, "price": price}
-    task = make_task(problem, theta0, **question, step_size=step_size, momentum=momentum)
+    recipes = recipes_of(optimiser, batch, key, held_out, dtype)
+    task = make_task(problem, theta0, **question, step_size=step_size, momentum=momentum, recipes=recipes)
     return search_family(task, _as_family(family), grid, Deadline(time_limit))
 
 
@@ -208,9 +225,13 @@ def search_family(
 ) -> FamilyResult:
     """`best_in_family` for a task that has been checked."""
     space = family.search_space(task.s, task.T)
-    lower, upper = _to_scale(space, np.array(space.lower)), _to_scale(space, np.array(space.upper))
-    corner = space.build(_from_scale(space, 0.5 * (lower + upper)))
+    scale = Scale(space)
+    lower, upper = scale.lower, scale.upper
+    corner = space.build(scale.numbers(0.5 * (lower + upper)))
     check_admissible(corner, task.s, task.T, task.bounds)
+    if task.trainings is not None:
+        best = _least_trained(task, task.trainings.seeds, space, grid, deadline)
+        return _found(task, family, best, SUCCESS if best.finished else RESULTS.time_limit_reached)
     per_axis = SCAN_POINTS.get(len(space.names), 9) if grid is None else as_count(grid, "grid", 5)
     if task.linear is not None and task.step_size is None:
         best = least_member(task.linear, space, task.budget, grid, deadline)
@@ -234,13 +255,33 @@ def search_family(
         reach = 2.0 * (high - low) / (per_axis - 1)
         low, high = np.maximum(lower, best - reach), np.minimum(upper, best + reach)
     best = FamilyMinimum(
-        numbers=_from_scale(space, best),
+        numbers=scale.numbers(best),
         cost=float(best_cost),
-        at_bound=_at_bound(space, best, lower, upper),
+        at_bound=scale.at_bound(best),
         evaluations=evaluations,
         finished=settled,
     )
     return _found(task, family, best, SUCCESS if settled else RESULTS.time_limit_reached)
+
+
+def _least_trained(
+    task: ControlTask, seeds: Ensemble, space: SearchSpace, grid: int | None, deadline: Deadline
+) -> FamilyMinimum:
+    """The best member for training with an optimiser."""
+    scale = Scale(space)
+    count = None if grid is None else as_count(grid, "grid", 5)
+
+    def weights(points: Float[np.ndarray, "k p"]) -> Float[np.ndarray, "k N columns"]:
+        return step_weights_of(build_members(space, scale.numbers(points)), task.s, task.T)
+
+    found = least_trained(seeds, weights, scale.lower, scale.upper, count, deadline)
+    return FamilyMinimum(
+        numbers=scale.numbers(found.point),
+        cost=found.cost,
+        at_bound=scale.at_bound(found.point),
+        evaluations=found.evaluations,
+        finished=found.finished,
+    )
 
 
 def _solver(task: ControlTask) -> tuple[Any, Any]:
@@ -269,6 +310,7 @@ def _found(task: ControlTask, family: type[AbstractSchedule], best: FamilyMinimu
         at_bound=best.at_bound if exists else (),
         evaluations=best.evaluations,
         effort=effort_of(task, schedule),
+        seeds=_seeds(task, schedule),
         result=result,
     )
 
@@ -276,7 +318,7 @@ def _found(task: ControlTask, family: type[AbstractSchedule], best: FamilyMinimu
 def _costs(
     task: ControlTask, space: SearchSpace, grid: Float[np.ndarray, "k p"], solver: Any, length: Any
 ) -> Float[np.ndarray, " k"]:
-    numbers = _from_scale(space, grid)
+    numbers = Scale(space).numbers(grid)
     if task.step_size is not None:
         weights = step_weights_of(build_members(space, numbers), task.s, task.T)
         start = task.theta_s, np.zeros(task.problem.dim) if task.velocity is None else task.velocity
@@ -320,18 +362,8 @@ def _family_costs(
     return jax.vmap(cost_of)(numbers)
 
 
-def _to_scale(space: SearchSpace, numbers: np.ndarray) -> np.ndarray:
-    return np.where(space.log, np.log(np.where(space.log, numbers, 1.0)), numbers)
-
-
-def _from_scale(space: SearchSpace, scaled: np.ndarray) -> np.ndarray:
-    return np.where(space.log, np.exp(np.where(space.log, scaled, 0.0)), scaled)
-
-
-def _at_bound(space: SearchSpace, best: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> tuple[str, ...]:
-    near = 1e-7 * (upper - lower)
-    on_bound = (best <= lower + near) | (best >= upper - near)
-    return tuple(name for name, on in zip(space.names, on_bound, strict=True) if on)
+def _seeds(task: ControlTask, schedule: AbstractSchedule) -> SeedCosts | None:
+    return None if task.trainings is None else seed_costs(task.trainings, step_weights(schedule, task.s, task.T))
 
 
 def baseline(task: ControlTask) -> FamilyResult:
@@ -347,6 +379,7 @@ def baseline(task: ControlTask) -> FamilyResult:
         status=FamilyStatus.BASELINE,
         evaluations=1,
         effort=0.0,
+        seeds=_seeds(task, schedule),
     )
 
 

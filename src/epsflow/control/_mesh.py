@@ -15,8 +15,9 @@ from ..flow._diffrax import sizes_of
 from ..problem import AbstractRisk, Quadratic
 from ..schedules import AbstractSchedule, PiecewiseConstant, Step
 from ._families import search_family
+from ._simulate import effort_of, simulate
 from ._solution import Found
-from ._task import ControlTask, effort_of, linear_of, simulate
+from ._task import ControlTask, linear_of
 from .bounds._dual import settled_signs
 from .polish._exact import polish_linear
 from .polish._polish import Stationary, polish

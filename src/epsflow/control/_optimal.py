@@ -20,6 +20,8 @@ from ._families import baseline
 from ._solution import Found, ScheduleSolution
 from ._steps import search_steps
 from ._task import ControlTask, linear_of, make_task
+from ._trained import search_trained
+from ._trainings import recipes_of
 from .bounds._branching import GAP
 from .polish._optimum import linear_optimum
 from .terms._cost import AbstractCost
@@ -53,6 +55,11 @@ def optimal_schedule(
     price: float = 0.0,
     step_size: float | None = None,
     momentum: float = 0.0,
+    optimiser: object | None = None,
+    batch: int | None = None,
+    key: object | None = None,
+    held_out: object | None = None,
+    dtype: str = "float64",
     time_limit: float | None = None,
     throw: bool = True,
 ) -> ScheduleSolution:
@@ -85,8 +92,9 @@ def optimal_schedule(
             where the program is small, collocation where stability would need more than four steps per interval, and
             adjoint for the rest; `ScheduleSolution.method` says which.
         starts: further schedules to start from.
-        target: where θ(T) should be. Default: the leave-out optimum. A network too large for that can aim at what
-            retraining gives: `gradient_flow(problem, Constant(0.0), theta0, ts=[T]).end`.
+        target: where θ(T) should be. Default: the leave-out optimum; with an optimiser, where the same training without
+            the points ends, for every seed. A network too large for the former can aim at what retraining gives:
+            `gradient_flow(problem, Constant(0.0), theta0, ts=[T]).end`.
         cost: of θ(T), in place of the distance 𝓔: `QuadraticForm`, `PredictionGap`, `RetainedLoss`.
         budget: B, the most that ∫|ε| dt over (s, T) may be, summed over the components of ε; claims are local then.
         price: ρ, what is paid for each unit of ∫|ε| dt; claims are local then. With either, an optimum may have
@@ -97,6 +105,16 @@ def optimal_schedule(
             linear regression the optimum is certified as the flow's is, and tends to it as O(η); for other models it is
             local. `method="auto"` only, without budget and price.
         momentum: β of the heavy ball, v_{k+1} = βv_k − η∇R, θ_{k+1} = θ_k + v_{k+1}; v = 0 at the start of training.
+        optimiser: of optax. θ then moves as `train_with` moves it, s and T count its steps, and ε is constant on each
+            of the intervals, which begin and end with whole steps. The gradient by ε is that of this very training, to
+            rounding, by checkpointed reverse mode with memory ∝ √(T − s). The optimum is local: Karush–Kuhn–Tucker
+            conditions hold on the mesh. Where a schedule is not constant, a step has the mean of ε(t) over it.
+        batch: b, points per step of an optimiser. Default: all.
+        key: seed of the batches, or several seeds, over whose trainings the cost is averaged:
+            `jax.random.split(jax.random.key(0), 8)`. With a function θ0(key) each seed has a start of its own.
+        held_out: further seeds, on which nothing is chosen; `ScheduleSolution.seeds` has their costs.
+        dtype: of training with an optimiser, "float64" or "float32"; in the latter `cost_error` contains how far the
+            cost is from that in float64.
         time_limit: seconds after which the search, and the proof, stop between two iterations. What there is by then is
             simulated and returned as UNVERIFIED, unless a certificate stands.
         throw: raise if no run succeeds, or time runs out; otherwise the best proposal is returned as UNVERIFIED.
@@ -108,7 +126,8 @@ def optimal_schedule(
     """
     deadline = Deadline(time_limit)
     question = {"s": s, "T": T, "bounds": bounds, "target": target, "cost": cost, "budget": budget, "price": price}
-    task = make_task(problem, theta0, **question, step_size=step_size, momentum=momentum)
+    recipes = recipes_of(optimiser, batch, key, held_out, dtype, intervals)
+    task = make_task(problem, theta0, **question, step_size=step_size, momentum=momentum, recipes=recipes)
     options = Options(intervals=intervals, per_point=per_point, method=method, starts=starts, throw=throw)
     return solve_task(task, options, deadline)
 
@@ -147,7 +166,7 @@ class Options:
         )
         _check_method(task, options)
         least = LEAST_INTERVAL * task.T
-        if task.step_size is None and task.T - task.s < options.intervals * least:
+        if not task.in_steps and task.T - task.s < options.intervals * least:
             raise InputError(
                 f"T − s = {task.T - task.s:g} cannot hold {options.intervals} intervals: times near T = {task.T:g} are "
                 f"known to {least:.1g} only. Ask for a later T, or for fewer intervals."
@@ -207,6 +226,8 @@ class AbstractRoute(abc.ABC):
 
 def choose(task: ControlTask, options: Options, deadline: Deadline) -> AbstractRoute:
     """The route for a task: steps, what the budget leaves no choice about, exact switch times, or a mesh."""
+    if task.trainings is not None:
+        return InTraining(task, options, deadline)
     if task.step_size is not None:
         return InSteps(task, options, deadline)
     if task.budget <= options.columns(task) * least_effort(task.T - task.s, task.bounds):
@@ -222,6 +243,14 @@ class InSteps(AbstractRoute):
     def search(self) -> Found:
         """See `AbstractRoute`."""
         return search_steps(self.task, tuple(self.options.starts), self.options.columns(self.task), self.deadline)
+
+
+class InTraining(AbstractRoute):
+    """ε constant on intervals of whole steps of an optimiser."""
+
+    def search(self) -> Found:
+        """See `AbstractRoute`."""
+        return search_trained(self.task, tuple(self.options.starts), self.options.columns(self.task), self.deadline)
 
 
 class OnlySchedule(AbstractRoute):
@@ -319,6 +348,8 @@ class ExactSwitches(AbstractRoute):
 def _check_method(task: ControlTask, options: Options) -> None:
     """Refuse a method that the task cannot be solved by."""
     method, points = options.method, task.problem.delete.size
+    if task.trainings is not None and method not in ("auto", "adjoint"):
+        raise InputError(f'method="{method}" is for the flow; with an optimiser there is method="adjoint".')
     if task.step_size is not None and method != "auto":
         raise InputError(f'method="{method}" is for the flow; with a step_size there is method="auto" only.')
     if method in ("exponential", "qp") and not isinstance(task.problem.risk, Quadratic):

@@ -11,14 +11,17 @@ gradient descent the costates are those of its steps, and S_k = ∂𝓔/∂ε_k 
 import numpy as np
 from jaxtyping import Float
 
+from .._core import InputError
 from ..problem import Problem, Quadratic
 from ..schedules import AbstractPiecewiseConstant, AbstractSchedule, check_admissible
+from ._simulate import training_error
 from ._task import ControlTask, linear_of, make_task
+from ._trainings import Trainings, recipes_of
 from .linear._path import linear_extremal
 from .linear._smooth_path import smooth_extremal
 from .systems._system import DENSE_NUMBERS, RiskSystem
 from .terms._cost import AbstractCost
-from .terms._extremal import Extremal
+from .terms._extremal import Extremal, Point
 from .terms._levels import arcs_of, as_column, in_numbers, step_weights
 
 DENSE_DIM = DENSE_NUMBERS // (16 * 512)
@@ -41,6 +44,11 @@ def extremal(
     price: float = 0.0,
     step_size: float | None = None,
     momentum: float = 0.0,
+    optimiser: object | None = None,
+    batch: int | None = None,
+    key: object | None = None,
+    held_out: object | None = None,
+    dtype: str = "float64",
 ) -> Extremal:
     """The costate of a schedule and the figures that Pontryagin's principle asks for.
 
@@ -59,13 +67,16 @@ def extremal(
         cost: of θ(T), zero at the target. Default: the distance ½‖θ(T) − target‖².
         price: ρ ≥ 0, of ∫|ε| dt.
         step_size, momentum: of gradient descent in place of the flow, as in `optimal_schedule`.
+        optimiser, batch, key, held_out, dtype: of training with an optimiser in place of the flow, as in
+            `optimal_schedule`.
 
     Raises:
         InputError: a schedule outside E_s, or a question that makes no sense (see `make_task`).
         ConvergenceError: diffrax failed, forward or backward.
     """
     question = {"s": s, "T": T, "bounds": bounds, "target": target, "cost": cost, "price": price}
-    task = make_task(problem, theta0, **question, step_size=step_size, momentum=momentum)
+    recipes = recipes_of(optimiser, batch, key, held_out, dtype)
+    task = make_task(problem, theta0, **question, step_size=step_size, momentum=momentum, recipes=recipes)
     check_admissible(schedule, task.s, task.T, task.bounds)
     return extremal_of(task, schedule, task.price)
 
@@ -73,6 +84,8 @@ def extremal(
 def extremal_of(task: ControlTask, schedule: AbstractSchedule, multiplier: float) -> Extremal:
     """The extremal of a schedule at a price of ∫|ε| dt; the eigendecompositions of the task are used again."""
     risk = task.problem.risk
+    if task.trainings is not None:
+        return _in_training(task, task.trainings, schedule)
     if task.step_size is not None:
         return _in_steps(task, task.step_size, as_column(step_weights(schedule, task.s, task.T)), multiplier)
     if isinstance(risk, Quadratic):
@@ -104,3 +117,31 @@ def _in_steps(task: ControlTask, size: float, weights: Float[np.ndarray, "N *m"]
     path = run_steps(risk, task.theta_s, velocity, weights, size, task.momentum)
     slopes = cost_slopes(risk, task.cost, task.target, task.theta_s, velocity, weights, size, task.momentum)
     return step_extremal(task.s, path.thetas, slopes, weights, task.bounds, multiplier)
+
+
+def cells_of(task: ControlTask, trainings: Trainings, schedule: AbstractSchedule) -> Float[np.ndarray, " knots"]:
+    """The intervals on which a schedule is judged: those of the mesh, cut at the steps in which it jumps."""
+    if not isinstance(schedule, AbstractPiecewiseConstant):
+        return trainings.knots
+    jumps = arcs_of(schedule, task.s, task.T)[0]
+    return np.unique(np.concatenate([trainings.knots, np.floor(jumps), np.ceil(jumps)]))
+
+
+def _in_training(task: ControlTask, trainings: Trainings, schedule: AbstractSchedule) -> Extremal:
+    from .systems._training_path import training_extremal
+
+    weights, seeds = step_weights(schedule, task.s, task.T), trainings.seeds
+
+    def before(asked: tuple[int, ...]) -> Point:
+        first, *others = seeds.seeds
+        if others:
+            raise InputError(
+                f"θ(t) and the costate are different for each of the {1 + len(others)} seeds; ask with one key."
+            )
+        path = seeds.path(first, weights, asked)
+        return Point(path.thetas, path.costates)
+
+    slopes = seeds.slopes(weights)
+    error = training_error(trainings, weights, slopes)
+    knots = cells_of(task, trainings, schedule)
+    return training_extremal(slopes, weights, knots, task.bounds, before, error=error)

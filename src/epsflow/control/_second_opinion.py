@@ -10,7 +10,8 @@ from .._core import InputError, Shown
 from ..problem import Quadratic
 from ..schedules import AbstractSchedule, PiecewiseConstant
 from ._families import baseline
-from ._task import ControlTask, effort_of, linear_of, simulate
+from ._simulate import effort_of, simulate
+from ._task import ControlTask, linear_of
 from .terms._deadline import UNLIMITED, Deadline
 from .terms._runs import Candidate
 from .terms._window import MeshWindow

@@ -11,11 +11,13 @@ from ..problem import Problem
 from ..schedules import AbstractSchedule
 from ._pontryagin import extremal_of
 from ._task import ControlTask, descendants, known_schedules
+from ._trainings import StoredRecipes
 from .terms._cost import AbstractCost
 from .terms._extremal import Extremal
 from .terms._kinds import Arc, Scope, SearchMethod, Status
 from .terms._levels import thresholds
 from .terms._runs import Candidate, SecondOrder
+from .terms._seeds import SeedCosts
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -53,10 +55,10 @@ class StoredSolution(NamedTuple):
 
     values: dict[str, Any]
 
-    def of(self, problem: Problem) -> "ScheduleSolution":
+    def of(self, problem: Problem, optimiser: Any = None) -> "ScheduleSolution":
         """The solution, for the problem that it was found for; what was not stored is computed again."""
         values = dict(self.values)
-        task = values.pop("task").of(problem)
+        task = values.pop("task").of(problem, optimiser)
         again = extremal_of(task, values["schedule"], values["multiplier"])
         return ScheduleSolution(task=task, **values | {"extremal": values["extremal"].along(again.path)})
 
@@ -90,6 +92,7 @@ class ScheduleSolution(Shown, Stored):
         method: how the schedule was found.
         polished: whether its switch times were then freed of the mesh.
         second_order: gradient and Hessian of 𝓔 by the switch times, where they were free; None on a mesh.
+        seeds: with an optimiser, the cost of every seed and of those held out; else None.
         result: how the search ended: the limit of time, or a solver that failed from every start, leave it unverified.
     """
 
@@ -108,6 +111,7 @@ class ScheduleSolution(Shown, Stored):
     method: SearchMethod
     polished: bool
     second_order: SecondOrder | None = None
+    seeds: SeedCosts | None = None
     result: RESULTS = field(default_factory=lambda: SUCCESS)
 
     @property
@@ -161,7 +165,7 @@ class ScheduleSolution(Shown, Stored):
         return self.extremal.switching(t)
 
     @classmethod
-    def from_json(cls, text: str, problem: Problem) -> "ScheduleSolution":
+    def from_json(cls, text: str, problem: Problem, optimiser: Any = None) -> "ScheduleSolution":
         """The solution that `to_json` wrote, for the problem that it was found for.
 
         Every figure is the stored one; θ(t), the costate and S(t) are computed again from the problem.
@@ -169,11 +173,13 @@ class ScheduleSolution(Shown, Stored):
         Args:
             text: the document.
             problem: as it was; it is not stored.
+            optimiser: as it was, if there was one; it is not stored either, and θ(s) and the targets are trained again.
 
         Raises:
-            InputError: another document, another problem, or a class of schedule or cost that is not known here.
+            InputError: another document, another problem or optimiser, or a class of schedule or cost that is not known
+                here.
         """
-        return cls._revived(**read_fields(cls, text, known_classes())).of(problem)
+        return cls._revived(**read_fields(cls, text, known_classes())).of(problem, optimiser)
 
     @classmethod
     def _revived(cls, **values: Any) -> "StoredSolution":
@@ -186,6 +192,7 @@ class ScheduleSolution(Shown, Stored):
             "status": self.status,
             "scope": self.scope,
             "arcs": len(self.arcs),
+            **({} if self.seeds is None else self.seeds.facts),
             **({"result": self.result} if self.trouble else {}),
         }
 
@@ -196,6 +203,7 @@ class ScheduleSolution(Shown, Stored):
         relative = self.gap / self.objective if self.objective > 0.0 else 0.0
         return {
             "cost": with_error(self.cost, self.cost_error),
+            **({} if self.seeds is None else self.seeds.figures),
             **self.task.worth(self.effort, self.multiplier),
             "lower bound": f"{self.lower_bound:.10g}",
             "gap": f"{self.gap:.3g} ({relative:.2g} of what it costs)",
@@ -204,7 +212,7 @@ class ScheduleSolution(Shown, Stored):
             "method": self.how,
             **({"trouble": self.trouble} if self.trouble else {}),
             "PMP gap": self.pmp_gap,
-            **({"Hamiltonian drift": self.hamiltonian_drift} if self.task.step_size is None else {}),
+            **({"Hamiltonian drift": self.hamiltonian_drift} if not self.task.in_steps else {}),
         }
 
     def _rows(self) -> list[dict[str, Any]]:
@@ -218,4 +226,5 @@ class ScheduleSolution(Shown, Stored):
 def known_classes() -> list[type]:
     """What a document of the control room may hold: its own values, and every schedule and cost that is imported."""
     values = [ControlTask, ScheduleSolution, Extremal, Arc, Candidate, SecondOrder, SearchMethod, Status, Scope]
+    values += [SeedCosts, StoredRecipes]
     return [*values, *known_schedules(), *descendants(AbstractCost)]

@@ -7,8 +7,9 @@ from scipy.optimize import minimize
 from .._core import RESULTS, SUCCESS, InputError, succeeded
 from ..schedules import AbstractSchedule, PiecewiseConstant, least_effort
 from ._pontryagin import extremal_of
+from ._simulate import simulate
 from ._solution import Found, ScheduleSolution
-from ._task import ControlTask, simulate, steps_of
+from ._task import ControlTask, steps_of
 from .steps._optimum import step_optimum
 from .systems._steps import Slopes, cost_slopes
 from .terms._deadline import UNLIMITED, Deadline

@@ -8,26 +8,22 @@ import numpy as np
 from jaxtyping import Float
 
 from .._core import Array, InputError, Shown, Stored, as_instance, as_scalar
-from ..flow import exact_flow, gradient_flow
+from ..flow import gradient_flow
 from ..problem import Problem, Quadratic
 from ..schedules import (
-    AbstractPiecewiseConstant,
     AbstractSchedule,
     BangBang,
     Constant,
     LinearDecay,
-    Members,
     check_effort,
     check_window,
 )
-from ._descent import as_step, descend, descent_end, restarted
+from ._descent import as_step, descend, restarted
 from ._target import Target, leave_out_optimum, warn_of
-from .linear._decays import member_ends
-from .linear._pencil import SECULAR, advance
+from ._trainings import Recipes, Trainings, as_trainings, stored
 from .linear._task import LinearTask, linear_task
 from .steps._task import StepTask
 from .terms._cost import AbstractCost, Distance, cost_and_gradient
-from .terms._levels import arcs_of, efforts, step_weights
 from .terms._window import Window
 
 
@@ -41,7 +37,8 @@ class ControlTask(Shown, Stored):
         >>> task.target, task.bounds
         (array([1.6]), (0.0, 1.0))
 
-    With a step size, θ moves by gradient descent, time counts its steps, and ε is constant in each of them.
+    With a step size, θ moves by gradient descent, time counts its steps, and ε is constant in each of them. With an
+    optimiser, θ moves as `train_with` moves it, time counts its steps too, and the cost is the mean over the seeds.
 
     Attributes:
         problem: what is trained and which points are deleted.
@@ -58,6 +55,8 @@ class ControlTask(Shown, Stored):
         price: ρ.
         step_size, momentum: η of gradient descent, and β of its heavy ball; None and 0 for the flow.
         velocity: v(s) of the heavy ball, shape (d,); None for the flow.
+        trainings: those with an optimiser, from s on; `theta0`, `theta_s` and `target` are then the first seed's. None
+            without one.
         linear: the same question in the eigenbasis of H_{-D}, with its eigendecompositions; None where the problem is
             not linear regression.
     """
@@ -77,6 +76,7 @@ class ControlTask(Shown, Stored):
     step_size: float | None = None
     momentum: float = 0.0
     velocity: Float[Array, " d"] | None = None
+    trainings: Trainings | None = None
     linear: LinearTask | None = None
 
     @property
@@ -90,11 +90,17 @@ class ControlTask(Shown, Stored):
         return self.price > 0.0 or self.budget < np.inf
 
     @property
+    def in_steps(self) -> bool:
+        """Whether time counts steps, of gradient descent or of an optimiser."""
+        return self.step_size is not None or self.trainings is not None
+
+    @property
     def title(self) -> str:
         """The question in one line."""
         points, data = self.problem.delete.tolist(), self.problem.data.name
         which = f"point {points[0]}" if len(points) == 1 else f"{len(points)} points"
-        steps = "" if self.step_size is None else f" steps of {self.step_size:.3g}"
+        size = "" if self.step_size is None else f" of {self.step_size:.3g}"
+        steps = f" steps{size}" if self.in_steps else ""
         return f"{data} without {which}, s = {self.s:g}, T = {self.T:g}{steps}"
 
     def worth(self, effort: float, multiplier: float) -> dict[str, object]:
@@ -113,12 +119,14 @@ class ControlTask(Shown, Stored):
             "bounds": f"[{self.bounds[0]:g}, {self.bounds[1]:g}]",
             "cost": type(self.cost).__name__,
             **({} if self.step_size is None else {"step_size": self.step_size, "momentum": self.momentum}),
+            **({} if self.trainings is None else self.trainings.facts),
             **({"budget": self.budget, "price": self.price} if self.priced else {}),
         }
 
     def _stored(self) -> dict[str, Any]:
         values = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "linear"}
-        return values | {"problem": fingerprint(self.problem)}
+        made = None if self.trainings is None else stored(self.trainings)
+        return values | {"problem": fingerprint(self.problem), "trainings": made}
 
     @classmethod
     def _revived(cls, **values: Any) -> "StoredTask":
@@ -136,11 +144,11 @@ class StoredTask(NamedTuple):
     problem: dict[str, Any]
     values: dict[str, Any]
 
-    def of(self, problem: Problem) -> ControlTask:
-        """The task, for the problem that it was made for.
+    def of(self, problem: Problem, optimiser: Any = None) -> ControlTask:
+        """The task, for the problem that it was made for; with an optimiser, trained again.
 
         Raises:
-            InputError: another problem.
+            InputError: another problem, or another optimiser.
         """
         as_instance(problem, "problem", Problem, "pass the problem that the result was found for")
         given, known = fingerprint(problem), self.problem
@@ -149,6 +157,10 @@ class StoredTask(NamedTuple):
             raise InputError(f"this was found for another problem: {', '.join(other)}.")
         values = dict(self.values)
         window = Window(values["s"], values["T"], *values["bounds"])
+        made = values.pop("trainings")
+        if made is not None:
+            question = {name: values[name] for name in ("s", "T", "target", "cost")}
+            return ControlTask(problem=problem, trainings=made.of(problem, optimiser, **question), **values)
         rest = {name: values[name] for name in ("theta0", "target", "cost", "price")}
         linear = _in_eigenbasis(problem, window=window, **rest)
         if linear is not None and values["step_size"] is not None:
@@ -201,8 +213,9 @@ def make_task(
     price: float = 0.0,
     step_size: float | None = None,
     momentum: float = 0.0,
+    recipes: Recipes | None = None,
 ) -> ControlTask:
-    """Check the question once, and train up to s.
+    """Check the question once, and train up to s; with an optimiser and seeds as `recipes` say.
 
     Example:
         >>> line = ef.linear_regression(ef.Dataset([[1.0], [1.0], [2.0]], [1.0, 2.0, 3.0]), delete=[0])
@@ -225,11 +238,15 @@ def make_task(
     as_instance(problem, "problem", Problem, "write epsflow.linear_regression(data, delete=[17])")
     if problem.delete.size == 0:
         raise InputError("the problem deletes no point, so there is nothing to unlearn: make it with delete=[index].")
-    start, cost = problem.parameters(theta0, "theta0"), Distance() if cost is None else cost
+    cost = Distance() if cost is None else cost
     given = None if target is None else problem.parameters(target, "target")
     as_instance(cost, "cost", AbstractCost, "write Distance(), QuadraticForm(W), PredictionGap(x) or RetainedLoss()")
     cost.check(problem, given)
     limit, price = check_effort(budget, price, T - s, bounds), as_scalar(price, "price")
+    if recipes is not None:
+        _check_left_out(size, limit, price)
+        return _trained_task(problem, theta0, recipes, Window(s, T, *bounds), given, cost)
+    start = problem.parameters(theta0, "theta0")
     time = T if size is None else T * size
     _check_size(problem, time, start)
     goal = leave_out_optimum(problem, start, cost) if given is None else Target(given, 0.0)
@@ -261,6 +278,39 @@ def make_task(
     )
 
 
+def _check_left_out(step_size: float | None, budget: float, price: float) -> None:
+    """Refuse what a question about an optimiser does not know."""
+    if step_size is not None or budget < np.inf or price > 0.0:
+        raise InputError(
+            "an optimiser has a learning rate and a momentum of its own, and its optimum knows no price and no budget: "
+            "leave step_size, price and budget out."
+        )
+
+
+def _trained_task(
+    problem: Problem,
+    theta0: object,
+    recipes: Recipes,
+    window: Window,
+    target: Float[Array, " d"] | None,
+    cost: AbstractCost,
+) -> ControlTask:
+    """The question about trainings with an optimiser."""
+    made = as_trainings(problem, theta0, recipes, s=window.s, T=window.T, target=target, cost=cost)
+    return ControlTask(
+        problem=problem,
+        theta0=problem.parameters(made.starts[0]),
+        s=window.s,
+        T=window.T,
+        bounds=window.bounds,
+        target=problem.parameters(made.target),
+        theta_s=problem.parameters(made.theta_s),
+        theta_s_error=0.0,
+        cost=cost,
+        trainings=made,
+    )
+
+
 def _in_eigenbasis(problem: Problem, *, theta0: Float[Array, " d"], **question: Any) -> LinearTask | None:
     """The question for the wings of linear regression; None where it is another problem."""
     return linear_task(problem.risk, theta0, **question) if isinstance(problem.risk, Quadratic) else None
@@ -289,10 +339,10 @@ def _trained(
         return training.end, float(training.error)
     theta_s = linear.theta(linear.start)
     size = float(max(np.abs(theta_s).max(), np.abs(np.asarray(theta0)).max()))
-    return theta_s, _rounding(linear, s, size)
+    return theta_s, rounding_of(linear, s, size)
 
 
-def _rounding(linear: LinearTask, time: float, size: float) -> float:
+def rounding_of(linear: LinearTask, time: float, size: float) -> float:
     """First order: eigenvalues carry an error of d·u·μ_max, which acts for a time."""
     rate = float(linear.rates[-1] + max(map(abs, (1.0, *linear.bounds))) * np.sum(linear.rows**2))
     return len(linear.target) * np.finfo(np.float64).eps * (1.0 + rate * time) * float(size)
@@ -321,75 +371,3 @@ def steps_of(task: ControlTask) -> StepTask:
     linear, size, velocity = linear_of(task), task.step_size, task.velocity
     assert size is not None  # whoever asks has made sure
     return StepTask(linear, size, task.momentum, np.asarray(velocity) @ linear.basis)
-
-
-class Simulation(NamedTuple):
-    """What a schedule really costs, by the flow room.
-
-    Attributes:
-        cost: of θ(T), without the price of ∫|ε| dt.
-        error: bound on the error of `cost`, from the flow's own error estimate and that of the target.
-    """
-
-    cost: float
-    error: float
-
-
-def simulate(task: ControlTask, schedule: AbstractSchedule) -> Simulation:
-    """The cost of a schedule: near rounding for linear regression, by diffrax otherwise.
-
-    An error e in every coordinate of θ(T), and one of e' in the target, change the cost by at most ‖∇cost‖(e√d + e'),
-    and ½‖W‖(e√d + e')² for linear regression (where it is quadratic). The error in θ(s) is added to e as it stands: a
-    convex risk contracts it, another one might not. Linear regression under a piecewise-constant schedule is simulated
-    from θ(0), so that nothing is used again of how the schedule was found. From 64 parameters on it is propagated by
-    rank-one updates of one eigendecomposition instead; the flow room would make one per level.
-    """
-    problem, ts = task.problem, np.array([task.T])
-    if task.linear is not None and task.step_size is None and not isinstance(schedule, AbstractPiecewiseConstant):
-        return _decayed(task, task.linear, schedule)
-    if task.step_size is not None:
-        weights = step_weights(schedule, task.s, task.T)
-        end, error = descent_end(problem, task.theta0, task.s, weights, task.step_size, task.momentum)
-    elif task.linear is not None and isinstance(schedule, AbstractPiecewiseConstant):
-        assert isinstance(problem.risk, Quadratic)  # whose task it is
-        if problem.dim < SECULAR:
-            flow = exact_flow(problem.risk, schedule, np.asarray(task.theta0), np.asarray(0.0))
-            thetas = flow.at(ts)
-            end, error = thetas[-1], float(flow.rounding(ts, thetas))
-        else:
-            end, error = _propagate(task, schedule)
-    else:
-        path = gradient_flow(problem, schedule, task.theta_s, t0=task.s, ts=ts)
-        end, error = path.end, float(path.error) + task.theta_s_error
-    cost, slope = cost_and_gradient(task.cost, problem.risk, end, task.target)
-    curvature = 1.0 if task.linear is None else task.linear.form.norm**2
-    off = error * problem.dim**0.5 + task.target_error
-    return Simulation(float(cost), float(np.linalg.norm(slope) * off + 0.5 * curvature * off**2))
-
-
-def _decayed(task: ControlTask, linear: LinearTask, schedule: AbstractSchedule) -> Simulation:
-    """The cost of a decay, by panels in the eigenbasis; its error bounds those of the flow, of θ(s) and of H_{-D}."""
-    ends = member_ends(linear, Members.of([schedule]))
-    delta, size = ends.states[0], float(ends.sizes[0])
-    error = (
-        float(ends.errors[0]) + _rounding(linear, task.T - task.s, size) + task.theta_s_error * task.problem.dim**0.5
-    )
-    slope, curvature = float(np.linalg.norm(linear.form.gradient(delta))), linear.form.norm**2
-    error += task.target_error
-    return Simulation(linear.form.value(delta), slope * error + 0.5 * curvature * error**2)
-
-
-def _propagate(task: ControlTask, schedule: AbstractPiecewiseConstant) -> tuple[Array, float]:
-    """θ(T) and its error, by the propagators of the linear task."""
-    linear = linear_of(task)
-    knots, levels = arcs_of(schedule, task.s, task.T)
-    delta, largest = linear.start, float(np.abs(linear.start).max())
-    for level, duration in zip(levels, np.diff(knots), strict=True):
-        delta = advance(linear.spectrum(level), delta, np.array([duration]))[0]
-        largest = max(largest, float(np.abs(delta).max()))
-    return linear.theta(delta), _rounding(linear, task.T - task.s, largest) + task.theta_s_error
-
-
-def effort_of(task: ControlTask, schedule: AbstractSchedule) -> float:
-    """∫|ε| dt over (s, T), summed over the components of ε; exact for piecewise-constant schedules."""
-    return float(efforts(Members.of([schedule]), task.s, task.T)[0])

@@ -24,6 +24,7 @@ from ._exact import ExactFlow as ExactFlow, exact_flow as exact_flow, propagate 
 from ._gradient_flow import as_times as as_times, gradient_flow as gradient_flow
 from ._minibatches import epoch_batches as epoch_batches
 from ._newton import ConvexMinimum as ConvexMinimum, minimise as minimise
+from ._saved_training import optimiser_digest as optimiser_digest
 from ._stationary import (
     METHODS as METHODS,
     NEWTON_STEPS as NEWTON_STEPS,
@@ -41,5 +42,11 @@ from ._surfaces import (
     homotopy as homotopy,
     rewind_surface as rewind_surface,
 )
-from ._training import Training as Training, train_with as train_with
+from ._training import Training as Training, diverged as diverged, train_with as train_with, words_of as words_of
+from ._training_adjoint import (
+    Course as Course,
+    EndSlope as EndSlope,
+    StepSlopes as StepSlopes,
+    course_of as course_of,
+)
 from ._trajectory import Trajectory as Trajectory

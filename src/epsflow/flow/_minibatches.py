@@ -4,7 +4,7 @@ What a step sees depends on the key and on the number of the step alone, so that
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
@@ -50,6 +50,10 @@ class Rows(eqx.Module):
         """Which entry of `eps[step]` weighs each row of the step."""
         return self._taken(self.place, step)
 
+    def by_eps(self, step: Array, by_weight: Float[Array, " b"]) -> Float[Array, " entries"]:
+        """A derivative by the weights of one step's rows, as one by `eps[step]`."""
+        return jnp.zeros_like(self.eps[step]).at[self.places(step)].add(by_weight)
+
     def _taken(self, part: Array, step: Array) -> Array:
         if self.points is not None:
             return part[self.points[step]]
@@ -76,6 +80,7 @@ class Source:
         words: of the key.
         dtype: of the numbers that the model sees.
         devices: over which the rows of a batch are spread; empty for JAX's own choice.
+        most: steps per compiled call, at most.
     """
 
     problem: Problem
@@ -85,6 +90,14 @@ class Source:
     words: tuple[int, ...]
     dtype: Any
     devices: Sequence[Any] = ()
+    most: int = LEG
+
+    def reseeded(self, words: tuple[int, ...]) -> "Source":
+        """The same for another key; what is on the device serves both."""
+        other = replace(self, words=words)
+        if not self.streamed:
+            other.__dict__["_held"] = self._held
+        return other
 
     @property
     def streamed(self) -> bool:
@@ -97,7 +110,7 @@ class Source:
         """Steps per compiled call."""
         data, rows = self.problem.data, self.batch or 1
         each = max(rows * data.x.shape[1] if self.streamed else rows, len(self.problem.delete) + 1)
-        return int(np.clip(NUMBERS // each, 1, LEG))
+        return int(np.clip(NUMBERS // each, 1, self.most))
 
     def rows(self, first: int, count: int) -> Rows:
         """Of `count` steps from `first` on, with room for `leg` of them: one shape for all calls."""

@@ -118,12 +118,17 @@ def fingerprint(source: Source, start: Array, optimiser: Any) -> dict[str, Any]:
         "reduction": problem.reduction,
         "schedule": f"{type(source.schedule).__name__}, {_digest(*jax.tree.leaves(source.schedule))}",
         "theta0": _digest(np.asarray(start)),
-        "optimiser": _digest(*jax.tree.leaves(_probe(optimiser, start))),
+        "optimiser": optimiser_digest(optimiser, start),
         "batch": source.batch,
         "key": list(source.words),
         "step_size": source.step_size,
         "dtype": str(source.dtype),
     }
+
+
+def optimiser_digest(optimiser: Any, start: Array) -> str:
+    """What an optimiser is told by: what it makes of three gradients, from a θ of this shape and type."""
+    return _digest(*jax.tree.leaves(_probe(optimiser, start)))
 
 
 def _probe(optimiser: Any, start: Array) -> Any:

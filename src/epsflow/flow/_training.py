@@ -110,16 +110,27 @@ class Recipe(eqx.Module):
     share: Float[Array, ""]
     optimiser: Any
 
+    def losses(self, theta: Float[Array, " d"], batch: Batch) -> Float[Array, " b"]:
+        """ℓ_i(θ) of its points."""
+        return jax.vmap(lambda x, y: self.loss(self.model(theta, x), y))(batch.x, batch.y)
+
     def value(self, theta: Float[Array, " d"], batch: Batch) -> Float[Array, ""]:
         """The batch's estimate of R_ε(θ)."""
-        losses = jax.vmap(lambda x, y: self.loss(self.model(theta, x), y))(batch.x, batch.y)
+        return self.weighed(self.losses(theta, batch), theta, batch)
+
+    def weighed(self, losses: Float[Array, " b"], theta: Float[Array, " d"], batch: Batch) -> Float[Array, ""]:
+        """The same, of losses that are known."""
         return (self.share * (batch.weights @ losses) + 0.5 * self.l2 * theta @ theta).astype(theta.dtype)
 
     def step(self, carry: "Carry", batch: Batch) -> tuple["Carry", Float[Array, ""]]:
         """One step, and the loss before it."""
         value, slope = jax.value_and_grad(self.value)(carry.theta, batch)
+        return self.moved(carry, slope), value
+
+    def moved(self, carry: "Carry", slope: Float[Array, " d"]) -> "Carry":
+        """What the optimiser makes of a gradient."""
         moves, state = self.optimiser.update(slope, carry.state, carry.theta)
-        return Carry((carry.theta + moves).astype(carry.theta.dtype), _kept(state, carry.state)), value
+        return Carry((carry.theta + moves).astype(carry.theta.dtype), _kept(state, carry.state))
 
 
 class Carry(NamedTuple):
@@ -210,12 +221,12 @@ def train_with(
     """
     marks = _marks(steps)
     precision = problem.dtype if dtype is None else dtype
-    source = _source(problem, schedule, batch, key, step_size, precision, devices)
+    source = source_of(problem, schedule, batch, key, step_size, precision, devices)
     start = jnp.asarray(np.asarray(problem.parameters(theta0, "theta0")), source.dtype)
-    _check_optimiser(optimiser)
+    check_optimiser(optimiser)
     carry = Carry(start, optimiser.init(start))
     store = None if checkpoint is None else SavedTraining(Path(checkpoint), fingerprint(source, start, optimiser))
-    run = _run(source, _recipe(source, optimiser), carry, marks, store, as_count(every, "every"), progress)
+    run = _run(source, recipe_of(source, optimiser), carry, marks, store, as_count(every, "every"), progress)
     error = np.nan
     if estimate_error and precision != "float64" and bool(run.result == SUCCESS):
         given = {"optimiser": optimiser, "steps": marks, "batch": batch, "key": key, "step_size": step_size}
@@ -225,12 +236,16 @@ def train_with(
     found = Training(**run._asdict(), steps=marks[: len(run.thetas)], dtype=precision, error=error)
     if throw and not bool(run.result == SUCCESS):
         bad = int(np.argmin(np.isfinite(run.losses)))
-        raise ConvergenceError(
-            f"training left the finite numbers at step {bad}: {message(run.result)} Lower the optimiser's learning "
-            "rate, or clip its gradients (optax.clip_by_global_norm).",
-            found,
-        )
+        raise ConvergenceError(diverged(bad), found)
     return found
+
+
+def diverged(bad: int) -> str:
+    """Where a training left the finite numbers, and what to do."""
+    return (
+        f"training left the finite numbers at step {bad}: {message(RESULTS.nonlinear_divergence)} Lower the "
+        "optimiser's learning rate, or clip its gradients (optax.clip_by_global_norm)."
+    )
 
 
 class _Run(NamedTuple):
@@ -330,8 +345,8 @@ def _marks(steps: object) -> Int[np.ndarray, " k"]:
     return marks.astype(np.int64)
 
 
-def _source(
-    problem: Problem, schedule: AbstractSchedule, batch: Any, key: Any, step_size: Any, dtype: Any, devices: Any
+def source_of(
+    problem: Problem, schedule: AbstractSchedule, batch: Any, key: Any, step_size: Any, dtype: Any, devices: Any = ()
 ) -> Source:
     """Where rows come from, checked."""
     if dtype not in ("float64", "float32"):
@@ -347,7 +362,7 @@ def _source(
             raise InputError(f"batch is {size}, but the data has {problem.data.n} points.")
         if key is None:
             raise InputError("batches are drawn at random: pass key=jax.random.key(0), or another seed.")
-        words = tuple(int(word) for word in np.asarray(jax.random.key_data(key)).ravel())
+        words = words_of(key)
     rows, several = size or problem.data.n, tuple(devices)
     if several and rows % len(several):
         raise InputError(
@@ -356,7 +371,13 @@ def _source(
     return Source(problem, schedule, time, size, words, np.dtype(dtype), several)
 
 
-def _check_optimiser(optimiser: object) -> None:
+def words_of(key: Key[Array, ""]) -> tuple[int, ...]:
+    """The numbers that a key is made of."""
+    return tuple(int(word) for word in np.asarray(jax.random.key_data(key)).ravel())
+
+
+def check_optimiser(optimiser: object) -> None:
+    """Refuse what optax did not make."""
     if isinstance(optimiser, type) or not (hasattr(optimiser, "init") and hasattr(optimiser, "update")):
         raise InputError(
             f"optimiser is {brief(optimiser)}; one of optax is needed, for instance optax.adam(1e-3) "
@@ -364,7 +385,8 @@ def _check_optimiser(optimiser: object) -> None:
         )
 
 
-def _recipe(source: Source, optimiser: Any) -> Recipe:
+def recipe_of(source: Source, optimiser: Any) -> Recipe:
+    """What a step of a training does, in the type of its numbers."""
     problem, dtype = source.problem, source.dtype
     share = problem.scale * (1.0 if source.batch is None else problem.data.n / source.batch)
     model, loss = (jax.tree.map(lambda leaf: _narrow(leaf, dtype), part) for part in (problem.model, problem.loss))

@@ -70,7 +70,7 @@ def schedule(
     optimum = result if isinstance(result, ScheduleSolution) else result.optimum
     if conditions and optimum is None:
         raise InputError("conditions=True needs an optimum: this comparison was made without one.")
-    steps = result.task.step_size is not None
+    steps = result.task.in_steps
     # Steps keep no Hamiltonian constant, and none is drawn.
     count = 1 if optimum is None else (3 if steps else 4) if conditions else 2
     given = None if ax is None else given_panels(ax, count)
@@ -89,7 +89,8 @@ def schedule(
         mark_times(axes, {"s": result.task.s, "T": result.task.T})
         # A little room after T shows that ε is 0 there.
         axes[0].set_xlim(0.0, 1.03 * result.task.T)
-        axes[-1].set_xlabel("step of gradient descent $k$" if steps else "flow time $t$")
+        trained = "training step $k$" if result.task.trainings is not None else "step of gradient descent $k$"
+        axes[-1].set_xlabel(trained if steps else "flow time $t$")
     return axes
 
 
@@ -121,7 +122,7 @@ def _draw_weights(ax: Axes, result: Result, others: Mapping[str, AbstractSchedul
 
 
 def _draw_switching(ax: Axes, optimum: ScheduleSolution) -> None:
-    task, steps = optimum.task, optimum.task.step_size is not None
+    task, steps = optimum.task, optimum.task.in_steps
     times = np.arange(task.s, task.T) + 0.5 if steps else np.linspace(task.s, task.T, POINTS)
     curves = np.asarray(optimum.switching(times)).reshape(len(times), -1)
     ax.axhline(0.0, color=BLACK, linewidth=0.8, zorder=1.5)

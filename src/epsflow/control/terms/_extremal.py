@@ -92,7 +92,8 @@ class Extremal(Shown, Stored):
         hamiltonian_drift: max 𝓗 − min 𝓗 over [s, T] (with a price: of 𝓗 + ρ|ε|); zero for an extremal.
         zeros: where the best ε_j changes inside (s, T), ascending: S_j changes sign (with a price: crosses ±ρ); one
             array per component of S.
-        method: "exact", "collocation", "diffrax" or "adjoint" (Runge–Kutta steps, and their exact adjoint).
+        method: "exact", "collocation", "diffrax", "adjoint" (Runge–Kutta steps, and their exact adjoint) or "steps" (of
+            gradient descent, or of an optimiser).
         path: where θ, p, S and 𝓗 come from.
     """
 

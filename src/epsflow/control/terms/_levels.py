@@ -111,6 +111,20 @@ def sampled(
     return np.broadcast_to(values, (len(values), columns)).copy()
 
 
+def interval_sums(
+    weights: Float[np.ndarray, "N columns"], knots: Float[np.ndarray, " knots"]
+) -> Float[np.ndarray, "intervals columns"]:
+    """Sums over the steps of each interval between knots that are whole numbers, ascending."""
+    return np.add.reduceat(weights, (knots[:-1] - knots[0]).astype(int))
+
+
+def interval_means(
+    weights: Float[np.ndarray, "N columns"], knots: Float[np.ndarray, " knots"]
+) -> Float[np.ndarray, "intervals columns"]:
+    """Means over the steps of each interval."""
+    return interval_sums(weights, knots) / np.diff(knots)[:, None]
+
+
 def step_weights(schedule: AbstractSchedule, s: float, T: float) -> Float[np.ndarray, "N columns"]:
     """ε of each step of gradient descent from s to T: the mean of ε(t) over (k, k + 1).
 

@@ -1,0 +1,86 @@
+"""Discrete trainings that differ by their seeds alone: the mean cost of where they end, and its derivatives by ε."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from ...flow import Course, EndSlope, StepSlopes
+from ...problem import AbstractRisk
+from ..terms._cost import AbstractCost, cost_and_gradient
+
+Weights = Float[np.ndarray, "N columns"]
+"""ε of every step from s to T: one for all deleted points, or one for each."""
+
+
+class Seed(NamedTuple):
+    """One of the trainings.
+
+    Attributes:
+        course: the training from s on.
+        target: where θ(T) should be, shape (d,): what the same seed gives without the deleted points.
+    """
+
+    course: Course
+    target: Float[np.ndarray, " d"]
+
+
+class MeanSlopes(NamedTuple):
+    """The mean cost of several trainings.
+
+    Attributes:
+        costs: of each, shape (k,); ∞ where a training left the finite numbers.
+        weights: the derivative of their mean by every weight, shape (N, columns).
+        rounding: of the mean, to first order.
+    """
+
+    costs: Float[np.ndarray, " k"]
+    weights: Weights
+    rounding: float
+
+    @property
+    def cost(self) -> float:
+        """Their mean."""
+        return float(self.costs.mean())
+
+
+@dataclass(frozen=True, eq=False)
+class Ensemble:
+    """Trainings under common weights.
+
+    Attributes:
+        risk: R_ε, for costs that need it.
+        cost: of where a training ends.
+        seeds: the trainings.
+    """
+
+    risk: AbstractRisk
+    cost: AbstractCost
+    seeds: tuple[Seed, ...]
+
+    def costs(self, weights: Weights) -> Float[np.ndarray, " k"]:
+        """The cost of each; ∞ where a training left the finite numbers."""
+        return np.array([self._cost(seed, weights) for seed in self.seeds])
+
+    def slopes(self, weights: Weights) -> MeanSlopes:
+        """Costs, and the derivative of their mean."""
+        each = [self.path(seed, weights) for seed in self.seeds]
+        return MeanSlopes(
+            costs=np.array([slopes.value for slopes in each]),
+            weights=np.mean([slopes.weights for slopes in each], axis=0),
+            rounding=float(np.mean([slopes.rounding for slopes in each])),
+        )
+
+    def path(self, seed: Seed, weights: Weights, asked: tuple[int, ...] = ()) -> StepSlopes:
+        """Of one training; with θ and costate before the steps that are asked for, counted from s."""
+        return seed.course.slopes(weights, self._slope(seed), asked)
+
+    def _cost(self, seed: Seed, weights: Weights) -> float:
+        reached = seed.course.end(weights)
+        value = np.inf if reached.bad is not None else self._slope(seed)(reached.theta).value
+        return value if np.isfinite(value) else np.inf
+
+    def _slope(self, seed: Seed) -> Callable[[Float[np.ndarray, " d"]], EndSlope]:
+        return lambda theta: EndSlope(*cost_and_gradient(self.cost, self.risk, theta, seed.target))

@@ -1,0 +1,89 @@
+"""State, costate and Pontryagin's figures along discrete training, on the intervals between whole steps."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from ..terms._extremal import AbstractPath, Extremal, Point, Signals
+from ..terms._levels import best_level, interval_means, interval_sums, levels_of, thresholds
+from ._ensemble import MeanSlopes
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingPath(AbstractPath):
+    """S and ε on intervals of whole steps.
+
+    Attributes:
+        knots: where the intervals begin and end, shape (K+1,).
+        switching: ∂cost/∂ε of each, per step, shape (K,) or (K, m).
+        eps: the mean of ε in each, in the same shape.
+        before: θ and the costate before given steps, counted from the first; trained again for the asking.
+    """
+
+    knots: Float[np.ndarray, " knots"]
+    switching: Float[np.ndarray, "K *m"]
+    eps: Float[np.ndarray, "K *m"]
+    before: Callable[[tuple[int, ...]], Point]
+
+    def at(self, ts: Float[np.ndarray, " k"]) -> Point:
+        """See `AbstractPath`; between two steps, the straight line from one to the other.
+
+        Raises:
+            InputError: of an ensemble, which has no one θ.
+        """
+        count = round(self.knots[-1] - self.knots[0])
+        since = np.clip(ts - self.knots[0], 0.0, count)
+        low = np.minimum(np.floor(since).astype(int), count - 1)
+        steps = np.unique(np.concatenate([low, low + 1]))
+        found = self.before(tuple(steps.tolist()))
+        part, here = (since - low)[:, None], np.searchsorted(steps, low)
+        theta, costate = ((1.0 - part) * values[here] + part * values[here + 1] for values in found)
+        return Point(theta, costate)
+
+    def signals(self, ts: Float[np.ndarray, " k"]) -> Signals:
+        """See `AbstractPath`; 𝓗 is no invariant of steps, and NaN."""
+        cell = np.clip(np.searchsorted(self.knots, ts, side="left") - 1, 0, len(self.eps) - 1)
+        return Signals(self.switching[cell], np.full(len(ts), np.nan), self.eps[cell])
+
+
+def training_extremal(
+    slopes: MeanSlopes,
+    weights: Float[np.ndarray, "N columns"],
+    knots: Float[np.ndarray, " knots"],
+    bounds: tuple[float, float],
+    before: Callable[[tuple[int, ...]], Point],
+    *,
+    error: float,
+) -> Extremal:
+    """The figures of the discrete problem: Σ_I [Σ_{k∈I} S_k ε_k − min_v v Σ_{k∈I} S_k] over intervals I of the mesh.
+
+    To first order, that is what the best ε that is constant on each interval gains: zero where the Karush–Kuhn–Tucker
+    conditions hold on the mesh. S_k = ∂cost/∂ε_k, of the mean over the seeds.
+
+    Args:
+        slopes: cost, and S_k.
+        weights: ε_k.
+        knots: of the intervals, whole numbers from s to T.
+        bounds: of ε.
+        before: θ and costate, see `TrainingPath`.
+        error: of the cost.
+    """
+    by_cell, eps = interval_sums(slopes.weights, knots), interval_means(weights, knots)
+    switching, options = by_cell / np.diff(knots)[:, None], np.array(levels_of(bounds, 0.0))
+    best = np.stack([best_level(column, options, 0.0) for column in by_cell.T], axis=1)
+    (zero,) = thresholds(bounds, 0.0)
+    zeros = tuple(knots[1:-1][np.diff(column > zero)] for column in by_cell.T)
+    shape = (len(eps),) if eps.shape[1] == 1 else eps.shape
+    return Extremal(
+        s=float(knots[0]),
+        T=float(knots[-1]),
+        cost=slopes.cost,
+        cost_error=error,
+        pmp_gap=max(float((slopes.weights * weights).sum() - (by_cell * best).sum()), 0.0),
+        hamiltonian_drift=float("nan"),
+        zeros=zeros,
+        method="steps",
+        path=TrainingPath(knots, switching.reshape(shape), eps.reshape(shape), before),
+    )

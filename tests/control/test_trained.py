@@ -1,0 +1,207 @@
+"""Schedules for training with an optimiser: exact gradients of the discrete training, seeds, switches, families."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import epsflow as ef
+from epsflow.control._task import make_task
+from epsflow.control._trainings import Recipes
+from epsflow.control.systems._steps import cost_slopes
+
+KEYS = jax.random.split(jax.random.key(11), 4)
+ADAM = optax.adam(2e-2)
+CLIPPED = optax.chain(optax.clip_by_global_norm(0.3), optax.sgd(0.1, momentum=0.8))
+
+
+@pytest.fixture(scope="module")
+def network():
+    rng = np.random.default_rng(3)
+    x = rng.standard_normal((23, 2))
+    data = ef.Dataset(x, np.sin(x[:, 0]) + 0.1 * rng.standard_normal(23))
+    return ef.Problem(ef.MLP((2, 3, 1)), ef.SquaredLoss(), data, delete=[4, 11], l2=0.05, reduction="mean")
+
+
+@pytest.fixture(scope="module")
+def theta0(network):
+    return network.model.init(jax.random.key(0))
+
+
+def seeds_of(problem, theta0, s, T, *, cost=None, target=None, **recipes):
+    task = make_task(problem, theta0, s=s, T=T, cost=cost, target=target, recipes=Recipes(**recipes))
+    return task.trainings.seeds
+
+
+def unrolled(problem, optimiser, theta0, batches, s, target):
+    """½‖θ(T) − target‖² as a function of ε of the steps from s on, written out step by step."""
+    x, y = jnp.asarray(problem.data.x), jnp.asarray(problem.data.y)
+
+    def cost(weights):
+        theta, state = jnp.asarray(theta0), optimiser.init(jnp.asarray(theta0))
+        for k, points in enumerate(batches):
+            eps = jnp.ones(weights.shape[1]) if k < s else weights[k - s]
+            w = jnp.ones(len(x)).at[problem.delete].set(jnp.broadcast_to(eps, problem.delete.shape))[points]
+
+            def value(t, points=points, w=w):
+                outputs = jax.vmap(problem.model, in_axes=(None, 0))(t, x[points])
+                return w @ (0.5 * (outputs - y[points]) ** 2) / len(points) + 0.5 * problem.l2 * t @ t
+
+            moves, state = optimiser.update(jax.grad(value)(theta), state, theta)
+            theta = theta + moves
+        return 0.5 * jnp.sum((theta - target) ** 2)
+
+    return cost
+
+
+@pytest.mark.parametrize("columns", [1, 2], ids=["shared", "per point"])
+@pytest.mark.parametrize("optimiser", [ADAM, CLIPPED], ids=["adam", "clipped momentum"])
+def test_the_gradient_is_that_of_the_unrolled_training(network, theta0, optimiser, columns):
+    rng, s, T = np.random.default_rng(0), 3, 12
+    words = [int(word) for word in np.asarray(jax.random.key_data(KEYS[0]))]
+    epochs = [np.random.default_rng([*words, e]).permutation(23)[:21].reshape(3, 7) for e in range(4)]
+    weights, target = rng.uniform(size=(T - s, columns)), rng.standard_normal(network.dim)
+    cost = unrolled(network, optimiser, theta0, np.concatenate(epochs), s, target)
+    seeds = seeds_of(network, theta0, s, T, target=target, optimiser=optimiser, batch=7, key=KEYS[0])
+    found = seeds.slopes(weights)
+    # Another order of the same sums: a hundred roundings, relative to the largest entry.
+    expected = np.asarray(jax.grad(cost)(jnp.asarray(weights)))
+    assert found.cost == pytest.approx(float(cost(jnp.asarray(weights))), rel=1e-12)
+    np.testing.assert_allclose(found.weights, expected, rtol=0.0, atol=1e-12 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize(
+    "cost",
+    [ef.Distance(), ef.RetainedLoss(), ef.PredictionGap(np.array([[0.3, -1.0]]))],
+    ids=lambda c: type(c).__name__,
+)
+def test_central_differences_agree_for_every_cost(network, theta0, cost):
+    seeds = seeds_of(network, theta0, 2, 9, cost=cost, optimiser=ADAM, batch=5, key=KEYS[:2])
+    weights = np.random.default_rng(1).uniform(size=(7, 2))
+    exact = seeds.slopes(weights).weights
+    moved = [
+        (seeds.costs(weights + 1e-5 * unit).mean() - seeds.costs(weights - 1e-5 * unit).mean()) / 2e-5
+        for unit in np.eye(14).reshape(14, 7, 2)
+    ]
+    # Truncation is of the square of the width, 1e-10; rounding 1e-16/1e-5.
+    np.testing.assert_allclose(exact.ravel(), moved, rtol=1e-6, atol=1e-9 * np.abs(exact).max() + 1e-11)
+
+
+def test_plain_gradient_descent_is_that_of_a_step_size(network, theta0):
+    eta, weights = 0.2, np.random.default_rng(2).uniform(size=(30, 1))
+    seeds = seeds_of(network, theta0, 0, 30, target=np.zeros(network.dim), optimiser=optax.sgd(eta))
+    found, zero = seeds.slopes(weights), np.zeros(network.dim)
+    other = cost_slopes(network.risk, ef.Distance(), zero, np.asarray(theta0), zero, weights[:, 0], eta, 0.0)
+    assert found.cost == pytest.approx(other.cost, rel=1e-12)
+    np.testing.assert_allclose(found.weights[:, 0], other.weights, rtol=1e-10, atol=1e-14)
+
+
+def test_two_seeds_cost_the_mean_of_the_two(network, theta0):
+    weights = np.random.default_rng(4).uniform(size=(20, 1))
+    both, first, second = (
+        seeds_of(network, theta0, 5, 25, optimiser=ADAM, batch=5, key=key).slopes(weights)
+        for key in (KEYS[:2], KEYS[0], KEYS[1])
+    )
+    np.testing.assert_array_equal(both.costs, [first.cost, second.cost])
+    np.testing.assert_allclose(both.weights, 0.5 * (first.weights + second.weights), rtol=1e-14)
+
+
+def test_the_solution_costs_what_train_with_makes_of_it(network, theta0):
+    question = {"optimiser": ADAM, "batch": 5, "key": KEYS[0]}
+    best = ef.optimal_schedule(network, theta0, s=10, T=40, method="adjoint", intervals=6, **question)
+    ends = [
+        ef.train_with(network, schedule, theta0, steps=40, **question).theta
+        for schedule in (best.schedule, ef.Constant(0.0))
+    ]
+    np.testing.assert_array_equal(np.asarray(best.task.target), ends[1])
+    assert best.cost == pytest.approx(0.5 * ((ends[0] - ends[1]) ** 2).sum(), rel=1e-12)
+    assert best.scope is ef.Scope.LOCAL
+    assert best.pmp_gap <= 1e-4 * best.cost
+    np.testing.assert_array_equal(np.asarray(best.extremal.theta(40.0)), ends[0])
+    np.testing.assert_allclose(np.asarray(best.extremal.costate(40.0)), ends[0] - ends[1], rtol=1e-14)
+
+
+def test_no_weights_on_a_coarse_lattice_cost_less(network, theta0):
+    question = {"optimiser": ADAM, "batch": 5, "key": KEYS[:2], "intervals": 4}
+    best = ef.optimal_schedule(network, theta0, s=10, T=30, **question)
+    seeds = best.task.trainings.seeds
+    lattice = itertools.product(np.linspace(0.0, 1.0, 4), repeat=4)
+    least = min(seeds.costs(np.repeat(row, 5)[:, None]).mean() for row in lattice)
+    assert best.cost <= least * (1.0 + 1e-9)
+
+
+def test_the_best_step_beats_every_whole_step(network, theta0):
+    question = {"s": 10, "T": 40, "optimiser": ADAM, "batch": 5, "key": KEYS[:2]}
+    step = ef.best_in_family(network, ef.Step, theta0, **question)
+    seeds = make_task(
+        network, theta0, s=10, T=40, recipes=Recipes(optimiser=ADAM, batch=5, key=KEYS[:2])
+    ).trainings.seeds
+    costs = [seeds.costs((np.arange(30) < k).astype(float)[:, None]).mean() for k in range(31)]
+    assert step.cost <= min(costs) * (1.0 + 1e-12)
+
+
+def test_held_out_seeds_have_no_part_in_the_choice(network):
+    question = {"s": 10, "T": 40, "optimiser": ADAM, "batch": 5, "intervals": 4}
+    alone = ef.optimal_schedule(network, network.model.init, key=KEYS[:2], **question)
+    best = ef.optimal_schedule(network, network.model.init, key=KEYS[:2], held_out=KEYS[2:], **question)
+    np.testing.assert_array_equal(best.schedule.values, alone.schedule.values)
+    for key, cost in zip(KEYS[2:], best.seeds.held_out, strict=True):
+        arguments = {"optimiser": ADAM, "batch": 5, "key": key, "steps": 40}
+        start = network.model.init(key)
+        ends = [ef.train_with(network, e, start, **arguments).theta for e in (best.schedule, ef.Constant(0.0))]
+        assert cost == pytest.approx(0.5 * ((ends[0] - ends[1]) ** 2).sum(), rel=1e-12)
+    assert "held-out cost" in str(best.summary())
+
+
+def test_single_precision_says_how_far_it_is_from_double(network, theta0):
+    question = {"s": 10, "T": 60, "optimiser": ADAM, "batch": 5, "key": KEYS[:2]}
+    narrow = ef.certify(network, ef.Step(25.0), theta0, dtype="float32", **question)
+    exact = ef.certify(network, ef.Step(25.0), theta0, **question)
+    assert 0.0 < abs(narrow.cost - exact.cost) <= narrow.cost_error <= 1e-3 * exact.cost
+    assert exact.cost_error <= 1e-12 * exact.cost
+    assert "float32" in repr(narrow.task)
+
+
+def test_a_comparison_answers_step_against_decay_and_survives_json(network, theta0):
+    question = {"optimiser": ADAM, "batch": 5, "key": KEYS[:2], "held_out": KEYS[2:]}
+    table = ef.compare_schedules(
+        network, theta0, s=10, T=40, intervals=5, families=(ef.Step, ef.LinearDecay), **question
+    )
+    assert [row["family"] for row in table.rows()] == ["1_[0,s]", "Step", "LinearDecay", "optimum"]
+    assert all(row["held_out"] > 0.0 for row in table.rows())
+    again = type(table).from_json(table.to_json(), network, ADAM)
+    assert again.rows() == table.rows()
+    np.testing.assert_array_equal(again.optimum.switching(25.0), table.optimum.switching(25.0))
+    with pytest.raises(ef.InputError, match="another optimiser"):
+        type(table).from_json(table.to_json(), network, optax.adam(0.1))
+
+
+def test_training_that_leaves_the_finite_numbers_says_where(network, theta0):
+    with pytest.raises(ef.ConvergenceError, match=r"retraining.*at step \d+.*learning rate"):
+        ef.optimal_schedule(network, theta0, s=2, T=300, optimiser=optax.sgd(1e3))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"optimiser": "adam"}, "one of optax is needed"),
+        ({"batch": 24}, "batch is 24, but the data has 23 points"),
+        ({"batch": 5}, "pass key="),
+        ({"batch": 5, "key": 3}, "write key=jax.random.key"),
+        ({"key": KEYS}, "train alike"),
+        ({"batch": 5, "key": KEYS[:2], "held_out": KEYS[1:]}, "named twice"),
+        ({"s": 1.5}, "s = 1.5 is no whole number"),
+        ({"step_size": 0.1}, "an optimiser has a learning rate"),
+        ({"price": 1.0}, "no price and no budget"),
+        ({"method": "shooting"}, "is for the flow"),
+        ({"dtype": "float16"}, "choose 'float64' or 'float32'"),
+        ({"optimiser": None, "batch": 5}, "belongs to training with an optimiser"),
+        ({"intervals": 0}, "intervals is 0"),
+    ],
+)
+def test_what_makes_no_sense_with_an_optimiser_is_refused(network, theta0, wrong, words):
+    with pytest.raises(ef.InputError, match=words):
+        ef.optimal_schedule(network, theta0, **{"s": 2, "T": 6, "optimiser": ADAM} | wrong)
