@@ -251,10 +251,8 @@ class StoredRecipes(NamedTuple):
         )
         if self.retrained:
             question["target"] = None
-        each = len(self.starts) > 1
-        made = as_trainings(
-            problem, (lambda key: drawn[words_of(key)]) if each else self.starts[0], recipes, **question
-        )
+        start = (lambda key: drawn[words_of(key)]) if len(self.starts) > 1 else self.starts[0]
+        made = as_trainings(problem, start, recipes, **question)
         if _digest(made) != self.optimiser:
             raise InputError("this was found for another optimiser: pass the one that it was found for.")
         return made

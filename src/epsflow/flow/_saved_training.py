@@ -127,7 +127,14 @@ def fingerprint(source: Source, start: Array, optimiser: Any) -> dict[str, Any]:
 
 
 def optimiser_digest(optimiser: Any, start: Array) -> str:
-    """What an optimiser is told by: what it makes of three gradients, from a θ of this shape and type."""
+    """What an optimiser is told by: what it makes of three gradients, from a θ of this shape and type.
+
+    Example:
+        >>> import optax
+        >>> half, one = (ef.flow.optimiser_digest(optax.sgd(rate), np.zeros(2)) for rate in (0.5, 1.0))
+        >>> half == one
+        False
+    """
     return _digest(*jax.tree.leaves(_probe(optimiser, start)))
 
 

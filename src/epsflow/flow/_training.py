@@ -241,7 +241,12 @@ def train_with(
 
 
 def diverged(bad: int) -> str:
-    """Where a training left the finite numbers, and what to do."""
+    """Where a training left the finite numbers, and what to do.
+
+    Example:
+        >>> ef.flow.diverged(7).partition(":")[0]
+        'training left the finite numbers at step 7'
+    """
     return (
         f"training left the finite numbers at step {bad}: {message(RESULTS.nonlinear_divergence)} Lower the "
         "optimiser's learning rate, or clip its gradients (optax.clip_by_global_norm)."
@@ -372,7 +377,13 @@ def source_of(
 
 
 def words_of(key: Key[Array, ""]) -> tuple[int, ...]:
-    """The numbers that a key is made of."""
+    """The numbers that a key is made of.
+
+    Example:
+        >>> import jax
+        >>> ef.flow.words_of(jax.random.key(5))
+        (0, 5)
+    """
     return tuple(int(word) for word in np.asarray(jax.random.key_data(key)).ravel())
 
 

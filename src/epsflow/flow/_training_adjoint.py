@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Key
 
-from .._core import Array
+from .._core import Array, Shown, spelled
 from ..problem import Problem
 from ..schedules import Constant
 from ._minibatches import LEG, Batch, Rows, Source
@@ -50,6 +50,10 @@ class Reached(NamedTuple):
 class EndSlope(NamedTuple):
     """A function of the last θ.
 
+    Example:
+        >>> ef.flow.EndSlope(0.5, np.ones(1))
+        EndSlope(value=0.5, gradient=[1])
+
     Attributes:
         value: φ.
         gradient: ∇φ, shape (d,).
@@ -57,10 +61,20 @@ class EndSlope(NamedTuple):
 
     value: float
     gradient: Float[np.ndarray, " d"]
+    __repr__ = spelled  # pyright: ignore[reportAssignmentType]
 
 
 class StepSlopes(NamedTuple):
     """A function φ of the last θ, and what the steps make of it.
+
+    Example:
+        >>> import optax
+        >>> line = ef.linear_regression(ef.Dataset([[1.0], [1.0], [2.0]], [1.0, 2.0, 3.0]), delete=[0], l2=1.0)
+        >>> arguments = {"optimiser": optax.sgd(0.1), "batch": None, "key": None, "dtype": "float64", "steps": 2}
+        >>> course = ef.flow.course_of(line, np.zeros(1), **arguments)
+        >>> course.slopes(np.ones((2, 1)), lambda theta: ef.flow.EndSlope(theta[0], np.ones(1))).weights
+        array([[0.03],
+               [0.01]])
 
     Attributes:
         value: φ; ∞ if training left the finite numbers.
@@ -76,11 +90,20 @@ class StepSlopes(NamedTuple):
     thetas: Float[np.ndarray, "q d"]
     costates: Float[np.ndarray, "q d"]
     bad: int | None = None
+    __repr__ = spelled  # pyright: ignore[reportAssignmentType]
 
 
-@dataclass(frozen=True, eq=False)
-class Course:
+@dataclass(frozen=True, eq=False, repr=False)
+class Course(Shown):
     """A training from a known state on; the weights of its steps are still to be chosen.
+
+    Example:
+        >>> import optax
+        >>> line = ef.linear_regression(ef.Dataset([[1.0], [1.0], [2.0]], [1.0, 2.0, 3.0]), delete=[0], l2=1.0)
+        >>> arguments = {"optimiser": optax.sgd(0.1), "batch": None, "key": None, "dtype": "float64", "steps": 2}
+        >>> course = ef.flow.course_of(line, np.zeros(1), **arguments)
+        >>> course.end(np.ones((2, 1))).theta
+        array([1.17])
 
     Attributes:
         source: where its rows come from.
@@ -93,6 +116,9 @@ class Course:
     recipe: Recipe
     carry: Carry
     first: int = 0
+
+    def _facts(self) -> dict[str, object]:
+        return {"parameters": self.carry.theta.size, "first": self.first, "batch": self.source.batch or "all"}
 
     def again(self, theta0: Float[np.ndarray, " d"], key: Key[Array, ""] | None) -> "Course":
         """The same training from its first step on, with another start and another seed."""
@@ -170,6 +196,14 @@ def course_of(
     steps: int,
 ) -> Course:
     """The training that `train_with` makes of the same arguments, from its first step on.
+
+    Example:
+        >>> import optax
+        >>> line = ef.linear_regression(ef.Dataset([[1.0], [1.0], [2.0]], [1.0, 2.0, 3.0]), delete=[0], l2=1.0)
+        >>> arguments = {"optimiser": optax.sgd(0.1), "batch": None, "key": None, "dtype": "float64", "steps": 2}
+        >>> course = ef.flow.course_of(line, np.zeros(1), **arguments)
+        >>> course.end(np.zeros((1, 1))).theta
+        array([0.8])
 
     Args:
         problem, optimiser, batch, key, dtype: as there.

@@ -5,24 +5,25 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from ..._core import with_error
+from ..._core import spelled, with_error
 
 
 class SeedCosts(NamedTuple):
     """Costs of trainings that differ by their seeds alone.
 
-    Attributes:
-        chosen: of the seeds for whose mean a schedule was chosen, shape (k,).
-        held_out: of seeds that had no part in it, shape (h,); empty without any.
-
     Example:
         >>> costs = ef.control.SeedCosts(np.array([1.0, 3.0]), np.array([2.0, 4.0]))
         >>> costs.mean, costs.standard_error
         (3.0, 1.0)
+
+    Attributes:
+        chosen: of the seeds for whose mean a schedule was chosen, shape (k,).
+        held_out: of seeds that had no part in it, shape (h,); empty without any.
     """
 
     chosen: Float[np.ndarray, " k"]
     held_out: Float[np.ndarray, " h"]
+    __repr__ = spelled  # pyright: ignore[reportAssignmentType]
 
     @property
     def mean(self) -> float:
