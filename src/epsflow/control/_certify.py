@@ -58,7 +58,7 @@ def certify(
     batch: int | None = None,
     key: object | None = None,
     held_out: object | None = None,
-    dtype: str = "float64",
+    dtype: str | None = None,
     time_limit: float | None = None,
 ) -> ScheduleSolution:
     """Simulate a schedule of any origin and say how far from the global optimum it is.

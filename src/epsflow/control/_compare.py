@@ -166,7 +166,7 @@ def compare_schedules(
     batch: int | None = None,
     key: object | None = None,
     held_out: object | None = None,
-    dtype: str = "float64",
+    dtype: str | None = None,
     check: bool = False,
     intervals: int = 100,
     per_point: bool = False,

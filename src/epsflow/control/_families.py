@@ -176,7 +176,7 @@ def best_in_family(
     batch: int | None = None,
     key: object | None = None,
     held_out: object | None = None,
-    dtype: str = "float64",
+    dtype: str | None = None,
     grid: int | None = None,
     time_limit: float | None = None,
 ) -> FamilyResult:

@@ -48,7 +48,7 @@ def extremal(
     batch: int | None = None,
     key: object | None = None,
     held_out: object | None = None,
-    dtype: str = "float64",
+    dtype: str | None = None,
 ) -> Extremal:
     """The costate of a schedule and the figures that Pontryagin's principle asks for.
 

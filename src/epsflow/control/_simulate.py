@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import jax
 import numpy as np
 
 from .._core import Array
@@ -72,7 +73,9 @@ def training_error(trainings: Trainings, weights: np.ndarray, found: MeanSlopes)
     """Of a mean cost: what rounding does to it to first order; in single precision, how far it is from double's too."""
     if trainings.exact is None:
         return found.rounding
-    return found.rounding + abs(found.cost - float(trainings.exact.costs(weights).mean()))
+    with jax.enable_x64(True):
+        exact = float(trainings.exact.costs(weights).mean())
+    return found.rounding + abs(found.cost - exact)
 
 
 def seed_costs(trainings: Trainings, weights: np.ndarray) -> SeedCosts:

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from .._core import Array, InputError, Shown, Stored, as_instance, as_scalar
-from ..flow import gradient_flow
+from ..flow import as_any_problem, as_problem, gradient_flow
 from ..problem import Problem, Quadratic
 from ..schedules import (
     AbstractSchedule,
@@ -235,7 +235,7 @@ def make_task(
     """
     s, T, bounds = check_window(s, T, bounds)
     size, momentum = as_step(step_size, momentum, s, T)
-    as_instance(problem, "problem", Problem, "write epsflow.linear_regression(data, delete=[17])")
+    (as_problem if recipes is None else as_any_problem)(problem)
     if problem.delete.size == 0:
         raise InputError("the problem deletes no point, so there is nothing to unlearn: make it with delete=[index].")
     cost = Distance() if cost is None else cost

@@ -1,7 +1,7 @@
 """Discrete training as part of a question: optimiser, batches and seeds, and the trainings up to s that they give."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import jax
@@ -31,7 +31,7 @@ class Recipes:
         batch: b; None for all points.
         key: a seed, or several over whose trainings the cost is averaged; None without batches.
         held_out: further seeds, for which the schedule is not chosen.
-        dtype: of the training.
+        dtype: of the training; None for the problem's.
         intervals: N, of the mesh on which ε is judged.
     """
 
@@ -39,12 +39,12 @@ class Recipes:
     batch: int | None = None
     key: Any = None
     held_out: Any = None
-    dtype: str = "float64"
+    dtype: str | None = None
     intervals: int = INTERVALS
 
 
 def recipes_of(
-    optimiser: object, batch: int | None, key: object, held_out: object, dtype: str, intervals: int = INTERVALS
+    optimiser: object, batch: int | None, key: object, held_out: object, dtype: str | None, intervals: int = INTERVALS
 ) -> Recipes | None:
     """The arguments of a door; None for the flow, and for plain gradient descent.
 
@@ -54,7 +54,7 @@ def recipes_of(
     if optimiser is not None:
         many = {"key": key, "held_out": held_out, "intervals": intervals}
         return Recipes(optimiser=optimiser, batch=batch, dtype=dtype, **many)
-    given = {"batch": batch, "key": key, "held_out": held_out, "dtype": None if dtype == "float64" else dtype}
+    given = {"batch": batch, "key": key, "held_out": held_out, "dtype": dtype}
     for name, value in given.items():
         if value is not None:
             raise InputError(f"{name} = {brief(value)} belongs to training with an optimiser: pass one of optax, too.")
@@ -132,33 +132,47 @@ def as_trainings(
     for name, value in (("s", s), ("T", T)):
         if value != round(value):
             raise InputError(f"with an optimiser, s and T count steps: {name} = {value:g} is no whole number.")
+    recipes = replace(recipes, dtype=recipes.dtype or problem.dtype)
     keys, others = _keys(recipes.key, "key"), _keys(recipes.held_out, "held_out")
     _check_seeds(recipes, theta0, keys, others)
-    draws = callable(theta0)
-    starts = [_start(problem, theta0, key) for key in (*keys, *others)] if draws else [_start(problem, theta0, None)]
-    chosen = list(zip(keys or (None,), starts if draws else starts * max(len(keys), 1), strict=False))
-    spare = list(zip(others, starts[len(keys) :] if draws else starts * len(others), strict=True))
-    given = None if target is None else np.asarray(target)
-
-    def first_course(dtype: str) -> Course:
-        asked = {"optimiser": recipes.optimiser, "batch": recipes.batch, "dtype": dtype, "steps": round(T - s)}
-        return course_of(problem, starts[0], key=chosen[0][0], **asked)
-
-    def ensemble(course: Course, seeds: list[tuple[Any, Start]]) -> Ensemble:
-        made = tuple(_seed(course.again(start, key), round(s), round(T), given) for key, start in seeds)
-        return Ensemble(problem.risk, cost, made)
-
-    course = first_course(recipes.dtype)
+    every = (*keys, *others) or (None,)
+    starts = [_start(problem, theta0, key) for key in every[: len(every) if callable(theta0) else 1]]
+    seeds = list(zip(every, np.broadcast_to(starts, (len(every), problem.dim)), strict=True))
+    chosen = len(every) - len(others)
+    fixed = round(s), round(T), None if target is None else np.asarray(target), cost
+    all_seeds = _ensemble(problem, recipes, seeds, *fixed)
+    exact = None
+    if recipes.dtype != "float64":
+        with jax.enable_x64(True):
+            wide = problem if problem.dtype == "float64" else problem.with_dtype("float64")
+            exact = _ensemble(wide, replace(recipes, dtype="float64"), seeds[:chosen], *fixed)
     marks = np.linspace(s, T, min(as_count(recipes.intervals, "intervals"), round(T - s)) + 1)
     return Trainings(
         recipes=recipes,
         starts=np.stack(starts),
         retrained=target is None,
         knots=np.round(marks),
-        seeds=ensemble(course, chosen),
-        held_out=ensemble(course, spare) if spare else None,
-        exact=None if recipes.dtype == "float64" else ensemble(first_course("float64"), chosen),
+        seeds=replace(all_seeds, seeds=all_seeds.seeds[:chosen]),
+        held_out=replace(all_seeds, seeds=all_seeds.seeds[chosen:]) if others else None,
+        exact=exact,
     )
+
+
+def _ensemble(
+    problem: Problem,
+    recipes: Recipes,
+    seeds: Sequence[tuple[Any, Start]],
+    s: int,
+    T: int,
+    target: Start | None,
+    cost: AbstractCost,
+) -> Ensemble:
+    """The trainings of some seeds, from s on."""
+    key, start = seeds[0]
+    asked = {"optimiser": recipes.optimiser, "batch": recipes.batch, "dtype": recipes.dtype or problem.dtype}
+    course = course_of(problem, start, key=key, steps=T - s, **asked)
+    made = tuple(_seed(course.again(theta0, each), s, T, target) for each, theta0 in seeds)
+    return Ensemble(problem.risk, cost, made)
 
 
 def _seed(course: Course, s: int, T: int, target: Start | None) -> Seed:
