@@ -7,17 +7,22 @@ import numpy as np
 import pytest
 
 from epsflow import (
+    LinearDecay,
     Losses,
+    descend_to_delete,
     endpoints,
+    gradient_descent,
     influence,
     leverage,
     newton_step,
     newton_step_all,
     pbrf,
+    reconstruct,
     response_jacobian,
     response_path,
     retrain,
     retrain_all,
+    rewind_to_delete,
     self_influence,
     train,
 )
@@ -83,6 +88,15 @@ QUESTIONS = {
 @pytest.mark.parametrize("name", problems())
 def test_linear_models_compile_nothing(name, question, compilations):
     QUESTIONS[question](problems()[name])
+    assert not compilations
+
+
+def test_gradient_descent_of_linear_regression_compiles_nothing_forward_or_back(compilations):
+    problem, start = problems()["linear"], np.zeros(P)
+    end = gradient_descent(problem, LinearDecay(0.1, 0.5), start, steps=np.array([2, 20]), step_size=0.01).end
+    reconstruct(problem, end, steps=5, step_size=0.01)
+    descend_to_delete(problem, end, steps=[1, 30])
+    rewind_to_delete(problem, start, steps=20, K=[2, 5], step_size=0.01, checkpoints="reconstructed")
     assert not compilations
 
 

@@ -9,13 +9,28 @@ import lineax as lx
 import numpy as np
 import optimistix as optx
 from jaxtyping import Float, Int, Key
+from scipy.linalg import cho_factor, cho_solve
 
-from ..._core import RESULTS, SUCCESS, Array, Axed, ConvergenceError, InputError, Labelled, Shown, as_scalar, message
+from ..._core import (
+    RESULTS,
+    SUCCESS,
+    Array,
+    Axed,
+    ConvergenceError,
+    InputError,
+    Labelled,
+    Shown,
+    as_scalar,
+    decide,
+    message,
+    succeeded,
+)
 from ...flow import checked
-from ...problem import AbstractRisk, Problem
+from ...problem import AbstractRisk, Problem, Quadratic
 from ...schedules import AbstractSchedule, Constant
 from ..curvature import curvature_at, largest_eigenvalue
-from ._steps import descend, no_keys
+from ._steps import descend
+from ._walk import descend_plainly
 
 PROX_TOLERANCE = 1e-13
 """Relative tolerance of one backward step; the next steps amplify what it leaves."""
@@ -151,10 +166,11 @@ def gradient_descent(
     marks, eta = as_steps(steps), as_step_size(problem, start, step_size)
     eps = schedule if isinstance(schedule, AbstractSchedule) else Constant(problem.weights(schedule))
     batch, keys = as_batches(problem, batch_size, key, seeds)
-    risk = problem.empirical() if batch else problem.risk
-    arguments = risk, eps, start, jnp.asarray(0), jnp.asarray(marks), eta
-    thetas = descend(*arguments, keys, batch)
-    thetas = thetas if batch else thetas[0]
+    if batch:
+        legs = jnp.asarray(0), jnp.asarray(marks), jnp.asarray(eta)
+        thetas = np.asarray(descend(problem.empirical(), eps, start, *legs, keys, batch))
+    else:
+        thetas = descend_plainly(problem, eps, start, marks, float(eta))
     found = Descent(marks, thetas, eta, batch, finite(thetas))
     if throw:
         throw_diverged(found.result, found, eta)
@@ -208,14 +224,17 @@ def reconstruct(
         )
     weights = problem.weights(eps)
     # In NumPy from here on: outside a compiled function JAX would compile each of these operations by itself.
-    paths, errors = (np.asarray(part) for part in _backwards(problem.risk, weights, end, eta, int(marks[0])))
+    if isinstance(problem.risk, Quadratic):
+        paths, errors = _linear_backwards(problem.risk, np.asarray(weights), np.asarray(end), float(eta), int(marks[0]))
+    else:
+        found = _backwards(problem.risk, weights, end, jnp.asarray(eta), int(marks[0]))
+        paths, errors = (np.asarray(part) for part in found)
     path, uncertainty = paths[:, 0], np.linalg.norm(paths[:, 0] - paths[:, 1], axis=1)
     allowed = tol * np.linalg.norm(path - np.asarray(end), axis=1)
     lost = np.flatnonzero(~(np.maximum(uncertainty, errors)[1:] <= allowed[1:]))
     breakdown = int(lost[0]) + 1 if lost.size else -1
     known = int(lost[0]) if lost.size else len(path) - 1
-    forward = jnp.asarray(0), jnp.arange(len(path)), eta, no_keys(), 0
-    replay = np.asarray(descend(problem.risk, Constant(weights), jnp.asarray(path[known]), *forward)[0])
+    replay = descend_plainly(problem, Constant(weights), path[known], np.arange(len(path)), float(eta))
     replay_error = np.full(len(path), np.nan)
     replay_error[: known + 1] = np.linalg.norm(replay[known::-1] - path[: known + 1], axis=1)
     return Reconstruction(
@@ -250,17 +269,17 @@ def as_step_size(problem: Problem, theta: Array, step_size: Any) -> Float[Array,
         epsflow.InputError: step_size is -0.1; a positive number is needed, below 2/λ_max(∇²R) for …
     """
     if step_size is None:
-        return jnp.asarray(1.0 / largest_eigenvalue(curvature_at(problem, theta, "hessian")))
+        return np.asarray(1.0 / largest_eigenvalue(curvature_at(problem, theta, "hessian")))
     eta = as_scalar(step_size, "step_size")
     if eta <= 0.0:
         raise InputError(f"step_size is {eta:g}; a positive number is needed, below 2/λ_max(∇²R) for stability.")
-    return jnp.asarray(eta)
+    return np.asarray(eta)
 
 
-def as_batches(problem: Problem, batch_size: Any, key: Any, seeds: int) -> tuple[int, Key[Array, " r"]]:
-    """The batch size (0 for all points) and one key per run."""
+def as_batches(problem: Problem, batch_size: Any, key: Any, seeds: int) -> tuple[int, Any]:
+    """The batch size (0 for all points) and one key per run; None for all points, which draw nothing."""
     if batch_size is None:
-        return 0, no_keys()
+        return 0, None
     if not 1 <= batch_size <= problem.data.n:
         raise InputError(
             f"batch_size is {batch_size}; it must lie between 1 and the number of points, {problem.data.n}."
@@ -275,6 +294,22 @@ def as_batches(problem: Problem, batch_size: Any, key: Any, seeds: int) -> tuple
 def _forward_miss(theta: Array, args: tuple[AbstractRisk, Array, Array, Array]) -> Array:
     risk, eps, eta, target = args
     return theta - eta * risk.gradient(theta, eps) - target
+
+
+def _linear_backwards(
+    risk: Quadratic, eps: Float[np.ndarray, "*m"], end: Float[np.ndarray, " d"], eta: float, steps: int
+) -> tuple[Float[np.ndarray, "k 2 d"], Float[np.ndarray, " k"]]:
+    """`_backwards` for linear regression: (I − ηH_ε)θ_t = θ_{t+1} − ηb_ε, refined once to rounding."""
+    h, b = (eta * np.asarray(part) for part in risk.system(eps))
+    factor, signs = cho_factor(np.eye(len(b)) - h), np.where(np.arange(len(end)) % 2 == 0, 1.0, -1.0)
+    path, misses = [np.stack([end, end + np.finfo(np.float64).eps * np.abs(end) * signs])], [0.0]
+    for _ in range(steps):
+        targets = path[-1]
+        found = cho_solve(factor, (targets - b).T).T
+        found = found + cho_solve(factor, (targets - found + (found @ h - b)).T).T
+        path.append(found)
+        misses.append(float(np.linalg.norm(found[0] - (found[0] @ h - b) - targets[0])))
+    return np.stack(path), np.array(misses)
 
 
 @eqx.filter_jit
@@ -303,19 +338,14 @@ def _backwards(
     return jnp.concatenate([pair[None], path]), jnp.concatenate([jnp.zeros(1), misses])
 
 
-@eqx.filter_jit
-def finite(thetas: Float[Array, "*shape k d"]) -> RESULTS:
+def finite(thetas: Float[np.ndarray, "*shape k d"]) -> RESULTS:
     """Per run: successful, or nonlinear_divergence."""
-
-    def one(run: Array) -> RESULTS:
-        return RESULTS.where(jnp.isfinite(run).all(), SUCCESS, DIVERGED)
-
-    return one(thetas) if thetas.ndim == 2 else jax.vmap(one)(thetas)
+    return decide((~np.isfinite(thetas).all(axis=(-2, -1)), DIVERGED))
 
 
 def throw_diverged(result: RESULTS, whole: Any, eta: Array) -> None:
     """Raise if a run did not stay finite."""
-    failed = np.flatnonzero(np.asarray(result != RESULTS.successful))
+    failed = np.flatnonzero(~succeeded(result))
     if failed.size:
         words = message(DIVERGED)
         raise ConvergenceError(

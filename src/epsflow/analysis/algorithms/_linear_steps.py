@@ -70,8 +70,9 @@ class LinearSteps:
                 # A decomposition takes about as long as so many steps.
                 if powers and stop - first > 16 + 4 * self.problem.dim:
                     theta, first = self.power(theta, weights[first, ...], stop - first), stop
+                lasting = stop - first > 1
                 while first < stop:
-                    theta, first = self._step(theta, weights[first, ...], first), first + 1
+                    theta, first = self._step(theta, weights[first, ...], first, lasting), first + 1
             found.append(theta)
         return np.stack(found, axis=1)
 
@@ -87,8 +88,17 @@ class LinearSteps:
     def _exact(self) -> bool:
         return isinstance(self.problem.risk, Quadratic) and self.rule.plain
 
-    def _step(self, theta: Float[np.ndarray, "r d"], eps: np.ndarray, k: int) -> Float[np.ndarray, "r d"]:
-        if isinstance(self.problem.risk, Quadratic) and not self.rule.batch:
+    def _step(
+        self, theta: Float[np.ndarray, "r d"], eps: np.ndarray, k: int, lasting: bool
+    ) -> Float[np.ndarray, "r d"]:
+        """Step k; `lasting`: others have its weight too, so that H_ε is worth forming."""
+        risk = self.problem.risk
+        if isinstance(risk, Quadratic) and not lasting and self.sets is None and not self.rule.batch:
+            h, b, x, y = (
+                np.asarray(part) for part in (risk.h_retained, risk.b_retained, risk.x_deleted, risk.y_deleted)
+            )
+            gradient = theta @ h - b + (risk.scale * eps * (theta @ x.T - y)) @ x
+        elif isinstance(risk, Quadratic) and not self.rule.batch:
             h, b = self._system(eps)
             gradient = theta @ h[0] - b if len(h) == 1 else (h @ theta[..., None])[..., 0] - b
         else:

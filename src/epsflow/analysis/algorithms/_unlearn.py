@@ -1,22 +1,34 @@
 """D2D and R2D: unlearning algorithms as endpoints of the flow, and as gradient descent in steps of η."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Key
+from jaxtyping import Float, Int, Key
 
-from ..._core import RESULTS, Array, Axed, ConvergenceError, InputError, Labelled, Shown, as_float64, as_scalar, pick
+from ..._core import (
+    RESULTS,
+    Array,
+    Axed,
+    ConvergenceError,
+    InputError,
+    Labelled,
+    Shown,
+    as_float64,
+    as_scalar,
+    pick,
+    succeeded,
+)
 from ...flow import checked, gradient_flow, rewind_surface
 from ...problem import Problem
-from ...schedules import AbstractSchedule, Constant
+from ...schedules import Constant
 from .._deletions import require_deletion
 from ..optima._retrain import retrain
 from ._descent import as_batches, as_step_size, as_steps, finite, reconstruct, throw_diverged
 from ._steps import descend
+from ._walk import descend_plainly
 
 
 class Unlearning(Shown, Labelled, eqx.Module):
@@ -26,7 +38,7 @@ class Unlearning(Shown, Labelled, eqx.Module):
         >>> line = ef.linear_regression(ef.Dataset([[1.0], [1.0], [2.0]], [1.0, 2.0, 3.0]), delete=[0])
         >>> found = ef.descend_to_delete(line, np.array([1.5]), steps=[0, 1, 2], step_size=0.1)
         >>> found.distance
-        Array([0.1  , 0.05 , 0.025], dtype=float64)
+        array([0.1  , 0.05 , 0.025])
 
     Attributes:
         amounts: how much unlearning was done: K, in time (flow) or in steps (descent), shape (k,).
@@ -129,9 +141,8 @@ def descend_to_delete(
         return _flowed(amounts, path.thetas, goal, reference, path.error, path.result)
     marks, eta = as_steps(steps), as_step_size(problem, start, step_size)
     batch, keys = as_batches(problem, batch_size, key, seeds)
-    risk = problem.empirical() if batch else problem.risk
-    thetas = descend(risk, Constant(0.0), start, jnp.asarray(0), jnp.asarray(marks), eta, keys, batch)
-    return _descended(problem, marks, thetas, goal, reference, eta, batch, throw)
+    legs = _Legs(problem, eta, batch, keys)
+    return _descended(legs, marks, legs.walk(0.0, start, 0, marks), goal, reference, throw)
 
 
 @checked
@@ -198,7 +209,7 @@ def rewind_to_delete(
     if steps is not None:
         batch, keys = as_batches(problem, batch_size, key, seeds)
         eta, lengths = as_step_size(problem, start, step_size), as_steps(_whole([*amounts, final]))
-        return _rewind_steps(problem, start, lengths, eta, batch, keys, given, checkpoints, throw)
+        return _rewind_steps(_Legs(problem, eta, batch, keys), start, lengths, given, checkpoints, throw)
     if batch_size is not None or checkpoints != "kept" or step_size is not None:
         raise InputError("step sizes, mini-batches and reconstruction belong to gradient descent: pass steps, not T.")
     drops = np.concatenate([[0.0], final - amounts[::-1]])
@@ -214,41 +225,34 @@ NO_TARGET = "none: pass target"
 
 
 def _rewind_steps(
-    problem: Problem,
-    start: Array,
-    lengths: np.ndarray,
-    eta: Array,
-    batch: int,
-    keys: Array,
-    given: Array | None,
-    checkpoints: str,
-    throw: bool,
+    legs: "_Legs", start: Array, lengths: np.ndarray, given: Array | None, checkpoints: str, throw: bool
 ) -> Unlearning:
     *rewinds, final = (int(length) for length in lengths)
-    risk = problem.empirical() if batch else problem.risk
-    zero, end = jnp.asarray(0), jnp.asarray([final])
+    end = np.asarray([final])
     # Checkpoints in the order of time; the smallest rewind is the latest.
     marks = final - np.asarray(rewinds)[::-1]
     if checkpoints == "kept":
-        kept = descend(risk, Constant(1.0), start, zero, jnp.asarray(marks), eta, keys, batch)
+        kept = legs.walk(1.0, start, 0, marks)
     else:
-        if batch:
+        if legs.batch:
             raise InputError("mini-batches cannot be undone: keep checkpoints, or use full batches.")
-        trained = descend(risk, Constant(1.0), start, zero, end, eta, keys, batch)[0, -1]
-        kept = _recover(problem, trained, final - marks, eta, throw)[None]
-    thetas = _resume(risk, Constant(0.0), kept, jnp.asarray(marks), end, eta, keys, batch)[:, ::-1]
+        trained = legs.walk(1.0, start, 0, end)[0, -1]
+        kept = _recover(legs, trained, final - marks, throw)[None]
+    thetas = legs.resume(0.0, kept, marks, end)[:, ::-1]
     goal, reference = given, "given"
     if goal is None:
-        goal = descend(risk, Constant(0.0), start, zero, end, eta, keys, batch)[:, -1]
-        goal, reference = (goal if batch else goal[0]), RETRAINED
-    return _descended(problem, np.asarray(rewinds), thetas, goal, reference, eta, batch, throw)
+        goal = legs.walk(0.0, start, 0, end)[:, -1]
+        goal, reference = (goal if legs.batch else goal[0]), RETRAINED
+    return _descended(legs, np.asarray(rewinds), thetas, goal, reference, throw)
 
 
-def _recover(problem: Problem, trained: Array, back: np.ndarray, eta: Array, throw: bool) -> Float[Array, "k d"]:
+def _recover(
+    legs: "_Legs", trained: Float[np.ndarray, " d"], back: np.ndarray, throw: bool
+) -> Float[np.ndarray, "k d"]:
     furthest = int(back.max())
     if furthest == 0:
         return trained[None]
-    found = reconstruct(problem, trained, steps=furthest, step_size=float(eta))
+    found = reconstruct(legs.problem, trained, steps=furthest, step_size=float(legs.eta))
     if throw and 0 < found.breakdown <= furthest:
         raise ConvergenceError(
             f"the iterates before θ_T are lost {found.breakdown} steps back, of {furthest} needed: rounding has grown "
@@ -256,56 +260,69 @@ def _recover(problem: Problem, trained: Array, back: np.ndarray, eta: Array, thr
             "steps; throw=False goes on with what was reconstructed.",
             found,
         )
-    return jnp.asarray(found.thetas[back])
+    return np.asarray(found.thetas)[back]
 
 
-@eqx.filter_jit
-def _resume(
-    risk: Any, schedule: AbstractSchedule, kept: Array, firsts: Array, end: Array, eta: Array, keys: Array, batch: int
-) -> Float[Array, "r k d"]:
-    """From the k checkpoints of every run, (r, k, d), on to step `end`."""
+class _Legs(NamedTuple):
+    """Gradient descent of one problem at one weight and step size; with mini-batches, one run for each key."""
 
-    def one(leg: tuple[Array, Array]) -> Array:
-        return descend(risk, schedule, leg[0], leg[1], end, eta, keys, batch)[:, -1]
+    problem: Problem
+    eta: Array
+    batch: int
+    keys: Any
 
-    return jnp.swapaxes(jax.lax.map(one, (jnp.swapaxes(kept, 0, 1), firsts)), 0, 1)
+    def walk(
+        self, eps: float, start: Float[Array, "*r d"], first: int, marks: Int[np.ndarray, " k"]
+    ) -> Float[np.ndarray, "r k d"]:
+        """θ at steps `marks`, from step `first` on."""
+        if not self.batch:
+            return descend_plainly(self.problem, Constant(eps), start, marks, float(self.eta), first)[None]
+        legs = jnp.asarray(first), jnp.asarray(marks), jnp.asarray(self.eta)
+        return np.asarray(descend(self.problem.empirical(), Constant(eps), start, *legs, self.keys, self.batch))
+
+    def resume(
+        self, eps: float, kept: Float[np.ndarray, "r k d"], firsts: Int[np.ndarray, " k"], end: Int[np.ndarray, " 1"]
+    ) -> Float[np.ndarray, "r k d"]:
+        """From the k checkpoints of every run on to step `end`."""
+        starts = np.swapaxes(kept, 0, 1) if self.batch else kept[0]
+        legs = [self.walk(eps, start, int(first), end)[:, -1] for start, first in zip(starts, firsts, strict=True)]
+        return np.stack(legs, axis=1)
 
 
 def _optimum(problem: Problem, start: Array, target: Any) -> tuple[Float[Array, " d"], str]:
     if target is not None:
         return problem.parameters(target, "target"), "given"
     if not problem.convex:
-        return jnp.full(problem.dim, jnp.nan), NO_TARGET
-    return jnp.asarray(retrain(problem, start).theta), OPTIMUM
+        return np.full(problem.dim, np.nan), NO_TARGET
+    return np.asarray(retrain(problem, start).theta), OPTIMUM
 
 
 def _flowed(
     amounts: np.ndarray, thetas: Array, goal: Array, reference: str, error: Array, result: RESULTS
 ) -> Unlearning:
-    nothing, cost = jnp.asarray(jnp.nan), np.full(len(amounts), np.nan)
-    distance = jnp.linalg.norm(thetas - goal, axis=-1)
+    nothing, cost = np.asarray(np.nan), np.full(len(amounts), np.nan)
+    distance = np.linalg.norm(np.asarray(thetas) - np.asarray(goal), axis=-1)
     return Unlearning(amounts, thetas, distance, goal, reference, cost, error, nothing, "flow", result)
 
 
 def _descended(
-    problem: Problem,
-    amounts: np.ndarray,
-    thetas: Array,
-    goal: Array,
-    reference: str,
-    eta: Array,
-    batch: int,
-    throw: bool,
+    legs: _Legs, amounts: np.ndarray, thetas: Float[np.ndarray, "r k d"], goal: Array, reference: str, throw: bool
 ) -> Unlearning:
-    thetas = thetas if batch else thetas[0]
-    result = finite(thetas)
-    distance = jnp.linalg.norm(thetas - (goal[:, None] if goal.ndim == 2 else goal), axis=-1)
-    method = "stochastic gradient descent" if batch else "gradient descent"
-    steps = amounts.astype(np.float64)
-    cost, nothing = steps * (batch / problem.data.n if batch else 1.0), jnp.asarray(jnp.nan)
-    found = Unlearning(steps, thetas, distance, goal, reference, cost, nothing, eta, method, result)
+    thetas, goal, steps = thetas if legs.batch else thetas[0], np.asarray(goal), amounts.astype(np.float64)
+    found = Unlearning(
+        amounts=steps,
+        thetas=thetas,
+        distance=np.linalg.norm(thetas - (goal[:, None] if goal.ndim == 2 else goal), axis=-1),
+        target=goal,
+        reference=reference,
+        gradients=steps * (legs.batch / legs.problem.data.n if legs.batch else 1.0),
+        error=np.asarray(np.nan),
+        step_size=legs.eta,
+        method="stochastic gradient descent" if legs.batch else "gradient descent",
+        result=finite(thetas),
+    )
     if throw:
-        throw_diverged(result, found, eta)
+        throw_diverged(found.result, found, legs.eta)
     return found
 
 
@@ -327,7 +344,7 @@ def _whole(values: list[float]) -> np.ndarray:
 
 def _worst(results: RESULTS) -> RESULTS:
     """The first failure of several, if one failed."""
-    failed = np.flatnonzero(np.asarray(results != RESULTS.successful))
-    if np.ndim(results == RESULTS.successful) == 0:  # the exact flow has one result for all rows
+    failed = np.flatnonzero(~succeeded(results))
+    if np.ndim(succeeded(results)) == 0:  # the exact flow has one result for all rows
         return results
     return pick(results, (int(failed[0]) if failed.size else 0,))

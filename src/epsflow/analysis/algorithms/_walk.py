@@ -1,15 +1,37 @@
-"""`walk`: gradient descent with a weight for each step, by whatever computes it fastest for the model."""
+"""Gradient descent by whatever computes it fastest for the model: with a weight for each step, or under a schedule."""
 
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int, Key
 
 from ..._core import Array, ConvergenceError
 from ...problem import LinearModel, Problem
+from ...schedules import AbstractSchedule
 from ._linear_steps import LinearSteps
-from ._steps import StepRule, compiled_walk, no_keys
+from ._steps import StepRule, compiled_walk, descend, no_keys
+
+
+def descend_plainly(
+    problem: Problem,
+    schedule: AbstractSchedule,
+    theta0: Float[Array, " d"],
+    marks: Int[np.ndarray, " k"],
+    eta: float,
+    first: int = 0,
+) -> Float[np.ndarray, "k d"]:
+    """θ at the steps `marks` of gradient descent with all points, from step `first` on; finite or not.
+
+    The weight of step k is that in its middle, ε(η(k + ½)).
+    """
+    if not isinstance(problem.model, LinearModel):
+        legs = jnp.asarray(first), jnp.asarray(marks), jnp.asarray(eta)
+        return np.asarray(descend(problem.risk, schedule, theta0, *legs, no_keys(), 0)[0])
+    weights = np.asarray(schedule(eta * (np.arange(marks[-1]) + 0.5)))
+    with np.errstate(over="ignore", invalid="ignore"):
+        return LinearSteps(problem, eta, StepRule()).walk(np.asarray(theta0), weights, first, marks)[0]
 
 
 class Walker:
@@ -92,7 +114,6 @@ class Walker:
         self, problem: Problem, start: np.ndarray, weights: np.ndarray, first: int, ends: np.ndarray, points: Any = None
     ) -> Float[np.ndarray, "r k d"]:
         import equinox as eqx
-        import jax.numpy as jnp
 
         risk = problem.empirical()
         if points is not None:
