@@ -237,7 +237,7 @@ class StoredRecipes(NamedTuple):
 
     optimiser: str
     batch: int | None
-    dtype: str
+    dtype: str | None
     intervals: int
     key: tuple[tuple[int, ...], ...]
     held_out: tuple[tuple[int, ...], ...]

@@ -165,7 +165,7 @@ class Course(Shown):
         if len(weights) in asked:
             seen[len(weights)] = np.asarray(carry.theta, np.float64), np.asarray(costate.theta, np.float64)
         for first, count, before in reversed(begun):
-            found = _back(self.recipe, before, legs.leg(first, count).rows, jnp.asarray(count), costate)
+            found = _back(self.recipe, before, legs.leg(first, count).rows, jnp.asarray(count), costate, bool(asked))
             costate = found.costate
             by_weight.append(np.asarray(found.weights, np.float64)[:count, :-1])
             rounding += float(found.rounding)
@@ -261,17 +261,17 @@ def _first_bad(leg: _Leg, losses: Array, carry: Carry) -> int | None:
 
 
 class _Pulled(NamedTuple):
-    """What a leg makes of a costate: that before it, the derivatives by its weights, Σ|p|ᵀ|θ|, and both paths."""
+    """What a leg makes of a costate: that before it, the derivatives by its weights, Σ|p|ᵀ|θ|, and the paths asked for."""
 
     costate: Carry
     weights: Float[Array, "leg entries"]
     rounding: Float[Array, ""]
-    thetas: Float[Array, "leg d"]
-    costates: Float[Array, "leg d"]
+    thetas: Float[Array, "recorded d"]
+    costates: Float[Array, "recorded d"]
 
 
 @eqx.filter_jit
-def _back(recipe: Recipe, before: Carry, rows: Rows, count: Array, costate: Carry) -> _Pulled:
+def _back(recipe: Recipe, before: Carry, rows: Rows, count: Array, costate: Carry, record: bool) -> _Pulled:
     length = rows.eps.shape[0]
 
     def again(k: Array, held: Any) -> Any:
@@ -285,17 +285,18 @@ def _back(recipe: Recipe, before: Carry, rows: Rows, count: Array, costate: Carr
 
     def back(j: Array, held: Any) -> Any:
         k = count - 1 - j
-        costate, (states, slopes), by_eps, rounding = held
-        carry, slope = jax.tree.map(lambda leaf: leaf[k], (states, slopes))
+        costate, by_eps, rounding, costates = held
+        carry, slope = jax.tree.map(lambda leaf: leaf[k], path)
         rounding = rounding + jnp.abs(costate.theta) @ jnp.abs(carry.theta)
         costate, by_weight = _pulled(recipe, carry, slope, rows.of(k), costate)
-        # The gradient has done its work; its place holds the costate from here on.
-        kept = states, slopes.at[k].set(costate.theta)
-        return costate, kept, by_eps.at[k].set(rows.by_eps(k, by_weight)), rounding
+        costates = costates.at[k].set(costate.theta) if record else costates
+        return costate, by_eps.at[k].set(rows.by_eps(k, by_weight)), rounding, costates
 
-    blank = jnp.zeros_like(rows.eps), jnp.zeros((), before.theta.dtype)
-    found, (states, costates), by_eps, rounding = jax.lax.fori_loop(0, count, back, (costate, path, *blank))
-    return _Pulled(found, by_eps, rounding, states.theta, costates)
+    # Not in the place of the gradients, which are of no use any more: XLA would copy them all in every step.
+    room = jnp.zeros((length if record else 0, before.theta.size), before.theta.dtype)
+    blank = jnp.zeros_like(rows.eps), jnp.zeros((), before.theta.dtype), room
+    found, by_eps, rounding, costates = jax.lax.fori_loop(0, count, back, (costate, *blank))
+    return _Pulled(found, by_eps, rounding, path[0].theta if record else room, costates)
 
 
 def _pulled(
