@@ -17,7 +17,7 @@ from epsflow.control._trainings import Recipes
 from epsflow.control.systems._steps import cost_slopes
 
 KEYS = jax.random.split(jax.random.key(11), 4)
-ADAM = optax.adam(2e-2)
+ADAM, SGD = optax.adam(2e-2), optax.sgd(0.1)
 CLIPPED = optax.chain(optax.clip_by_global_norm(0.3), optax.sgd(0.1, momentum=0.8))
 
 
@@ -60,14 +60,16 @@ def unrolled(problem, optimiser, theta0, batches, s, target):
     return cost
 
 
-@pytest.mark.parametrize("columns", [1, 2], ids=["shared", "per point"])
-@pytest.mark.parametrize("optimiser", [ADAM, CLIPPED], ids=["adam", "clipped momentum"])
+@pytest.mark.parametrize(
+    ("optimiser", "columns"), [(ADAM, 1), (CLIPPED, 2)], ids=["adam, shared", "clipped momentum, per point"]
+)
 def test_the_gradient_is_that_of_the_unrolled_training(network, theta0, optimiser, columns):
-    rng, s, T = np.random.default_rng(0), 3, 12
+    rng, s, T = np.random.default_rng(0), 2, 7
     words = [int(word) for word in np.asarray(jax.random.key_data(KEYS[0]))]
-    epochs = [np.random.default_rng([*words, e]).permutation(23)[:21].reshape(3, 7) for e in range(4)]
+    epochs = [np.random.default_rng([*words, e]).permutation(23)[:21].reshape(3, 7) for e in range(3)]
+    batches = np.concatenate(epochs)[:T]
     weights, target = rng.uniform(size=(T - s, columns)), rng.standard_normal(network.dim)
-    cost = unrolled(network, optimiser, theta0, np.concatenate(epochs), s, target)
+    cost = unrolled(network, optimiser, theta0, batches, s, target)
     seeds = seeds_of(network, theta0, s, T, target=target, optimiser=optimiser, batch=7, key=KEYS[0])
     found = seeds.slopes(weights)
     # Another order of the same sums: a hundred roundings, relative to the largest entry.
@@ -144,6 +146,23 @@ def test_the_best_step_beats_every_whole_step(network, theta0):
     ).trainings.seeds
     costs = [seeds.costs((np.arange(30) < k).astype(float)[:, None]).mean() for k in range(31)]
     assert step.cost <= min(costs) * (1.0 + 1e-12)
+
+
+@pytest.mark.parametrize("start", [0, 1], ids=["high first", "low first"])
+def test_a_switch_leaves_the_mesh_for_the_best_step(network, theta0, start):
+    target = network.model.init(jax.random.key(start))
+    question = {"s": 5, "T": 29, "target": target, "optimiser": SGD, "batch": 5, "key": KEYS[:2]}
+    best = ef.optimal_schedule(network, theta0, intervals=4, **question)
+    seeds, count = best.task.trainings.seeds, np.arange(24)
+    steps = [np.where(count < k, *levels) for k in range(25) for levels in ((1.0, 0.0), (0.0, 1.0))]
+    least = min(seeds.costs(weights[:, None]).mean() for weights in steps)
+    assert best.polished
+    assert best.status is ef.Status.BANG_BANG
+    assert best.scope is ef.Scope.LOCAL
+    # The best switch may be inside a step.
+    assert best.cost <= least * (1.0 + 1e-9)
+    end = ef.train_with(network, best.schedule, theta0, optimiser=SGD, batch=5, key=KEYS[0], steps=29).theta
+    assert best.seeds.chosen[0] == pytest.approx(0.5 * float(((end - target) ** 2).sum()), rel=1e-12)
 
 
 def test_held_out_seeds_have_no_part_in_the_choice(network):

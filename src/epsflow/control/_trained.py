@@ -15,10 +15,14 @@ from ._solution import Found, ScheduleSolution
 from ._task import ControlTask
 from ._trainings import Trainings
 from .systems._ensemble import MeanSlopes
+from .systems._trained_family import least_trained, nearest_trained
+from .systems._training_path import mesh_gap
+from .terms._arcs import Arcs
 from .terms._cost import RetainedLoss
 from .terms._deadline import UNLIMITED, Deadline
 from .terms._kinds import VERIFIED_GAP, Scope, SearchMethod, Status, classify, describe_arcs
 from .terms._levels import as_column, effort_between, interval_means, interval_sums, step_weights
+from .terms._reading import read_arcs
 from .terms._runs import Candidate
 from .terms._window import on_bounds
 
@@ -29,8 +33,15 @@ the cost, at which it ends."""
 ON_BOUND = 1e-3
 """Distance from a bound, in units of their distance, at which a level that L-BFGS-B found is tried on the bound."""
 
+ROUND = 1e-9
+"""What a switch at the end of a step may cost more than one beside it, relative to the cost."""
+
 SWITCHES = 9
 """Knots at which a single switch is tried, for a start."""
+
+MOST_ARCS, SCANNED = 24, 2
+"""Switches beyond which a mesh is not left, and numbers up to which a box around them is scanned: the cost of batches
+is rough in the switch times, and a descent alone stays where it is."""
 
 SMALL = 1e-3
 """A cost below this part of what ε = 1 throughout costs is measured by it: a cost may be zero, or below."""
@@ -52,14 +63,15 @@ def search_trained(
     runs = search.runs(starts)
     proposals = [option for run in runs for option in search.options(run)]
     costs = [search.cost(levels) for levels in proposals]
-    best = proposals[int(np.argmin(costs))]
-    knots = task.trainings.knots
+    best, knots = int(np.argmin(costs)), task.trainings.knots
+    freed = search.freed(proposals[best], costs[best])
     failed = not any(run.success for run in runs)
     trouble = RESULTS.no_start_succeeded if failed else SUCCESS
     return Found(
-        schedule=PiecewiseConstant(knots, as_column(best)),
+        schedule=PiecewiseConstant(knots, as_column(proposals[best])) if freed is None else freed,
         method=SearchMethod.ADJOINT,
-        mesh=float(np.diff(knots).max()),
+        polished=freed is not None,
+        mesh=1.0,  # a weight between the bounds for longer than a step is no switch
         candidates=tuple(runs),
         result=RESULTS.time_limit_reached if deadline.passed else trouble,
     )
@@ -109,6 +121,38 @@ class _Search:
         free = run.values.reshape(-1, self.columns)
         moved = on_bounds(free, self.task.bounds, ON_BOUND)
         return [free] if np.array_equal(free, moved) else [free, moved]
+
+    def freed(self, levels: Float[np.ndarray, "N columns"], cost: float) -> PiecewiseConstant | None:
+        """The arcs of levels on the mesh with switches at any step; None where that gains nothing that holds there.
+
+        The step in which ε switches has a weight between the two levels, so that the cost is a continuous function of
+        the switch time.
+        """
+        knots, bounds, seeds = self.trainings.knots, self.task.bounds, self.trainings.seeds
+        arcs = read_arcs(bounds, knots, levels)
+        coarse = (self.lengths > 1).any()
+        if self.deadline.passed or not coarse or not 0 < len(arcs.times) <= MOST_ARCS:
+            return None
+        low, high = _near(arcs, float(self.lengths.max()))
+
+        def weights_of(rows: Float[np.ndarray, "k n"]) -> Float[np.ndarray, "k N columns"]:
+            schedules = (arcs.at(row).ordered().schedule() for row in rows)
+            return np.stack([step_weights(schedule, self.task.s, self.task.T) for schedule in schedules])
+
+        start = arcs.unknowns
+        if len(start) <= SCANNED:
+            least = least_trained(seeds, weights_of, low, high, None, self.deadline)
+        else:
+            least = nearest_trained(seeds, weights_of, start, low, high, self.deadline)
+        weights = weights_of(least.point[None])[0]
+        # Most minima lie where a step ends, and the cost has a kink: to the last digits of the search.
+        whole = on_bounds(weights, bounds, ON_BOUND)
+        if seeds.costs(whole).mean() <= least.cost * (1.0 + ROUND):
+            weights = whole
+        schedule = in_whole_steps(weights, self.task.s, knots)
+        cells = cells_of(self.task, self.trainings, schedule)
+        small = mesh_gap(seeds.slopes(weights), weights, cells, bounds) <= VERIFIED_GAP * abs(least.cost)
+        return schedule if small and least.cost < cost else None
 
     def _guesses(self, starts: tuple[AbstractSchedule, ...]) -> dict[str, np.ndarray]:
         (low, high), shape = self.task.bounds, (len(self.lengths), self.columns)
@@ -168,6 +212,31 @@ class _Search:
         return Candidate(name, as_column(best), str(run.message), near, int(run.nit), int(run.nfev))
 
 
+def _near(arcs: Arcs, reach: float) -> tuple[np.ndarray, np.ndarray]:
+    """Where the unknowns of arcs may go: switch times not past half way to the next, nor farther than `reach`."""
+    low, high = arcs.ranges.T.copy()
+    n = 0
+    for row in arcs.components:
+        times = row.edges[1:-1]
+        here = slice(n, n + len(times))
+        low[here] = np.maximum(times - reach, np.concatenate([row.edges[:1], 0.5 * (times[:-1] + times[1:])]))
+        high[here] = np.minimum(times + reach, np.concatenate([0.5 * (times[:-1] + times[1:]), row.edges[-1:]]))
+        n += len(times)
+    return low, high
+
+
+def in_whole_steps(
+    weights: Float[np.ndarray, "N columns"], s: float, knots: Float[np.ndarray, " knots"]
+) -> PiecewiseConstant:
+    """The schedule with a weight for every step, of which `train_with` makes the same training.
+
+    It has a knot wherever the weights change.
+    """
+    changes = np.flatnonzero((weights[1:] != weights[:-1]).any(axis=1)) + 1
+    first = np.concatenate([[0], changes])
+    return PiecewiseConstant(np.append(s + first, knots[-1]), as_column(weights[first]))
+
+
 def scale_of(task: ControlTask) -> float:
     """What going on with ε = 1 costs, or dropping the points at s if that costs more: the unit of the cost."""
     assert task.trainings is not None
@@ -187,7 +256,6 @@ def judge_trained(task: ControlTask, found: Found) -> ScheduleSolution:
     verified = bool(succeeded(found.result)) and np.isfinite([cost, error]).all()
     small = extremal.pmp_gap <= VERIFIED_GAP * abs(cost) or extremal.pmp_gap <= VERIFIED_GAP * SMALL * scale_of(task)
     scope = Scope.LOCAL if verified and small else Scope.NONE
-    mesh = found.mesh or float(np.diff(knots).max())
     return ScheduleSolution(
         task=task,
         schedule=found.schedule,
@@ -197,7 +265,7 @@ def judge_trained(task: ControlTask, found: Found) -> ScheduleSolution:
         multiplier=0.0,
         # What retrained models lose on the retained points is no minimum of that loss.
         lower_bound=-np.inf if isinstance(task.cost, RetainedLoss) else 0.0,
-        status=Status.UNVERIFIED if scope is Scope.NONE else classify(False, extremal, arcs, mesh),
+        status=Status.UNVERIFIED if scope is Scope.NONE else classify(False, extremal, arcs, 1.0),
         scope=scope,
         arcs=arcs,
         extremal=extremal,

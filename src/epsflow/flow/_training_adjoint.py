@@ -261,7 +261,7 @@ def _first_bad(leg: _Leg, losses: Array, carry: Carry) -> int | None:
 
 
 class _Pulled(NamedTuple):
-    """What a leg makes of a costate: that before it, the derivatives by its weights, Σ|p|ᵀ|θ|, and the paths asked for."""
+    """What a leg makes of a costate: that before it, the derivatives by its weights, Σ|p|ᵀ|θ|, and paths if asked."""
 
     costate: Carry
     weights: Float[Array, "leg entries"]

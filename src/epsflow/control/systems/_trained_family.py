@@ -9,7 +9,7 @@ from jaxtyping import Float
 from scipy.optimize import minimize
 
 from ..terms._deadline import Deadline
-from ._ensemble import Ensemble
+from ._ensemble import Ensemble, MeanSlopes
 
 FIRST, SECOND = {1: 17, 2: 7}, {1: 9, 2: 5}
 """Points per number of the first scan, over the whole range, and of the second, around the best of the first."""
@@ -18,6 +18,7 @@ NUDGE, ITERATIONS = 1e-6, 20
 """Width of the differences of the weights by the numbers, of their range, and the most iterations of L-BFGS-B."""
 
 Point = Float[np.ndarray, " p"]
+Rows = Float[np.ndarray, "k p"]
 
 
 class Least(NamedTuple):
@@ -38,7 +39,7 @@ class Least(NamedTuple):
 
 def least_trained(
     ensemble: Ensemble,
-    weights_of: Callable[[Float[np.ndarray, "k p"]], Float[np.ndarray, "k N columns"]],
+    weights_of: Callable[[Rows], Float[np.ndarray, "k N columns"]],
     lower: Point,
     upper: Point,
     grid: int | None,
@@ -53,62 +54,86 @@ def least_trained(
         grid: points per number of the first scan.
         deadline: when to stop; the first scan is then cut short.
     """
-    tried: list[tuple[Point, float]] = []
-
-    def scan(low: Point, high: Point, count: int) -> Point:
-        axes = [np.linspace(a, b, count) for a, b in zip(low, high, strict=True)]
-        for row in itertools.product(*axes):
-            if tried and deadline.passed:
-                break
-            point = np.array(row)
-            tried.append((point, float(ensemble.costs(weights_of(point[None])[0]).mean())))
-        return min(tried, key=lambda each: each[1])[0]
-
+    search = _Search(ensemble, weights_of, deadline)
     count = grid or FIRST.get(len(lower), 4)
-    best = scan(lower, upper, count)
+    best = search.scan(lower, upper, count)
     cell = (upper - lower) / (count - 1)
     finer = SECOND.get(len(lower), 3)
-    best = scan(np.maximum(lower, best - cell), np.minimum(upper, best + cell), finer)
+    best = search.scan(np.maximum(lower, best - cell), np.minimum(upper, best + cell), finer)
     cell = 2.0 * cell / (finer - 1)
-    box = np.maximum(lower, best - cell), np.minimum(upper, best + cell)
-    if not deadline.passed:
-        _descend(ensemble, weights_of, best, box, upper - lower, tried, deadline)
-    point, cost = min(tried, key=lambda each: each[1])
-    return Least(point, cost, len(tried), not deadline.passed)
+    search.descend(best, np.maximum(lower, best - cell), np.minimum(upper, best + cell))
+    return search.least
 
 
-def _descend(
+def nearest_trained(
     ensemble: Ensemble,
-    weights_of: Callable[[np.ndarray], np.ndarray],
+    weights_of: Callable[[Rows], Float[np.ndarray, "k N columns"]],
     start: Point,
-    box: tuple[Point, Point],
-    span: Point,
-    tried: list[tuple[Point, float]],
+    lower: Point,
+    upper: Point,
     deadline: Deadline,
-) -> None:
-    """L-BFGS-B from the best point of the scans; all that it tries is kept."""
-    low, high = box
-    unit = max(abs(min(cost for _, cost in tried)), np.finfo(np.float64).tiny)
-    moves = NUDGE * np.diag(span)
+) -> Least:
+    """Least mean cost that a descent from `start` finds within a box of numbers."""
+    search = _Search(ensemble, weights_of, deadline)
+    search.descend(start, lower, upper)
+    return search.least
 
-    def objective(x: Point) -> tuple[float, Point]:
-        point = low + x * (high - low)
-        found = ensemble.slopes(weights_of(point[None])[0])
-        tried.append((point, found.cost if np.isfinite(found.cost) else np.inf))
-        if not np.isfinite(found.cost):
-            return 10.0, np.zeros(len(x))
-        ahead, behind = np.minimum(point + moves, high), np.maximum(point - moves, low)
-        change = weights_of(ahead) - weights_of(behind)
-        width = np.maximum(np.diag(ahead - behind), np.finfo(np.float64).tiny)
-        slope = (change * found.weights).sum(axis=(1, 2)) / width
-        return found.cost / unit, slope * (high - low) / unit
 
-    def stop(intermediate_result: Any) -> None:
-        del intermediate_result
-        if deadline.passed:
-            raise StopIteration
+class _Search:
+    """All numbers that were tried, and what they cost."""
 
-    x = (start - low) / np.where(high > low, high - low, 1.0)
-    limits = {"maxiter": ITERATIONS, "maxfun": 2 * ITERATIONS, "ftol": 1e-12, "gtol": 0.0}
-    bounds = [(0.0, 1.0)] * len(x)
-    minimize(objective, x, jac=True, method="L-BFGS-B", bounds=bounds, callback=stop, options=limits)
+    def __init__(
+        self, ensemble: Ensemble, weights_of: Callable[[Rows], Float[np.ndarray, "k N columns"]], deadline: Deadline
+    ):
+        self.ensemble, self.weights_of, self.deadline = ensemble, weights_of, deadline
+        self.tried: list[tuple[Point, float]] = []
+
+    @property
+    def least(self) -> Least:
+        """The best of them."""
+        point, cost = min(self.tried, key=lambda each: each[1])
+        return Least(point, cost, len(self.tried), not self.deadline.passed)
+
+    def scan(self, low: Point, high: Point, count: int) -> Point:
+        """A lattice; the best point so far."""
+        axes = [np.linspace(a, b, count) for a, b in zip(low, high, strict=True)]
+        for row in itertools.product(*axes):
+            if self.tried and self.deadline.passed:
+                break
+            point = np.array(row)
+            self.tried.append((point, float(self.ensemble.costs(self.weights_of(point[None])[0]).mean())))
+        return self.least.point
+
+    def descend(self, start: Point, low: Point, high: Point) -> None:
+        """L-BFGS-B within a box, with the exact slopes by the weights and differences of the weights by the numbers."""
+        if self.tried and self.deadline.passed:
+            return
+        width = np.where(high > low, high - low, 1.0)
+        first = self._tried(start)
+        unit = max(abs(first.cost) if np.isfinite(first.cost) else 1.0, np.finfo(np.float64).tiny)
+
+        def objective(x: Point) -> tuple[float, Point]:
+            point = low + x * (high - low)
+            found = self._tried(point)
+            if not np.isfinite(found.cost):  # a line search that went too far comes back
+                return 10.0, np.zeros(len(x))
+            moves = NUDGE * np.diag(width)
+            ahead, behind = np.minimum(point + moves, high), np.maximum(point - moves, low)
+            change = self.weights_of(ahead) - self.weights_of(behind)
+            apart = np.maximum(np.diag(ahead - behind), np.finfo(np.float64).tiny)
+            slope = (change * found.weights).sum(axis=(1, 2)) / apart
+            return found.cost / unit, slope * (high - low) / unit
+
+        def stop(intermediate_result: Any) -> None:
+            del intermediate_result
+            if self.deadline.passed:
+                raise StopIteration
+
+        limits = {"maxiter": ITERATIONS, "maxfun": 2 * ITERATIONS, "ftol": 1e-12, "gtol": 0.0}
+        settings: dict[str, Any] = {"jac": True, "method": "L-BFGS-B", "callback": stop, "options": limits}
+        minimize(objective, (start - low) / width, bounds=[(0.0, 1.0)] * len(start), **settings)
+
+    def _tried(self, point: Point) -> MeanSlopes:
+        found = self.ensemble.slopes(self.weights_of(point[None])[0])
+        self.tried.append((point, found.cost if np.isfinite(found.cost) else np.inf))
+        return found

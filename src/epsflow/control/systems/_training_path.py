@@ -57,10 +57,7 @@ def training_extremal(
     *,
     error: float,
 ) -> Extremal:
-    """The figures of the discrete problem: Σ_I [Σ_{k∈I} S_k ε_k − min_v v Σ_{k∈I} S_k] over intervals I of the mesh.
-
-    To first order, that is what the best ε that is constant on each interval gains: zero where the Karush–Kuhn–Tucker
-    conditions hold on the mesh. S_k = ∂cost/∂ε_k, of the mean over the seeds.
+    """The figures of the discrete problem; S_k = ∂cost/∂ε_k, of the mean over the seeds.
 
     Args:
         slopes: cost, and S_k.
@@ -71,8 +68,7 @@ def training_extremal(
         error: of the cost.
     """
     by_cell, eps = interval_sums(slopes.weights, knots), interval_means(weights, knots)
-    switching, options = by_cell / np.diff(knots)[:, None], np.array(levels_of(bounds, 0.0))
-    best = np.stack([best_level(column, options, 0.0) for column in by_cell.T], axis=1)
+    switching = by_cell / np.diff(knots)[:, None]
     (zero,) = thresholds(bounds, 0.0)
     zeros = tuple(knots[1:-1][np.diff(column > zero)] for column in by_cell.T)
     shape = (len(eps),) if eps.shape[1] == 1 else eps.shape
@@ -81,9 +77,25 @@ def training_extremal(
         T=float(knots[-1]),
         cost=slopes.cost,
         cost_error=error,
-        pmp_gap=max(float((slopes.weights * weights).sum() - (by_cell * best).sum()), 0.0),
+        pmp_gap=mesh_gap(slopes, weights, knots, bounds),
         hamiltonian_drift=float("nan"),
         zeros=zeros,
         method="steps",
         path=TrainingPath(knots, switching.reshape(shape), eps.reshape(shape), before),
     )
+
+
+def mesh_gap(
+    slopes: MeanSlopes,
+    weights: Float[np.ndarray, "N columns"],
+    knots: Float[np.ndarray, " knots"],
+    bounds: tuple[float, float],
+) -> float:
+    """Σ_I [Σ_{k∈I} S_k ε_k − min_v v Σ_{k∈I} S_k] over the intervals I between knots, where it is positive.
+
+    To first order, what the best ε that is constant on each interval gains: zero where the Karush–Kuhn–Tucker
+    conditions hold on the mesh.
+    """
+    by_cell, options = interval_sums(slopes.weights, knots), np.array(levels_of(bounds, 0.0))
+    best = np.stack([best_level(column, options, 0.0) for column in by_cell.T], axis=1)
+    return max(float((slopes.weights * weights).sum() - (by_cell * best).sum()), 0.0)
