@@ -25,6 +25,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
@@ -140,17 +141,17 @@ class Spelled:
         return spelled(self)
 
 
-def spelled(value: object, /) -> str:
+def spelled(self: object) -> str:
     """A class and its fields, as they are written: `BangBang(s=1, switch_ts=[2, 3], T=5, first='high', low=0, high=1)`.
 
     Numbers have six digits; a long array appears as its shape, a function by its name.
     """
-    if dataclasses.is_dataclass(value):
-        names = [field.name for field in dataclasses.fields(value) if field.repr]
+    if dataclasses.is_dataclass(self):
+        names = [field.name for field in dataclasses.fields(self) if field.repr]
     else:
-        names = getattr(type(value), "_fields", vars(value) if hasattr(value, "__dict__") else ())
-    parts = [f"{name}={_written(getattr(value, name))}" for name in names if not name.startswith("_")]
-    return f"{type(value).__name__}({', '.join(parts)})"
+        names = getattr(type(self), "_fields", vars(self) if hasattr(self, "__dict__") else ())
+    parts = [f"{name}={_written(getattr(self, name))}" for name in names if not name.startswith("_")]
+    return f"{type(self).__name__}({', '.join(parts)})"
 
 
 def _written(value: object) -> str:
@@ -163,7 +164,7 @@ def _written(value: object) -> str:
         return f"{len(value)} entries"
     if callable(value) and hasattr(value, "__name__"):
         return value.__name__
-    if jax.dtypes.issubdtype(getattr(value, "dtype", None), jax.dtypes.prng_key):
+    if hasattr(value, "dtype") and jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
         return "a key"
     if isinstance(value, Tracer):
         return f"traced{value.shape}"
