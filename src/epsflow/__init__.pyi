@@ -6,7 +6,8 @@ from . import (
     plots as plots, problem as problem, schedules as schedules, studies as studies, unlearning as unlearning,
 )
 from ._core import (
-    RESULTS as RESULTS, ConvergenceError as ConvergenceError, EpsflowError as EpsflowError, InputError as InputError,
+    RESULTS as RESULTS, ConvergenceError as ConvergenceError, EpsflowError as EpsflowError,
+    EpsflowWarning as EpsflowWarning, InputError as InputError,
 )
 from .analysis import (
     CG as CG, Cholesky as Cholesky, Decomposition as Decomposition, Descent as Descent, Dual as Dual, EKFAC as EKFAC,

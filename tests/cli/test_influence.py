@@ -128,7 +128,7 @@ def collinear(folder: Path) -> Path:
 
 
 def test_nearly_collinear_columns_are_named(command, tmp_path: Path):
-    named = "warning: columns are nearly collinear; the data hardly determine θ along +0.72·a -0.72·twin"
+    named = "warning: columns are nearly collinear along +0.707·a -0.707·twin"
     asked = "--csv", collinear(tmp_path), "--delete", "3"
     assert named in command("influence", *asked).out
     assert f"epsflow: {named}" in command("compare", *asked, "--quiet").err

@@ -30,7 +30,12 @@ from ._display import (
     with_error as with_error,
 )
 from ._doors import COMMON as COMMON, Check as Check, Door as Door, door as door, random_key as random_key
-from ._errors import ConvergenceError as ConvergenceError, EpsflowError as EpsflowError, InputError as InputError
+from ._errors import (
+    ConvergenceError as ConvergenceError,
+    EpsflowError as EpsflowError,
+    EpsflowWarning as EpsflowWarning,
+    InputError as InputError,
+)
 from ._extras import extra_library as extra_library
 from ._labelled import Axed as Axed, Labelled as Labelled
 from ._linalg import Eigen as Eigen, decay_integral as decay_integral, eigen as eigen
@@ -48,3 +53,4 @@ from ._results import (
 )
 from ._stored import Stored as Stored, read_fields as read_fields
 from ._text import printable as printable
+from ._warn import warn as warn

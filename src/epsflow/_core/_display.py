@@ -164,7 +164,7 @@ def _written(value: object) -> str:
         return f"{len(value)} entries"
     if callable(value) and hasattr(value, "__name__"):
         return value.__name__
-    if hasattr(value, "dtype") and jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
+    if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
         return "a key"
     if isinstance(value, Tracer):
         return f"traced{value.shape}"

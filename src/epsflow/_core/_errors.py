@@ -1,4 +1,4 @@
-"""The library's exceptions: one for input that cannot be used, one for computations that did not converge."""
+"""The library's exceptions (input that cannot be used, computations that did not converge), and its warning."""
 
 from typing import Any
 
@@ -37,3 +37,12 @@ class ConvergenceError(EpsflowError, RuntimeError):
     def __init__(self, message: str, result: Any = None):
         super().__init__(message)
         self.result = result
+
+
+class EpsflowWarning(UserWarning):
+    """An answer is worth less than it looks: nearly collinear columns, a target that is known to few digits.
+
+    Example:
+        >>> import warnings
+        >>> warnings.filterwarnings("ignore", category=ef.EpsflowWarning)
+    """

@@ -42,6 +42,7 @@ class Influence(Shown):
         solver: which solver was used.
         solved_for: "points" or "functional": whose gradients were the right-hand sides.
         order: 1 or 2, in ε.
+        caution: what makes the answer worth less than it looks, as `Problem.caution` says; mostly empty.
     """
 
     change: Float[np.ndarray, "..."] | float
@@ -56,6 +57,7 @@ class Influence(Shown):
     solver: str
     solved_for: str
     order: int
+    caution: str = ""
 
     def _facts(self) -> dict[str, object]:
         return {
@@ -68,6 +70,7 @@ class Influence(Shown):
             "solver": self.solver,
             "order": self.order,
             "result": self.result,
+            **({"caution": self.caution} if self.caution else {}),
         }
 
 
@@ -189,6 +192,7 @@ def influence(
         solver=answer.solver,
         solved_for=solved_for,
         order=order,
+        caution=problem.caution,
     )
 
 

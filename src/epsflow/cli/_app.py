@@ -6,7 +6,8 @@ import gc
 import io
 import os
 import sys
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version as installed_version
 from typing import Annotated, Any
 
@@ -80,7 +81,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without ε still gets its table
     try:
-        status = app(args=None if arguments is None else list(arguments), prog_name="epsflow", standalone_mode=False)
+        with _own_warnings():
+            given = None if arguments is None else list(arguments)
+            status = app(args=given, prog_name="epsflow", standalone_mode=False)
         print(end="", flush=True)  # a full disk says so here; without a stdout nothing happens
     except _core.InputError as error:
         return _refuse(str(error), BAD_INPUT)
@@ -96,6 +99,24 @@ def run(arguments: Sequence[str] | None = None) -> int:
             _abandon_stdout()
         return _refuse(f"{'cannot write to stdout: ' if full else ''}{error.strerror or error}.", NOT_CONVERGED)
     return status if isinstance(status, int) else 0
+
+
+@contextlib.contextmanager
+def _own_warnings() -> Iterator[None]:
+    """What the library warns of, in one line on stderr; but that columns are nearly collinear, which tables say."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("always", category=_core.EpsflowWarning)
+        warnings.filterwarnings("ignore", r".*columns are nearly collinear", _core.EpsflowWarning)
+        other = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *place: Any) -> None:
+            if issubclass(category, _core.EpsflowWarning):
+                print(f"epsflow: warning: {_core.printable(str(message))}", file=sys.stderr)
+            else:
+                other(message, category, *place)
+
+        warnings.showwarning = show
+        yield
 
 
 def _work_in_double_precision() -> None:

@@ -102,7 +102,7 @@ def run(source: AnySource, scoring: Scoring, folder: Path | None, *, as_json: bo
         begin("reading the data")
         material = read_material(source, scoring.training())
         begin("training")
-        from ._deletion import Deletion  # from here on JAX is needed
+        from ._deletion import Deletion, warnings  # from here on JAX is needed
         from ._document import heading, to_json
 
         asked = _asked(source, scoring, material)
@@ -117,7 +117,9 @@ def run(source: AnySource, scoring: Scoring, folder: Path | None, *, as_json: bo
     if as_json:
         print(document)
     else:
-        show(_table(asked, result), _finding(asked, result), written.files, quiet=quiet, notes=_notes(asked, result))
+        notes, told = _notes(asked, result), warnings(asked.problem)
+        drawn, found = _table(asked, result), _finding(asked, result)
+        show(drawn, found, written.files, quiet=quiet, notes=notes, warnings=told)
     if written.trouble is not None:
         raise written.trouble
 

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from .._core import Array, InputError, printable
 from ..analysis import leverage
 from ..flow import equilibrium
-from ..problem import Dataset, Problem, linear_regression
+from ..problem import Dataset, Problem, caution_in_full, linear_regression
 from ._inputs import Question, Source
 
 FEW = 6
@@ -40,13 +40,7 @@ class Deletion:
 
 def warnings(problem: Problem) -> list[str]:
     """What makes the answers worth less than they look."""
-    weak = problem.weak_direction()
-    if weak is None:
-        return []
-    return [
-        f"warning: columns are nearly collinear; the data hardly determine θ along {weak}. Changes of θ along it are "
-        "large and mean little: leave a column out, or add --l2."
-    ]
+    return [f"warning: {caution_in_full(problem.caution, 'add --l2')}."] if problem.caution else []
 
 
 def choose_points(source: Source, data: Dataset) -> Deletion:

@@ -43,6 +43,7 @@ def heading(command: str, source: Source, deletion: Deletion) -> dict[str, Any]:
             "deleted": problem.delete,
             "deleted_chosen_by": deletion.chosen_by,
         },
+        "warnings": warnings(problem),
     }
 
 
@@ -51,7 +52,6 @@ def answers(question: Question, search: Search, comparison: Comparison) -> dict[
     task, optimum = comparison.task, comparison.optimum
     return {
         "finding": finding(comparison),
-        "warnings": warnings(task.problem),
         "task": {
             "s": task.s,
             "T": task.T,

@@ -160,8 +160,6 @@ def _notes(result: "Endpoints") -> list[str]:
 
 
 def _answers(training: Training, trained: "Trained", result: "Endpoints") -> dict[str, Any]:
-    from ._deletion import warnings
-
     rows = [{**row, "theta": theta} for row, theta in zip(result.rows(), np.asarray(result.thetas), strict=True)]
     model = trained.deletion.problem.model
     network = {"widths": model.widths, "seed": training.seed} if isinstance(model, problem.MLP) else {}
@@ -174,7 +172,6 @@ def _answers(training: Training, trained: "Trained", result: "Endpoints") -> dic
     }
     return {
         "finding": _finding(trained, result),
-        "warnings": warnings(trained.deletion.problem),
         "options": asked,
         "training": trained.story,
         "theta_trained": result.theta,

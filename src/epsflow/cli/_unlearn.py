@@ -102,7 +102,8 @@ def run(source: AnySource, guarantee: Guarantee, folder: Path | None, *, as_json
         training = guarantee.training()
         material = read_material(source, training)
         begin("training")
-        from ._document import heading, to_json  # from here on JAX is needed
+        from ._deletion import warnings  # from here on JAX is needed
+        from ._document import heading, to_json
         from ._models import train_model
 
         trained = train_model(source, training, material)
@@ -121,7 +122,8 @@ def run(source: AnySource, guarantee: Guarantee, folder: Path | None, *, as_json
     if as_json:
         print(document)
     else:
-        show(_table(trained, table), finding(table), written.files, quiet=quiet, notes=_notes(table))
+        drawn, notes, told = _table(trained, table), _notes(table), warnings(problem)
+        show(drawn, finding(table), written.files, quiet=quiet, notes=notes, warnings=told)
     if written.trouble is not None:
         raise written.trouble
 

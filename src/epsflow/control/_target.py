@@ -1,13 +1,12 @@
 """Where θ(T) should be: the leave-out optimum, how exactly it is known, and what makes it uncertain."""
 
-import warnings
 from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from .._core import Array, InputError
+from .._core import Array, InputError, warn
 from ..flow import equilibrium
 from ..problem import Problem, Quadratic, minimum
 from ..problem._problem import DENSE_LIMIT
@@ -88,8 +87,7 @@ def warn_of(problem: Problem, target: Target, far: float) -> None:
             f"eigenvalues of H_{{-D}} are {values[least]:.1e} to {values[-1]:.1e}. Leave one of these features out, "
             "combine them, or give l2 > 0."
         )
-    warnings.warn(
+    warn(
         f"the leave-out optimum is known to ±{target.error:.1g} only, at a distance of {far:.3g} from θ(s); costs "
-        f"carry that error, and nothing is certified beyond it.{why}",
-        stacklevel=4,
+        f"carry that error, and nothing is certified beyond it.{why}"
     )

@@ -41,6 +41,7 @@ class Equilibrium(Shown, eqx.Module):
         steps: accepted steps of the minimiser; 0 for a closed form, and for a flow, which counts none.
         result: how the computation ended.
         method: "closed form", "newton" (convex R_ε), "minimisation" or "flow" (others).
+        caution: what makes the answer worth less than it looks, as `Problem.caution` says; mostly empty.
     """
 
     theta: Float[np.ndarray, " d"]
@@ -53,6 +54,7 @@ class Equilibrium(Shown, eqx.Module):
     steps: int
     result: RESULTS
     method: str = eqx.field(static=True)
+    caution: str = eqx.field(static=True, default="")
 
     def _facts(self) -> dict[str, object]:
         return {
@@ -66,6 +68,7 @@ class Equilibrium(Shown, eqx.Module):
             "steps": self.steps,
             "method": self.method,
             "result": self.result,
+            **({"caution": self.caution} if self.caution else {}),
         }
 
 
@@ -118,6 +121,7 @@ def _closed_form(problem: Problem, weights: np.ndarray, start: np.ndarray) -> Eq
         steps=0,
         result=result,
         method="closed form",
+        caution=problem.caution,
     )
 
 

@@ -1,4 +1,5 @@
 from ._bundled import check_bundled as check_bundled
+from ._collinear import caution_in_full as caution_in_full
 from ._csv import read_csv as read_csv
 from ._dataset import Dataset as Dataset
 from ._design import (

@@ -22,7 +22,9 @@ from .._core import (
     as_numbers,
     as_vector,
     brief,
+    warn,
 )
+from ._collinear import caution_in_full, caution_of
 from ._dataset import LARGEST, Dataset, check_range
 from ._design import Design, WideDesign
 from ._generalised import GeneralisedLinear
@@ -41,9 +43,6 @@ DATASET = "write epsflow.load_dataset('diabetes'), epsflow.read_csv('file.csv') 
 
 Which = Int[np.ndarray, " m"] | Bool[np.ndarray, " n"] | Sequence[int] | int | None
 """Points to be deleted, as they may be named: see `as_deleted`."""
-
-COLLINEAR = 1e5
-"""Condition, columns scaled, from which on columns are called nearly collinear."""
 
 DENSE_LIMIT = 8_000
 """Largest d for which a dense d×d Hessian (512 MB in float64) is formed."""
@@ -139,6 +138,8 @@ class Problem(Shown):
         gathered = gather(data, points, penalty, self.scale) if linear else Gathered(self.empirical(), None)
         object.__setattr__(self, "risk", gathered.risk)
         object.__setattr__(self, "design", gathered.design)
+        if self.caution:
+            warn(f"{data.name}: {caution_in_full(self.caution)}.")
 
     def _facts(self) -> dict[str, object]:
         return {
@@ -149,7 +150,13 @@ class Problem(Shown):
             "l2": self.penalty,
             "reduction": self.reduction,
             **({} if self.dtype == "float64" else {"dtype": self.dtype}),
+            **({"caution": self.caution} if self.caution else {}),
         }
+
+    @cached_property
+    def caution(self) -> str:
+        """What makes answers about this problem worth less than they look, in words; empty if nothing is known to."""
+        return caution_of(self.design, self.in_words)
 
     @property
     def dim(self) -> int:
@@ -344,16 +351,6 @@ class Problem(Shown):
         if not isinstance(self.risk, Quadratic) or not self.risk.retained.kernel.any():
             return None
         return self.in_words(np.asarray(self.risk.retained.vectors[:, self.risk.retained.kernel.argmax()]))
-
-    def weak_direction(self) -> str | None:
-        """A direction in which columns are nearly collinear, in words, with the condition; None if there is none.
-
-        Nearly: the condition of the retained rows, their columns scaled to norm one, is 1e5 or more, and its square,
-        which is that of a Hessian, leaves six digits or fewer. Only linear regression answers.
-        """
-        if not isinstance(self.design, Design) or self.design.rank < self.dim or self.design.condition < COLLINEAR:
-            return None
-        return f"{self.in_words(self.design.weakest)} (condition {self.design.condition:.1e})"
 
     def in_words(self, direction: Float[np.ndarray, " d"]) -> str:
         """The largest entries of a direction in the parameter space of a linear model, by the names of its features."""

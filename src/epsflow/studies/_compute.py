@@ -2,6 +2,7 @@
 
 import json
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -10,7 +11,7 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from .._core import EpsflowError, InputError
+from .._core import EpsflowError, EpsflowWarning, InputError
 from ..control import linear_batch
 from ._problems import Question, problem_of, question
 from ._rows import Outcome, Row
@@ -36,7 +37,8 @@ def compute(text: str, rows: Sequence[Row], method: Method) -> list[Outcome]:
     Double precision is switched on for the duration of the call, so that workers need no global flag.
     """
     specification = specify(json.loads(text))
-    with jax.enable_x64(True):
+    with jax.enable_x64(True), warnings.catch_warnings():
+        warnings.simplefilter("ignore", EpsflowWarning)  # a row has the error of its cost; a worker has no reader
         return run_stack(specification, rows) if method == "stack" else run_rows(specification, rows)
 
 

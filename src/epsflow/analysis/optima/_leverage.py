@@ -1,7 +1,7 @@
 """Leverage and leave-one-out diagnostics of least squares, without refitting: one factor, two passes over the rows."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -48,6 +48,7 @@ class Leverage(Tabular):
         dffits: x_iᵀ(θ(1) − θ(0))/(s_(i)√P_ii), shape (n,).
         dfbetas: (θ(1) − θ(0))_k/(s_(i)√(A⁻¹)_kk), shape (n, d).
         determined: whether the other points determine θ without point i, shape (n,).
+        caution: what makes the answer worth less than it looks, as `Problem.caution` says; mostly empty.
     """
 
     theta: Float[np.ndarray, " d"]
@@ -64,6 +65,7 @@ class Leverage(Tabular):
     dffits: Float[np.ndarray, " n"]
     dfbetas: Float[np.ndarray, "n d"]
     determined: Bool[np.ndarray, " n"]
+    caution: str = ""
 
     def _facts(self) -> dict[str, object]:
         return {
@@ -72,6 +74,7 @@ class Leverage(Tabular):
             "variance": self.variance,
             "largest_leverage": self.leverages.max(),
             "largest_cooks_distance": np.nanmax(self.cooks_distance, initial=0.0),
+            **({"caution": self.caution} if self.caution else {}),
         }
 
     def _rows(self) -> list[dict[str, Any]]:
@@ -150,7 +153,8 @@ def leverage(problem: Problem) -> Leverage:
     alone = np.flatnonzero(residuals**2 > DOMINANT * float(residuals @ residuals) * (1.0 - leverages))
     alone = alone[1.0 - leverages[alone] > factor.rounding]
     refitted = {int(i): _squares_without(problem, int(i)) for i in alone}
-    return _diagnose(factor, leverages, residuals, solved, joint[0], dof, np.sqrt(variances), refitted)
+    found = _diagnose(factor, leverages, residuals, solved, joint[0], dof, np.sqrt(variances), refitted)
+    return replace(found, caution=problem.caution)
 
 
 def _diagnose(

@@ -35,6 +35,7 @@ class NewtonStep(Shown):
         gradient_norm: ‖∇R_1(θ)‖: how far θ is from trained. Δ is the Newton step on R_0 where this is zero.
         hessian: H_1 of a linear model, shape (d, d); H_0 of each set for others, shape (*k, d, d).
         removed: B of every set with H_0 = hessian − BᵀB, shape (*k, r, d); r = 0 for other models.
+        caution: what makes the answer worth less than it looks, as `Problem.caution` says; mostly empty.
     """
 
     change: Float[np.ndarray, "*k d"]
@@ -44,6 +45,7 @@ class NewtonStep(Shown):
     gradient_norm: float
     hessian: Float[np.ndarray, "... d d"]
     removed: Float[np.ndarray, "*k r d"]
+    caution: str = ""
 
     @property
     def predicted(self) -> Float[np.ndarray, "*k d"]:
@@ -62,6 +64,7 @@ class NewtonStep(Shown):
             "damping": self.damping,
             "residual": np.max(self.residual),
             "gradient_norm": self.gradient_norm,
+            **({"caution": self.caution} if self.caution else {}),
         }
 
 
@@ -100,6 +103,7 @@ def newton_step(
         gradient_norm=many.gradient_norm,
         hessian=hessian,
         removed=many.removed[0],
+        caution=many.caution,
     )
 
 
@@ -159,6 +163,7 @@ def _linear(problem: Problem, theta: np.ndarray, sets: np.ndarray, ridge: float,
         gradient_norm=removal.gradient_norm,
         hessian=removal.hessian,
         removed=removal.rows,
+        caution=problem.caution,
     )
 
 
