@@ -143,7 +143,11 @@ def test_long_work_tells_its_stage_where_stderr_is_no_terminal(monkeypatch: pyte
         end = time.monotonic() + 10.0
         while said.getvalue().count("searching the schedules (0 s so far)\n") < 2 and time.monotonic() < end:
             time.sleep(0.01)
-    assert said.getvalue().count("epsflow: searching the schedules (0 s so far)\n") >= 2
+        assert said.getvalue().count("epsflow: searching the schedules (0 s so far)\n") >= 2
+        begin("searching the schedules", "", 10.0)  # --time-limit 10
+        while "at most" not in said.getvalue() and time.monotonic() < end:
+            time.sleep(0.01)
+    assert "searching the schedules (0 s so far, at most 10 s more)\n" in said.getvalue()
 
 
 def test_short_work_and_quiet_work_say_nothing(monkeypatch: pytest.MonkeyPatch):

@@ -71,6 +71,22 @@ def test_wider_families_contain_narrower_ones(row_one, zero):
     assert all(row["ratio"] == pytest.approx(row["cost"] / table.baseline.cost) for row in rows)
 
 
+def test_costs_below_their_errors_have_no_ratio(zero):
+    """At T = 60 all costs are rounding; a schedule that arrives beside one that does not costs 0 within its error."""
+    data = ef.Dataset([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]], [1.0, 2.0, 2.0])
+    late = ef.compare_schedules(ef.linear_regression(data, [2]), zero, s=1.0, T=60.0, families=(ef.Step,))
+    assert all(np.isnan(row["ratio"]) for row in late.rows())
+    assert set(late.ratios_in_words()) == {"within error"}
+    assert "within error" in str(late.summary())
+    assert not any(late.gains(result) for result in (*late.families, late.optimum))
+    assert "within the error of the cost" in str(late.optimum.summary()) or late.optimum.gap == 0.0
+
+    line = ef.Dataset([[1.0], [1.0]], [2.0, 1.0])  # with ε = 1 until ½ln 3, θ is at its target
+    early = ef.compare_schedules(ef.linear_regression(line, [0]), np.zeros(1), s=0.1, T=2.0, families=())
+    assert early.ratios_in_words()[-1] == "0 within error"
+    assert early.gains(early.optimum)
+
+
 class HalfLife(ef.AbstractSchedule):
     """A family of one's own: 2^{−(t−s)/h}, cut at T."""
 

@@ -76,11 +76,11 @@ class Table:
         return [max((len(word) for cell in column for word in cell.split()), default=1) for column in cells]
 
     def headed(self, width: int) -> list[int]:
-        """Columns of numbers as wide as their headings in one line, where there is room for that."""
+        """Columns of numbers as wide as their headings and cells in one line, where there is room for that."""
         words, whole, least = self.widths(), [], 0
         for number, (own, column) in enumerate(zip(words, self.columns, strict=True)):
             cells = [len(row.cells[number]) for row in self.rows if number < len(row.cells)]
-            whole.append(max(own, len(column.name)) if column.number else own)
+            whole.append(max(own, len(column.name), *cells) if column.number else own)
             least += GAP + max(whole[-1], 0 if column.number else max(cells, default=0))
         return whole if least <= width else words
 

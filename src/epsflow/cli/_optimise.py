@@ -92,7 +92,7 @@ def run(
         if sys.stderr.isatty() and not (quiet or as_json):
             print(f"\n{intention}", file=sys.stderr)  # stdout is for answers, and there may be none
             intention = ""
-        begin("searching the schedules", ADVICE if command == "optimise" else "")
+        begin("searching the schedules", ADVICE if command == "optimise" else "", search.time_limit)
         comparison = _compared(command, question, search, deletion.problem, theta0)
         begin("writing")
         document = _document.to_json(

@@ -1,6 +1,7 @@
 """How far the work is, on stderr: a bar on a terminal, now and then a line where stderr is a file or a pipe."""
 
 import contextlib
+import math
 import sys
 import threading
 import time
@@ -28,23 +29,31 @@ class Stage:
         name: in words, as it follows "while".
         begun: when the work as a whole began, by `time.monotonic`.
         advice: what Ctrl-C adds: how more could have been kept.
+        end: when it will have ended at the latest, by the same clock; infinite where nobody knows.
     """
 
     name: str
     begun: float
     advice: str = ""
+    end: float = math.inf
 
     @property
     def seconds(self) -> float:
         """Since the work began."""
         return time.monotonic() - self.begun
 
+    @property
+    def left(self) -> str:
+        """How much longer it may take, where there is a limit."""
+        return "" if self.end == math.inf else f"at most {max(0.0, self.end - time.monotonic()):.0f} s more"
+
 
 @contextlib.contextmanager
 def stages(total: int, *, quiet: bool, timed: bool = False) -> Iterator[Callable[..., None]]:
     """Tell how far the work is, and what Ctrl-C interrupts.
 
-    What is yielded names the stage that begins, and may advise how more can be kept of it: begin(name, advice).
+    What is yielded names the stage that begins, may advise how more can be kept of it, and says after how many seconds
+    it will have ended at the latest, where that is known: begin(name, advice, limit).
 
     Args:
         total: how many stages there are.
@@ -61,8 +70,9 @@ def stages(total: int, *, quiet: bool, timed: bool = False) -> Iterator[Callable
         shown = _nothing() if quiet else _bar(stage, total, timed) if sys.stderr.isatty() else _lines(stage)
         tell = stack.enter_context(shown)
 
-        def begin(name: str, advice: str = "") -> None:
+        def begin(name: str, advice: str = "", limit: float | None = None) -> None:
             stage.name, stage.advice = name, advice
+            stage.end = math.inf if limit is None else time.monotonic() + limit
             tell()
 
         yield begin
@@ -77,10 +87,24 @@ def _nothing() -> Iterator[Callable[[], object]]:
 @contextlib.contextmanager
 def _bar(stage: Stage, total: int, timed: bool) -> Iterator[Callable[[], object]]:
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        ProgressColumn,
+        SpinnerColumn,
+        Task,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+    from rich.text import Text
+
+    class Left(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(stage.left)
 
     words = TextColumn("{task.description}", markup=False)
-    clocks = [TimeElapsedColumn(), *([TextColumn("left:"), TimeRemainingColumn()] if timed else [])]
+    clocks = [TimeElapsedColumn(), *([TextColumn("left:"), TimeRemainingColumn()] if timed else [Left()])]
     with Progress(SpinnerColumn(), words, BarColumn(), *clocks, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("", total=total, completed=-1)
         yield lambda: bar.update(task, advance=1, description=stage.name)
@@ -94,7 +118,8 @@ def _lines(stage: Stage) -> Iterator[Callable[[], object]]:
     def tell() -> None:
         wait = SILENT
         while not done.wait(wait):
-            say(f"{stage.name} ({stage.seconds:.0f} s so far)")
+            left = f", {stage.left}" if stage.left else ""
+            say(f"{stage.name} ({stage.seconds:.0f} s so far{left})")
             wait = OFTEN
 
     thread = threading.Thread(target=tell, name="epsflow-progress", daemon=True)

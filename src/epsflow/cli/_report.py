@@ -8,9 +8,6 @@ from ._console import Column, Row, Table
 from ._deletion import FEW, Deletion
 from ._inputs import Question
 
-NO_GAIN = 1e-9
-"""A relative gain below this is rounding."""
-
 NAMED_ARCS = 4
 """So many arcs are described one by one in the sentence; of more, only their number is given."""
 
@@ -21,13 +18,13 @@ def table(deletion: Deletion, comparison: Comparison) -> Table:
     effort = [Column("∫|ε| dt", number=True)] if priced else []
     columns = Column("family"), Column("parameter"), Column("cost 𝓔", number=True), *effort
     drawn = Table(deletion.title, [*columns, Column("ratio", number=True), Column("status")])
-    for row in comparison.rows():
+    for row, ratio in zip(comparison.rows(), comparison.ratios_in_words(), strict=True):
         cells = (
             row["family"],
             ", ".join(f"{name} = {value:.6g}" for name, value in row["parameters"].items()),
             f"{row['cost']:.6e}",
             *([f"{row['effort']:.6g}"] if priced else []),
-            f"{row['ratio']:.4g}",
+            ratio,
             row["status"],
         )
         drawn.rows.append(Row(cells, style="bold" if row["family"] == "optimum" else ""))
@@ -54,7 +51,7 @@ def finding(comparison: Comparison) -> str:
     base, least = comparison.objective(comparison.baseline), comparison.objective(best)
     baseline = f"dropping the points at once, 1_[0,s] ({_symbol(comparison)} = {base:.4g})"
     if optimum is None:
-        if least >= base * (1.0 - NO_GAIN):
+        if not comparison.gains(best):
             return f"None of these families does better than {baseline}."
         return f"Of these families {_family(best)} {_ends(comparison)}: {_gain(comparison, least)}."
     if optimum.scope is Scope.NONE:
@@ -74,7 +71,7 @@ def finding(comparison: Comparison) -> str:
         ),
         Scope.LOCAL: "a local optimum: first-order conditions hold, a global bound was not proved",
     }[optimum.scope]
-    if optimum.objective >= base * (1.0 - NO_GAIN):
+    if not comparison.gains(optimum):
         return f"Nothing does better than {baseline}: {claim}."
     if least < optimum.objective - optimum.cost_error - best.cost_error:
         excess = 100.0 * (optimum.objective / least - 1.0) if least > 0.0 else math.inf

@@ -1,10 +1,11 @@
 """Families and the optimum in one table."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .._core import InputError, Stored, Tabular, as_flag, read_fields
+from .._core import InputError, Stored, Summary, Tabular, as_flag, read_fields
 from ..problem import Problem
 from ..schedules import AbstractSchedule
 from ._families import FAMILIES, FamilyResult, FamilyStatus, as_families, baseline, search_families
@@ -16,6 +17,9 @@ from ._trainings import recipes_of
 from .terms._cost import AbstractCost
 from .terms._deadline import Deadline
 from .terms._seeds import SeedCosts
+
+ROUNDING = 1e-9
+"""A relative gain below this is rounding."""
 
 FEW_SWITCHES = 8
 """Arcs up to which a row lists the optimum's switch times."""
@@ -47,8 +51,8 @@ class Comparison(Tabular, Stored):
     def rows(self) -> list[dict[str, Any]]:
         """One dictionary per schedule: family, parameters, cost, cost_error, effort, ratio, status.
 
-        ratio: of cost + price·effort to that of the baseline. With seeds held out, also held_out, their mean cost, and
-        held_out_error, its standard error.
+        ratio: of cost + price·effort to that of the baseline; NaN where the baseline's is below its own error. With
+        seeds held out, also held_out, their mean cost, and held_out_error, its standard error.
         """
         rows = [
             {
@@ -57,7 +61,7 @@ class Comparison(Tabular, Stored):
                 "cost": result.cost,
                 "cost_error": result.cost_error,
                 "effort": result.effort,
-                "ratio": self._ratio(self.objective(result)),
+                "ratio": self._ratio(result),
                 "status": result.words,
                 **_held_out(result.seeds),
             }
@@ -73,7 +77,7 @@ class Comparison(Tabular, Stored):
                     "cost": best.cost,
                     "cost_error": best.cost_error,
                     "effort": best.effort,
-                    "ratio": self._ratio(self.objective(best)),
+                    "ratio": self._ratio(best),
                     "status": f"{best.status.value}, {best.scope.value}",
                     **_held_out(best.seeds),
                 }
@@ -87,7 +91,7 @@ class Comparison(Tabular, Stored):
                     "cost": check.cost,
                     "cost_error": check.cost_error,
                     "effort": check.effort,
-                    "ratio": self._ratio(self.objective(check)),
+                    "ratio": self._ratio(check),
                     "status": check.words(self.objective(check)),
                 }
             )
@@ -108,10 +112,30 @@ class Comparison(Tabular, Stored):
         task, optimum = fields.pop("task").of(problem, optimiser), fields.pop("optimum")
         return cls(task=task, optimum=None if optimum is None else optimum.of(problem, optimiser), **fields)
 
-    def _ratio(self, cost: float) -> float:
-        if self.baseline.cost == 0.0:
-            return 1.0 if cost == 0.0 else float("inf")
-        return cost / self.baseline.cost
+    def gains(self, result: FamilyResult | ScheduleSolution) -> bool:
+        """Whether it does better than the baseline by more than the errors of both and their rounding."""
+        base, found = self.objective(self.baseline), self.objective(result)
+        return bool(base - found > max(result.cost_error + self.baseline.cost_error, ROUNDING * base))
+
+    def ratios_in_words(self) -> list[str]:
+        """The ratios of `rows`; "within error" where the costs are too small beside their errors to have one."""
+        results = [self.baseline, *self.families, *([] if self.optimum is None else [self.optimum])]
+        return [self._ratio_in_words(each) for each in [*results, *([] if self.check is None else [self.check])]]
+
+    def summary(self) -> Summary:
+        """The table, with ratios in words where a number would only say what rounding is."""
+        rows = [{**row, "ratio": said} for row, said in zip(self._rows(), self.ratios_in_words(), strict=True)]
+        return Summary(self._title(), self._figures(), rows)
+
+    def _ratio_in_words(self, result: FamilyResult | ScheduleSolution | SecondOpinion) -> str:
+        ratio = self._ratio(result)
+        if math.isnan(ratio):
+            return "within error"
+        return f"{ratio:.4g}" if self.objective(result) > result.cost_error else "0 within error"
+
+    def _ratio(self, result: FamilyResult | ScheduleSolution | SecondOpinion) -> float:
+        base = self.objective(self.baseline)
+        return self.objective(result) / base if base > self.baseline.cost_error else math.nan
 
     def _facts(self) -> dict[str, object]:
         best, optimum = min((self.baseline, *self.families), key=self.objective), self.optimum

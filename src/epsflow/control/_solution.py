@@ -201,12 +201,14 @@ class ScheduleSolution(Shown, Stored):
 
     def _figures(self) -> dict[str, object]:
         relative = self.gap / self.objective if self.objective > 0.0 else 0.0
+        within = 0.0 < self.gap <= self.cost_error
+        beside = "within the error of the cost" if within else f"{relative:.2g} of what it costs"
         return {
             "cost": with_error(self.cost, self.cost_error),
             **({} if self.seeds is None else self.seeds.figures),
             **self.task.worth(self.effort, self.multiplier),
             "lower bound": f"{self.lower_bound:.10g}",
-            "gap": f"{self.gap:.3g} ({relative:.2g} of what it costs)",
+            "gap": f"{self.gap:.3g} ({beside})",
             "status": self.status,
             "scope": self.scope,
             "method": self.how,
