@@ -100,10 +100,12 @@ def test_chunks_do_not_change_the_answer(data, monkeypatch):
     whole = leverage(linear_regression(data, [2], l2=0.1))
     monkeypatch.setattr(module, "CHUNK_NUMBERS", 5 * 3)
     parts = leverage(linear_regression(data, [2], l2=0.1))
-    for name in vars(whole):
+    assert parts.caution == whole.caution == ""
+    for name in vars(whole).keys() - {"caution"}:
         np.testing.assert_allclose(getattr(parts, name), getattr(whole, name), **EXACT)
 
 
+@pytest.mark.filterwarnings("ignore:.*nearly collinear:epsflow.EpsflowWarning")
 def test_collinear_columns_cost_no_more_digits_than_a_qr_decomposition(rng):
     x = rng.normal(size=(40, 4))
     x[:, 3] = x[:, 2] + 1e-6 * x[:, 3]  # condition 1e6, squared 1e12

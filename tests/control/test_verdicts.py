@@ -123,6 +123,7 @@ def exact_optimum(x, y):
     return np.array([float(row[-1]) for row in system])
 
 
+@pytest.mark.filterwarnings("ignore:.*nearly collinear:epsflow.EpsflowWarning")
 @pytest.mark.parametrize("gap", [1e-1, 1e-6, 1e-11])
 def test_the_error_of_the_target_is_part_of_the_costs_error(rng, gap):
     """θ(T) does not depend on the target, so 𝓔 from the exact one is known by how far they are apart."""
@@ -139,6 +140,7 @@ def test_the_error_of_the_target_is_part_of_the_costs_error(rng, gap):
     assert abs(found.cost - exact) <= found.cost_error + 4e-16 * exact
 
 
+@pytest.mark.filterwarnings("ignore:.*nearly collinear:epsflow.EpsflowWarning")
 def test_a_noticeable_error_of_the_target_is_warned_of_by_its_direction(rng):
     problem = ef.linear_regression(collinear(rng, 1e-7), [7], reduction="mean")
     with pytest.warns(

@@ -91,6 +91,7 @@ def test_an_unpenalised_intercept_by_a_huge_column():
     assert 1e7 * end.theta[2] == pytest.approx(y.mean() - x.mean(axis=0) @ slopes, rel=1e-12)
 
 
+@pytest.mark.filterwarnings("ignore:.*nearly collinear:epsflow.EpsflowWarning")
 def test_a_condition_of_a_million_million_is_solved():
     rng = np.random.default_rng(1)
     x = rng.standard_normal((40, 3))
