@@ -76,5 +76,4 @@ from .unlearning import (
     risk_constants as risk_constants, second_moment_delta as second_moment_delta, steps_to_unlearn as steps_to_unlearn,
     trade_off as trade_off, unlearning_curve as unlearning_curve,
 )
-
 __version__: str

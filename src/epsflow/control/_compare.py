@@ -131,11 +131,11 @@ class Comparison(Tabular, Stored):
         ratio = self._ratio(result)
         if math.isnan(ratio):
             return "within error"
-        return f"{ratio:.4g}" if self.objective(result) > result.cost_error else "0 within error"
+        return "0 within error" if self.objective(result) <= result.cost_error else f"{ratio:.4g}"
 
     def _ratio(self, result: FamilyResult | ScheduleSolution | SecondOpinion) -> float:
         base = self.objective(self.baseline)
-        return self.objective(result) / base if base > self.baseline.cost_error else math.nan
+        return math.nan if base <= self.baseline.cost_error else self.objective(result) / base
 
     def _facts(self) -> dict[str, object]:
         best, optimum = min((self.baseline, *self.families), key=self.objective), self.optimum
