@@ -1,9 +1,6 @@
 """Schedules for training with an optimiser: exact gradients of the discrete training, seeds, switches, families."""
 
 import itertools
-import os
-import subprocess
-import sys
 
 import jax
 import jax.numpy as jnp
@@ -229,20 +226,11 @@ def test_what_makes_no_sense_with_an_optimiser_is_refused(network, theta0, wrong
         ef.optimal_schedule(network, theta0, **{"s": 2, "T": 6, "optimiser": ADAM} | wrong)
 
 
-NARROW = """
-import jax, numpy as np, optax, epsflow as ef
-x = np.random.default_rng(3).standard_normal((23, 2))
-data = ef.Dataset(x, np.sin(x[:, 0]))
-problem = ef.Problem(ef.MLP((2, 3, 1)), ef.SquaredLoss(), data, delete=[4], l2=0.05, reduction="mean", dtype="float32")
-keys = jax.random.split(jax.random.key(0), 2)
-question = dict(s=5, T=20, optimiser=optax.adam(0.02), batch=5, key=keys, intervals=3)
-best = ef.optimal_schedule(problem, problem.model.init, **question)
-assert not jax.config.read("jax_enable_x64") and best.task.trainings.recipes.dtype == "float32"
-print(best.scope.value, 0.0 < best.cost_error < 1e-2 * best.cost)
-"""
-
-
-def test_single_precision_needs_no_global_flag():
-    environment = {name: value for name, value in os.environ.items() if name != "JAX_ENABLE_X64"}
-    done = subprocess.run([sys.executable, "-c", NARROW], capture_output=True, text=True, env=environment)
-    assert done.stdout.strip() == "local True", done.stderr
+def test_single_precision_needs_no_global_flag(network):
+    narrow = network.with_dtype("float32")
+    with jax.enable_x64(False):
+        question = {"s": 5, "T": 20, "optimiser": ADAM, "batch": 5, "key": KEYS[:2], "intervals": 3}
+        best = ef.optimal_schedule(narrow, narrow.model.init, **question)
+    assert best.task.trainings.recipes.dtype == "float32"
+    assert best.scope is ef.Scope.LOCAL
+    assert 0.0 < best.cost_error < 1e-2 * best.cost

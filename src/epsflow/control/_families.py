@@ -42,7 +42,7 @@ from ._trainings import recipes_of
 from .linear._families import FamilyMinimum, least_member
 from .systems._ensemble import Ensemble
 from .systems._steps import costs_of_steps
-from .systems._trained_family import least_trained
+from .systems._trained_family import least_trained, points_of
 from .terms._cost import AbstractCost
 from .terms._deadline import UNLIMITED, Deadline
 from .terms._levels import efforts, step_weights, step_weights_of
@@ -269,7 +269,7 @@ def _least_trained(
 ) -> FamilyMinimum:
     """The best member for training with an optimiser."""
     scale = Scale(space)
-    count = None if grid is None else as_count(grid, "grid", 5)
+    count = points_of(len(space.names), task.T - task.s) if grid is None else as_count(grid, "grid", 5)
 
     def weights(points: Float[np.ndarray, "k p"]) -> Float[np.ndarray, "k N columns"]:
         return step_weights_of(build_members(space, scale.numbers(points)), task.s, task.T)

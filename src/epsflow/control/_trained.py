@@ -15,7 +15,7 @@ from ._solution import Found, ScheduleSolution
 from ._task import ControlTask
 from ._trainings import Trainings
 from .systems._ensemble import MeanSlopes
-from .systems._trained_family import least_trained, nearest_trained
+from .systems._trained_family import least_trained, nearest_trained, points_of
 from .systems._training_path import mesh_gap
 from .terms._arcs import Arcs
 from .terms._cost import RetainedLoss
@@ -141,7 +141,8 @@ class _Search:
 
         start = arcs.unknowns
         if len(start) <= SCANNED:
-            least = least_trained(seeds, weights_of, low, high, None, self.deadline)
+            count = points_of(len(start), float((high - low).max()))
+            least = least_trained(seeds, weights_of, low, high, count, self.deadline)
         else:
             least = nearest_trained(seeds, weights_of, start, low, high, self.deadline)
         weights = weights_of(least.point[None])[0]
@@ -218,9 +219,10 @@ def _near(arcs: Arcs, reach: float) -> tuple[np.ndarray, np.ndarray]:
     n = 0
     for row in arcs.components:
         times = row.edges[1:-1]
-        here = slice(n, n + len(times))
-        low[here] = np.maximum(times - reach, np.concatenate([row.edges[:1], 0.5 * (times[:-1] + times[1:])]))
-        high[here] = np.minimum(times + reach, np.concatenate([0.5 * (times[:-1] + times[1:]), row.edges[-1:]]))
+        here, half = slice(n, n + len(times)), 0.5 * (times[:-1] + times[1:])
+        # From one whole step to another: there the cost has its kinks.
+        low[here] = np.floor(np.maximum(times - reach, np.concatenate([row.edges[:1], half])))
+        high[here] = np.ceil(np.minimum(times + reach, np.concatenate([half, row.edges[-1:]])))
         n += len(times)
     return low, high
 

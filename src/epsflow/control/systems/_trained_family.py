@@ -11,8 +11,14 @@ from scipy.optimize import minimize
 from ..terms._deadline import Deadline
 from ._ensemble import Ensemble, MeanSlopes
 
-FIRST, SECOND = {1: 17, 2: 7}, {1: 9, 2: 5}
+FIRST, SECOND = {1: 33, 2: 7}, {1: 9, 2: 5}
 """Points per number of the first scan, over the whole range, and of the second, around the best of the first."""
+
+
+def points_of(numbers: int, steps: float) -> int:
+    """Of the first scan: no closer than whole steps, between which the cost of a switch is smooth."""
+    return max(5, min(FIRST.get(numbers, 4), round(steps) + 1))
+
 
 NUDGE, ITERATIONS = 1e-6, 20
 """Width of the differences of the weights by the numbers, of their range, and the most iterations of L-BFGS-B."""
@@ -42,7 +48,7 @@ def least_trained(
     weights_of: Callable[[Rows], Float[np.ndarray, "k N columns"]],
     lower: Point,
     upper: Point,
-    grid: int | None,
+    count: int,
     deadline: Deadline,
 ) -> Least:
     """Least mean cost over a box of numbers; a minimum narrower than a cell of the first scan can be missed.
@@ -51,11 +57,10 @@ def least_trained(
         ensemble: the trainings.
         weights_of: the weights of all steps, from rows of numbers.
         lower, upper: the box.
-        grid: points per number of the first scan.
+        count: points per number of the first scan.
         deadline: when to stop; the first scan is then cut short.
     """
     search = _Search(ensemble, weights_of, deadline)
-    count = grid or FIRST.get(len(lower), 4)
     best = search.scan(lower, upper, count)
     cell = (upper - lower) / (count - 1)
     finer = SECOND.get(len(lower), 3)
