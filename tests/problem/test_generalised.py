@@ -15,7 +15,7 @@ from epsflow.problem import (
     SoftmaxCrossEntropy,
     SquaredLoss,
 )
-from epsflow.problem._pointwise import derivatives, losses, pointwise, slope_bends
+from epsflow.problem._pointwise import derivatives, losses, pointwise, slope_bends, slopes
 
 N, P, K = 20, 3, 4
 DELETE, WEIGHTS = (2, 7), np.array([0.3, -0.2])
@@ -116,6 +116,15 @@ def test_a_confident_class_keeps_its_digits():
     f = np.array([[40.0, 0.0, 0.0]])
     slopes = pointwise(SoftmaxCrossEntropy(), f, np.array([0.0])).slopes
     np.testing.assert_allclose(slopes[0], np.exp(-40.0) * np.array([-2.0, 1.0, 1.0]), rtol=1e-15)
+
+
+def test_losses_and_slopes_of_classes_alone_are_those_with_curvatures(rng):
+    """Logits up to 100, of which one confident row must keep its digits; sums of three terms, in another order."""
+    f, y = np.vstack([30.0 * rng.normal(size=(50, 3)), [[40.0, 0.0, 0.0]]]), np.append(rng.integers(3, size=50), 0.0)
+    whole = pointwise(SoftmaxCrossEntropy(), f, y)
+    np.testing.assert_allclose(slopes(SoftmaxCrossEntropy(), f, y), whole.slopes, rtol=1e-13)
+    # log Σe^f of a confident row is rounded at 1, and the loss with it.
+    np.testing.assert_allclose(losses(SoftmaxCrossEntropy(), f, y), whole.values, rtol=1e-14, atol=1e-15)
 
 
 def test_bends_of_the_squared_loss_vanish(rng):

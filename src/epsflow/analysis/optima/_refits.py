@@ -9,7 +9,8 @@ from jaxtyping import Float, Int
 from ..._core import RESULTS, Array, decide
 from ...flow import LocalMinimum, descend, hessian_of
 from ...problem import EmpiricalRisk, Problem
-from ._leave_outs import CONTRACTION, SECANT_STEPS, LeaveOuts
+from ._leave_outs import LeaveOuts
+from ._secants import CONTRACTION, SECANT_STEPS
 
 UNIT = np.finfo(np.float64).eps
 
