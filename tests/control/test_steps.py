@@ -10,7 +10,7 @@ import reference
 from epsflow.control._descent import restarted
 from epsflow.control._task import make_task
 from epsflow.control.steps._optimum import step_optimum, weights_cost
-from epsflow.control.systems._steps import cost_slopes
+from epsflow.control.systems._steps import HeavyBall
 
 FLOW = 1.06312561447804595
 """The optimum of the flow for T = 2, to 17 digits."""
@@ -133,7 +133,7 @@ def test_other_models_have_exact_gradients_and_a_local_claim():
     weights = np.array([[0.2, 0.9], [0.5, 0.1], [0.0, 1.0]])
 
     def slopes(values):
-        return cost_slopes(problem.risk, ef.Distance(), target, start, np.zeros(3), values, 0.3, 0.6)
+        return HeavyBall(problem.risk, start, np.zeros(3), 0.3, 0.6).slopes(ef.Distance(), target, values)
 
     exact = slopes(weights)
     moved = [

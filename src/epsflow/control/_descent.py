@@ -10,7 +10,7 @@ from .._core import Array, InputError, as_scalar
 from ..problem import Problem
 from .linear._task import LinearTask
 from .steps._task import StepTask, check_step, trained
-from .systems._steps import run_steps
+from .systems._steps import HeavyBall
 
 
 class Descended(NamedTuple):
@@ -60,7 +60,7 @@ def descend(
         InputError: for linear regression, steps beyond the limit of stability.
     """
     if linear is None:
-        path = run_steps(problem.risk, theta0, np.zeros(problem.dim), np.ones(s), size, momentum)
+        path = from_rest(problem, theta0, size, momentum).run(np.ones(s))
         return Descended(None, path.thetas[-1], path.velocity, path.rounding if s else 0.0)
     stepped = restarted(linear, size, momentum)
     theta = stepped.linear.theta(stepped.linear.start) if s else theta0
@@ -79,27 +79,6 @@ def restarted(linear: LinearTask, size: float, momentum: float) -> StepTask:
     return StepTask(replace(linear, start=delta), size, momentum, velocity)
 
 
-class End(NamedTuple):
-    """Where gradient descent ends.
-
-    Attributes:
-        theta: θ(T), shape (d,).
-        error: estimate of its ‖·‖∞ error.
-    """
-
-    theta: Float[Array, " d"]
-    error: float
-
-
-def descent_end(
-    problem: Problem,
-    theta0: Float[Array, " d"],
-    s: float,
-    weights: Float[np.ndarray, "N columns"],
-    size: float,
-    momentum: float,
-) -> End:
-    """θ(T) from θ(0), in the coordinates of the problem: nothing is used again of how the weights were found."""
-    whole = np.concatenate([np.ones((round(s), weights.shape[1])), weights])
-    path = run_steps(problem.risk, theta0, np.zeros(problem.dim), whole, size, momentum)
-    return End(path.thetas[-1], path.rounding)
+def from_rest(problem: Problem, theta0: Float[Array, " d"], size: float, momentum: float) -> HeavyBall:
+    """Gradient descent from θ(0) in the coordinates of the problem, using nothing of how weights were found."""
+    return HeavyBall(problem.risk, theta0, np.zeros(problem.dim), size, momentum)

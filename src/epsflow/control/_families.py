@@ -37,11 +37,10 @@ from ..schedules import (
     check_admissible,
 )
 from ._simulate import effort_of, seed_costs, simulate
-from ._task import ControlTask, known_schedules, make_task
+from ._task import ControlTask, descent_of, known_schedules, make_task
 from ._trainings import recipes_of
 from .linear._families import FamilyMinimum, least_member
 from .systems._ensemble import Ensemble
-from .systems._steps import costs_of_steps
 from .systems._trained_family import least_trained, points_of
 from .terms._cost import AbstractCost
 from .terms._deadline import UNLIMITED, Deadline
@@ -321,10 +320,7 @@ def _costs(
     numbers = Scale(space).numbers(grid)
     if task.step_size is not None:
         weights = step_weights_of(build_members(space, numbers), task.s, task.T)
-        start = task.theta_s, np.zeros(task.problem.dim) if task.velocity is None else task.velocity
-        costs = costs_of_steps(
-            task.problem.risk, task.cost, task.target, *start, weights, task.step_size, task.momentum
-        )
+        costs = descent_of(task).costs(task.cost, task.target, weights)
     else:
         window = jnp.asarray([task.s, task.T])
         arguments = jnp.asarray(numbers), task.theta_s, window, task.target, task.cost, solver, length

@@ -15,7 +15,7 @@ from .._core import InputError
 from ..problem import Problem, Quadratic
 from ..schedules import AbstractPiecewiseConstant, AbstractSchedule, check_admissible
 from ._simulate import training_error
-from ._task import ControlTask, linear_of, make_task
+from ._task import ControlTask, descent_of, linear_of, make_task
 from ._trainings import Trainings, recipes_of
 from .linear._path import linear_extremal
 from .linear._smooth_path import smooth_extremal
@@ -87,7 +87,7 @@ def extremal_of(task: ControlTask, schedule: AbstractSchedule, multiplier: float
     if task.trainings is not None:
         return _in_training(task, task.trainings, schedule)
     if task.step_size is not None:
-        return _in_steps(task, task.step_size, as_column(step_weights(schedule, task.s, task.T)), multiplier)
+        return _in_steps(task, as_column(step_weights(schedule, task.s, task.T)), multiplier)
     if isinstance(risk, Quadratic):
         linear = linear_of(task).priced(multiplier)
         if isinstance(schedule, AbstractPiecewiseConstant):
@@ -108,15 +108,12 @@ def extremal_of(task: ControlTask, schedule: AbstractSchedule, multiplier: float
     return general_extremal(risk, schedule, task.theta0, *window, task.target, task.cost, multiplier)
 
 
-def _in_steps(task: ControlTask, size: float, weights: Float[np.ndarray, "N *m"], multiplier: float) -> Extremal:
+def _in_steps(task: ControlTask, weights: Float[np.ndarray, "N *m"], multiplier: float) -> Extremal:
     from .systems._step_path import step_extremal
-    from .systems._steps import cost_slopes, run_steps
 
-    risk = task.problem.risk
-    velocity = np.zeros(task.problem.dim) if task.velocity is None else task.velocity
-    path = run_steps(risk, task.theta_s, velocity, weights, size, task.momentum)
-    slopes = cost_slopes(risk, task.cost, task.target, task.theta_s, velocity, weights, size, task.momentum)
-    return step_extremal(task.s, path.thetas, slopes, weights, task.bounds, multiplier)
+    descent = descent_of(task)
+    slopes = descent.slopes(task.cost, task.target, weights)
+    return step_extremal(task.s, descent.run(weights).thetas, slopes, weights, task.bounds, multiplier)
 
 
 def cells_of(task: ControlTask, trainings: Trainings, schedule: AbstractSchedule) -> Float[np.ndarray, " knots"]:

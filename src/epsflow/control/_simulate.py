@@ -9,7 +9,7 @@ from .._core import Array
 from ..flow import exact_flow, gradient_flow
 from ..problem import Quadratic
 from ..schedules import AbstractPiecewiseConstant, AbstractSchedule, Members
-from ._descent import descent_end
+from ._descent import from_rest
 from ._task import ControlTask, linear_of, rounding_of
 from ._trainings import Trainings
 from .linear._decays import member_ends
@@ -51,7 +51,9 @@ def simulate(task: ControlTask, schedule: AbstractSchedule) -> Simulation:
         return _decayed(task, task.linear, schedule)
     if task.step_size is not None:
         weights = step_weights(schedule, task.s, task.T)
-        end, error = descent_end(problem, task.theta0, task.s, weights, task.step_size, task.momentum)
+        whole = np.concatenate([np.ones((round(task.s), weights.shape[1])), weights])
+        path = from_rest(problem, task.theta0, task.step_size, task.momentum).run(whole)
+        end, error = path.thetas[-1], path.rounding
     elif task.linear is not None and isinstance(schedule, AbstractPiecewiseConstant):
         assert isinstance(problem.risk, Quadratic)  # whose task it is
         if problem.dim < SECULAR:

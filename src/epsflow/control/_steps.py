@@ -9,9 +9,8 @@ from ..schedules import AbstractSchedule, PiecewiseConstant, least_effort
 from ._pontryagin import extremal_of
 from ._simulate import simulate
 from ._solution import Found, ScheduleSolution
-from ._task import ControlTask, steps_of
+from ._task import ControlTask, descent_of, steps_of
 from .steps._optimum import step_optimum
-from .systems._steps import Slopes, cost_slopes
 from .terms._deadline import UNLIMITED, Deadline
 from .terms._kinds import VERIFIED_GAP, Scope, SearchMethod, Status, classify, describe_arcs, scope_of
 from .terms._levels import as_column, effort_between, step_weights
@@ -109,11 +108,12 @@ def _descended(
 ) -> tuple[Float[np.ndarray, "N columns"], RESULTS]:
     """L-BFGS-B with the exact gradient, from the bounds, half way, and what is given; onto bounds where that helps."""
     count, (low, high) = round(task.T - task.s), task.bounds
+    descent, question = descent_of(task), (task.cost, task.target)
     starts = [np.full((count, columns), level) for level in (low, high, 0.5 * (low + high))] + given
-    scale = max(_slopes(task, starts[0]).cost, np.finfo(np.float64).tiny)
+    scale = max(descent.slopes(*question, as_column(starts[0])).cost, np.finfo(np.float64).tiny)
 
     def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
-        found = _slopes(task, flat.reshape(count, columns))
+        found = descent.slopes(*question, as_column(flat.reshape(count, columns)))
         return found.cost / scale, found.weights.ravel() / scale
 
     def stop(_: np.ndarray) -> None:
@@ -140,9 +140,3 @@ def _descended(
             if cost < least:
                 best, least = weights, cost
     return best, RESULTS.time_limit_reached if deadline.passed else SUCCESS
-
-
-def _slopes(task: ControlTask, weights: Float[np.ndarray, "N columns"]) -> Slopes:
-    velocity = np.zeros(task.problem.dim) if task.velocity is None else task.velocity
-    question = task.problem.risk, task.cost, task.target, task.theta_s, velocity
-    return cost_slopes(*question, as_column(weights), task.step_size or 0.0, task.momentum)

@@ -23,6 +23,7 @@ from ._target import Target, leave_out_optimum, warn_of
 from ._trainings import Recipes, Trainings, as_trainings, stored
 from .linear._task import LinearTask, linear_task
 from .steps._task import StepTask
+from .systems._steps import HeavyBall
 from .terms._cost import AbstractCost, Distance, cost_and_gradient
 from .terms._window import Window
 
@@ -360,6 +361,13 @@ def linear_of(task: ControlTask) -> LinearTask:
             "exact propagators, and the certificates that rest on them, exist for linear regression only."
         )
     return task.linear
+
+
+def descent_of(task: ControlTask) -> HeavyBall:
+    """Gradient descent from s on, in the coordinates of the problem, of a task with a step size."""
+    assert task.step_size is not None  # whoever asks has made sure
+    assert task.velocity is not None
+    return HeavyBall(task.problem.risk, task.theta_s, task.velocity, task.step_size, task.momentum)
 
 
 def steps_of(task: ControlTask) -> StepTask:
