@@ -1,14 +1,19 @@
 """Optimal schedules of models without propagators: a 3-neuron MLP, logistic regression, and an MLP with 11,260 weights.
 
-    python benchmarks/bench_adjoint.py [mlp3 | breast_cancer | ascent | digits]
+    python benchmarks/bench_adjoint.py [mlp3 | breast_cancer | ascent | digits | training]
 
 What is found, against 1_[0,s] and the best single switch, all simulated by the flow room; how far Pontryagin's
 conditions fail; how many gradients the mesh took; and what one gradient by all N levels and N lengths costs in units of
 one cost: by differences it would be 2N + 1, and the limit is N. The target of the large network is what retraining from
 the same start gives at T. Peak memory is that of the process so far: rows ascend in size.
+
+`training`: with an optimiser and batches, the gradient of the cost of discrete training by ε of every step, in units of
+that training by `train_with` (limit 6, in CPU seconds of the whole process), its peak memory against the number of
+steps, and a first answer from the shell's prompt on.
 """
 
 import resource
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -17,6 +22,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
+from measure import peak_memory
 from rich.console import Console
 from rich.table import Table
 
@@ -28,6 +35,7 @@ from epsflow.control.polish._swept import SweptEngine
 from epsflow.control.systems._rollout import choose_steps, roll_out, sweep
 from epsflow.control.terms._deadline import UNLIMITED
 from epsflow.control.terms._reading import read_arcs
+from epsflow.flow import Course, EndSlope, course_of
 
 jax.config.update("jax_enable_x64", True)
 
@@ -139,7 +147,116 @@ def cost(case: Case, target: jax.Array, schedule: ef.AbstractSchedule) -> float:
     return 0.5 * float(jnp.sum((end - target) ** 2))
 
 
+GRADIENT_LIMIT = 6.0  # trainings that a gradient by ε may take
+
+FIRST_ANSWER = """
+import jax; jax.config.update("jax_enable_x64", True)
+import optax, epsflow as ef
+network = ef.MLP((64, 16, 10)), ef.SoftmaxCrossEntropy()
+problem = ef.Problem(*network, ef.load_dataset("digits"), list(range(18)), l2=1e-3, reduction="mean")
+question = dict(optimiser=optax.adam(1e-3), batch=32, key=jax.random.split(jax.random.key(0), 2), intervals=5)
+print(ef.optimal_schedule(problem, problem.model.init, s=100, T=200, throw=False, **question))
+"""
+
+
+class Trained(NamedTuple):
+    """A training of a network on digits, its optimiser with it."""
+
+    widths: tuple[int, ...]
+    batch: int | None
+    steps: int
+    optimiser: str
+    dtype: str = "float64"
+
+
+TRAININGS = (
+    Trained((64, 32, 10), 32, 400, "sgd"),
+    Trained((64, 32, 10), 32, 400, "adam"),
+    Trained((64, 150, 10), 64, 200, "adam"),
+    Trained((64, 150, 10), 64, 200, "adam", "float32"),
+    Trained((64, 32, 10), None, 60, "adam"),
+)
+OPTIMISERS = {"sgd": optax.sgd(0.05), "adam": optax.adam(1e-3)}
+DEEP = (64, 300, 100, 10)
+
+
+def training() -> None:
+    console = Console(width=160)
+    table = Table(title="gradient of the cost of a training by ε of every step")
+    for column in ("widths", "d", "batch", "steps", "optimiser", "dtype"):
+        table.add_column(column)
+    for column in ("training, CPU s", "gradient / training", "verdict"):
+        table.add_column(column, justify="right")
+    for case in TRAININGS:
+        table.add_row(*gradient_row(case))
+    console.print(table)
+    table = Table(title=f"peak memory of that gradient, MLP{DEEP}, Adam, batches of 4")
+    for column in ("steps", "peak, MB", "peak / √steps"):
+        table.add_column(column, justify="right")
+    for steps in (64, 256, 1_024, 4_096):
+        course, weights = course_for(Trained(DEEP, 4, steps, "adam"))
+        course.slopes(weights, to_zero)
+        peak = peak_memory(lambda course=course, weights=weights: course.slopes(weights, to_zero))
+        table.add_row(f"{steps:,}", f"{peak:.0f}", f"{peak / steps**0.5:.1f}")
+    console.print(table)
+    start, before = time.perf_counter(), children_seconds()
+    done = subprocess.run([sys.executable, "-c", FIRST_ANSWER], capture_output=True, text=True, check=True)
+    wall, cpu = time.perf_counter() - start, children_seconds() - before
+    console.print(f"first answer, 2 seeds, {wall:.1f} s ({cpu:.1f} CPU s): {done.stdout.strip()}")
+
+
+def children_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def course_for(case: Trained) -> tuple[Course, np.ndarray]:
+    problem, theta0 = digits_problem(case)
+    arguments = {"optimiser": OPTIMISERS[case.optimiser], "batch": case.batch, "key": jax.random.key(1)}
+    course = course_of(problem, theta0, **arguments, dtype=case.dtype, steps=case.steps)
+    return course, np.full((case.steps, 1), 0.5)
+
+
+def digits_problem(case: Trained) -> tuple[ef.Problem, np.ndarray]:
+    model = ef.MLP(case.widths)
+    problem = ef.Problem(
+        model, ef.SoftmaxCrossEntropy(), ef.load_dataset("digits"), np.arange(18), l2=1e-3, reduction="mean"
+    )
+    return problem, np.asarray(model.init(jax.random.key(0)))
+
+
+def gradient_row(case: Trained) -> tuple[str, ...]:
+    problem, theta0 = digits_problem(case)
+    course, weights = course_for(case)
+    arguments = {"optimiser": OPTIMISERS[case.optimiser], "batch": case.batch, "key": jax.random.key(1)}
+    train = cpu_seconds(
+        lambda: ef.train_with(problem, ef.Constant(0.5), theta0, steps=case.steps, dtype=case.dtype, **arguments)
+    )
+    ratio = cpu_seconds(lambda: course.slopes(weights, to_zero)) / train
+    facts = case.widths, problem.dim, case.batch or "all", case.steps, case.optimiser, case.dtype
+    return (*map(str, facts), f"{train:.3f}", f"{ratio:.2f}", "met" if ratio <= GRADIENT_LIMIT else "missed")
+
+
+def to_zero(theta: np.ndarray) -> EndSlope:
+    return EndSlope(0.5 * float(theta @ theta), theta)
+
+
+def cpu_seconds(work: Callable[[], object]) -> float:
+    """The least of five runs, after one that compiles."""
+    work()
+    times = []
+    for _ in range(5):
+        before = time.process_time()
+        work()
+        times.append(time.process_time() - before)
+    return min(times)
+
+
 CASES = {"mlp3": mlp3, "breast_cancer": breast_cancer, "ascent": ascent, "digits": digits}
 
 if __name__ == "__main__":
-    main(sys.argv[1:] or list(CASES))
+    asked = sys.argv[1:] or [*CASES, "training"]
+    if flows := [name for name in asked if name != "training"]:
+        main(flows)
+    if "training" in asked:
+        training()
