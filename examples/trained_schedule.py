@@ -13,8 +13,8 @@ model = ef.MLP((64, 16, 10))
 threes = np.flatnonzero(data.y == 3.0)[:10]
 problem = ef.Problem(model, ef.SoftmaxCrossEntropy(), data, threes, l2=1e-3, reduction="mean")
 
-# Every seed draws its own start and its own batches, and its target is where it ends without the threes. The schedule is
-# chosen for the mean over three seeds; three more, which had no part in the choice, say what it is worth.
+# Every seed draws its own start and its own batches, and its target is where it ends without the threes. The schedule
+# is chosen for the mean over three seeds; three more, which had no part in the choice, say what it is worth.
 keys = jax.random.split(jax.random.key(0), 6)
 training = {"optimiser": optax.adam(3e-3), "batch": 32, "key": keys[:3], "held_out": keys[3:]}
 
