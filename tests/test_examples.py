@@ -66,7 +66,8 @@ def test_help_of_every_public_name_begins_with_an_example_that_is_true(room: str
 ASKED = {
     *("CG", "Cholesky", "Dual", "EKFAC", "LiSSA", "Nystrom", "Losses", "Predictions"),
     *("Distance", "PredictionGap", "QuadraticForm", "RetainedLoss", "EndForm", "SearchSpace"),
-    *("FunctionModel", "LinearModel", "MLP", "LogisticLoss", "PseudoHuberLoss", "SoftmaxCrossEntropy", "SquaredLoss"),
+    *("CNN", "FunctionModel", "LinearModel", "MLP"),
+    *("LogisticLoss", "PseudoHuberLoss", "SoftmaxCrossEntropy", "SquaredLoss"),
     *("BangBang", "Constant", "ExponentialDecay", "LinearDecay", "PiecewiseConstant", "PolynomialDecay", "Step"),
     *("RESULTS", "Study", "CoalitionFunction", "ModelUtility"),
 }

@@ -44,7 +44,7 @@ from .flow import (
     homotopy as homotopy, rewind_surface as rewind_surface, train_with as train_with,
 )
 from .problem import (
-    MLP as MLP, AbstractLoss as AbstractLoss, AbstractModel as AbstractModel, Dataset as Dataset,
+    CNN as CNN, MLP as MLP, AbstractLoss as AbstractLoss, AbstractModel as AbstractModel, Dataset as Dataset,
     FunctionModel as FunctionModel, LinearModel as LinearModel, LogisticLoss as LogisticLoss, Problem as Problem,
     PseudoHuberLoss as PseudoHuberLoss, SoftmaxCrossEntropy as SoftmaxCrossEntropy, SquaredLoss as SquaredLoss,
     Fitted as Fitted, from_sklearn as from_sklearn, from_table as from_table, linear_regression as linear_regression,

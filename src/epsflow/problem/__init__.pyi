@@ -1,4 +1,5 @@
 from ._bundled import check_bundled as check_bundled
+from ._cnn import CNN as CNN
 from ._collinear import caution_in_full as caution_in_full
 from ._csv import read_csv as read_csv
 from ._dataset import Dataset as Dataset
@@ -9,6 +10,7 @@ from ._design import (
     factor_rows as factor_rows,
     spectrum as spectrum,
 )
+from ._function_model import FunctionModel as FunctionModel
 from ._generalised import GeneralisedLinear as GeneralisedLinear, Local as Local
 from ._load import load_dataset as load_dataset
 from ._losses import (
@@ -23,7 +25,6 @@ from ._minimum import Minimum as Minimum
 from ._models import (
     MLP as MLP,
     AbstractModel as AbstractModel,
-    FunctionModel as FunctionModel,
     LinearModel as LinearModel,
 )
 from ._penalty import Penalty as Penalty, as_penalty as as_penalty

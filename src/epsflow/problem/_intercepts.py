@@ -4,17 +4,18 @@ import numpy as np
 from jaxtyping import Bool
 
 from .._core import InputError
+from ._cnn import CNN
 from ._dataset import INTERCEPT, Dataset
 from ._models import MLP, AbstractModel, LinearModel
 
 
 def intercepts(model: AbstractModel, data: Dataset) -> Bool[np.ndarray, " d"]:
-    """A mask of the parameters that multiply no feature: an MLP's biases, a linear model's column of ones.
+    """A mask of the parameters that multiply no feature: a network's biases, a linear model's column of ones.
 
     Raises:
         InputError: a model whose parameters have no names, or a linear model without such a column.
     """
-    if isinstance(model, MLP):
+    if isinstance(model, MLP | CNN):
         # The layers of the numbers 0, 1, …: which of them are biases.
         parts = model.layers(np.arange(model.dim, dtype=np.float64))
         mask = np.zeros(model.dim, bool)
@@ -23,8 +24,8 @@ def intercepts(model: AbstractModel, data: Dataset) -> Bool[np.ndarray, " d"]:
         return mask
     if not isinstance(model, LinearModel):
         raise InputError(
-            f"penalise_intercept=False is for a LinearModel and an MLP; which parameters of {type(model).__name__} are "
-            "intercepts is not known: give l2 as one number for each parameter."
+            f"penalise_intercept=False is for a LinearModel and an MLP (or CNN); which parameters of "
+            f"{type(model).__name__} are intercepts is not known: give l2 as one number for each parameter."
         )
     column = np.array([name == INTERCEPT for name in data.features])
     if not column.any():

@@ -89,21 +89,45 @@ class LinearModel(AbstractModel):
         return jax.random.normal(key, (self.dim,), dtype=widest()) / math.sqrt(self.features)
 
 
+def as_sizes(value: object, what: str, parts: str, least: int) -> tuple[int, ...]:
+    """At least so many whole, positive numbers.
+
+    Args:
+        value: as it was given.
+        what, parts: for the message: what it is, and what it is made of.
+        least: how many, at least.
+
+    Raises:
+        InputError: anything else.
+    """
+    listed: Any = value if isinstance(value, Sequence | np.ndarray) and not isinstance(value, str | bytes) else ()
+    sizes = tuple(listed)
+    if len(sizes) < least or any(isinstance(size, bool) or not isinstance(size, int | np.integer) for size in sizes):
+        raise InputError(f"{what} {brief(value)}: give {parts}, all positive, whole.")
+    if min(sizes, default=1) < 1:
+        raise InputError(f"{what} {sizes}: give {parts}, all positive.")
+    return tuple(int(size) for size in sizes)
+
+
 def _as_widths(value: object) -> tuple[int, ...]:
     """(features, hidden…, outputs), whole and positive."""
-    listed: Any = value if isinstance(value, Sequence | np.ndarray) and not isinstance(value, str | bytes) else ()
-    widths = tuple(listed)
-    if len(widths) < 2 or any(isinstance(width, bool) or not isinstance(width, int | np.integer) for width in widths):
-        raise InputError(f"MLP widths {brief(value)}: give (features, hidden…, outputs), all positive, whole.")
-    if min(widths) < 1:
-        raise InputError(f"MLP widths {widths}: give (features, hidden…, outputs), all positive.")
-    return tuple(int(width) for width in widths)
+    return as_sizes(value, "MLP widths", "(features, hidden…, outputs)", 2)
 
 
-def _as_activation(value: object) -> str:
+def as_activation(value: object) -> str:
+    """The name of one of the activations.
+
+    Raises:
+        InputError: another, with those that there are.
+    """
     if not isinstance(value, str) or value not in _ACTIVATIONS:
         raise InputError(f"unknown activation {brief(value)}: choose one of {', '.join(_ACTIVATIONS)}.")
     return value
+
+
+def activate(name: str, values: Float[Array, "*k"]) -> Float[Array, "*k"]:
+    """σ, entry by entry."""
+    return _ACTIVATIONS[name](values)
 
 
 class MLP(AbstractModel):
@@ -122,7 +146,7 @@ class MLP(AbstractModel):
     """
 
     widths: tuple[int, ...] = eqx.field(static=True, converter=_as_widths)
-    activation: str = eqx.field(static=True, default="tanh", converter=_as_activation)
+    activation: str = eqx.field(static=True, default="tanh", converter=as_activation)
 
     @property
     def dim(self) -> int:
@@ -140,7 +164,7 @@ class MLP(AbstractModel):
 
     def activate(self, values: Float[Array, " k"]) -> Float[Array, " k"]:
         """σ, entry by entry."""
-        return _ACTIVATIONS[self.activation](values)
+        return activate(self.activation, values)
 
     def __call__(self, theta: Float[Array, " d"], x: Float[Array, " p"]) -> Float[Array, "*k"]:
         *hidden, (weight, bias) = self.layers(theta)
@@ -159,62 +183,3 @@ class MLP(AbstractModel):
                 jnp.zeros(fan_out, widest()),
             ]
         return jnp.concatenate(parts)
-
-
-class FunctionModel(AbstractModel):
-    """Any JAX function `apply(params, x)` with a pytree of parameters, float64 or, for single precision, float32.
-
-    Example:
-        >>> ef.FunctionModel(lambda params, x: x @ params, np.zeros(3)).dim
-        3
-
-    Attributes:
-        apply: the function; output of shape () or (k,).
-        structure, shapes: the pytree's structure and its leaves' shapes. θ concatenates the flattened leaves.
-        start: the flattened parameters given; `init` returns them, whatever the key.
-    """
-
-    apply: Callable[[Any, Array], Array] = eqx.field(static=True)
-    structure: Any = eqx.field(static=True)
-    shapes: tuple[tuple[int, ...], ...] = eqx.field(static=True)
-    start: Float[Array, " d"]
-
-    def __init__(self, apply: Callable[[Any, Array], Array], params: Any):
-        if not callable(apply) or isinstance(apply, type):
-            raise InputError(f"FunctionModel: `apply` is {brief(apply)}; a function apply(params, x) is needed.")
-        leaves, self.structure = jax.tree.flatten(params)
-        if not leaves:
-            raise InputError("FunctionModel: `params` has no arrays; nothing could be trained.")
-        try:
-            arrays = [np.asarray(leaf) for leaf in leaves]
-        except (TypeError, ValueError) as error:
-            raise InputError(f"FunctionModel: `params` holds {brief(params)}; arrays of numbers are needed.") from error
-        kinds = sorted({str(array.dtype) for array in arrays})
-        if kinds not in (["float64"], ["float32"]):
-            raise InputError(
-                f"FunctionModel: parameters have dtype {', '.join(kinds)}; all of them float64, or all float32, are "
-                "needed. Convert with `jax.tree.map(lambda a: a.astype('float64'), params)`."
-            )
-        self.apply = apply
-        self.shapes = tuple(array.shape for array in arrays)
-        self.start = np.concatenate([array.ravel() for array in arrays])
-
-    @property
-    def dim(self) -> int:
-        """Number of parameters."""
-        return sum(math.prod(shape) for shape in self.shapes)
-
-    def unflatten(self, theta: Float[Array, " d"]) -> Any:
-        """The pytree of parameters that θ holds."""
-        leaves, start = [], 0
-        for shape in self.shapes:
-            leaves.append(theta[start : start + math.prod(shape)].reshape(shape))
-            start += math.prod(shape)
-        return jax.tree.unflatten(self.structure, leaves)
-
-    def __call__(self, theta: Float[Array, " d"], x: Float[Array, " p"]) -> Float[Array, "*k"]:
-        return self.apply(self.unflatten(theta), x)
-
-    def init(self, key: Key[Array, ""]) -> Float[Array, " d"]:
-        """The parameters that the model was made with."""
-        return jnp.asarray(self.start)

@@ -8,8 +8,10 @@ import numpy as np
 
 from .._core import InputError, article
 from ._dataset import Dataset
+from ._function_model import FunctionModel
 from ._losses import AbstractLoss, formula_of
-from ._models import AbstractModel, FunctionModel, LinearModel
+from ._models import AbstractModel, LinearModel
+from ._purity import check_pure
 
 
 def check_model(model: AbstractModel, loss: AbstractLoss, data: Dataset, dtype: str) -> None:
@@ -17,7 +19,7 @@ def check_model(model: AbstractModel, loss: AbstractLoss, data: Dataset, dtype: 
     if isinstance(model, FunctionModel) and dtype == "float64" and model.start.dtype != np.float64:
         raise InputError(
             f"the model has parameters of dtype {model.start.dtype}, and the problem computes in float64. Write "
-            'Problem(..., dtype="float32"), or convert them: jax.tree.map(lambda a: a.astype("float64"), params).'
+            'Problem(..., dtype="float32"), or FunctionModel(..., widen=True), which changes no number.'
         )
     if isinstance(model, LinearModel) and model.features == data.x.shape[1]:  # known without tracing it
         shape = () if model.outputs is None else (model.outputs,)
@@ -30,10 +32,18 @@ def check_model(model: AbstractModel, loss: AbstractLoss, data: Dataset, dtype: 
 
 def _output_shape(model: AbstractModel, features: int, dtype: str) -> tuple[int, ...]:
     theta, point = (jax.ShapeDtypeStruct((size,), np.dtype(dtype)) for size in (model.dim, features))
-    output = _traced("the model", f"cannot read a point with {features} features", model, theta, point)
+    trouble = f"cannot read a point with {features} features"
+    output = _traced("the model", trouble, model, theta, point)
     if not isinstance(output, jax.ShapeDtypeStruct) or len(output.shape) > 1:
         what = f"shape {output.shape}" if isinstance(output, jax.ShapeDtypeStruct) else article(type(output).__name__)
         raise InputError(f"the model returns {what} for a point; a number or a vector is needed.")
+    if output.dtype != dtype:
+        raise InputError(
+            f"the model returns {output.dtype} for parameters and a point in {dtype}: it computes in another precision "
+            f"within. Leave its dtype open, or set it to {dtype}."
+        )
+    if isinstance(model, FunctionModel):
+        check_pure(model, theta, point)
     return output.shape
 
 
@@ -56,6 +66,8 @@ def _traced(what: str, trouble: str, function: Callable[..., Any], *arguments: j
     """
     try:
         return jax.eval_shape(function, *arguments)
+    except InputError:
+        raise
     except jax.errors.JAXTypeError as error:
         raise InputError(
             f"{what} {trouble}: it leaves JAX ({str(error).splitlines()[0]}). Write it with jax.numpy, not numpy, "
