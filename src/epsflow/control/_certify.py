@@ -3,12 +3,12 @@
 import numpy as np
 from scipy.optimize import fminbound, root_scalar
 
-from .._core import SUCCESS, InputError, succeeded
+from .._core import InputError
 from ..problem import Problem, Quadratic
 from ..schedules import AbstractPiecewiseConstant, AbstractSchedule, check_admissible, least_effort
 from ._pontryagin import extremal_of
 from ._simulate import effort_of, simulate
-from ._solution import Found, ScheduleSolution
+from ._solution import Found, ScheduleSolution, verdict
 from ._steps import judge_steps
 from ._task import ControlTask, linear_of, make_task
 from ._trained import judge_trained
@@ -26,12 +26,8 @@ from .terms._extremal import AbstractPath
 from .terms._kinds import (
     SPENT,
     VERIFIED_GAP,
-    Scope,
     SearchMethod,
-    Status,
-    classify,
     describe_arcs,
-    scope_of,
     singular_arcs_hold,
 )
 from .terms._levels import arcs_of, best_level, effort_between, in_numbers, levels_of
@@ -128,37 +124,26 @@ def judge(task: ControlTask, found: Found, deadline: Deadline = UNLIMITED) -> Sc
     multiplier = multiplier_of(task, schedule, spent)
     path = extremal_of(task, schedule, multiplier) if found.extremal is None else found.extremal
     arcs = describe_arcs(knots, levels, task.bounds)
-    lower_bound = found.lower_bound
-    if lower_bound is None and columns == 1 and task.problem.delete.size > 1:
-        lower_bound = _group_bound(task, schedule, deadline)
-    elif lower_bound is None:
+    bound = found.lower_bound
+    if bound is None and columns == 1 and task.problem.delete.size > 1:
+        bound = _group_bound(task, schedule, deadline)
+    elif bound is None:
         miss = np.asarray(path.theta(np.array([task.T]))[0] - task.target)
-        lower_bound = _lower_bound(task, miss, nodes_of_branching(task.price, spent, task.budget), deadline)
-    bound = lower_bound + task.price * columns * least_effort(task.T - task.s, task.bounds)
-    objective = cost + task.price * spent
-    exact = bool(cost <= error) and (arrives(task, schedule, deadline) if found.arrived is None else found.arrived)
-    scope = scope_of(objective, error, min(bound, objective), exact=exact and task.price == 0.0)
-    if scope is Scope.NONE and bool(succeeded(found.result)) and np.isfinite([objective, error]).all():
-        verified = path.pmp_gap <= VERIFIED_GAP * objective
-        scope = Scope.LOCAL if verified and singular_arcs_hold(path, arcs, found.mesh, multiplier) else Scope.NONE
-    kind = classify(exact, path, arcs, found.mesh, multiplier)
-    return ScheduleSolution(
-        task=task,
-        schedule=schedule,
+        bound = _lower_bound(task, miss, nodes_of_branching(task.price, spent, task.budget), deadline)
+    small = path.pmp_gap <= VERIFIED_GAP * (cost + task.price * spent)
+    return verdict(
+        task,
+        found,
+        path,
+        arcs,
         cost=cost,
-        cost_error=error,
+        error=error,
         effort=spent,
         multiplier=multiplier,
-        lower_bound=min(bound, objective),
-        status=Status.UNVERIFIED if scope is Scope.NONE else kind,
-        scope=scope,
-        arcs=arcs,
-        extremal=path,
-        candidates=found.candidates,
-        method=found.method,
-        polished=found.polished,
-        second_order=found.second_order,
-        result=SUCCESS if scope in (Scope.GLOBAL, Scope.WITHIN_ERROR) else found.result,
+        lower_bound=bound + task.price * columns * least_effort(task.T - task.s, task.bounds),
+        exact=cost <= error and (arrives(task, schedule, deadline) if found.arrived is None else found.arrived),
+        stationary=small and singular_arcs_hold(path, arcs, found.mesh, multiplier),
+        mesh=found.mesh,
     )
 
 

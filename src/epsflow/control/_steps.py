@@ -4,15 +4,15 @@ import numpy as np
 from jaxtyping import Float
 from scipy.optimize import minimize
 
-from .._core import RESULTS, SUCCESS, InputError, succeeded
+from .._core import RESULTS, SUCCESS, InputError
 from ..schedules import AbstractSchedule, PiecewiseConstant, least_effort
 from ._pontryagin import extremal_of
 from ._simulate import simulate
-from ._solution import Found, ScheduleSolution
+from ._solution import Found, ScheduleSolution, verdict
 from ._task import ControlTask, descent_of, steps_of
 from .steps._optimum import step_optimum
 from .terms._deadline import UNLIMITED, Deadline
-from .terms._kinds import VERIFIED_GAP, Scope, SearchMethod, Status, classify, describe_arcs, scope_of
+from .terms._kinds import VERIFIED_GAP, SearchMethod, describe_arcs
 from .terms._levels import as_column, effort_between, step_weights
 from .terms._window import on_bounds
 
@@ -57,38 +57,25 @@ def search_steps(
 
 def judge_steps(task: ControlTask, found: Found, deadline: Deadline = UNLIMITED) -> ScheduleSolution:
     """`judge` for a task in steps."""
-    weights = step_weights(found.schedule, task.s, task.T)
+    weights, knots = step_weights(found.schedule, task.s, task.T), np.arange(task.s, task.T + 1.0)
     cost, error = simulate(task, found.schedule)
     bound, arrived = found.lower_bound, bool(found.arrived)
     if bound is None:
         bound, arrived = _bound(task, weights, deadline)
-    extremal = extremal_of(task, found.schedule, task.price)
-    knots = np.arange(task.s, task.T + 1.0)
-    arcs = describe_arcs(knots, as_column(weights), task.bounds)
-    spent = effort_between(knots, weights)
-    bound += task.price * weights.shape[1] * least_effort(task.T - task.s, task.bounds)
-    objective = cost + task.price * spent
-    exact = arrived and cost <= error and task.price == 0.0
-    scope = scope_of(objective, error, min(bound, objective), exact=exact)
-    if scope is Scope.NONE and bool(succeeded(found.result)) and np.isfinite([objective, error]).all():
-        scope = Scope.LOCAL if extremal.pmp_gap <= VERIFIED_GAP * objective else Scope.NONE
-    status = Status.UNVERIFIED if scope is Scope.NONE else classify(exact, extremal, arcs, 1.0, task.price)
-    return ScheduleSolution(
-        task=task,
-        schedule=found.schedule,
+    extremal, spent = extremal_of(task, found.schedule, task.price), effort_between(knots, weights)
+    return verdict(
+        task,
+        found,
+        extremal,
+        describe_arcs(knots, as_column(weights), task.bounds),
         cost=cost,
-        cost_error=error,
+        error=error,
         effort=spent,
         multiplier=task.price,
-        lower_bound=min(bound, objective),
-        status=status,
-        scope=scope,
-        arcs=arcs,
-        extremal=extremal,
-        candidates=(),
-        method=found.method,
-        polished=False,
-        result=SUCCESS if scope in (Scope.GLOBAL, Scope.WITHIN_ERROR) else found.result,
+        lower_bound=bound + task.price * weights.shape[1] * least_effort(task.T - task.s, task.bounds),
+        exact=arrived and cost <= error,
+        stationary=extremal.pmp_gap <= VERIFIED_GAP * (cost + task.price * spent),
+        mesh=1.0,
     )
 
 

@@ -7,11 +7,11 @@ import numpy as np
 from jaxtyping import Float
 from scipy.optimize import minimize
 
-from .._core import RESULTS, SUCCESS, succeeded
+from .._core import RESULTS, SUCCESS
 from ..schedules import AbstractSchedule, PiecewiseConstant
 from ._pontryagin import cells_of, extremal_of
 from ._simulate import seed_costs
-from ._solution import Found, ScheduleSolution
+from ._solution import Found, ScheduleSolution, verdict
 from ._task import ControlTask
 from ._trainings import Trainings
 from .systems._ensemble import MeanSlopes
@@ -20,7 +20,7 @@ from .systems._training_path import mesh_gap
 from .terms._arcs import Arcs
 from .terms._cost import RetainedLoss
 from .terms._deadline import UNLIMITED, Deadline
-from .terms._kinds import VERIFIED_GAP, Scope, SearchMethod, Status, classify, describe_arcs
+from .terms._kinds import VERIFIED_GAP, SearchMethod, describe_arcs
 from .terms._levels import as_column, effort_between, interval_means, interval_sums, step_weights
 from .terms._reading import read_arcs
 from .terms._runs import Candidate
@@ -249,31 +249,24 @@ def scale_of(task: ControlTask) -> float:
 
 
 def judge_trained(task: ControlTask, found: Found) -> ScheduleSolution:
-    """`judge` for a task with an optimiser: LOCAL where no ε on the mesh gains more than 2 % to first order."""
+    """`judge` for a task with an optimiser: stationary where no ε on the mesh gains more than 2 % to first order."""
     assert task.trainings is not None
     extremal = extremal_of(task, found.schedule, 0.0)
     weights, knots = step_weights(found.schedule, task.s, task.T), cells_of(task, task.trainings, found.schedule)
-    cost, error = extremal.cost, extremal.cost_error
-    arcs = describe_arcs(knots, as_column(interval_means(weights, knots)), task.bounds)
-    verified = bool(succeeded(found.result)) and np.isfinite([cost, error]).all()
-    small = extremal.pmp_gap <= VERIFIED_GAP * abs(cost) or extremal.pmp_gap <= VERIFIED_GAP * SMALL * scale_of(task)
-    scope = Scope.LOCAL if verified and small else Scope.NONE
-    return ScheduleSolution(
-        task=task,
-        schedule=found.schedule,
+    cost, gap = extremal.cost, extremal.pmp_gap
+    return verdict(
+        task,
+        found,
+        extremal,
+        describe_arcs(knots, as_column(interval_means(weights, knots)), task.bounds),
         cost=cost,
-        cost_error=error,
+        error=extremal.cost_error,
         effort=effort_between(np.arange(task.s, task.T + 1.0), weights),
         multiplier=0.0,
         # What retrained models lose on the retained points is no minimum of that loss.
         lower_bound=-np.inf if isinstance(task.cost, RetainedLoss) else 0.0,
-        status=Status.UNVERIFIED if scope is Scope.NONE else classify(False, extremal, arcs, 1.0),
-        scope=scope,
-        arcs=arcs,
-        extremal=extremal,
-        candidates=found.candidates,
-        method=found.method,
-        polished=found.polished,
+        exact=False,
+        stationary=gap <= VERIFIED_GAP * abs(cost) or gap <= VERIFIED_GAP * SMALL * scale_of(task),
+        mesh=1.0,
         seeds=seed_costs(task.trainings, weights),
-        result=found.result,
     )
