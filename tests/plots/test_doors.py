@@ -33,8 +33,8 @@ def test_a_single_axes_stands_for_one_panel_and_no_other_number(comparison: Comp
 
 DRAWN = [
     "animate", "attributions", "audit", "decomposition", "distance", "distributions", "endpoints", "exact_starts",
-    "guarantees", "homotopy", "influence", "intervals", "phase_portrait", "plateau_slopes", "plateaus", "point_values",
-    "removal", "rewind", "schedule", "soft_weights", "stagewise", "unlearning_curve",
+    "grouped_intervals", "guarantees", "homotopy", "influence", "intervals", "phase_portrait", "plateau_slopes",
+    "plateaus", "point_values", "removal", "rewind", "schedule", "soft_weights", "stagewise", "unlearning_curve",
 ]  # fmt: skip
 
 

@@ -30,7 +30,8 @@ WRONG = {
     "reversed bounds": ({"bounds": [1.0, 0.0]}, "bounds are [1.0, 0.0]; the lower one must lie below"),
     "an unknown task": (
         {"task": "guess"},
-        "task: 'guess' is none of schedules, rewind, influence, exact, certificates, attribution; yours is 'module:",
+        "task: 'guess' is none of schedules, rewind, influence, exact, certificates, attribution, networks; yours is "
+        "'module:",
     ),
     "an unknown family": ({"families": ["Ramp"]}, "'Ramp' is none of Step, LinearDecay"),
     "two sources": ({"problems": [{"kind": "data", "data": "wine", "csv": "a.csv"}]}, "name one source"),
@@ -38,7 +39,7 @@ WRONG = {
     "rewound too far": ({"task": "rewind", "depths": [9.0], "T": [8.0]}, "depths must ascend and not exceed"),
     "labels": (
         {"problems": [{"kind": "data", "data": "wine", "model": "logistic"}]},
-        'is for task = "influence" or "certificates"',
+        'is for task = "influence" or "certificates" or "networks"',
     ),
     "a start twice": ({"s": [1.0, 2.0, 1]}, "s: 1.0 stands twice; name every value once"),
     "a family twice": ({"families": ["Step", "Step"]}, "families: 'Step' stands twice"),

@@ -46,6 +46,7 @@ from ._training import Training as Training, diverged as diverged, train_with as
 from ._training_adjoint import (
     Course as Course,
     EndSlope as EndSlope,
+    Reached as Reached,
     StepSlopes as StepSlopes,
     course_of as course_of,
 )

@@ -36,6 +36,15 @@ Weights = Float[np.ndarray, "N columns"]
 class Reached(NamedTuple):
     """Where a stretch of training ends.
 
+    Example:
+        >>> import optax
+        >>> line = ef.linear_regression(ef.Dataset([[1.0], [1.0], [2.0]], [1.0, 2.0, 3.0]), delete=[0], l2=1.0)
+        >>> arguments = {"optimiser": optax.sgd(0.1), "batch": None, "key": None, "dtype": "float64", "steps": 2}
+        >>> course = ef.flow.course_of(line, np.zeros(1), **arguments)
+        >>> reached = course.end(np.ones((2, 1)))
+        >>> reached.theta, reached.course, reached.bad
+        (array([1.17]), Course(parameters=1, first=2, batch=all), None)
+
     Attributes:
         theta: shape (d,), float64; NaN or infinity in it if training left the finite numbers.
         course: the training from there on.
@@ -45,6 +54,7 @@ class Reached(NamedTuple):
     theta: Float[np.ndarray, " d"]
     course: "Course"
     bad: int | None
+    __repr__ = spelled  # pyright: ignore[reportAssignmentType]
 
 
 class EndSlope(NamedTuple):

@@ -4,7 +4,12 @@ from ._homotopy import homotopy as homotopy, rewind as rewind
 from ._phase import phase_portrait as phase_portrait
 from ._schedule import schedule as schedule
 from ._starts import exact_starts as exact_starts
-from ._studies import bands as bands, distributions as distributions, intervals as intervals
+from ._studies import (
+    bands as bands,
+    distributions as distributions,
+    grouped_intervals as grouped_intervals,
+    intervals as intervals,
+)
 from ._style import panels as panels, save as save, to_svg as to_svg
 from ._training import (
     influence as influence,

@@ -12,6 +12,9 @@ from .._core import InputError, brief
 from ._doors import drawn
 from ._style import BLACK, GREY, LOOKS, OPTIMUM, WIDTH, Look, stack, styled, verbatim
 
+MARKS = ("s", "x", "v", "o", "^", "D", "*")
+"""Of series whose estimates share an axis; they repeat after seven."""
+
 TAILS = 0.01
 """Share of the values on either side that may lie outside the axis: one ratio of 1e6 would hide the rest."""
 
@@ -53,10 +56,7 @@ def distributions(values: Mapping[str, Float[np.ndarray, " _"]], label: str, *, 
             )
         ax.axvline(1.0, color=GREY, linewidth=0.8)
         ax.set(xscale="log", xlabel=label, ylabel="share of runs up to here", ylim=(-0.02, 1.02), xlim=(low, high))
-        if high < 100.0 * low:  # less than two decades: powers of ten alone would be too few marks
-            ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-            ax.xaxis.set_minor_formatter(NullFormatter())
-            ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        _few_decades(ax)
         _legend(ax, len(drawn))
     return ax
 
@@ -97,6 +97,49 @@ def intervals(values: Mapping[str, Sequence[float]], label: str, *, log: bool = 
     return ax
 
 
+@drawn
+def grouped_intervals(
+    values: Mapping[str, Mapping[str, Sequence[float]]], label: str, *, ax: Axes | None = None
+) -> Axes:
+    """Positive estimates with their intervals, group by group on a logarithmic axis; 1 is marked.
+
+    Example:
+        >>> found = {"optimum": {"digits": (0.8, 0.7, 0.9)}, "R2D": {"digits": (1.0, 1.0, 1.0)}}
+        >>> [text.get_text() for text in ef.plots.grouped_intervals(found, "distance").get_yticklabels()]
+        ['digits']
+
+    Args:
+        values: (estimate, low, high) by series and group; series differ in colour and in the shape of their mark.
+        label: what they are.
+        ax: where to draw; default: a new figure.
+
+    Raises:
+        InputError: no positive estimate.
+    """
+    groups = list(dict.fromkeys(group for part in values.values() for group in part))
+    if not any(part[0] > 0.0 for series in values.values() for part in series.values()):
+        raise InputError("there is no positive estimate to draw.")
+    with styled():
+        ax = _axes(ax, 1.0 + (0.2 + 0.14 * len(values)) * len(groups))
+        ax.axvline(1.0, color=GREY, linewidth=0.8)
+        for k, (name, series) in enumerate(values.items()):
+            color, mark, offset = LOOKS[k % len(LOOKS)].color, MARKS[k % len(MARKS)], (k + 0.5) / len(values) - 0.5
+            kept = [(groups.index(group) + 0.8 * offset, *part) for group, part in series.items() if part[0] > 0.0]
+            for place, _, low, high in kept:
+                ax.plot([low, high], [place, place], color=color, linewidth=1.2)
+            places = [each[0] for each in kept]
+            style = {"linestyle": "none", "marker": mark, "color": color, "markersize": 4.5}
+            ax.plot([each[1] for each in kept], places, label=verbatim(name), **style)
+        for place in range(1, len(groups)):
+            ax.axhline(place - 0.5, color=GREY, linewidth=0.4)
+        ax.set_yticks(range(len(groups)), [verbatim(group) for group in groups])
+        ax.set(xlabel=label, ylim=(len(groups) - 0.5, -0.5), xscale="log")
+        ax.grid(visible=False, axis="y")
+        _few_decades(ax)
+        ax.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=4, borderaxespad=0.2)
+    return ax
+
+
 def bands(
     x: Float[np.ndarray, " k"],
     values: Mapping[str, Float[np.ndarray, "3 k"]],
@@ -134,6 +177,15 @@ def bands(
         ax.set(xlabel=xlabel, ylabel=ylabel, yscale="log")
         _legend(ax, len(values))
     return ax
+
+
+def _few_decades(ax: Axes) -> None:
+    """Marks at 1, 2 and 5 where the axis has less than two decades: powers of ten alone would be too few."""
+    low, high = ax.get_xlim()
+    if high < 100.0 * low:
+        ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        ax.xaxis.set_minor_formatter(NullFormatter())
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
 def _axes(ax: Axes | None, height: float) -> Axes:

@@ -84,14 +84,20 @@ class Statistics:
         return self.rows.shape[1], self.rows.shape[0]
 
 
+def stackable(specification: Specification) -> bool:
+    """Whether a study's rows can be computed as stacks."""
+    task = task_of(specification.task)
+    linear = all(not isinstance(source, DataProblems) or source.model == "linear" for source in specification.problems)
+    return linear and isinstance(task, AbstractStackedTask) and task.stackable(specification)
+
+
 def run_stack(specification: Specification, rows: Sequence[Row]) -> list[Outcome]:
     """Rows of any sizes: stacked by size where the study allows, one by one elsewhere. Outcomes in the rows' order.
 
     What cannot be made into a problem fails alone. A row's numbers do not depend on which others it is stacked with.
     """
     task = task_of(specification.task)
-    linear = all(not isinstance(source, DataProblems) or source.model == "linear" for source in specification.problems)
-    if not (linear and isinstance(task, AbstractStackedTask) and task.stackable(specification)):
+    if not (stackable(specification) and isinstance(task, AbstractStackedTask)):
         return run_rows(specification, rows)
     outcomes: dict[int, Outcome] = {}
     waiting: dict[tuple[int, int], list[Statistics]] = {}

@@ -24,14 +24,16 @@ def plan(specification: Specification) -> tuple[Row, ...]:
     settings = {key: value for key, value in content.items() if key not in ("name", "problems", "theta0", "s", "T")}
     rows: list[Row] = []
     for number, source in enumerate(specification.problems):
-        if isinstance(source, DataProblems) and (reason := source.delete.refusal(read_source(source).n)):
+        # What the library knows by name was checked when the specification was made.
+        count = read_source(source).n if isinstance(source, DataProblems) and source.points is None else None
+        if count is not None and (reason := source.delete.refusal(count)):
             raise InputError(f"problems.{number}: {reason}.")
         shapes = list(_shapes(source))
         common = {"format": FORMAT, "settings": settings, "source": content["problems"][number], "place": number}
         common["content"] = content_hash(source)
         base = json.dumps(common, sort_keys=True)
         for shape, deletion, start, (s, T), draw in itertools.product(
-            shapes, range(source.delete.sets), specification.theta0, specification.windows, range(_draws(source))
+            shapes, range(source.delete.sets), specification.theta0, specification.windows, range(source.draws)
         ):
             inputs = {
                 "problem": source.label,
@@ -54,10 +56,6 @@ def _shapes(source: RandomProblems | DataProblems) -> list[dict[str, str | int |
         dict(zip(names, values, strict=True))
         for values in itertools.product(*(getattr(source, name) for name in names))
     ]
-
-
-def _draws(source: RandomProblems | DataProblems) -> int:
-    return source.draws if isinstance(source, RandomProblems) else 1
 
 
 def content_hash(source: RandomProblems | DataProblems) -> str:

@@ -4,16 +4,33 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Key
 
 from .._core import Array, InputError
 from ..analysis import leverage
 from ..flow import equilibrium
-from ..problem import Dataset, LinearModel, LogisticLoss, Problem, linear_regression, load_dataset, read_csv
+from ..problem import (
+    MLP,
+    AbstractLoss,
+    AbstractModel,
+    Dataset,
+    LinearModel,
+    LogisticLoss,
+    Problem,
+    SoftmaxCrossEntropy,
+    linear_regression,
+    load_dataset,
+    read_csv,
+)
+from ._labelled import read_labelled, training_part, unseen_part
 from ._rows import Row
-from ._specification import DataProblems, Deletion, Specification
+from ._specification import DataProblems, Deletion, Model, RandomProblems, Specification
+
+START = 2
+"""Which of a row's streams of random numbers draws θ(0)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +57,11 @@ def _seeds(specification: Specification, row: Row, *what: int) -> np.random.Gene
     return np.random.default_rng(np.random.SeedSequence(specification.seed, spawn_key=(row.source, row.draw, *what)))
 
 
+def training_key(specification: Specification, row: Row, *what: int) -> Key[Array, ""]:
+    """A key for JAX from a stream of random numbers of the row; `what` tells its uses apart, and is at least 2."""
+    return jax.random.key(int(_seeds(specification, row, *what).integers(2**63)))
+
+
 def question(specification: Specification, row: Row) -> Question:
     """The data, the deleted points and θ(0) of a row.
 
@@ -55,7 +77,7 @@ def question(specification: Specification, row: Row) -> Question:
     delete = _deleted(specification, row, source.delete, x, y)
     match row.inputs["theta0"]:
         case "random":
-            theta0 = _seeds(specification, row, 2).standard_normal(x.shape[1]) / np.sqrt(x.shape[1])
+            theta0 = _seeds(specification, row, START).standard_normal(x.shape[1]) / np.sqrt(x.shape[1])
         case "zero":
             theta0 = np.zeros(x.shape[1])
         case _:
@@ -78,8 +100,16 @@ def _draw(row: Row, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
 
 
 def read_source(source: DataProblems) -> Dataset:
-    """The data set or file; standardised, except that class labels stay as they are."""
-    return _read(source.data, source.csv, _stamp(source.csv), source.target, source.model == "logistic")
+    """What is trained on: the data set or file; standardised, except that class labels stay as they are."""
+    data = _read(source.data, source.csv, _stamp(source.csv), source.target, source.model)
+    return training_part(data) if source.model == "mlp" else data
+
+
+def read_test(source: DataProblems) -> Dataset | None:
+    """The points of a network's data set that are not trained on; None for other models."""
+    if source.model != "mlp":
+        return None
+    return unseen_part(_read(source.data, source.csv, _stamp(source.csv), source.target, source.model))
 
 
 def _stamp(csv: str | None) -> tuple[int, int] | None:
@@ -92,8 +122,11 @@ def _stamp(csv: str | None) -> tuple[int, int] | None:
 
 @lru_cache(maxsize=8)
 def _read(
-    name: str | None, csv: str | None, stamp: tuple[int, int] | None, target: str | int | None, logistic: bool
+    name: str | None, csv: str | None, stamp: tuple[int, int] | None, target: str | int | None, model: Model
 ) -> Dataset:
+    if model == "mlp":
+        return read_labelled(name, csv, target)
+    logistic = model == "logistic"
     if name is not None:
         data = load_dataset(name)
         # Labels are numbers to a linear regression: like any target, they are centred and scaled.
@@ -110,13 +143,27 @@ def _deleted(
         raise InputError(f"{reason}.")
     if deletion.by == "index":
         return np.atleast_1d(np.asarray(deletion.points[number], dtype=np.int64))
+    if deletion.by == "label":
+        return _of_class(deletion, number, x, y)
     if deletion.by == "groups":
         return np.array_split(_sorted_by(specification, row, deletion, x, y), deletion.count)[number]
     if deletion.by == "random":
-        return np.sort(_seeds(specification, row, 1, number).choice(n, size=deletion.size, replace=False))
+        # Draws of a data set are starts: they share the deleted points.
+        drawn = row if isinstance(specification.problems[row.source], RandomProblems) else row._replace(draw=0)
+        return np.sort(_seeds(specification, drawn, 1, number).choice(n, size=deletion.size, replace=False))
     order = _by_influence(x.tobytes(), y.tobytes(), x.shape, specification.l2, specification.reduction)
     ranked = order if deletion.by == "most influential" else order[::-1]
     return np.sort(ranked[number * deletion.size : (number + 1) * deletion.size])
+
+
+def _of_class(deletion: Deletion, number: int, x: np.ndarray, y: np.ndarray) -> Int[np.ndarray, " m"]:
+    """The points of a class; of part of it, those whose features have the least sum."""
+    label = deletion.points[number]
+    members = np.flatnonzero(y == label)
+    if not 0 < len(members) < len(y):
+        raise InputError(f"label {label} is that of {len(members)} of {len(y)} points; some, and not all, are needed.")
+    count = max(1, round(deletion.share * len(members)))
+    return np.sort(members[np.argsort(x[members].sum(axis=1), kind="stable")[:count]])
 
 
 @lru_cache(maxsize=4)
@@ -148,12 +195,13 @@ def problem_of(specification: Specification, row: Row, asked: Question) -> tuple
         InputError, ConvergenceError: as `Problem`; a start at an optimum that is not unique or not found.
     """
     source = specification.problems[row.source]
-    data = Dataset(asked.x, asked.y, str(row.inputs["problem"]))
-    if isinstance(source, DataProblems) and source.model == "logistic":
-        model = LinearModel(asked.x.shape[1])
-        problem = Problem(model, LogisticLoss(), data, asked.delete, specification.l2, specification.reduction)
+    data, rest = Dataset(asked.x, asked.y, str(row.inputs["problem"])), (specification.l2, specification.reduction)
+    if isinstance(source, DataProblems) and source.model != "linear":
+        problem = Problem(*_model(source, data), data, asked.delete, *rest)
     else:
         problem = linear_regression(data, asked.delete, l2=specification.l2, reduction=specification.reduction)
+    if isinstance(problem.model, MLP):
+        return problem, problem.model.init(training_key(specification, row, START))
     zero = jnp.zeros(problem.dim)
     start = (
         jnp.asarray(equilibrium(problem, eps=1.0, theta0=zero).theta)
@@ -161,3 +209,12 @@ def problem_of(specification: Specification, row: Row, asked: Question) -> tuple
         else jnp.asarray(asked.theta0)
     )
     return problem, start
+
+
+def _model(source: DataProblems, data: Dataset) -> tuple[AbstractModel, AbstractLoss]:
+    """Logistic regression, or a network with an output for each class."""
+    features = data.x.shape[1]
+    if source.model == "logistic":
+        return LinearModel(features), LogisticLoss()
+    classes = max(2, int(np.max(data.y)) + 1)
+    return MLP((features, *source.hidden, classes)), SoftmaxCrossEntropy()

@@ -7,6 +7,20 @@ THREE_DATA_SETS = [
     for name in ("diabetes", "wine", "breast_cancer")
 ]
 
+FORGOTTEN: dict[str, list[dict[str, Any]]] = {
+    "digits": [
+        {"by": "random", "size": 13},
+        {"by": "random", "size": 67},
+        {"by": "label", "points": [3]},
+    ],
+    "mnist_3_8": [
+        {"by": "random", "size": 8},
+        {"by": "random", "size": 38},
+        {"by": "label", "points": [0], "share": 0.25},
+    ],
+}
+"""1 % and 5 % of the points that networks are trained on, a class, and a sub-population: the faintest threes."""
+
 READY: dict[str, tuple[str, dict[str, Any]]] = {
     "step-vs-linear": (
         "Does dropping the point at one moment beat letting its weight decay linearly? 10,000 random problems and "
@@ -102,6 +116,19 @@ READY: dict[str, tuple[str, dict[str, Any]]] = {
             ],
             "s": [0.0],
             "T": [0.5, 2.0, 8.0, 64.0],
+        },
+    ),
+    "networks": (
+        "Does the optimal schedule help where no theorem holds? Networks trained with an optimiser on digits, and on "
+        "MNIST's 3 and 8.",
+        {
+            "task": "networks",
+            "problems": [
+                {"kind": "data", "data": name, "model": "mlp", "draws": 10, "delete": delete}
+                for name, deletions in FORGOTTEN.items()
+                for delete in deletions
+            ],
+            "l2": 5e-4,
         },
     ),
 }

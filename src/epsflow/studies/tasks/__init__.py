@@ -22,6 +22,7 @@ from ._findings import (
     units as units,
 )
 from ._influence import Influence
+from ._networks import Networks
 from ._rewind import Rewind
 from ._schedules import Schedules
 from ._task import AbstractStackedTask as AbstractStackedTask, AbstractTask as AbstractTask, Answer as Answer
@@ -33,6 +34,7 @@ TASKS: dict[str, AbstractTask[Any]] = {
     "exact": Exact(),
     "certificates": Certificates(),
     "attribution": Attribution(),
+    "networks": Networks(),
 }
 """The library's own, by name."""
 

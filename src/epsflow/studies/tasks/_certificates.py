@@ -19,7 +19,7 @@ from ...unlearning import (
     certify_unlearning,
 )
 from .._rows import Row, Value
-from .._specification import Axis, Count, Size, Specification
+from .._specification import Axis, Count, Model, Size, Specification
 from .._statistics import bootstrap
 from ._findings import NOTE, Drawing, Findings, Groups, Table, column, everything, picked, share_of, units
 from ._task import AbstractTask, Answer
@@ -54,7 +54,7 @@ class Certificates(AbstractTask[CertificatesSpecification]):
     """How far algorithms end from retraining, and how much more their guarantees have to assume."""
 
     specification: ClassVar[type[Specification]] = CertificatesSpecification
-    models: ClassVar[tuple[Literal["linear", "logistic"], ...]] = ("linear", "logistic")
+    models: ClassVar[tuple[Model, ...]] = ("linear", "logistic")
 
     def check(self, specification: CertificatesSpecification) -> None:
         """As `AbstractTask`."""

@@ -12,7 +12,7 @@ from ...analysis import influence, newton_step, pbrf, retrain
 from ...flow import equilibrium
 from ...problem import Problem
 from .._rows import Row, Value
-from .._specification import Axis, Specification
+from .._specification import Axis, Model, Specification
 from .._statistics import bootstrap
 from ._findings import NOTE, Drawing, Findings, Groups, Table, column, everything, picked, share_of, units
 from ._task import AbstractTask, Answer
@@ -37,7 +37,7 @@ class Influence(AbstractTask[InfluenceSpecification]):
     """How far influence functions, Newton steps and proximal Bregman responses are from retraining."""
 
     specification: ClassVar[type[Specification]] = InfluenceSpecification
-    models: ClassVar[tuple[Literal["linear", "logistic"], ...]] = ("linear", "logistic")
+    models: ClassVar[tuple[Model, ...]] = ("linear", "logistic")
 
     def one(
         self, specification: InfluenceSpecification, row: Row, problem: Problem, theta0: Float[Array, " d"]

@@ -3,7 +3,7 @@
 import abc
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Generic, Literal, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 import numpy as np
 from jaxtyping import Float
@@ -12,7 +12,7 @@ from ..._core import Array, Spelled
 from ...control import LinearBatch
 from ...problem import Problem
 from .._rows import Row, Value
-from .._specification import Specification
+from .._specification import Model, Specification
 from ._findings import Findings, Groups
 
 Asked = TypeVar("Asked", bound=Specification)
@@ -55,8 +55,12 @@ class AbstractTask(abc.ABC, Generic[Asked]):
 
     specification: ClassVar[type[Specification]] = Specification
     """The fields of a study with this task: `Specification`, or a subclass with further ones."""
-    models: ClassVar[tuple[Literal["linear", "logistic"], ...]] = ("linear",)
+    models: ClassVar[tuple[Model, ...]] = ("linear",)
     """Models that it can be asked about."""
+
+    def together(self, specification: Asked) -> int | None:
+        """How many rows that are computed one by one are kept at once, and go to one worker; None for the usual 8."""
+        return None
 
     def check(self, specification: Asked) -> None:
         """Refuse fields that contradict each other.
