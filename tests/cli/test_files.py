@@ -6,9 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from epsflow import InputError
+from epsflow import InputError, plots
 from epsflow.cli._output import check_folder, write_folder
 
 
@@ -85,6 +86,25 @@ def test_what_fails_half_way_leaves_the_old_files(tmp_path: Path, monkeypatch: p
     assert names(folder) == ["result.json", "schedule.pdf"]
     (rescue,) = kept.iterdir()
     assert (rescue / "result.json").read_text() == "new"
+
+
+def test_a_disk_that_fills_up_while_a_figure_is_written_loses_no_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """By the real writer of figures, which refuses in its own words; no writer of Matplotlib's sees the disk."""
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    ax = plots.distributions({"all": np.array([0.5, 1.0])}, "ratio")
+    written = write_folder(tmp_path / "out", TEXTS, lambda place: plots.save(ax, place / "schedule.pdf"))
+    assert str(written.trouble).startswith(f"cannot write to {tmp_path / 'out'}: No space left on device. Kept in")
+    (rescue,) = (tmp_path / "temporary").iterdir()
+    assert (rescue / "result.json").read_text() == TEXTS["result.json"]
+    assert not (tmp_path / "out").exists()
 
 
 def test_folders_made_for_nothing_go_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

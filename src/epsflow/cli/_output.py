@@ -100,8 +100,10 @@ def write_folder(folder: Path | None, texts: Mapping[str, str], draw: Callable[[
             with working(lambda: f"the figures were not finished. {_rescue(texts)[:-1]}"):
                 draw(staged)
             return Written(_move(staged, folder), None)
-    except OSError as error:
-        return Written([], InputError(f"cannot write to {folder}: {_reason(error)}. {_rescue(texts)}"))
+    except (OSError, InputError) as error:  # a figure that cannot be written is refused by `plots`, for the same reason
+        cause = error if isinstance(error, OSError) else error.__cause__
+        why = _reason(cause) if isinstance(cause, OSError) else str(error).rstrip(".")
+        return Written([], InputError(f"cannot write to {folder}: {why}. {_rescue(texts)}"))
 
 
 @contextlib.contextmanager

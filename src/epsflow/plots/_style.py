@@ -1,9 +1,9 @@
 """One look for every figure, applied only while a figure is drawn or written: global settings are left alone."""
 
 import contextlib
+import io
 import re
 import secrets
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -250,15 +250,18 @@ def _write(figure: Figure, path: Path) -> None:
     kind = path.suffix[1:].lower()
     undated: dict[str, dict[str, Any]] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}
     temporary = path.with_name(f".{path.stem}-{secrets.token_hex(4)}{path.suffix}")
+    drawn = io.BytesIO()  # in memory first: a full disk would break Matplotlib's writers with errors of their own
+    figure.savefig(drawn, format=kind, metadata=undated[kind])
     try:
-        figure.savefig(temporary, format=kind, metadata=undated[kind])
+        temporary.write_bytes(drawn.getvalue())
         temporary.replace(path)
     except OSError as error:
         raise InputError(
             f"cannot write {path}: {error.strerror}. Name a folder that exists and can be written to."
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def to_svg(axes: Any) -> str:
@@ -269,8 +272,9 @@ def to_svg(axes: Any) -> str:
         >>> ef.plots.to_svg(ax)[:4]
         '<svg'
     """
-    with tempfile.TemporaryDirectory() as folder:
-        (path,) = save(axes, Path(folder) / "figure.svg")
-        text = path.read_text(encoding="utf-8")
+    drawn = io.StringIO()
+    with styled():
+        _whole_figure(axes).savefig(drawn, format="svg", metadata={"Date": None})
+    text = drawn.getvalue()
     # Without the declaration, which only a file of its own needs.
     return re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
