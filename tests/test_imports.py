@@ -98,3 +98,22 @@ def test_the_version_is_that_of_the_installation():
     import epsflow
 
     assert epsflow.__version__ == importlib.metadata.version("epsflow")
+
+
+def test_what_a_file_cannot_answer_is_refused_before_jax_is_loaded(tmp_path: Path):
+    """The points, the target and the labels are looked at as soon as the file has been read."""
+    file = tmp_path / "table.csv"
+    file.write_text("a,y\n1,1.5\n2,2.5\n4,3.0\n", encoding="utf-8")
+    asked = [
+        [command, "--csv", str(file), *words]
+        for command, *words in [
+            ("optimise", "--delete", "3"),
+            ("influence", "--delete", "0:9"),
+            ("influence", "--model", "logistic"),
+            ("compare", "--target", "z"),
+            ("unlearn", "--delete", "-9"),
+            ("attribute", "--model", "logistic"),
+        ]
+    ]
+    code = f"from epsflow.cli import main\nassert [main(words) for words in {asked}] == [2] * {len(asked)}"
+    assert loaded_by(code).isdisjoint({"jax", "equinox", "scipy", "diffrax", "casadi", "matplotlib", "sklearn"})

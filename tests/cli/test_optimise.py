@@ -59,6 +59,16 @@ def test_it_says_what_it_found_and_where_it_is(solved, result):
     assert sorted(path.name for path in folder.parent.iterdir()) == ["out"]  # no temporary folder stays
 
 
+@pytest.mark.parametrize(
+    ("command_name", "said"), [("optimise", "which these bounds exclude"), ("compare", "No family keeps")]
+)
+def test_bounds_that_exclude_the_baseline(command, command_name: str, said: str):
+    quick = ["--no-check"] if command_name == "optimise" else []
+    ran = command(command_name, "--eps-min", "0.5", "--quiet", "--json", *quick)
+    assert ran.status == 0
+    assert said in ran.json["finding"]
+
+
 def test_costs_are_those_of_an_independent_simulation(result, system):
     """Products of matrix exponentials; 1e-9 leaves room for the condition of standardising twice."""
     costs = {row["family"]: row for row in result["schedules"]}

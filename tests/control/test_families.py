@@ -132,3 +132,14 @@ def test_a_family_without_a_search_space_is_refused(row_one, zero):
 def test_bounds_that_a_family_cannot_respect_are_refused(row_one, zero):
     with pytest.raises(ef.InputError, match="not in E_s"):
         ef.best_in_family(row_one, ef.LinearDecay, zero, s=0.0, T=2.0, bounds=(0.0, 0.4))
+
+
+def test_what_the_bounds_exclude_is_neither_searched_nor_the_best(row_one, zero):
+    """Between ½ and 1 no schedule drops the points at once, though that costs less."""
+    table = ef.compare_schedules(row_one, zero, s=0.2, T=2.0, bounds=(0.5, 1.0))
+    assert [row["family"] for row in table.rows()] == ["1_[0,s]", "optimum"]
+    assert table.rows()[0]["status"] == "baseline, which the bounds exclude"
+    assert "best=optimum" in repr(table)
+    asked = {"s": 0.2, "T": 2.0, "bounds": (0.5, 1.0), "time_limit": 1e-9}  # refused before any time is spent
+    with pytest.raises(ef.InputError, match=r"LinearDecay is not in E_s.*families=\[…\] names the others"):
+        ef.compare_schedules(row_one, zero, families=(ef.LinearDecay,), **asked)

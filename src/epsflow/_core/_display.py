@@ -20,17 +20,14 @@ A value that somebody makes (a schedule, a model, a loss, a cost) derives from `
 import dataclasses
 import html
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 
 from ._extras import extra_library
-from ._results import RESULTS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,9 +37,6 @@ MOST_ROWS = 20
 
 FEW = 4
 """Entries of an array, or of a tuple, that are written one by one."""
-
-OUTCOME = type(RESULTS.successful)
-"""The class of an item of `RESULTS`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,7 +148,7 @@ def spelled(self: object) -> str:
     return f"{type(self).__name__}({', '.join(parts)})"
 
 
-def _written(value: object) -> str:
+def _written(value: Any) -> str:
     if isinstance(value, str):
         return repr(value)
     if isinstance(value, tuple | list) and not hasattr(value, "_fields"):
@@ -164,10 +158,13 @@ def _written(value: object) -> str:
         return f"{len(value)} entries"
     if callable(value) and hasattr(value, "__name__"):
         return value.__name__
-    if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
-        return "a key"
-    if isinstance(value, Tracer):
-        return f"traced{value.shape}"
+    if "jax" in sys.modules:
+        import jax
+
+        if isinstance(value, jax.Array) and jax.numpy.issubdtype(value.dtype, jax.dtypes.prng_key):
+            return "a key"
+        if isinstance(value, jax.core.Tracer):
+            return f"traced{jax.numpy.shape(value)}"
     return shown(value, digits=6) if type(value).__repr__ is not object.__repr__ else type(value).__name__
 
 
@@ -183,7 +180,7 @@ def to_frame(rows: Sequence[Mapping[str, object]]) -> "pd.DataFrame":
 
 def shown(value: object, digits: int = 4) -> str:
     """A value in a few letters: numbers to four digits, an array as its shape, an outcome in a word."""
-    if isinstance(value, OUTCOME):
+    if is_outcome(value):
         return _outcome(value)
     if isinstance(value, Enum):
         return str(value.value)
@@ -207,8 +204,19 @@ def with_error(value: float, error: float) -> str:
     return f"{value:.{min(17, max(1, digits))}g} ± {error:.1g}"
 
 
+def is_outcome(value: object) -> bool:
+    """Whether it is an item of `RESULTS`: none exists before its module, and JAX with it, is loaded."""
+    if f"{__package__}._results" not in sys.modules:
+        return False
+    from ._results import RESULTS
+
+    return isinstance(value, type(RESULTS.successful))
+
+
 def _outcome(result: Any) -> str:
     """'successful', the first words of what went wrong, or for several how many succeeded."""
+    from ._results import RESULTS
+
     done = np.asarray(result == RESULTS.successful)
     if done.ndim:
         return f"{int(done.sum())} of {done.size} successful"
@@ -217,7 +225,7 @@ def _outcome(result: Any) -> str:
 
 def _plain(value: Any) -> Any:
     """A JAX or NumPy scalar as a Python one."""
-    if isinstance(value, OUTCOME):
+    if is_outcome(value):
         return _outcome(value)
     return value.item() if getattr(value, "shape", None) == () else value
 

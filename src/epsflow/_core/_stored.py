@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ._display import OUTCOME
+from ._display import is_outcome
 from ._errors import InputError
 from ._provenance import provenance
 from ._results import RESULTS, ended_as
@@ -72,7 +72,7 @@ def _plain(value: Any) -> Any:
     """JSON's own types, all the way down."""
     if value is None or isinstance(value, bool | int | str):
         return value
-    if isinstance(value, OUTCOME):
+    if is_outcome(value):
         (name,) = (name for name, item in RESULTS._name_to_item.items() if bool(ended_as(value, item)))
         return {"is": "outcome", "of": name}
     if isinstance(value, enum.Enum):

@@ -47,10 +47,13 @@ def intention(command: str, question: Question, deletion: Deletion) -> str:
 
 def finding(comparison: Comparison) -> str:
     """One sentence that says what was found, and claims no more than the result does."""
-    optimum, best = comparison.optimum, min(comparison.families, key=comparison.objective)
-    base, least = comparison.objective(comparison.baseline), comparison.objective(best)
+    optimum, best = comparison.optimum, min(comparison.admissible, key=comparison.objective, default=None)
+    base = comparison.objective(comparison.baseline)
     baseline = f"dropping the points at once, 1_[0,s] ({_symbol(comparison)} = {base:.4g})"
+    least = math.inf if best is None else comparison.objective(best)
     if optimum is None:
+        if best is None:
+            return f"No family keeps to these bounds; {baseline} does not, either."
         if not comparison.gains(best):
             return f"None of these families does better than {baseline}."
         return f"Of these families {_family(best)} {_ends(comparison)}: {_gain(comparison, least)}."
@@ -71,9 +74,9 @@ def finding(comparison: Comparison) -> str:
         ),
         Scope.LOCAL: "a local optimum: first-order conditions hold, a global bound was not proved",
     }[optimum.scope]
-    if not comparison.gains(optimum):
+    if comparison.baseline in comparison.admissible and not comparison.gains(optimum):
         return f"Nothing does better than {baseline}: {claim}."
-    if least < optimum.objective - optimum.cost_error - best.cost_error:
+    if best is not None and least < optimum.objective - optimum.cost_error - best.cost_error:
         excess = 100.0 * (optimum.objective / least - 1.0) if least > 0.0 else math.inf
         return (
             f"The best schedule found is {_family(best)}: {_gain(comparison, least)}; the optimum on the mesh "
@@ -95,6 +98,9 @@ def _gain(comparison: Comparison, objective: float) -> str:
     base, what = comparison.objective(comparison.baseline), _symbol(comparison)
     if base == 0.0:
         return f"{what} = {objective:.4g}; dropping the points at once already gives 0"
+    if comparison.baseline not in comparison.admissible:
+        beside = f"dropping the points at once, which these bounds exclude, has {base:.4g}"
+        return f"{what} = {objective:.4g} at T = {comparison.task.T:g}; {beside}"
     less = f"{100.0 * (1.0 - objective / base):.3g} % less than dropping the points at once ({base:.4g})"
     return f"{what} = {objective:.4g} at T = {comparison.task.T:g}, {less}"
 

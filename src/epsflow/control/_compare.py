@@ -8,7 +8,15 @@ from typing import Any
 from .._core import InputError, Stored, Summary, Tabular, as_flag, read_fields
 from ..problem import Problem
 from ..schedules import AbstractSchedule
-from ._families import FAMILIES, FamilyResult, FamilyStatus, as_families, baseline, search_families
+from ._families import (
+    FamilyResult,
+    FamilyStatus,
+    as_families,
+    baseline,
+    check_family,
+    fitting_families,
+    search_families,
+)
 from ._optimal import Options, solve_task
 from ._second_opinion import SecondOpinion, second_opinion
 from ._solution import ScheduleSolution, known_classes
@@ -112,6 +120,12 @@ class Comparison(Tabular, Stored):
         task, optimum = fields.pop("task").of(problem, optimiser), fields.pop("optimum")
         return cls(task=task, optimum=None if optimum is None else optimum.of(problem, optimiser), **fields)
 
+    @property
+    def admissible(self) -> tuple[FamilyResult, ...]:
+        """The baseline, unless the bounds exclude it, and the families."""
+        outside = self.baseline.status is FamilyStatus.OUTSIDE
+        return self.families if outside else (self.baseline, *self.families)
+
     def gains(self, result: FamilyResult | ScheduleSolution) -> bool:
         """Whether it does better than the baseline by more than the errors of both and their rounding."""
         base, found = self.objective(self.baseline), self.objective(result)
@@ -138,8 +152,11 @@ class Comparison(Tabular, Stored):
         return math.nan if base <= self.baseline.cost_error else self.objective(result) / base
 
     def _facts(self) -> dict[str, object]:
-        best, optimum = min((self.baseline, *self.families), key=self.objective), self.optimum
-        facts = {"schedules": 1 + len(self.families) + (optimum is not None), "best": best.family, "cost": best.cost}
+        best, optimum = min(self.admissible, key=self.objective, default=None), self.optimum
+        facts: dict[str, object] = {"schedules": 1 + len(self.families) + (optimum is not None)}
+        if best is None:
+            return facts if optimum is None else facts | {"best": "optimum", "cost": optimum.cost}
+        facts |= {"best": best.family, "cost": best.cost}
         # A family may contain the optimum: then rounding decides which of them costs less.
         if optimum is not None and optimum.objective <= self.objective(best) + optimum.cost_error + best.cost_error:
             return facts | {"best": "optimum", "cost": optimum.cost}
@@ -178,7 +195,7 @@ def compare_schedules(
     s: float | int,
     T: float | int,
     bounds: tuple[float, float] = (0.0, 1.0),
-    families: Sequence[type[AbstractSchedule]] = FAMILIES,
+    families: Sequence[type[AbstractSchedule]] | None = None,
     optimum: bool = True,
     target: object | None = None,
     cost: AbstractCost | None = None,
@@ -211,7 +228,7 @@ def compare_schedules(
         theta0: θ(0), shape (d,).
         s, T: the window.
         bounds: bounds of ε on (s, T).
-        families: schedule classes with a `search_space`.
+        families: schedule classes with a `search_space`. Default: Step and the decays, those that keep to the bounds.
         optimum: whether to solve for the optimum as well.
         target: where θ(T) should be. Default: the leave-out optimum.
         cost: of θ(T): `Distance` (default), `QuadraticForm`, `PredictionGap`, `RetainedLoss`.
@@ -233,7 +250,9 @@ def compare_schedules(
     recipes = recipes_of(optimiser, batch, key, held_out, dtype, intervals)
     task = make_task(problem, theta0, **question, step_size=step_size, momentum=momentum, recipes=recipes)
     options = Options(intervals=intervals, per_point=per_point, method=method, starts=starts, throw=throw).checked(task)
-    deadline, classes = Deadline(time_limit), as_families(families)
+    deadline, classes = Deadline(time_limit), fitting_families(task) if families is None else as_families(families)
+    for family in classes:  # before anything takes time
+        check_family(task, family)
     best = solve_task(task, options, deadline) if as_flag(optimum, "optimum") else None
     other = None
     if as_flag(check, "check"):

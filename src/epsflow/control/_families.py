@@ -67,6 +67,7 @@ class FamilyStatus(enum.Enum):
     AT_BOUND = "at the bound of its range"
     NO_MEMBER = "no member within the budget"
     BASELINE = "baseline"
+    OUTSIDE = "baseline, which the bounds exclude"
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -147,6 +148,33 @@ def as_families(families: object) -> tuple[type[AbstractSchedule], ...]:
     return tuple(_as_family(family) for family in given)
 
 
+def check_family(task: ControlTask, family: type[AbstractSchedule]) -> None:
+    """Refuse a family whose members do not keep to the bounds.
+
+    Raises:
+        InputError: that of the member in the middle of its range.
+    """
+    space = family.search_space(task.s, task.T)
+    scale = Scale(space)
+    try:
+        check_admissible(space.build(scale.numbers(0.5 * (scale.lower + scale.upper))), task.s, task.T, task.bounds)
+    except InputError as error:
+        raise InputError(f"{error} Leave this family out: families=[…] names the others, and may be empty.") from error
+
+
+def fitting_families(task: ControlTask) -> tuple[type[AbstractSchedule], ...]:
+    """Those of the notes' families that keep to the bounds: all of them where these are (0, 1), or wider."""
+
+    def fits(family: type[AbstractSchedule]) -> bool:
+        try:
+            check_family(task, family)
+        except InputError:
+            return False
+        return True
+
+    return tuple(filter(fits, FAMILIES))
+
+
 def _as_family(family: object) -> type[AbstractSchedule]:
     if isinstance(family, type) and issubclass(family, AbstractSchedule):
         return family
@@ -224,10 +252,9 @@ def search_family(
 ) -> FamilyResult:
     """`best_in_family` for a task that has been checked."""
     space = family.search_space(task.s, task.T)
+    check_family(task, family)
     scale = Scale(space)
     lower, upper = scale.lower, scale.upper
-    corner = space.build(scale.numbers(0.5 * (lower + upper)))
-    check_admissible(corner, task.s, task.T, task.bounds)
     if task.trainings is not None:
         best = _least_trained(task, task.trainings.seeds, space, grid, deadline)
         return _found(task, family, best, SUCCESS if best.finished else RESULTS.time_limit_reached)
@@ -372,7 +399,7 @@ def baseline(task: ControlTask) -> FamilyResult:
         parameters={"τ": task.s},
         cost=cost,
         cost_error=error,
-        status=FamilyStatus.BASELINE,
+        status=FamilyStatus.BASELINE if task.bounds[0] <= 0.0 <= task.bounds[1] else FamilyStatus.OUTSIDE,
         evaluations=1,
         effort=0.0,
         seeds=_seeds(task, schedule),
