@@ -160,11 +160,12 @@ def _written(value: Any) -> str:
         return value.__name__
     if "jax" in sys.modules:
         import jax
+        from jax.core import Tracer
 
         if isinstance(value, jax.Array) and jax.numpy.issubdtype(value.dtype, jax.dtypes.prng_key):
             return "a key"
-        if isinstance(value, jax.core.Tracer):
-            return f"traced{jax.numpy.shape(value)}"
+        if isinstance(value, Tracer):
+            return f"traced{jax.typeof(value).shape}"
     return shown(value, digits=6) if type(value).__repr__ is not object.__repr__ else type(value).__name__
 
 
