@@ -185,7 +185,7 @@ def _reached(course: Course, weights: Float[np.ndarray, "N 1"], what: str) -> tu
         return np.asarray(course.carry.theta, np.float64), course
     reached = course.end(weights)
     if reached.bad is not None:
-        raise ConvergenceError(f"{what}: {diverged(reached.bad)}")
+        raise ConvergenceError(f"{what}: {diverged(reached.bad, course.recipe.optimiser)}")
     return reached.theta, reached.course
 
 

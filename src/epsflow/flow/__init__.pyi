@@ -12,6 +12,7 @@ from ._descent import (
     value_and_gradient as value_and_gradient,
 )
 from ._diffrax import choose_solver as choose_solver, sizes_of as sizes_of, solve_diffrax as solve_diffrax
+from ._divergence import diverged as diverged
 from ._doors import (
     as_any_problem as as_any_problem,
     as_problem as as_problem,
@@ -42,7 +43,7 @@ from ._surfaces import (
     homotopy as homotopy,
     rewind_surface as rewind_surface,
 )
-from ._training import Training as Training, diverged as diverged, train_with as train_with, words_of as words_of
+from ._training import Training as Training, train_with as train_with, words_of as words_of
 from ._training_adjoint import (
     Course as Course,
     EndSlope as EndSlope,

@@ -23,11 +23,11 @@ from .._core import (
     as_count,
     as_scalar,
     brief,
-    message,
     require_x64,
 )
 from ..problem import AbstractLoss, AbstractModel, Problem
 from ..schedules import AbstractSchedule
+from ._divergence import diverged
 from ._doors import checked_training
 from ._minibatches import Batch, Rows, Source
 from ._saved_training import SavedTraining, fingerprint
@@ -236,21 +236,8 @@ def train_with(
     found = Training(**run._asdict(), steps=marks[: len(run.thetas)], dtype=precision, error=error)
     if throw and not bool(run.result == SUCCESS):
         bad = int(np.argmin(np.isfinite(run.losses)))
-        raise ConvergenceError(diverged(bad), found)
+        raise ConvergenceError(diverged(bad, optimiser), found)
     return found
-
-
-def diverged(bad: int) -> str:
-    """Where a training left the finite numbers, and what to do.
-
-    Example:
-        >>> ef.flow.diverged(7).partition(":")[0]
-        'training left the finite numbers at step 7'
-    """
-    return (
-        f"training left the finite numbers at step {bad}: {message(RESULTS.nonlinear_divergence)} Lower the "
-        "optimiser's learning rate, or clip its gradients (optax.clip_by_global_norm)."
-    )
 
 
 class _Run(NamedTuple):
