@@ -78,6 +78,13 @@ class Units:
 
 ONE = Units(np.ones(3))
 
+
+def _scores(problem: ef.Problem) -> list[np.ndarray]:
+    """Predicted and exact changes of the mean loss, by every method that needs no draws."""
+    found = ef.compare_attributions(problem, ["influence", "newton", "pbrf"], groups=3, fractions=())
+    return [found.exact, *(found.scores[name].change for name in found.names)]
+
+
 OPTIMA: dict[str, Callable[[Units], object]] = {
     "train": lambda u: u.back(ef.train(u.linear()).theta),
     "train, Huber": lambda u: u.back(ef.train(u.huber()).theta),
@@ -104,6 +111,8 @@ OPTIMA: dict[str, Callable[[Units], object]] = {
     "response_jacobian": lambda u: u.back(ef.response_jacobian(u.huber()).jacobian.T),
     "pbrf": lambda u: u.back(ef.pbrf(u.linear(), u.into(THETA), damping=0.0).change),
     "pbrf, Huber": lambda u: u.back(ef.pbrf(u.huber(), u.into(THETA), damping=0.0).change),
+    "pbrf, ggn": lambda u: u.back(ef.pbrf(u.linear(), u.into(THETA), damping=0.1, metric="ggn").change),
+    "pbrf, ggn, Huber": lambda u: u.back(ef.pbrf(u.huber(), u.into(THETA), damping=0.1, metric="ggn").change),
 }
 """Invariant under a unit for each column."""
 
@@ -115,6 +124,7 @@ CLASSES: dict[str, Callable[[Units], object]] = {
     "influence": lambda u: u.back(ef.influence(u.logistic()).change),
     "response_path": lambda u: u.back(ef.response_path(u.logistic(), eps=np.array([1.0, 0.5, 0.0])).thetas),
     "pbrf": lambda u: u.back(ef.pbrf(u.logistic(), u.into(THETA), damping=0.0).change),
+    "pbrf, ggn": lambda u: u.back(ef.pbrf(u.logistic(), u.into(THETA), damping=0.1, metric="ggn").change),
 }
 """The same of logistic regression, whose targets have no unit."""
 
@@ -273,6 +283,13 @@ def deviation(question: Callable[[Units], object], units: Units) -> float:
 @pytest.mark.parametrize("name", OPTIMA)
 def test_optima_in_a_unit_for_each_column(name, columns, target):
     assert deviation(OPTIMA[name], Units(columns, target)) < ALLOWED
+
+
+def test_scores_of_points_in_a_unit_for_each_column():
+    """Those of the PBRF, too, whose damping would otherwise be one of the features' units."""
+    units = Units(UNEVEN[1], 1e8)
+    assert deviation(lambda u: np.asarray(_scores(u.huber())) / u.target**2, units) < ALLOWED
+    assert deviation(lambda u: _scores(u.logistic()), units) < ALLOWED
 
 
 @pytest.mark.parametrize("columns", UNEVEN, ids=str)

@@ -97,6 +97,47 @@ def test_without_the_deleted_bregman_term_its_point_counts_twice(data):
     np.testing.assert_allclose(response.linearised, trained + np.linalg.solve(matrix - square, force), atol=1e-14)
 
 
+def test_in_the_metric_of_the_gauss_newton_diagonal(data):
+    """(XᵀX − xxᵀ + λ_d diag XᵀX)Δ = xe, the damping of Marquardt."""
+    x, y = data.x, data.y
+    trained = ols(x, y)
+    response = pbrf(linear_regression(data, 4), trained, damping=[0.1, 1.0], metric="ggn")
+    force, gram = x[4] * (x[4] @ trained - y[4]), x.T @ x
+    for change, damping in zip(response.change, (0.1, 1.0), strict=True):
+        matrix = gram - np.outer(x[4], x[4]) + damping * np.diag(np.diagonal(gram))
+        np.testing.assert_allclose(change, np.linalg.solve(matrix, force), atol=1e-14)
+
+
+# --- linear models under other losses, side by side ---
+
+
+@pytest.fixture(scope="module")
+def classes(data) -> Problem:
+    labels = np.digitize(data.y, np.quantile(data.y, [0.3, 0.6])).astype(float)
+    return Problem(LinearModel(P, 3), SoftmaxCrossEntropy(), Dataset(data.x, labels), l2=0.05, reduction="mean")
+
+
+def test_side_by_side_is_the_search_without_a_matrix(data, classes):
+    """Two algorithms; both end at ‖∇Q‖ ≤ 1e-9·‖Σg‖, within that over λ + λ_d of the minimum. Groups of two, too."""
+    binary = Problem(LinearModel(P), LogisticLoss(), Dataset(data.x, (data.y > 0.0) * 1.0), l2=0.05)
+    for problem, theta in ((binary, np.array([0.5, -0.2, 0.1])), (classes, np.linspace(-1.0, 1.0, 3 * P))):
+        for points in ([0, 3, 8], [[0, 1], [4, 9]]):
+            found = pbrf(problem, theta, damping=0.05, points=points)
+            other = pbrf(problem, theta, damping=0.05, points=points, matrix=False)
+            room = 10.0 * (found.tolerance + other.tolerance).max()
+            np.testing.assert_allclose(found.change, other.change, atol=2.0 * room)
+            np.testing.assert_allclose(found.linearised, other.linearised, atol=2.0 * room)
+            np.testing.assert_allclose(found.value, other.value, rtol=1e-9)
+            assert not found.products.any()
+            assert (other.products > 0).all()
+
+
+def test_what_does_not_contract_is_searched_on(classes):
+    """One step is not enough for any of them: the search by trust regions takes over, and its limit is an error."""
+    with pytest.raises(ConvergenceError, match="PBRF minimisations failed"):
+        pbrf(classes, np.zeros(classes.dim), damping=1e-3, points=[0, 3], max_steps=1)
+
+
 # --- the objective ---
 
 
@@ -232,6 +273,23 @@ def diabetes_network():
     for _ in range(20):
         theta = theta - 0.2 * problem.gradient(theta)
     return problem, theta
+
+
+def test_the_ggn_metric_knows_no_units_of_features(network, theta_s):
+    """x·a and W₀/a are the same network. Both end at 1e-9·‖Σg‖ where the curvature is at least 1."""
+    a = np.array([1e-6, 1.0, 1e3])
+    data = Dataset(network.data.x * a, network.data.y)
+    other = Problem(network.model, SquaredLoss(), data, network.delete, reduction="mean")
+
+    def into(theta, factor):
+        first = theta[: WIDTH * P].reshape(WIDTH, P) * factor
+        return np.append(first.ravel(), theta[WIDTH * P :])
+
+    one = pbrf(network, theta_s, damping=0.1, metric="ggn")
+    two = pbrf(other, into(theta_s, 1.0 / a), damping=0.1, metric="ggn")
+    np.testing.assert_allclose(into(two.change, a), one.change, atol=1e-8 * np.abs(one.change).max())
+    plain = pbrf(other, into(theta_s, 1.0 / a), damping=0.1).change
+    assert np.abs(into(plain, a) - one.change).max() > 0.1 * np.abs(one.change).max(), "the other metric knows them"
 
 
 def test_twenty_points_of_the_diabetes_network(diabetes_network):

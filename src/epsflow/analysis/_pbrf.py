@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -13,6 +13,7 @@ from .._core import (
     ConvergenceError,
     InputError,
     Tabular,
+    as_choice,
     as_float64,
     as_scalar,
     as_vector,
@@ -24,11 +25,11 @@ from .._core import (
 from ..flow import checked
 from ..problem import LinearModel, Problem, Quadratic
 from ._deletions import Points, deletion_sets
-from .curvature import require_dense
-from .optima._anchor import UNIT, Anchor, anchor_at
-from .optima._removal import Removal, remove
-from .optima._tilted import bregman_response
-from .optima._trust_region import minimise
+from .optima._anchor import Anchor, anchor_at
+from .optima._bregman_answers import Response, quadratic_responses, responses_side_by_side, searched_response
+from .optima._units import feature_units, ggn_diagonal, in_units
+
+METRICS = ("identity", "ggn")
 
 NEGATIVE = (
     "damping is {:g}; λ_d must be ≥ 0: a negative proximal term pushes θ away from θ_s, and the objective is unbounded "
@@ -51,13 +52,14 @@ class PBRF(Tabular):
         gradient_norm: ‖∇Q(θ)‖₂ of the PBRF's objective Q, computed at θ, shape (*k, *q).
         tolerance: the norm that was asked for, same shape.
         value: Q(θ) − Q(θ_s), same shape; not above 0 at a minimum.
-        steps: Newton steps (one gradient each); 0 for a closed form. Same shape.
-        products: Hessian–vector products, same shape.
+        steps: Newton and quasi-Newton steps (one gradient each); 0 for a closed form. Same shape.
+        products: Hessian–vector products, same shape; 0 where the matrix itself was used.
         linearised: θ_s + (G + (λ + λ_d)I)⁻¹ Σ_j g_j, exact, shape (*k, *q, d).
         linearised_residual: ‖(G + (λ + λ_d)I)x − Σg_j‖/‖Σg_j‖ of that solve, shape (*k, *q).
         result: how each minimisation ended, shape (*k, *q).
         points: the points that each response removes, shape (q, m).
         damping: λ_d, shape (*k).
+        metric: of the proximal term.
         method: "closed form" (linear regression) or "newton".
     """
 
@@ -73,6 +75,7 @@ class PBRF(Tabular):
     result: RESULTS
     points: Int[np.ndarray, "q m"]
     damping: Float[np.ndarray, "*k"]
+    metric: str
     method: str
 
     def _facts(self) -> dict[str, object]:
@@ -100,28 +103,13 @@ class PBRF(Tabular):
         ]
 
 
-@dataclass(frozen=True, eq=False)
-class _Response:
-    """One of them; the fields of `PBRF`."""
-
-    theta: np.ndarray
-    change: np.ndarray
-    gradient_norm: float
-    tolerance: float
-    value: float
-    steps: int
-    products: int
-    linearised: np.ndarray
-    linearised_residual: float
-    result: RESULTS
-
-
 @checked
 def pbrf(
     problem: Problem,
     theta: Float[Array, " d"],
     *,
     damping: float | int | Sequence[float] | Float[Array, " k"],
+    metric: Literal["identity", "ggn"] = "identity",
     delete_bregman: bool = True,
     points: Points = None,
     tol: float = 1e-9,
@@ -141,14 +129,22 @@ def pbrf(
     influence, which is therefore the exact linearisation, and PBRF(λ_d = 0) of ridge regression at its optimum is its
     leave-out optimum.
 
-    Linear regression is solved in closed form. Otherwise trust-region Newton with exact Hessian products,
-    preconditioned by the GGN at θ_s, until ‖∇Q(θ)‖ ≤ tol·‖Σg_j(θ_s)‖, or rounding of the gradient if that is more;
-    where λ + λ_d = 0, in units in which every feature has a mean square of about one.
+    λ_d is a curvature and carries the units of the parameters: with a feature in other units it is another damping.
+    metric="ggn" measures θ − θ_s by the diagonal of G at θ_s instead, (λ_d/2) Σ_k G_kk (θ_k − θ_s,k)², in which λ_d is
+    a pure number: rescaled features, targets, risks (sum or mean) and parameters leave the response as it is
+    (Marquardt's scaling). For linear models G_kk is the mean over the outputs of a feature; for a parameter that moves
+    no output, the mean over the parameters.
+
+    Linear regression is solved in closed form. Other convex risks of linear models: quasi-Newton steps of all deletions
+    side by side, and where these do not suffice, as for networks, trust-region Newton with exact Hessian products,
+    preconditioned by the GGN at θ_s; until ‖∇Q(θ)‖ ≤ tol·‖Σg_j(θ_s)‖, or rounding of the gradient if that is more, in
+    units in which the proximal term is Euclidean; where λ + λ_d = 0, every feature has a mean square of about one.
 
     Args:
         problem: what is trained, and which points are deleted.
         theta: θ_s, converged or not, shape (d,).
         damping: λ_d ≥ 0, or several (k,). λ + λ_d must be positive unless the model is linear and its GGN regular.
+        metric: "identity", the proximal term of the equation above, or "ggn", see above.
         delete_bregman: False leaves the deleted points' own D_j out of 𝓛 (and their share out of G in `linearised`).
             The objective then contains −ℓ_j as it is, which is concave, so that it may be unbounded below.
         points: None for the problem's deleted points as one group; "all" for every point alone, the points to be
@@ -171,31 +167,16 @@ def pbrf(
     """
     place, dampings = as_vector(theta, "theta", problem.dim), _dampings(damping)
     sets = deletion_sets(problem, points)
-    if isinstance(problem.risk, Quadratic):
-        table = _quadratic(problem, place, sets, dampings, delete_bregman=delete_bregman)
-    else:
-        free = problem.l2 + float(dampings.min()) == 0.0 and isinstance(problem.model, LinearModel)
-        units = _units(problem) if free else np.ones(problem.dim)
-        anchor = anchor_at(_in_units(problem, units) if free else problem, units * place, matrix=matrix)
-        check_objective(anchor, float(dampings.min()))
-        # Without a proximal term nothing ties the features' units together; with one they are as they are.
-        damped = anchor_at(problem, place, matrix=matrix) if free and dampings.max() > 0.0 else anchor
-        limits = {"tol": tol, "max_steps": max_steps, "delete_bregman": delete_bregman}
-        table = [
-            [
-                _minimise(damped, deleted, float(lam), **limits)
-                if lam > 0.0
-                else _in_own_units(_minimise(anchor, deleted, 0.0, **limits), units)
-                for deleted in sets
-            ]
-            for lam in dampings
-        ]
+    views = [_viewed(problem, place, float(lam), as_choice(metric, "metric", METRICS)) for lam in dampings]
+    limits = {"tol": tol, "max_steps": max_steps, "delete_bregman": delete_bregman}
+    rows = _table(views, sets, matrix=matrix, **limits)
+    table = [[_in_own_units(one, view.units) for one in row] for row, view in zip(rows, views, strict=True)]
     method = "closed form" if isinstance(problem.risk, Quadratic) else "newton"
     # Axes that were not asked for are dropped: one damping, one group.
     kept = (0 if np.ndim(damping) == 0 else slice(None), 0 if points is None else slice(None))
     columns: dict[str, Any] = {
         field.name: np.array([[getattr(one, field.name) for one in row] for row in table])[kept]
-        for field in fields(_Response)
+        for field in fields(Response)
         if field.name != "result"
     }
     result = stack([stack([one.result for one in row]) for row in table])
@@ -204,6 +185,7 @@ def pbrf(
         result=pick(result, kept),
         points=sets,
         damping=np.asarray(damping, dtype=np.float64),
+        metric=metric,
         method=method,
     )
     if throw:
@@ -211,25 +193,71 @@ def pbrf(
     return response
 
 
-def _units(problem: Problem) -> Float[np.ndarray, " d"]:
-    """For each parameter the length of its feature's column, to a power of two, which rounds nothing."""
-    x = np.asarray(problem.data.x)
-    peaks = np.abs(x).max(axis=0)
-    peaks = np.where(peaks > 0.0, peaks, 1.0)
-    lengths = peaks * np.sqrt(np.mean((x / peaks) ** 2, axis=0))
-    return np.repeat(np.exp2(np.round(np.log2(np.where(lengths > 0.0, lengths, 1.0)))), problem.dim // x.shape[1])
+@dataclass(frozen=True, eq=False)
+class _View:
+    """The problem in units in which the proximal term is (damping/2)‖θ' − θ'_s‖².
+
+    Attributes:
+        problem: in these units.
+        theta: θ_s in them.
+        damping: what is left of λ_d.
+        units: θ' = units∘θ.
+    """
+
+    problem: Problem
+    theta: Float[np.ndarray, " d"]
+    damping: float
+    units: Float[np.ndarray, " d"]
 
 
-def _in_units(problem: Problem, units: Float[np.ndarray, " d"]) -> Problem:
-    """The same problem with every feature divided by its unit, in which parameters are multiplied by it."""
-    columns = units[:: problem.dim // problem.data.x.shape[1]]
-    data = replace(problem.data, x=np.asarray(problem.data.x) / columns)
-    return Problem(
-        problem.model, problem.loss, data, problem.delete if problem.delete.size else None, 0.0, problem.reduction
-    )
+def _viewed(problem: Problem, theta: Float[np.ndarray, " d"], lam: float, metric: str) -> _View:
+    linear, quadratic = isinstance(problem.model, LinearModel), isinstance(problem.risk, Quadratic)
+    if metric == "ggn" and lam > 0.0:
+        units, rest = np.sqrt(problem.l2 + lam * ggn_diagonal(problem, theta)), 1.0
+    elif linear and not quadratic and problem.l2 + lam == 0.0:
+        # Without a proximal term nothing ties the features' units together; with one they are as they are.
+        units, rest = feature_units(problem), 0.0
+    else:
+        return _View(problem, theta, lam, np.ones(problem.dim))
+    return _View(in_units(problem, units), units * theta, rest, units)
 
 
-def _in_own_units(response: _Response, units: Float[np.ndarray, " d"]) -> _Response:
+def _table(
+    views: list[_View], sets: Int[np.ndarray, "q m"], *, matrix: bool, delete_bregman: bool, tol: float, max_steps: int
+) -> list[list[Response]]:
+    """The responses at every damping, in the units of its view."""
+    anchors: dict[int, Anchor] = {}
+    limits: Any = {"tol": tol, "max_steps": max_steps, "delete_bregman": delete_bregman}
+
+    def searched(view: _View, deleted: np.ndarray) -> Response:
+        if id(view.problem) not in anchors:
+            anchors[id(view.problem)] = anchor_at(view.problem, view.theta, matrix=matrix)
+            check_objective(anchors[id(view.problem)], min(v.damping for v in views if v.problem is view.problem))
+        return searched_response(anchors[id(view.problem)], deleted, view.damping, **limits)
+
+    table = []
+    for view in views:
+        if isinstance(view.problem.risk, Quadratic):
+            row = quadratic_responses(view.problem, view.theta, sets, view.damping, delete_bregman=delete_bregman)
+        elif view.problem.convex and matrix and delete_bregman:
+            row = [
+                searched(view, sets[k]) if found is None or found.steps > max_steps else found
+                for k, found in enumerate(_side_by_side(view, sets, tol))
+            ]
+        else:
+            row = [searched(view, deleted) for deleted in sets]
+        table.append(row)
+    return table
+
+
+def _side_by_side(view: _View, sets: np.ndarray, tol: float) -> list[Response | None]:
+    try:
+        return responses_side_by_side(view.problem, view.theta, sets, view.damping, tol=tol)
+    except InputError:  # a singular matrix, which `check_objective` puts into words
+        return [None] * len(sets)
+
+
+def _in_own_units(response: Response, units: Float[np.ndarray, " d"]) -> Response:
     """θ as it was asked for; norms of gradients stay in the units in which they were judged."""
     return replace(
         response,
@@ -268,69 +296,6 @@ def _throw(response: PBRF) -> None:
     )
 
 
-def _quadratic(
-    problem: Problem, anchor: np.ndarray, sets: np.ndarray, dampings: np.ndarray, *, delete_bregman: bool
-) -> list[list[_Response]]:
-    """Linear regression: Q is quadratic with Hessian H_1 − share·c X_DᵀX_D + λ_d I and −∇Q(θ_s) = Σ g_j."""
-    require_dense(problem.dim, "the Hessian", "Use fewer features; a matrix-free version exists for other models only.")
-    table = []
-    for lam in dampings:
-        try:
-            once = remove(problem, anchor, sets, float(lam))
-            whole = once if delete_bregman else once.twice()
-        except InputError as error:
-            raise InputError(f"the PBRF objective has no unique minimum at damping {lam:g}: {error}") from error
-        if not whole.definite.all():
-            _refuse(whole, sets, float(lam))
-        table.append(_solved(anchor, once, whole, float(lam), delete_bregman=delete_bregman))
-    return table
-
-
-def _refuse(whole: Removal, sets: np.ndarray, damping: float) -> None:
-    first = int(np.argmin(whole.definite))
-    matrix = whole.hessian - whole.rows[first].T @ whole.rows[first] + damping * np.eye(len(whole.hessian))
-    least = float(np.linalg.eigvalsh(matrix)[0])
-    raise InputError(
-        f"the PBRF objective without points {sets[first].tolist()} has no unique minimum at damping "
-        f"{damping:g}: the least eigenvalue of its Hessian is {least:.3g}. Damping above "
-        f"{damping + max(-least, 0.0):.3g} makes it positive definite."
-    )
-
-
-def _solved(
-    anchor: np.ndarray, once: Removal, whole: Removal, damping: float, *, delete_bregman: bool
-) -> list[_Response]:
-    """One Newton step with what is left of H_1 + λ_d I, from the factor that all linear regression shares."""
-    forces, d = once.pulls, anchor.size
-    changes = whole.solve(forces)
-    lines = forces @ once.inverse @ once.inverse.T if delete_bregman else once.solve(forces)
-    diagonal = np.diag_indices(d)
-    responses = []
-    for k, force in enumerate(forces):
-        matrix = whole.hessian - whole.rows[k].T @ whole.rows[k]
-        linear = whole.hessian.copy() if delete_bregman else whole.hessian - once.rows[k].T @ once.rows[k]
-        matrix[diagonal] += damping
-        linear[diagonal] += damping
-        size, length = float(np.linalg.norm(force)), float(np.linalg.norm(changes[k]))
-        left = float(np.linalg.norm(linear @ lines[k] - force))
-        responses.append(
-            _Response(
-                theta=anchor + changes[k],
-                change=changes[k],
-                gradient_norm=float(np.linalg.norm(matrix @ changes[k] - force)),
-                # The rounding of a product with the matrix: no solve can be certified below it.
-                tolerance=d * UNIT * (float(np.linalg.norm(matrix)) * length + size),
-                value=-0.5 * float(force @ changes[k]),
-                steps=0,
-                products=0,
-                linearised=anchor + lines[k],
-                linearised_residual=left / size if size > 0.0 else 0.0,
-                result=RESULTS.successful,
-            )
-        )
-    return responses
-
-
 def check_objective(anchor: Anchor, damping: object) -> float:
     """λ_d, if (λ + λ_d)I + G(θ_s) is positive definite, and λ + λ_d > 0 where the model is not linear.
 
@@ -346,25 +311,3 @@ def check_objective(anchor: Anchor, damping: object) -> float:
             f"eigenvalue of the Gauss–Newton matrix is {least:.3g}{linear}. Give a damping > 0, for instance 1e-3."
         )
     return lam
-
-
-def _minimise(
-    anchor: Anchor, deleted: np.ndarray, damping: float, *, tol: float, max_steps: int, delete_bregman: bool
-) -> _Response:
-    objective = bregman_response(anchor, deleted, damping, delete_bregman=delete_bregman)
-    start = np.zeros_like(anchor.theta)
-    end = minimise(objective, anchor.basis, objective.rho, start, tol=tol, max_steps=max_steps)
-    missing = None if delete_bregman else deleted
-    line, residual = anchor.respond(objective.rho, anchor.pull(deleted), missing)
-    return _Response(
-        theta=anchor.theta + end.shift,
-        change=end.shift,
-        gradient_norm=end.gradient_norm,
-        tolerance=end.tolerance,
-        value=end.value,
-        steps=end.steps,
-        products=end.products,
-        linearised=anchor.theta + line,
-        linearised_residual=residual,
-        result=end.result,
-    )

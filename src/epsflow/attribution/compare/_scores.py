@@ -24,8 +24,8 @@ NEIGHBOURS = 5
 
 PERMUTATIONS, COALITIONS = 200, 4_000
 
-DAMPING = 1e-3
-"""λ_d of the PBRF, unless its options say otherwise."""
+PROXIMAL = {"damping": 1e-3, "metric": "ggn"}
+"""Of the PBRF, unless its options say otherwise: λ_d is a pure number, whatever the units of features and targets."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,8 +135,7 @@ def _newton(at: Setting, options: Mapping[str, Any]) -> Answer:
 
 
 def _pbrf(at: Setting, options: Mapping[str, Any]) -> Answer:
-    given = {"damping": DAMPING, **options}
-    found = pbrf(at.problem, at.theta, points="all", **given)
+    found = pbrf(at.problem, at.theta, points="all", **{**PROXIMAL, **options})
     return at.change_at(found.theta), 0.0, int(found.steps.sum()) * at.problem.data.n
 
 

@@ -25,7 +25,7 @@ class InfluenceSpecification(Specification):
 
     Attributes:
         estimators: which.
-        damping: λ_d of the PBRF.
+        damping: λ_d of the PBRF, in the metric of the GGN's diagonal: a pure number, whatever the units of the data.
     """
 
     task: str = "influence"
@@ -81,7 +81,7 @@ class Influence(AbstractTask[InfluenceSpecification]):
 
 
 def _pbrf_change(problem: Problem, theta: Any, damping: float) -> Any:
-    return pbrf(problem, theta, damping=damping).theta - theta
+    return pbrf(problem, theta, damping=damping, metric="ggn").theta - theta
 
 
 ESTIMATORS: dict[str, Callable[[Problem, Any, float], Any]] = {
