@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import epsflow as ef
 import reference as ref
 from epsflow._core import InputError
 from epsflow.problem import (
@@ -249,3 +250,14 @@ def test_dense_hessians_have_a_limit():
     assert problem.dim > 8_000
     with pytest.raises(InputError, match="dense"):
         problem.hessian(jnp.zeros(problem.dim))
+
+
+def test_the_direction_named_is_one_that_the_points_with_a_weight_leave_free():
+    """Point 3 alone sees b: without it a direction of b is free as well, with it only c, which no point sees."""
+    x = np.array([[1.0, 0.0, 0.0], [2.0, 0.0, 0.0], [3.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+    problem = ef.linear_regression(ef.Dataset(x, np.arange(4.0), features=("a", "b", "c")), [3])
+    assert problem.undetermined_direction() in ("+1·b and 1 more direction", "+1·c and 1 more direction")
+    assert problem.undetermined_direction(1.0) == problem.undetermined_direction(np.array([0.5])) == "+1·c"
+    with pytest.raises(ef.InputError, match=r"θ\(1\.0\) is not unique: the points leave \+1·c free\. Add l2 > 0"):
+        ef.influence(problem)
+    assert ef.linear_regression(ef.Dataset(x[:, :2], np.arange(4.0)), [3]).undetermined_direction(1.0) is None

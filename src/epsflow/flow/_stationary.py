@@ -6,7 +6,7 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Float
 
-from .._core import RESULTS, ConvergenceError, InputError, Shown, as_vector, decide, message, succeeded
+from .._core import RESULTS, ConvergenceError, InputError, Shown, as_vector, brief, decide, message, succeeded
 from ..problem import DENSE_LIMIT, Problem, Quadratic, minimum
 from ._newton import minimise
 
@@ -216,7 +216,10 @@ def trained_optimum(problem: Problem, theta: Any, *, eps: Any = 1.0, tol: float 
     require_start(problem, None, "theta, the trained parameters")
     found = stationary_point(problem, eps, np.zeros(problem.dim), tol=tol, max_steps=NEWTON_STEPS)
     if succeeded(found.result) and not found.unique:
-        raise InputError(f"θ({eps}) is not unique{undetermined(problem)}. Add l2 > 0, or pass theta.")
+        raise InputError(
+            f"θ({brief(eps)}) is not unique{undetermined(problem, eps)}. Add l2 > 0; or pass the theta that you mean, "
+            "and damping > 0 where the answer divides by the curvature."
+        )
     if not succeeded(found.result):
         raise ConvergenceError(f"training at ε = {eps} failed: {shortfall(found)}", found)
     return found.theta
@@ -260,7 +263,7 @@ def shortfall(found: Equilibrium) -> str:
     )
 
 
-def undetermined(problem: Problem) -> str:
+def undetermined(problem: Problem, eps: Any = 0.0) -> str:
     """': the data leave … free' where linear regression can say which direction, else nothing.
 
     Example:
@@ -268,5 +271,6 @@ def undetermined(problem: Problem) -> str:
         >>> ef.flow.undetermined(flat)
         ': the retained points leave +0.707·age -0.707·years free'
     """
-    direction = problem.undetermined_direction()
-    return f": the retained points leave {direction} free" if direction else ""
+    direction = problem.undetermined_direction(eps)
+    which = "the points" if np.any(eps) else "the retained points"
+    return f": {which} leave {direction} free" if direction else ""

@@ -44,6 +44,9 @@ DATASET = "write epsflow.load_dataset('diabetes'), epsflow.read_csv('file.csv') 
 Which = Int[np.ndarray, " m"] | Bool[np.ndarray, " n"] | Sequence[int] | int | None
 """Points to be deleted, as they may be named: see `as_deleted`."""
 
+SEEN = 1e-10
+"""The part of a row, of its length, that determines a direction and is no rounding."""
+
 DENSE_LIMIT = 8_000
 """Largest d for which a dense d×d Hessian (512 MB in float64) is formed."""
 
@@ -343,14 +346,24 @@ class Problem(Shown):
             raise InputError(f"{name} must be one finite number or {self.delete.size} of them; got {eps}.")
         return array.copy()
 
-    def undetermined_direction(self) -> str | None:
-        """A direction in parameter space that the retained points leave free, in words; None if H_{-D} has full rank.
+    def undetermined_direction(self, eps: Weights = 0.0) -> str | None:
+        """A direction that the points, weighted by ε, leave free, and how many others; None if H_ε has full rank.
 
         Only linear regression can answer this without a parameter; other problems return None.
         """
-        if not isinstance(self.risk, Quadratic) or not self.risk.retained.kernel.any():
+        if not isinstance(self.risk, Quadratic):
             return None
-        return self.in_words(np.asarray(self.risk.retained.vectors[:, self.risk.retained.kernel.argmax()]))
+        free = np.asarray(self.risk.retained.vectors[:, self.risk.retained.kernel])
+        counted = np.asarray(self.risk.x_deleted)[np.broadcast_to(np.asarray(eps) != 0.0, self.delete.shape)]
+        if free.size and counted.size:
+            lengths = np.linalg.norm(counted, axis=1, keepdims=True)
+            _, sizes, turned = np.linalg.svd(counted / np.where(lengths > 0.0, lengths, 1.0) @ free)
+            free = free @ turned[np.count_nonzero(sizes > SEEN) :].T
+        if not free.size:
+            return None
+        others = free.shape[1] - 1
+        more = f" and {others} more direction{'s' if others > 1 else ''}" if others else ""
+        return self.in_words(free[:, 0]) + more
 
     def in_words(self, direction: Float[np.ndarray, " d"]) -> str:
         """The largest entries of a direction in the parameter space of a linear model, by the names of its features."""

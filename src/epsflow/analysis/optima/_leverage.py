@@ -256,7 +256,7 @@ def factorise(problem: Problem, damping: float = 0.0) -> Factor:
     if sizes is None:
         sizes = np.linalg.svd(triangle / np.where(widths > 0.0, widths, 1.0), compute_uv=False)
     if sizes[-1] <= max(d, 4.0 * np.sqrt(problem.data.n)) * UNIT * sizes[0]:
-        direction = problem.undetermined_direction()
+        direction = problem.undetermined_direction(1.0)
         raise InputError(
             f"{problem.data.name}: X has rank below {d} (its scaled columns have singular values {sizes[-1]:.2e} to "
             f"{sizes[0]:.2e}), so θ is not determined{f' along {direction}' if direction else ''}. "
