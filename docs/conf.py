@@ -29,8 +29,9 @@ extensions = [
     "inventories",
     "ledger_page",
     "messages_page",
+    "study_results",
 ]
-exclude_patterns = ["_build", "_gallery", "gallery/**.py"]
+exclude_patterns = ["_build", "_gallery", "gallery/**.py", "results/*.md"]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 
 # Markdown
@@ -66,7 +67,7 @@ html_show_sourcelink = False
 html_sidebars = {
     page.stem: []
     for page in HERE.glob("*.md")
-    if not page.stem.startswith(("theory-", "studies", "unlearning", "attribution"))
+    if not page.stem.startswith(("theory-", "studies", "networks", "unlearning", "attribution"))
 }
 html_theme_options = {
     "navigation_with_keys": False,

@@ -12,7 +12,8 @@ from .._core import InputError, brief
 from ._doors import drawn
 from ._style import BLACK, GREY, LOOKS, OPTIMUM, WIDTH, Look, stack, styled, verbatim
 
-MARKS = ("s", "x", "v", "o", "^", "D", "*")
+MARKS = ("s", "x", "v", "o", "^", "D", "P")
+COLORS = (*(look.color for look in LOOKS), BLACK)
 """Of series whose estimates share an axis; they repeat after seven."""
 
 TAILS = 0.01
@@ -120,10 +121,10 @@ def grouped_intervals(
     if not any(part[0] > 0.0 for series in values.values() for part in series.values()):
         raise InputError("there is no positive estimate to draw.")
     with styled():
-        ax = _axes(ax, 1.0 + (0.2 + 0.14 * len(values)) * len(groups))
+        ax = _axes(ax, 1.2 + (0.1 + 0.09 * len(values)) * len(groups))
         ax.axvline(1.0, color=GREY, linewidth=0.8)
         for k, (name, series) in enumerate(values.items()):
-            color, mark, offset = LOOKS[k % len(LOOKS)].color, MARKS[k % len(MARKS)], (k + 0.5) / len(values) - 0.5
+            color, mark, offset = COLORS[k % len(COLORS)], MARKS[k % len(MARKS)], (k + 0.5) / len(values) - 0.5
             kept = [(groups.index(group) + 0.8 * offset, *part) for group, part in series.items() if part[0] > 0.0]
             for place, _, low, high in kept:
                 ax.plot([low, high], [place, place], color=color, linewidth=1.2)
@@ -136,7 +137,7 @@ def grouped_intervals(
         ax.set(xlabel=label, ylim=(len(groups) - 0.5, -0.5), xscale="log")
         ax.grid(visible=False, axis="y")
         _few_decades(ax)
-        ax.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=4, borderaxespad=0.2)
+        ax.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=4, borderaxespad=0.2, handlelength=1.0)
     return ax
 
 

@@ -115,7 +115,7 @@ class Deletion(_Part):
             return "named"
         if self.by == "label":
             named = f"label {self.points[0]}" if len(self.points) == 1 else "labels"
-            return named if self.share == 1.0 else f"faintest {self.share:.0%} of {named}"
+            return named if self.share == 1.0 else f"faintest {100.0 * self.share:g} % of {named}"
         if self.by == "groups":
             return f"groups of {self.column}"
         return self.by if self.size == 1 else f"{self.size} {self.by}"

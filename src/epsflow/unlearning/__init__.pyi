@@ -45,6 +45,7 @@ from ._random_batches import (
     second_moment_delta as second_moment_delta,
 )
 from ._renyi import rdp_to_dp as rdp_to_dp
+from ._scores import score_name as score_name
 from ._step_counts import StepCount as StepCount, StepCounts as StepCounts, steps_to_unlearn as steps_to_unlearn
 from ._streams import StreamCertificate as StreamCertificate, certify_stream as certify_stream
 from .algorithms._base import AbstractAlgorithm as AbstractAlgorithm, UnlearningRun as UnlearningRun

@@ -26,7 +26,12 @@ class Points(NamedTuple):
 
 
 def score_name(problem: Problem) -> str:
-    """What is scored: "accuracy" for the logistic and the softmax loss, "R²" for others."""
+    """What is scored: "accuracy" for the logistic and the softmax loss, "R²" for others.
+
+    Example:
+        >>> ef.unlearning.score_name(ef.linear_regression(ef.load_dataset("diabetes"), [17]))
+        'R²'
+    """
     return ACCURACY if isinstance(problem.loss, LogisticLoss | SoftmaxCrossEntropy) else R_SQUARED
 
 

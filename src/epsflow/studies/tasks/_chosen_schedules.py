@@ -21,7 +21,7 @@ from .._specification import Axis, Count, Size, Specification, Start, Time
 CHOSEN = 3
 """Which of a row's streams of random numbers makes the seeds on which schedules are chosen."""
 
-STEP, DECAY, OPTIMUM, ASCENT = "best step", "best decay", "optimum", "ascent"
+STEP, DECAY, OPTIMUM, CONSTANT, ASCENT = "best step", "best decay", "optimum", "best constant", "ascent"
 
 Weights = Float[np.ndarray, "K 1"]
 
@@ -39,7 +39,7 @@ class NetworksSpecification(Specification):
             the mean squared difference of the model's outputs there, on all training points.
         seeds: trainings for whose mean cost schedules are chosen; no row is one of them.
         intervals: on which the optimum is constant.
-        ascent: how far ε may go below 0 in "ascent".
+        ascent: how far ε may go below 0 in "best constant" and in "ascent".
         models: retrained models, with other batches, that each row is compared with.
     """
 
@@ -75,7 +75,7 @@ class Chosen(NamedTuple):
 
 
 def chosen_schedules(specification: NetworksSpecification, row: Row) -> dict[str, Chosen]:
-    """The best step, the best linear decay, the best schedule, and the best one that may ascend.
+    """The best step, the best linear decay and the best schedule; the best constant and schedule that may ascend.
 
     They are the same for all draws of a problem, and found once for the draws that come one after another.
     """
@@ -114,8 +114,9 @@ def _chosen(text: str, source: int, deletion: int, inputs: str) -> dict[str, Cho
     # Ascent can make trainings so rough that L-BFGS-B does not settle: the best of what it tried is judged, too.
     mesh = {"method": "adjoint", "intervals": specification.intervals, "throw": False}
     best = choose(OPTIMUM, optimal_schedule, bounds=bounds, starts=(step, decay), **mesh)
-    lower = min(bounds[0], -specification.ascent)
-    choose(ASCENT, optimal_schedule, bounds=(lower, bounds[1]), starts=(best,), **mesh)
+    wider = (min(bounds[0], -specification.ascent), bounds[1])
+    constant = choose(CONSTANT, optimal_schedule, bounds=wider, **{**mesh, "intervals": 1})
+    choose(ASCENT, optimal_schedule, bounds=wider, starts=(best, constant), **mesh)
     return chosen
 
 

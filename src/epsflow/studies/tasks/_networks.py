@@ -6,6 +6,7 @@ from jaxtyping import Float
 
 from ..._core import Array, InputError
 from ...problem import Problem
+from ...unlearning import score_name
 from .._rows import Row, Value
 from .._specification import Model, Specification
 from ._chosen_schedules import NetworksSpecification, chosen_schedules
@@ -37,7 +38,7 @@ class Networks(AbstractTask[NetworksSpecification]):
     ) -> Answer:
         """As `AbstractTask`; but for retraining, unlearning takes K = T − s steps of the optimiser."""
         chosen = chosen_schedules(specification, row)
-        outputs: dict[str, Value] = {}
+        outputs: dict[str, Value] = {"score": score_name(problem)}
         for way, judgement in judged(specification, row, problem, theta0, chosen).items():
             outputs |= {column_of(measure, way): value for measure, value in judgement._asdict().items()}
         for way, each in chosen.items():
