@@ -87,7 +87,7 @@ def extremal_of(task: ControlTask, schedule: AbstractSchedule, multiplier: float
     if task.trainings is not None:
         return _in_training(task, task.trainings, schedule)
     if task.step_size is not None:
-        return _in_steps(task, as_column(step_weights(schedule, task.s, task.T)), multiplier)
+        return _in_steps(task, step_weights(schedule, task.s, task.T), multiplier)
     if isinstance(risk, Quadratic):
         linear = linear_of(task).priced(multiplier)
         if isinstance(schedule, AbstractPiecewiseConstant):
@@ -108,12 +108,20 @@ def extremal_of(task: ControlTask, schedule: AbstractSchedule, multiplier: float
     return general_extremal(risk, schedule, task.theta0, *window, task.target, task.cost, multiplier)
 
 
-def _in_steps(task: ControlTask, weights: Float[np.ndarray, "N *m"], multiplier: float) -> Extremal:
+def _in_steps(task: ControlTask, weights: Float[np.ndarray, "N columns"], multiplier: float) -> Extremal:
     from .systems._step_path import step_extremal
 
-    descent = descent_of(task)
-    slopes = descent.slopes(task.cost, task.target, weights)
-    return step_extremal(task.s, descent.run(weights).thetas, slopes, weights, task.bounds, multiplier)
+    descent, count = descent_of(task), len(weights)
+    thetas = descent.run(weights).thetas
+    found = descent.slopes(task.cost, task.target, as_column(weights))
+
+    def before(asked: tuple[int, ...]) -> Point:
+        return Point(thetas[list(asked)], found.thetas[list(asked)])
+
+    knots, slopes = task.s + np.arange(count + 1.0), found.weights.reshape(count, -1)
+    rounding = float(np.finfo(np.float64).eps * count * abs(found.cost))
+    given = slopes, weights, knots, task.bounds, before
+    return step_extremal(*given, cost=found.cost, error=rounding, price=multiplier)
 
 
 def cells_of(task: ControlTask, trainings: Trainings, schedule: AbstractSchedule) -> Float[np.ndarray, " knots"]:
@@ -125,7 +133,7 @@ def cells_of(task: ControlTask, trainings: Trainings, schedule: AbstractSchedule
 
 
 def _in_training(task: ControlTask, trainings: Trainings, schedule: AbstractSchedule) -> Extremal:
-    from .systems._training_path import training_extremal
+    from .systems._step_path import step_extremal
 
     weights, seeds = step_weights(schedule, task.s, task.T), trainings.seeds
 
@@ -140,5 +148,5 @@ def _in_training(task: ControlTask, trainings: Trainings, schedule: AbstractSche
 
     slopes = seeds.slopes(weights)
     error = training_error(trainings, weights, slopes)
-    knots = cells_of(task, trainings, schedule)
-    return training_extremal(slopes, weights, knots, task.bounds, before, error=error)
+    given = slopes.weights, weights, cells_of(task, trainings, schedule), task.bounds, before
+    return step_extremal(*given, cost=slopes.cost, error=error)

@@ -15,8 +15,8 @@ from ._solution import Found, ScheduleSolution, verdict
 from ._task import ControlTask
 from ._trainings import Trainings
 from .systems._ensemble import MeanSlopes
+from .systems._step_path import mesh_gap
 from .systems._trained_family import least_trained, nearest_trained, points_of
-from .systems._training_path import mesh_gap
 from .terms._arcs import Arcs
 from .terms._cost import RetainedLoss
 from .terms._deadline import UNLIMITED, Deadline
@@ -152,7 +152,7 @@ class _Search:
             weights = whole
         schedule = in_whole_steps(weights, self.task.s, knots)
         cells = cells_of(self.task, self.trainings, schedule)
-        small = mesh_gap(seeds.slopes(weights), weights, cells, bounds) <= VERIFIED_GAP * abs(least.cost)
+        small = mesh_gap(seeds.slopes(weights).weights, weights, cells, bounds) <= VERIFIED_GAP * abs(least.cost)
         return schedule if small and least.cost < cost else None
 
     def _guesses(self, starts: tuple[AbstractSchedule, ...]) -> dict[str, np.ndarray]:

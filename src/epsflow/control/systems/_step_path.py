@@ -1,78 +1,104 @@
-"""State, costate and Pontryagin's figures along steps of gradient descent."""
+"""State, costate and Pontryagin's figures along steps of training, on intervals of one step or of several."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 
 from ..terms._extremal import AbstractPath, Extremal, Point, Signals
-from ..terms._levels import best_level, levels_of, thresholds
-from ._steps import Slopes
+from ..terms._levels import best_level, interval_means, interval_sums, levels_of, thresholds
 
 
 @dataclass(frozen=True, eq=False)
 class StepPath(AbstractPath):
-    """Iterates and costates; between two of them, the straight line that a step of gradient descent is.
+    """S and ε on intervals of whole steps.
 
     Attributes:
-        s: the number of the first step.
-        thetas, costates: θ_k and p_k, shape (N+1, d).
-        switching: ∂cost/∂ε_k, shape (N,) or (N, m).
-        eps: ε_k, in the same shape.
+        knots: where the intervals begin and end, shape (K+1,).
+        switching: ∂cost/∂ε of each, per step, shape (K,) or (K, m).
+        eps: the mean of ε in each, in the same shape.
+        before: θ and the costate before given steps, counted from the first; perhaps trained again for the asking.
     """
 
-    s: float
-    thetas: Float[np.ndarray, "iterates d"]
-    costates: Float[np.ndarray, "iterates d"]
-    switching: Float[np.ndarray, "N *m"]
-    eps: Float[np.ndarray, "N *m"]
+    knots: Float[np.ndarray, " knots"]
+    switching: Float[np.ndarray, "K *m"]
+    eps: Float[np.ndarray, "K *m"]
+    before: Callable[[tuple[int, ...]], Point]
 
     def at(self, ts: Float[np.ndarray, " k"]) -> Point:
-        """See `AbstractPath`."""
-        step = self._steps(ts)
-        part = (np.clip(ts - self.s, 0.0, len(self.eps)) - step)[:, None]
-        theta, costate = (
-            (1.0 - part) * values[step] + part * values[step + 1] for values in (self.thetas, self.costates)
-        )
+        """See `AbstractPath`; between two steps, the straight line from one to the other.
+
+        Raises:
+            InputError: of an ensemble, which has no one θ.
+        """
+        count = round(self.knots[-1] - self.knots[0])
+        since = np.clip(ts - self.knots[0], 0.0, count)
+        low = np.minimum(np.floor(since).astype(int), count - 1)
+        steps = np.unique(np.concatenate([low, low + 1]))
+        found = self.before(tuple(steps.tolist()))
+        part, here = (since - low)[:, None], np.searchsorted(steps, low)
+        theta, costate = ((1.0 - part) * values[here] + part * values[here + 1] for values in found)
         return Point(theta, costate)
 
     def signals(self, ts: Float[np.ndarray, " k"]) -> Signals:
         """See `AbstractPath`; 𝓗 is no invariant of steps, and NaN."""
-        step = self._steps(ts)
-        return Signals(self.switching[step], np.full(len(ts), np.nan), self.eps[step])
-
-    def _steps(self, ts: np.ndarray) -> np.ndarray:
-        return np.clip(np.ceil(ts - self.s).astype(int) - 1, 0, len(self.eps) - 1)
+        cell = np.clip(np.searchsorted(self.knots, ts, side="left") - 1, 0, len(self.eps) - 1)
+        return Signals(self.switching[cell], np.full(len(ts), np.nan), self.eps[cell])
 
 
 def step_extremal(
-    s: float,
-    thetas: Float[np.ndarray, "iterates d"],
-    slopes: Slopes,
-    weights: Float[np.ndarray, "N *m"],
+    slopes: Float[np.ndarray, "N columns"],
+    weights: Float[np.ndarray, "N columns"],
+    knots: Float[np.ndarray, " knots"],
     bounds: tuple[float, float],
+    before: Callable[[tuple[int, ...]], Point],
+    *,
+    cost: float,
+    error: float,
     price: float = 0.0,
 ) -> Extremal:
-    """The figures of weights ε_k: Σ_k [S_k ε_k − min_v S_k v] ≥ 0 is zero where no single one can be improved.
+    """The figures of weights that are free on each interval of whole steps.
 
-    The cost is affine in δ_N and δ_N in each weight (linear regression), or smooth; as for the flow, S_k = ∂cost/∂ε_k.
+    Args:
+        slopes: S_k = ∂cost/∂ε_k.
+        weights: ε_k.
+        knots: of the intervals, whole numbers from s to T.
+        bounds: of ε.
+        before: θ and costate, see `StepPath`.
+        cost, error: of θ_N.
+        price: ρ.
     """
-    switching, options = slopes.weights, np.array(levels_of(bounds, price))
-    columns, eps = switching.reshape(len(weights), -1), weights.reshape(len(weights), -1)
-    gap, zeros = 0.0, []
-    for values, chosen in zip(columns.T, eps.T, strict=True):
-        best = best_level(values, options, price)
-        gap += float(((chosen - best) * values + price * (np.abs(chosen) - np.abs(best))).sum())
-        changes = [np.flatnonzero(np.diff(values > at)) for at in thresholds(bounds, price)]
-        zeros.append(s + 1.0 + np.unique(np.concatenate(changes)))
+    switching, eps = interval_means(slopes, knots), interval_means(weights, knots)
+    turns = [[np.diff(column > at) for at in thresholds(bounds, price)] for column in switching.T]
+    shape = (len(eps),) if eps.shape[1] == 1 else eps.shape
     return Extremal(
-        s=s,
-        T=s + len(weights),
-        cost=slopes.cost,
-        cost_error=float(np.finfo(np.float64).eps * len(weights) * abs(slopes.cost)),
-        pmp_gap=max(gap, 0.0),
+        s=float(knots[0]),
+        T=float(knots[-1]),
+        cost=cost,
+        cost_error=error,
+        pmp_gap=mesh_gap(slopes, weights, knots, bounds, price),
         hamiltonian_drift=float("nan"),
-        zeros=tuple(zeros),
+        zeros=tuple(knots[1:-1][np.any(column, axis=0)] for column in turns),
         method="steps",
-        path=StepPath(s, thetas, slopes.thetas, switching, weights),
+        path=StepPath(knots, switching.reshape(shape), eps.reshape(shape), before),
     )
+
+
+def mesh_gap(
+    slopes: Float[np.ndarray, "N columns"],
+    weights: Float[np.ndarray, "N columns"],
+    knots: Float[np.ndarray, " knots"],
+    bounds: tuple[float, float],
+    price: float = 0.0,
+) -> float:
+    """Σ_I [Σ_{k∈I} (S_k ε_k + ρ|ε_k|) − min_v Σ_{k∈I} (S_k v + ρ|v|)] over the intervals I between knots, or 0.
+
+    To first order, what the best ε that is constant on each interval gains: zero where the Karush–Kuhn–Tucker
+    conditions hold on the mesh; with an interval for each step, where no single weight can be improved.
+    """
+    by_cell, options = interval_sums(slopes, knots), np.array(levels_of(bounds, price))
+    lengths = np.diff(knots)[:, None]
+    best = np.stack([best_level(column, options, price) for column in (by_cell / lengths).T], axis=1)
+    spent = interval_sums(slopes * weights + price * np.abs(weights), knots)
+    return max(float((spent - by_cell * best - price * lengths * np.abs(best)).sum()), 0.0)
