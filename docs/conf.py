@@ -25,6 +25,7 @@ extensions = [
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
     "api_pages",
+    "figures_page",
     "gallery",
     "inventories",
     "ledger_page",

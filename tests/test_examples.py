@@ -3,6 +3,7 @@
 import contextlib
 import doctest
 import enum
+import importlib
 import importlib.util
 import inspect
 import operator
@@ -80,3 +81,14 @@ def test_results_show_themselves():
     results = [kind for kind in kinds if not issubclass(kind, Exception | enum.Enum) and not inspect.isabstract(kind)]
     assert len(results) > 20
     assert [kind.__name__ for kind in results if not issubclass(kind, Shown) or kind._facts is Shown._facts] == []
+
+
+def test_every_result_has_its_figures_or_a_reason(monkeypatch: pytest.MonkeyPatch):
+    """On the page of figures, which this file tests because it has all rooms loaded."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "docs" / "_ext"))
+    page = importlib.import_module("figures_page")
+    without = [name for names in page.NUMBERS.values() for name in names.split()]
+    assert sorted([*page.DRAWN, *without]) == sorted(page.public_results())
+    for name, figures in page.DRAWN.items():
+        assert f".{name}`" in page.text()
+        assert set(figures) <= set(page.FIGURES)

@@ -33,8 +33,9 @@ def test_a_single_axes_stands_for_one_panel_and_no_other_number(comparison: Comp
 
 DRAWN = [
     "animate", "attributions", "audit", "decomposition", "distance", "distributions", "endpoints", "exact_starts",
-    "grouped_intervals", "guarantees", "homotopy", "influence", "intervals", "phase_portrait", "plateau_slopes",
-    "plateaus", "point_values", "removal", "rewind", "schedule", "soft_weights", "stagewise", "unlearning_curve",
+    "grouped_intervals", "guarantees", "homotopy", "influence", "intervals", "losses", "phase_portrait",
+    "plateau_slopes", "plateaus", "point_values", "removal", "response", "rewind", "schedule", "soft_weights",
+    "stagewise", "unlearning_curve",
 ]  # fmt: skip
 
 

@@ -48,10 +48,8 @@ def test_the_largest_points_are_drawn_with_their_sign_changes(density):
     labels = [text.get_text() for text in ax.get_legend().get_texts()]
     largest = np.argsort(-np.abs(density.values[:, :, 0]).max(axis=0))[:3]
     assert labels == [f"point {j}" for j in largest]
-    circles = [line.get_xdata() for line in ax.lines if line.get_marker() == "o"]
-    np.testing.assert_array_equal(
-        np.sort(np.concatenate(circles)), np.sort(found.times[np.isin(found.points, largest)])
-    )
+    marked = [line.get_xdata() for line in ax.lines if line.get_markerfacecolor() == "none"]
+    np.testing.assert_array_equal(np.sort(np.concatenate(marked)), np.sort(found.times[np.isin(found.points, largest)]))
 
 
 def test_three_views_over_one_time_axis(density, windows, bayesian):

@@ -28,7 +28,13 @@ def as_problem(value: object, name: str = "problem") -> Problem:
 
 
 def as_any_problem(value: object, name: str = "problem") -> Problem:
-    """A problem of any precision."""
+    """A problem of any precision.
+
+    Example:
+        >>> line = ef.linear_regression(ef.Dataset([[1.0], [1.0], [2.0]], [1.0, 2.0, 3.0]), delete=[0])
+        >>> ef.flow.as_any_problem(line) is line
+        True
+    """
     advice = "write epsflow.linear_regression(data, delete=[17]), or Problem(model, loss, data, delete=[17])"
     return as_instance(value, name, Problem, advice)
 

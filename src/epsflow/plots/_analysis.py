@@ -7,10 +7,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.text import Text
 
 from .._core import InputError
 from ..analysis import Decomposition, Endpoints
 from ._doors import drawn
+from ._layout import legend_above, name_rows
 from ._style import BLACK, BLUE, GREEN, GREY, ORANGE, SKY, VERMILLION, panel, styled, verbatim
 
 GAP_LOOKS = ((BLUE, "////"), (SKY, "...."), (GREEN, "\\\\\\\\"), (ORANGE, ""), (VERMILLION, "xxxx"))
@@ -70,11 +72,12 @@ def decomposition(
         for place, scale, found, height in zip(places, scales[:, 0], results.values(), heights, strict=True):
             _mark_spread(drawn, place, scale, found, height[0], space)
             _mark_flags(drawn, place, height, found)
-            _tell_estimation(drawn, place, height)
+        told = [_tell_estimation(drawn, place, height) for place, height in zip(places, heights, strict=True)]
         drawn.set_yticks(places, list(results))
         drawn.tick_params(axis="y", length=0)
         drawn.grid(visible=False, axis="y")
-        drawn.set_xlim(0.0, 1.22 * heights.sum(axis=1).max())
+        words = max(text.get_window_extent().width for text in told) / drawn.get_window_extent().width
+        drawn.set_xlim(0.0, heights.sum(axis=1).max() / max(0.97 - words, 0.4))
         if kind == "shares":
             drawn.set_xticks(range(0, 101, 20))
         drawn.set_ylim(-0.7, len(results) - 0.3)
@@ -92,8 +95,7 @@ def _explain(ax: Axes, *, spread: bool) -> None:
     ]
     if spread:
         handles.append(Line2D([], [], color=BLACK, linewidth=1.0, label="± s.d., cold starts"))
-    place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0.0, 1.02), "borderaxespad": 0.0}
-    ax.legend(handles=handles, ncols=3, columnspacing=1.4, handlelength=2.0, **place)
+    legend_above(ax, handles, gap=0.4, handlelength=2.0)
 
 
 def _mark_spread(ax: Axes, place: float, scale: float, found: Decomposition, height: float, space: str) -> None:
@@ -104,11 +106,11 @@ def _mark_spread(ax: Axes, place: float, scale: float, found: Decomposition, hei
     ax.errorbar(height, place, xerr=spread, color=BLACK, capsize=2.5, linewidth=1.0, zorder=4.0)
 
 
-def _tell_estimation(ax: Axes, place: float, heights: np.ndarray) -> None:
+def _tell_estimation(ax: Axes, place: float, heights: np.ndarray) -> Text:
     """How much of the bar the last two gaps are: they are often too thin to be seen."""
     total = heights.sum()
     words = f" last two: {100.0 * heights[3:].sum() / total:.2g} %" if total > 0.0 else " no gap"
-    ax.text(total, place, words, va="center", color="#555555", fontsize=8.0)
+    return ax.text(total, place, words, va="center", color="#555555", fontsize=8.0)
 
 
 def _mark_flags(ax: Axes, place: float, heights: np.ndarray, found: Decomposition) -> None:
@@ -150,17 +152,14 @@ def endpoints(result: Endpoints, *, ax: Axes | None = None) -> Axes:
         drawn.annotate("doing nothing", (1.0, 1.0), xycoords=drawn.get_xaxis_transform(), ha=side, **place_label)
         for place, error, good in zip(places, errors, result.converged[1:], strict=True):
             _draw_end(drawn, place, float(error), bool(good), edge)
-        for place, gradients, products in zip(places, result.gradients[1:], result.products[1:], strict=True):
-            cost = f"{gradients:,.0f} / {products:,.0f}"
-            drawn.text(1.02, place, cost, transform=drawn.get_yaxis_transform(), va="center", fontsize=8.0)
-        heading: dict[str, Any] = {"transform": drawn.get_yaxis_transform(), "color": "#555555", "fontsize": 8.0}
-        drawn.text(1.02, len(errors) - 0.35, "gradients / $Hv$", va="bottom", **heading)
-        drawn.set_yticks(places, [name.replace("λ_d", "$\\lambda_d$") for name in names])
-        drawn.tick_params(axis="y", length=0)
         drawn.set_ylim(-0.6, len(errors) - 0.4)
         retrained = "\\theta_{\\mathrm{retrained}}"
         drawn.set_xlabel(f"distance to retraining  $\\|\\theta-{retrained}\\|\\,/\\,\\|{retrained}-\\theta_s\\|$")
         drawn.set_title(verbatim(result.title), loc="left", pad=16.0)
+        costs = zip(result.gradients[1:], result.products[1:], strict=True)
+        beside = [f"{gradients:,.0f} / {products:,.0f}" for gradients, products in costs]
+        shown = [name.replace("λ_d", "$\\lambda_d$") for name in names]
+        name_rows(drawn, places.tolist(), shown, beside, "gradients / $Hv$")
     return drawn
 
 

@@ -7,8 +7,9 @@ from matplotlib.animation import FuncAnimation, PillowWriter
 
 from .._core import InputError, as_count
 from ._doors import drawn
+from ._layout import legend_above
 from ._paths import Result, flows, looks
-from ._style import figure_of, handle, legend_above, mark_times, panels, show_distance, styled
+from ._style import figure_of, handle, mark_times, panels, show_distance, styled
 
 POINTS = 400
 """Times of every line."""

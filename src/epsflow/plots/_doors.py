@@ -1,4 +1,4 @@
-"""The doors of this room: what cannot be drawn is refused before a figure is opened."""
+"""The doors of this room: what cannot be drawn is refused before a figure is opened; labels are made to fit it."""
 
 import functools
 import inspect
@@ -6,14 +6,21 @@ from collections.abc import Callable
 from types import UnionType
 from typing import ParamSpec, TypeVar, get_args, get_origin
 
+from matplotlib.axes import Axes
+
 from .._core import InputError, article, brief
+from ._layout import fit_labels, make_room
+from ._style import styled
 
 Given = ParamSpec("Given")
 Answer = TypeVar("Answer")
 
 
 def drawn(function: Callable[Given, Answer]) -> Callable[Given, Answer]:
-    """A function of this room that takes nothing but the kinds its first argument is annotated with."""
+    """A function of this room that takes nothing but the kinds its first argument is annotated with.
+
+    On the Axes that it returns no label is longer than the panel is wide, and a new figure has room for its legends.
+    """
     signature = inspect.signature(function)
     name, parameter = next(iter(signature.parameters.items()))
     written = get_args(parameter.annotation) if isinstance(parameter.annotation, UnionType) else (parameter.annotation,)
@@ -28,6 +35,12 @@ def drawn(function: Callable[Given, Answer]) -> Callable[Given, Answer]:
             return function(*args, **kwargs)
         if isinstance(value, str) or not isinstance(value, kinds):  # a string is a sequence, too
             raise InputError(f"{name} is {brief(value)}, where {wanted} is needed.")
-        return function(*args, **kwargs)
+        answer = function(*args, **kwargs)
+        with styled():
+            for ax in (answer,) if isinstance(answer, Axes) else answer if isinstance(answer, tuple) else ():
+                fit_labels(ax)
+                if kwargs.get("ax") is None:
+                    make_room(ax)
+        return answer
 
     return checked

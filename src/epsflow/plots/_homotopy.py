@@ -3,7 +3,6 @@
 from typing import Any, Literal
 
 import matplotlib as mpl
-import matplotlib.pyplot as plt
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
@@ -14,11 +13,15 @@ from mpl_toolkits.mplot3d.axes3d import Axes3D
 from .._core import Array, InputError
 from ..flow import HomotopySurface, RewindSurface
 from ._doors import drawn
+from ._layout import legend_above
 from ._paths import distances
-from ._style import BLACK, LOOKS, figure_of, legend_above, panel, show_distance, styled
+from ._style import BLACK, LOOKS, figure_of, new_figure, panel, show_distance, styled
 
 LEVELS = 9
 """Contour lines of a heat map, at most."""
+
+ROOMY = 4.5
+"""Width in inches of a panel that has room for so many, with their numbers."""
 
 COLORS = ListedColormap(mpl.colormaps["cividis"](np.linspace(0.35, 1.0, 256)), name="light cividis")
 """Told apart by every kind of colour vision, and light enough for black contour lines."""
@@ -136,34 +139,42 @@ def _draw_heat_map(
     scale = LogNorm(positive.min(), positive.max()) if log and positive.size else None
     drawn.grid(visible=False)
     mesh = drawn.pcolormesh(ts, eps, values, norm=scale, cmap=COLORS, shading="gouraud", rasterized=True)
-    lines = drawn.contour(ts, eps, values, levels=_levels(values, log=log), colors=BLACK, linewidths=0.7)
+    inches = drawn.get_window_extent().width / figure_of(drawn).figure.dpi
+    count = max(4, round(LEVELS * min(1.0, inches / ROOMY)))
+    lines = drawn.contour(ts, eps, values, levels=_levels(values, count, log=log), colors=BLACK, linewidths=0.7)
     drawn.clabel(lines, fontsize=7.0, fmt="%g")
     figure_of(drawn).colorbar(mesh, ax=drawn, label=name, pad=0.02)
     return drawn
 
 
-def _levels(values: np.ndarray, *, log: bool) -> np.ndarray:
+def _levels(values: np.ndarray, count: int, *, log: bool) -> np.ndarray:
     """Round numbers strictly inside the range of the values."""
     low, high = values.min(), values.max()
     if log and high > 0.0:
         low = values[values > 0.0].min()
         steps = (1.0, 2.0, 5.0) if high < 1e4 * low else (1.0,)
-        levels = np.asarray(LogLocator(subs=steps, numticks=LEVELS + 2).tick_values(low, high))
+        levels = np.asarray(LogLocator(subs=steps, numticks=count + 2).tick_values(low, high))
     else:
-        levels = np.asarray(MaxNLocator(LEVELS).tick_values(low, high))
+        levels = np.asarray(MaxNLocator(count).tick_values(low, high))
     return levels[(levels > low) & (levels < high)]
 
 
 def _draw_surface(
     ts: np.ndarray, eps: np.ndarray, values: np.ndarray, name: str, ax: Axes | None, *, log: bool
 ) -> Axes:
-    drawn = plt.figure(figsize=(5.6, 4.4)).add_subplot(projection="3d") if ax is None else ax
+    drawn = new_figure(4.4, 5.6).add_subplot(projection="3d") if ax is None else ax
     if not isinstance(drawn, Axes3D):
         raise InputError("a surface needs three-dimensional Axes: make them with projection='3d'.")
     heights = np.log10(np.maximum(values, np.finfo(np.float64).tiny)) if log else values
     drawn.plot_surface(*np.meshgrid(ts, eps), heights, cmap=COLORS, linewidth=0.0, rcount=80, ccount=80)
-    smaller: dict[str, Any] = {"zoom": 0.85}  # room for the labels, which constrained layout does not see
+    narrow = drawn.get_window_extent().width < 0.8 * ROOMY * figure_of(drawn).figure.dpi
+    smaller: dict[str, Any] = {
+        "zoom": 0.68 if narrow else 0.85
+    }  # room for labels, which constrained layout does not see
     drawn.set_box_aspect(None, **smaller)
-    drawn.xaxis.set_major_locator(MaxNLocator(5))
+    for axis in (drawn.xaxis, drawn.yaxis, drawn.zaxis):
+        axis.set_major_locator(MaxNLocator(3 if narrow else 5))
+    if narrow:
+        drawn.tick_params(labelsize=7.0, pad=-1.0)
     drawn.set_zlabel(f"$\\log_{{10}}$ {name}" if log else name)
     return drawn

@@ -7,13 +7,18 @@ import numpy as np
 from jaxtyping import Float
 
 from .._core import InputError
+from ..analysis import Descent, Unlearning
 from ..control import Comparison, ScheduleSolution
-from ..flow import Trajectory, gradient_flow
+from ..flow import Training, Trajectory, gradient_flow
 from ..schedules import AbstractSchedule
 from ._style import BASELINE, CHECK, LOOKS, OPTIMUM, Look, number
 
 Result = Comparison | ScheduleSolution
 """What `epsflow.compare_schedules` or `epsflow.optimal_schedule` returned."""
+
+
+Path = Trajectory | Training | Descent | Unlearning
+"""θ along a flow, along training in steps, or against the amount of unlearning."""
 
 
 class Entry(NamedTuple):
@@ -82,14 +87,14 @@ def flows(result: Result, points: int) -> dict[str, Trajectory]:
     return paths
 
 
-def looks(result: Result | Mapping[str, Trajectory]) -> dict[str, Look]:
+def looks(result: Result | Mapping[str, Path]) -> dict[str, Look]:
     """The look of each line."""
     if isinstance(result, Mapping):
         return {name: LOOKS[index % len(LOOKS)] for index, name in enumerate(result)}
     return {entry.name: entry.look for entry in entries(result)}
 
 
-def check_trajectories(paths: Mapping[str, Trajectory], dim: int) -> None:
+def check_trajectories(paths: Mapping[str, Path], dim: int) -> None:
     """Refuse an empty collection, and flows of another number of parameters."""
     if not paths:
         raise InputError('no trajectory to draw: pass a mapping such as {"step": gradient_flow(...)}.')
@@ -98,7 +103,14 @@ def check_trajectories(paths: Mapping[str, Trajectory], dim: int) -> None:
             raise InputError(f"trajectory {name!r} has {path.thetas.shape[-1]} parameters, but {dim} are needed.")
 
 
-def drawn_from(result: Result | Mapping[str, Trajectory], order: int) -> float:
+def times_of(path: Path) -> Float[np.ndarray, " k"]:
+    """Where θ is known: times, steps, or amounts."""
+    if isinstance(path, Trajectory):
+        return np.asarray(path.ts)
+    return np.asarray(path.amounts if isinstance(path, Unlearning) else path.steps, dtype=np.float64)
+
+
+def drawn_from(result: Result | Mapping[str, Path], order: int) -> float:
     """Where a line begins: all schedules of a result agree up to s, so only the first is drawn there."""
     return -np.inf if isinstance(result, Mapping) or order == 0 else result.task.s
 

@@ -1,7 +1,7 @@
 """Flows as curves in a plane of parameter space."""
 
 from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import equinox as eqx
 import jax
@@ -9,14 +9,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 
 from .._core import Array, InputError, brief
 from ..control import Comparison, ScheduleSolution
 from ..flow import Trajectory, equilibrium
 from ..problem import AbstractRisk, LinearModel, Problem
 from ._doors import drawn
+from ._layout import legend_above
 from ._paths import Result, check_trajectories, drawn_from, flows, looks
-from ._style import BLACK, BLUE, ORANGE, Look, handle, legend_above, panel, styled, verbatim
+from ._style import BLACK, BLUE, ORANGE, panel, styled, verbatim
 
 POINTS = 400
 ARROWS = 13
@@ -144,8 +146,14 @@ def _draw_field(ax: Axes, risk: AbstractRisk, eps: float, origin: np.ndarray, fr
     velocity = np.asarray(_velocities(risk, jnp.asarray(origin + offsets @ frame), jnp.asarray(eps))) @ frame.T
     on_screen = velocity / np.array([x1 - x0, y1 - y0])
     direction = on_screen / np.maximum(np.linalg.norm(on_screen, axis=-1, keepdims=True), 1e-300)
-    look = {"color": FIELD_COLORS[eps], "alpha": 0.35, "width": 0.0028, "headwidth": 4.0, "zorder": 1.0}
+    look = {"alpha": 0.5, "width": 0.0028, "headwidth": 4.0, "zorder": 1.0, **_field_look(eps)}
     ax.quiver(x.ravel(), y.ravel(), *direction.T, pivot="mid", scale=30.0, scale_units="width", **look)
+
+
+def _field_look(eps: float) -> dict[str, Any]:
+    """Filled arrows with the points, hollow ones without."""
+    color = FIELD_COLORS[eps]
+    return {"facecolor": color if eps else "white", "edgecolor": color, "linewidth": 0.5}
 
 
 def _mark(ax: Axes, frame: np.ndarray, start: np.ndarray, ends: dict[float, np.ndarray]) -> None:
@@ -160,7 +168,14 @@ def _mark(ax: Axes, frame: np.ndarray, start: np.ndarray, ends: dict[float, np.n
         ax.plot(*(frame @ theta)[:, None], linestyle="none", label=name, zorder=4.0, **style)
 
 
+def _arrow(eps: float) -> dict[str, Any]:
+    """A field's arrow in the legend."""
+    look = _field_look(eps)
+    face = {"markerfacecolor": look["facecolor"], "markeredgecolor": look["edgecolor"]}
+    return {"linestyle": "none", "marker": ">", "markersize": 5.0, **face}
+
+
 def _legend(ax: Axes) -> None:
     handles = ax.get_legend_handles_labels()[0]
-    fields = [handle(Look(color, "-", 1.0), f"flow with $\\varepsilon={eps:g}$") for eps, color in FIELD_COLORS.items()]
+    fields = [Line2D([], [], label=f"flow with $\\varepsilon={eps:g}$", **_arrow(eps)) for eps in FIELD_COLORS]
     legend_above(ax, [*handles, *fields], columns=2)

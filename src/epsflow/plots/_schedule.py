@@ -10,8 +10,9 @@ from .._core import InputError
 from ..control import Arc, ScheduleSolution
 from ..schedules import AbstractSchedule
 from ._doors import drawn
+from ._layout import legend_above
 from ._paths import Result, drawn_from, entries, sample
-from ._style import BLACK, HEIGHTS, LOOKS, given_panels, handle, legend_above, mark_times, new_figure, stack, styled
+from ._style import BLACK, HEIGHTS, LOOKS, given_panels, handle, mark_times, new_figure, stack, styled
 
 POINTS = 800
 ARC_TINTS = {"high": "#DCE9F5", "interior": "#F6E7D3"}
@@ -133,7 +134,7 @@ def _draw_switching(ax: Axes, optimum: ScheduleSolution) -> None:
         place = {"xytext": (3.0, 0.0), "textcoords": "offset points", "va": "center", "fontsize": 8.0}
         ax.annotate(f"${sign}\\rho$", (1.0, level), xycoords=("axes fraction", "data"), **place)
     if curves.shape[1] == 1:
-        ax.plot(times, curves[:, 0], color=BLACK, zorder=2.5)
+        ax.plot(times, curves[:, 0], color=BLACK, linestyle="-", zorder=2.5)
         _name_switches(ax, times, curves[:, 0], levels)
     else:
         for index, point in enumerate(np.asarray(task.problem.delete)):
@@ -149,7 +150,7 @@ def _draw_costate(ax: Axes, optimum: ScheduleSolution) -> None:
     curves = np.asarray(optimum.extremal.costate(times))
     ax.axhline(0.0, color=BLACK, linewidth=0.8, zorder=1.5)
     if curves.shape[1] > MOST_COMPONENTS:
-        ax.plot(times, np.linalg.norm(curves, axis=1), color=BLACK, zorder=2.5)
+        ax.plot(times, np.linalg.norm(curves, axis=1), color=BLACK, linestyle="-", zorder=2.5)
         ax.set_ylabel("norm of the costate\n$\\|p(t)\\|$  (units of $\\theta$)")
     else:
         for index, curve in enumerate(curves.T):
@@ -168,7 +169,7 @@ def _draw_hamiltonian(ax: Axes, optimum: ScheduleSolution) -> None:
         before = np.append(times[0], np.nextafter(times[1:], -np.inf))
         eps = np.asarray(optimum.schedule(before))
         values = values + rho * np.abs(eps).reshape(len(times), -1).sum(axis=1)
-    ax.plot(times, values, color=BLACK, zorder=2.5)
+    ax.plot(times, values, color=BLACK, linestyle="-", zorder=2.5)
     # Around a constant the automatic limits would show its rounding.
     room = max(float(np.ptp(values)), 0.1 * float(np.abs(values).max()), np.finfo(np.float64).tiny)
     ax.set_ylim(float(values.min()) - 0.5 * room, float(values.max()) + 0.5 * room)

@@ -1,5 +1,7 @@
 """From where can the target be reached exactly?"""
 
+from typing import Any
+
 import numpy as np
 from jaxtyping import Int
 from matplotlib.axes import Axes
@@ -9,7 +11,8 @@ from .._core import InputError
 from ..control import ExactStarts
 from ..problem import LinearModel, Problem
 from ._doors import drawn
-from ._style import BLACK, GREY, ORANGE, VERMILLION, figure_of, legend_above, panel, styled, verbatim
+from ._layout import legend_above
+from ._style import BLACK, GREY, ORANGE, VERMILLION, figure_of, panel, styled, verbatim
 
 
 @drawn
@@ -33,11 +36,16 @@ def exact_starts(
     if problem.dim != 2 or problem.delete.size != 1:
         raise InputError(f"exact starts are drawn for two parameters and one deleted point; here d = {problem.dim}.")
     with styled():
-        drawn = panel(ax, height=4.6, width=5.2)
+        drawn = panel(ax, height=5.4, width=5.2)
         mesh = Triangulation(*starts.starts.reshape(-1, 2).T, triangles=_triangles(starts))
         times = np.broadcast_to(starts.times, starts.starts.shape[:-1]).ravel()
         shades = drawn.tripcolor(mesh, times, shading="gouraud", cmap="cividis_r", rasterized=True)
-        bar = figure_of(drawn).colorbar(shades, ax=drawn, label="time to reach the target (units of $t$)")
+        below: dict[str, Any] = {
+            "location": "bottom",
+            "fraction": 0.06,
+            "label": "time to reach the target (units of $t$)",
+        }
+        bar = figure_of(drawn).colorbar(shades, ax=drawn, **below)
         bar.outline.set_visible(False)
         names = [r"\varepsilon_{\max}", r"\varepsilon_{\min}"]
         for sheet, name, dashes in zip(starts.starts, names, ("-", (0, (1.0, 1.0))), strict=False):

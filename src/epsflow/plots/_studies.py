@@ -5,14 +5,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from .._core import InputError, brief
 from ._doors import drawn
-from ._style import BLACK, GREY, LOOKS, OPTIMUM, WIDTH, Look, stack, styled, verbatim
+from ._layout import fit_labels, legend_above, make_room
+from ._style import BLACK, GREY, LOOKS, MARKERS, OPTIMUM, Look, stack, styled, unshown_figure, verbatim
 
-MARKS = ("s", "x", "v", "o", "^", "D", "P")
 COLORS = (*(look.color for look in LOOKS), BLACK)
 """Of series whose estimates share an axis; they repeat after seven."""
 
@@ -87,7 +86,7 @@ def intervals(values: Mapping[str, Sequence[float]], label: str, *, log: bool = 
         for place, (name, (estimate, low, high)) in enumerate(drawn.items()):
             color = BLACK if name == "all" else LOOKS[1].color
             if np.isfinite(low):
-                ax.plot([low, high], [place, place], color=color, linewidth=1.5)
+                ax.plot([low, high], [place, place], color=color, linestyle="-", linewidth=1.5)
             ax.plot([estimate], [place], marker="D" if name == "all" else "o", markersize=4.5, color=color)
         ax.set_yticks(range(len(drawn)), [verbatim(name) for name in drawn])
         ax.set(xlabel=label, ylim=(len(drawn) - 0.4, -0.6))
@@ -124,10 +123,11 @@ def grouped_intervals(
         ax = _axes(ax, 1.2 + (0.1 + 0.09 * len(values)) * len(groups))
         ax.axvline(1.0, color=GREY, linewidth=0.8)
         for k, (name, series) in enumerate(values.items()):
-            color, mark, offset = COLORS[k % len(COLORS)], MARKS[k % len(MARKS)], (k + 0.5) / len(values) - 0.5
+            color, mark = COLORS[k % len(COLORS)], MARKERS[k % len(MARKERS)]
+            offset = (k + 0.5) / len(values) - 0.5
             kept = [(groups.index(group) + 0.8 * offset, *part) for group, part in series.items() if part[0] > 0.0]
             for place, _, low, high in kept:
-                ax.plot([low, high], [place, place], color=color, linewidth=1.2)
+                ax.plot([low, high], [place, place], color=color, linestyle="-", linewidth=1.2)
             places = [each[0] for each in kept]
             style = {"linestyle": "none", "marker": mark, "color": color, "markersize": 4.5}
             ax.plot([each[1] for each in kept], places, label=verbatim(name), **style)
@@ -137,7 +137,7 @@ def grouped_intervals(
         ax.set(xlabel=label, ylim=(len(groups) - 0.5, -0.5), xscale="log")
         ax.grid(visible=False, axis="y")
         _few_decades(ax)
-        ax.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=4, borderaxespad=0.2, handlelength=1.0)
+        legend_above(ax, columns=4, gap=0.2, handlelength=1.0)
     return ax
 
 
@@ -170,6 +170,7 @@ def bands(
     if not values:
         raise InputError("there is no curve to draw.")
     with styled():
+        own = ax is None
         ax = _axes(ax, 3.8)
         for k, (name, (low, middle, high)) in enumerate(values.items()):
             look = _look(k)
@@ -177,6 +178,9 @@ def bands(
             ax.fill_between(x, low, high, color=look.color, alpha=0.12, linewidth=0.0)
         ax.set(xlabel=xlabel, ylabel=ylabel, yscale="log")
         _legend(ax, len(values))
+        fit_labels(ax)  # here, since quartiles come second: the door looks at the first argument
+        if own:
+            make_room(ax)
     return ax
 
 
@@ -191,7 +195,7 @@ def _few_decades(ax: Axes) -> None:
 
 def _axes(ax: Axes | None, height: float) -> Axes:
     # A study's figures are written to files, dozens at a time: no window is opened.
-    return stack(Figure(figsize=(WIDTH, height)), 1)[0] if ax is None else ax
+    return stack(unshown_figure(height), 1)[0] if ax is None else ax
 
 
 def _look(k: int) -> Look:
@@ -202,4 +206,4 @@ def _look(k: int) -> Look:
 
 def _legend(ax: Axes, count: int) -> None:
     if count > 1:
-        ax.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2, borderaxespad=0.2)
+        legend_above(ax, columns=2)

@@ -5,6 +5,7 @@ import io
 import re
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,40 +15,23 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 
-from .._core import InputError, brief, printable
+from .._core import InputError, as_scalar, brief, printable
 
 # Okabe & Ito, "Color Universal Design" (2008): told apart by every common kind of colour vision.
 BLACK, GREY = "#000000", "#7F7F7F"
 BLUE, ORANGE, GREEN, PURPLE, VERMILLION, SKY = "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9"
 
-SETTINGS: Any = {
-    "font.size": 9.0,
-    "axes.labelsize": 9.0,
-    "axes.titlesize": 9.0,
-    "legend.fontsize": 8.0,
-    "xtick.labelsize": 8.0,
-    "ytick.labelsize": 8.0,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.8,
-    "axes.axisbelow": True,
-    "axes.grid": True,
-    "grid.color": "#E5E5E5",
-    "grid.linewidth": 0.6,
-    "lines.linewidth": 1.5,
-    "lines.dash_capstyle": "butt",
-    "contour.negative_linestyle": "solid",
-    "legend.frameon": False,
-    "legend.handlelength": 3.2,
-    "figure.constrained_layout.use": True,
-    "savefig.dpi": 200,
-    "pdf.fonttype": 42,  # TrueType outlines, which journals accept and editors can change
-    "svg.hashsalt": "epsflow",  # the same figure is the same file
-}
-"""Matplotlib settings of every figure."""
+SHEET: Any = mpl.rc_params_from_file(Path(__file__).with_name("epsflow.mplstyle"), use_default_template=False)
+"""The style sheet, for figures of one's own."""
+
+SETTINGS: Any = {**SHEET, "axes.prop_cycle": mpl.rcParamsDefault["axes.prop_cycle"]}
+"""Matplotlib settings of every figure of the library, which names the look of each of its lines."""
 
 WIDTH = 6.3
 """Width of a figure in inches: the text width of an A4 page."""
+
+_width: ContextVar[float] = ContextVar("width", default=WIDTH)
+"""Width of new figures, unless a function asks for less."""
 
 FORMATS = ("pdf", "svg", "png")
 
@@ -78,11 +62,45 @@ LOOKS = (
 """Looks of the families, in the order of their appearance; they repeat after six."""
 
 
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
+"""Markers in the order of the looks: as dashes do, they tell points apart in black-and-white print."""
+
+
 @contextlib.contextmanager
 def styled() -> Iterator[None]:
     """The house settings, for as long as the block lasts."""
     with mpl.rc_context(SETTINGS):
         yield
+
+
+@contextlib.contextmanager
+def style(*, width: float | None = None) -> Iterator[None]:
+    """The look of this library for figures of your own, and the width of its figures, for as long as a block lasts.
+
+    Example:
+        >>> with ef.plots.style(width=3.3):  # a column of a journal
+        ...     ax = ef.plots.distributions({"all": np.array([0.5, 1.0, 2.0])}, "step over linear decay")
+        >>> float(ax.figure.get_figwidth())
+        3.3
+
+    The settings are those of `epsflow.mplstyle`, which `plt.style.use("epsflow.plots.epsflow")` takes for good: colours
+    that everyone can tell apart, each with dashes of its own.
+
+    Args:
+        width: of new figures in inches. Default: as it was, 6.3 at first.
+
+    Raises:
+        InputError: a width that is no positive number.
+    """
+    chosen = _width.get() if width is None else as_scalar(width, "width")
+    if chosen <= 0.0:
+        raise InputError(f"width is {brief(width)}; a positive number of inches is needed.")
+    token = _width.set(chosen)
+    try:
+        with mpl.rc_context({**SHEET, "figure.figsize": (chosen, max(0.6 * chosen, 2.4))}):
+            yield
+    finally:
+        _width.reset(token)
 
 
 HEIGHTS = {1: 3.2, 2: 4.6, 4: 8.0}
@@ -108,7 +126,7 @@ def panels(count: int = 1) -> tuple[Axes, ...]:
     if count not in HEIGHTS:
         raise InputError(f"count is {count}; a figure of this library has one, two or four panels.")
     with styled():
-        return stack(Figure(figsize=(WIDTH, HEIGHTS[count])), count)
+        return stack(unshown_figure(HEIGHTS[count]), count)
 
 
 def stack(figure: Figure, count: int) -> tuple[Axes, ...]:
@@ -122,7 +140,12 @@ def new_figure(height: float, width: float = WIDTH) -> Figure:
     """A figure of Matplotlib's current backend, which shows it: in a window, or in a notebook."""
     import matplotlib.pyplot as plt  # which chooses a backend: programs that only write files do without
 
-    return plt.figure(figsize=(width, height))
+    return plt.figure(figsize=(min(width, _width.get()), height))
+
+
+def unshown_figure(height: float) -> Figure:
+    """A figure without a window, for what is only written to files."""
+    return Figure(figsize=(_width.get(), height))
 
 
 def panel(ax: Axes | None, *, height: float = HEIGHTS[1], width: float = WIDTH) -> Axes:
@@ -152,14 +175,6 @@ def figure_of(ax: Axes) -> Figure | SubFigure:
     if figure is None:
         raise InputError("these Axes have been removed from their figure; draw on Axes that belong to one.")
     return figure
-
-
-def legend_above(ax: Axes, handles: Sequence[Any] | None = None, *, columns: int = 3) -> None:
-    """A legend above the panel and the names of marked times, where it covers no data."""
-    shown = ax.get_legend_handles_labels()[0] if handles is None else list(handles)
-    if shown:
-        place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0.0, 1.0), "borderaxespad": 1.6}
-        ax.legend(handles=shown, ncols=min(columns, len(shown)), columnspacing=1.4, **place)
 
 
 def mark_times(axes: Iterable[Axes], marks: dict[str, float]) -> None:

@@ -1,6 +1,7 @@
 """Influence along training: K_j(t) with its stages, windows trained again, posteriors at checkpoints; plateaus."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -17,7 +18,8 @@ from ..attribution import (
     WindowedRemoval,
 )
 from ._doors import drawn
-from ._style import BASELINE, BLACK, GREY, LOOKS, legend_above, mark_times, new_figure, panel, stack, styled
+from ._layout import legend_above
+from ._style import BASELINE, BLACK, GREY, LOOKS, MARKERS, given_panels, mark_times, new_figure, panel, stack, styled
 
 Influence = InfluenceDensity | CheckpointInfluence
 
@@ -35,7 +37,7 @@ def influence(
     """Draw the influence of single points over training: K_j(t), or influence at checkpoints.
 
     The points are drawn whose influence is largest somewhere; all others are thin and grey. Sign changes are open
-    circles, peaks of the whole influence thin lines.
+    markers, peaks of the whole influence thin lines.
 
     Args:
         result: of `influence_density` or `checkpoint_influence`.
@@ -70,6 +72,7 @@ def stagewise(
     points: Sequence[int] | None = None,
     functional: int = 0,
     most: int = 4,
+    ax: Sequence[Axes] | np.ndarray | None = None,
 ) -> tuple[Axes, Axes, Axes]:
     """Draw K_j(t), windowed retraining and Bayesian influence at checkpoints, one above the other over one time axis.
 
@@ -92,31 +95,34 @@ def stagewise(
         windows: of `windowed_removal`, one per window, each with all the points that are drawn.
         bayesian: of `bayesian_influence` with the same functional, by the time of the checkpoint.
         stages, points, functional, most: as in `influence`.
+        ax: three Axes to draw on. Default: a new figure.
 
     Raises:
-        InputError: no window or checkpoint, or one that lacks a point that is drawn.
+        InputError: another number of Axes; no window or checkpoint, or one that lacks a point that is drawn.
     """
     if not windows or not bayesian:
         raise InputError("a stagewise figure needs windows and Bayesian influence at one time at least.")
     values = _of(result, functional)
     chosen = _chosen(values, points, most)
     with styled():
-        upper, middle, lower = stack(new_figure(6.4), 3)
+        upper, middle, lower = stack(new_figure(6.4), 3) if ax is None else given_panels(ax, 3)
         _lines(upper, result.ts, values, chosen)
         if stages is not None:
             _marks(upper, stages, chosen, functional)
         for k, point in enumerate(chosen.tolist()):
-            look = LOOKS[k % len(LOOKS)]
-            middle.plot(result.ts, values[:, point], color=look.color, linewidth=0.7)
+            look, marker = LOOKS[k % len(LOOKS)], MARKERS[k % len(MARKERS)]
+            middle.plot(result.ts, values[:, point], color=look.color, linestyle="-", linewidth=0.7)
             for window in windows:
                 change = _entry(window.points, window.change, point, functional, "window")
                 height = -change / (window.stop - window.start)
                 middle.hlines(height, window.start, window.stop, colors=look.color, linewidth=2.4)
+                middle.plot(0.5 * (window.start + window.stop), height, marker, color=look.color, markersize=4.5)
             times = np.array(sorted(bayesian))
             found = [bayesian[t] for t in times]
             centre = np.array([_entry(b.points, b.removal, point, functional, "checkpoint") for b in found])
             error = np.array([_entry(b.points, b.beta * b.error, point, functional, "checkpoint") for b in found])
-            lower.errorbar(times, centre, yerr=2.0 * error, marker="o", markersize=3.0, elinewidth=0.8, **look.line())
+            dots: dict[str, Any] = {"marker": marker, "markersize": 3.5, "elinewidth": 0.8}
+            lower.errorbar(times, centre, yerr=2.0 * error, **dots, **look.line())
         upper.set_ylabel("density $K_j(t)$")
         middle.set_ylabel("by retraining")
         lower.set(xlabel="time $t$", ylabel="Bayesian change")
@@ -143,7 +149,7 @@ def plateaus(result: PlateauFlow, *, ax: Axes | None = None) -> Axes:
         for degree in np.flatnonzero(~np.isnan(result.learned[-1])):
             look = LOOKS[int(degree) % len(LOOKS)]
             drawn.plot(ts, result.learned[later, degree], label=f"degree {degree}", **look.line())
-        drawn.plot(ts, risk[later], label="$R(t)/R(0)$", color=BLACK)
+        drawn.plot(ts, risk[later], label="$R(t)/R(0)$", color=BLACK, linestyle="-")
         drawn.set_xscale("log")
         drawn.set(xlabel=f"time $t$, $\\varepsilon$ = {result.time_scale:g}", ylabel="learned share")
         legend_above(drawn, columns=5)
@@ -203,7 +209,7 @@ def _chosen(values: Float[np.ndarray, "k n"], points: Sequence[int] | None, most
 
 def _lines(ax: Axes, ts: np.ndarray, values: np.ndarray, chosen: np.ndarray) -> None:
     others = np.setdiff1d(np.arange(values.shape[1]), chosen)
-    ax.plot(ts, values[:, others], color=GREY, linewidth=0.4, alpha=0.4, zorder=1.0)
+    ax.plot(ts, values[:, others], color=GREY, linestyle="-", linewidth=0.4, alpha=0.4, zorder=1.0)
     ax.axhline(0.0, color=BLACK, linewidth=0.6)
     for k, point in enumerate(chosen.tolist()):
         ax.plot(ts, values[:, point], label=f"point {point}", **LOOKS[k % len(LOOKS)].line())
@@ -214,9 +220,8 @@ def _marks(ax: Axes, stages: Stages, chosen: np.ndarray, functional: int) -> Non
     for k, point in enumerate(chosen.tolist()):
         mine = (stages.points == point) & (stages.functionals == functional)
         times = stages.times[mine]
-        ax.plot(
-            times, np.zeros(times.size), "o", color=LOOKS[k % len(LOOKS)].color, markerfacecolor="none", markersize=4.5
-        )
+        look: dict[str, Any] = {"color": LOOKS[k % len(LOOKS)].color, "markerfacecolor": "none", "markersize": 4.5}
+        ax.plot(times, np.zeros(times.size), MARKERS[k % len(MARKERS)], **look)
 
 
 def _entry(points: np.ndarray, values: np.ndarray, point: int, functional: int, what: str) -> float:

@@ -9,15 +9,16 @@ from matplotlib.axes import Axes
 from .._core import Array, InputError
 from ..flow import Trajectory
 from ._doors import drawn
-from ._paths import Result, check_trajectories, distances, drawn_from, flows, looks
-from ._style import legend_above, mark_times, panel, show_distance, styled
+from ._layout import legend_above
+from ._paths import Path, Result, check_trajectories, distances, drawn_from, flows, looks, times_of
+from ._style import mark_times, panel, show_distance, styled
 
 POINTS = 400
 
 
 @drawn
 def distance(
-    result: Result | Mapping[str, Trajectory],
+    result: Result | Mapping[str, Path],
     *,
     target: Float[Array, " d"] | Float[np.ndarray, " d"] | None = None,
     ax: Axes | None = None,
@@ -33,7 +34,8 @@ def distance(
     Args:
         result: of `epsflow.compare_schedules` or `epsflow.optimal_schedule` (the flows are then computed here, at 400
             times from 0 to T, and only the first is drawn before s, where all agree); or trajectories of
-            `epsflow.gradient_flow` by name.
+            `epsflow.gradient_flow` by name, or runs of `gradient_descent`, `train_with`, `descend_to_delete` or
+            `rewind_to_delete`, over the number of their steps.
         target: the point that distances are measured to, shape (d,). Default: the result's own target, θ*_{-D};
             trajectories do not know one, so it must be given with them.
         ax: where to draw. Default: a new figure.
@@ -50,13 +52,14 @@ def distance(
         drawn = panel(ax)
         lengths = [distances(np.asarray(path.thetas), goal) for path in paths.values()]
         for order, ((name, path), values) in enumerate(zip(paths.items(), lengths, strict=True)):
-            ts = np.asarray(path.ts)
+            ts = times_of(path)
             own = ts >= drawn_from(result, order)
             drawn.plot(ts[own], values[own], label=name, zorder=2.0 + 0.1 * order, **style[name].line())
         show_distance(drawn, np.concatenate(lengths))
-        ends = np.array([[path.ts[0], path.ts[-1]] for path in paths.values()])
+        ends = np.array([times_of(path)[[0, -1]] for path in paths.values()])
         drawn.set_xlim(ends[:, 0].min(), ends[:, 1].max())
-        drawn.set_xlabel("flow time $t$")
+        flowing = all(isinstance(path, Trajectory) for path in paths.values())
+        drawn.set_xlabel("flow time $t$" if flowing else "steps, or amount of unlearning")
         drawn.set_ylabel("$\\|\\theta(t)-\\theta^*_{-D}\\|$  (units of $\\theta$)")
         if not isinstance(result, Mapping):
             mark_times([drawn], {"s": result.task.s, "T": result.task.T})
@@ -64,7 +67,7 @@ def distance(
     return drawn
 
 
-def _goal(result: Result | Mapping[str, Trajectory], target: Array | np.ndarray | None) -> np.ndarray:
+def _goal(result: Result | Mapping[str, Path], target: Array | np.ndarray | None) -> np.ndarray:
     if target is not None:
         return np.asarray(target, dtype=np.float64)
     if isinstance(result, Mapping):

@@ -9,14 +9,15 @@ from matplotlib.axes import Axes
 from .._core import InputError
 from ..unlearning import GuaranteeTable, UnlearningAudit, UnlearningCurve
 from ._doors import drawn
-from ._style import BASELINE, BLACK, GREY, LOOKS, legend_above, panel, styled, verbatim
+from ._layout import legend_above, name_rows
+from ._style import BASELINE, BLACK, GREY, LOOKS, panel, styled, verbatim
 
 
 @drawn
 def unlearning_curve(
     result: UnlearningCurve | Sequence[UnlearningCurve], *, sigma: bool = False, ax: Axes | None = None
 ) -> Axes:
-    """Draw the exact distance to retraining (line with dots) and the bound on it (line) against K, for each algorithm.
+    """Draw the exact distance to retraining (markers) and the bound on it (dashes) against K, for each algorithm.
 
     Both axes are logarithmic; K = 0 stands at the left edge, and a distance of zero is not drawn.
 
@@ -36,11 +37,11 @@ def unlearning_curve(
         for curve, look, marker in zip(curves, [*LOOKS, BASELINE], "osD^vPX", strict=False):
             name, dots = verbatim(curve.algorithm), {"marker": marker, "markersize": 3.5, "color": look.color}
             if sigma:
-                _line(drawn, curve.amounts, curve.sigmas, label=name, **dots)
+                _line(drawn, curve.amounts, curve.sigmas, label=name, linestyle="-", **dots)
                 continue
-            _line(drawn, curve.amounts, curve.distances, label=name, **dots)
+            _line(drawn, curve.amounts, curve.distances, label=name, linestyle="-", **dots)
             bound = f"bound, {curve.scope}, {curve.kind}"
-            _line(drawn, curve.amounts, curve.bounds, color=look.color, label=bound, linestyle=(0, (4.0, 2.0)))
+            _line(drawn, curve.amounts, curve.bounds, color=look.color, label=bound, linestyle=look.dashes)
         drawn.set_xscale("symlog", linthresh=1.0)
         drawn.set_yscale("log")
         drawn.set_xlim(left=0.0)
@@ -80,18 +81,17 @@ def guarantees(result: GuaranteeTable, *, ax: Axes | None = None) -> Axes:
                 note = "no noise needed" if found.sigma == 0.0 else "no finite noise"
                 where: Any = drawn.get_yaxis_transform()
                 drawn.text(0.02, place, note, transform=where, va="center", fontsize=8.0, color="#555555")
-        for place, quiet, noisy in zip(places, result.quality, result.noisy_quality, strict=True):
-            words = f"{quiet:.3f} / {noisy:.3f}" if noisy > -10.0 else f"{quiet:.3f} / < −10"
-            drawn.text(1.02, place, words, transform=drawn.get_yaxis_transform(), va="center", fontsize=8.0)
-        heading: dict[str, Any] = {"transform": drawn.get_yaxis_transform(), "color": "#555555", "fontsize": 8.0}
-        drawn.text(1.02, len(sigmas) - 0.35, f"{result.quality_name} / with noise", va="bottom", **heading)
-        drawn.set_yticks(places, [f"{found.algorithm} ({found.noise})" for found in result.certificates])
-        drawn.tick_params(axis="y", length=0)
         drawn.set_ylim(-0.6, len(sigmas) - 0.4)
         low, high = sigmas[shown].min(), sigmas[shown].max()
         drawn.set_xlim(low / 3.0, high * 3.0)
         drawn.set_xlabel("noise $\\sigma$ for the same $(\\varepsilon_{dp}, \\delta_{dp})$")
         drawn.set_title(verbatim(result.problem), loc="left", pad=16.0)
+        beside = [
+            f"{quiet:.3f} / {noisy:.3f}" if noisy > -10.0 else f"{quiet:.3f} / < −10"
+            for quiet, noisy in zip(result.quality, result.noisy_quality, strict=True)
+        ]
+        names = [f"{found.algorithm} ({found.noise})" for found in result.certificates]
+        name_rows(drawn, places.tolist(), names, beside, f"{result.quality_name} / with noise")
     return drawn
 
 
@@ -113,7 +113,7 @@ def audit(result: UnlearningAudit, *, ax: Axes | None = None) -> Axes:
         for place, name in zip(places, names, strict=True):
             gap = result.gaps[name]
             half = 0.5 * (gap.high - gap.low) or 1.0
-            drawn.plot([(gap.low) / half, gap.high / half], [place, place], color=BLACK, linewidth=1.2)
+            drawn.plot([(gap.low) / half, gap.high / half], [place, place], color=BLACK, linestyle="-", linewidth=1.2)
             drawn.plot(gap.estimate / half, place, "o", color=BLACK, markersize=4.0)
             words = f"{gap.estimate:.2g}"
             drawn.text(1.02, place, words, transform=drawn.get_yaxis_transform(), va="center", fontsize=8.0)

@@ -1,10 +1,13 @@
 """Scores of points: values with their intervals, predictions against exact retraining, removal curves, soft weights."""
 
+from typing import NamedTuple
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import SymmetricalLogLocator
 
 from .._core import InputError, as_count
+from ..analysis import Influence, Leverage, NewtonStep, RetrainingAll, SelfInfluence
 from ..attribution import (
     AttributionComparison,
     BayesianInfluence,
@@ -12,34 +15,48 @@ from ..attribution import (
     KNNShapley,
     RemovalCurves,
     SoftWeights,
+    TrainingScores,
+    WindowedRemoval,
 )
 from ._doors import drawn
-from ._style import BLACK, BLUE, GREY, LOOKS, VERMILLION, legend_above, panel, styled, verbatim
+from ._layout import legend_above
+from ._style import BLACK, BLUE, GREY, LOOKS, MARKERS, VERMILLION, panel, styled, verbatim
 
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
-"""Markers of the methods, in their order, which tell them apart in black-and-white print."""
+Scored = (
+    DataValues
+    | KNNShapley
+    | BayesianInfluence
+    | SelfInfluence
+    | Leverage
+    | Influence
+    | NewtonStep
+    | RetrainingAll
+    | TrainingScores
+    | WindowedRemoval
+)
+"""What has a number for each of several points."""
 
 
 @drawn
-def point_values(
-    result: DataValues | KNNShapley | BayesianInfluence, *, most: int = 20, ax: Axes | None = None
-) -> Axes:
+def point_values(result: Scored, *, most: int = 20, ax: Axes | None = None) -> Axes:
     """The most and the least valued points, in order, with their intervals.
 
     Example:
         >>> ef.plots.point_values(ef.knn_shapley([[0.0], [1.0], [2.0]], [0, 0, 1], [[0.1]], [0], k=1)).get_ylabel()
         'point'
 
-    Of Bayesian influence the change upon removal is drawn, ± two Monte-Carlo errors; of values the interval they have.
+    Of Bayesian influence the change upon removal is drawn, ± two Monte-Carlo errors; of values the interval they have;
+    of changes of θ their length, of leverage Cook's distance.
 
     Args:
-        result: of `data_shapley`, `data_banzhaf`, `loo_values`, `knn_shapley`, or `bayesian_influence` with a
-            functional of one value.
+        result: of `data_shapley`, `data_banzhaf`, `loo_values`, `knn_shapley`, `self_influence`, `leverage`,
+            `retrain_all`, `influence` and `newton_step_all` for several points, or, with a functional of one value, of
+            `influence` or `bayesian_influence` or what the methods of `attribution` score.
         most: how many points; half of them from each end.
         ax: where to draw. Default: a new figure.
 
     Raises:
-        InputError: a functional of several values.
+        InputError: a functional of several values, or a result for one point alone.
     """
     labels, values, low, high, unit = _columns(result)
     order = np.argsort(-values, kind="stable")
@@ -60,28 +77,60 @@ def point_values(
     return drawn
 
 
-def _columns(
-    result: DataValues | KNNShapley | BayesianInfluence,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, str]:
+class _Values(NamedTuple):
+    """Scores of points.
+
+    Attributes:
+        labels: of the points.
+        values, low, high: with the ends of their intervals.
+        unit: what they are.
+    """
+
+    labels: np.ndarray
+    values: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    unit: str
+
+
+def _columns(result: Scored) -> _Values:
     """Points, values, ends of their intervals, and what they are."""
     if isinstance(result, DataValues):
-        values, interval = result.values, result.interval
-        return np.arange(len(values)), values, interval[:, 0], interval[:, 1], f"{result.semivalue} value, units of $V$"
+        points, interval = np.arange(len(result.values)), result.interval
+        return _Values(points, result.values, interval[:, 0], interval[:, 1], f"{result.semivalue} value, units of $V$")
+    if isinstance(result, BayesianInfluence):
+        values, spread = _single(result.removal), 2.0 * result.beta * _single(result.error)
+        return _Values(result.points, values, values - spread, values + spread, r"change of $E[\varphi]$ upon removal")
+    values, unit = _sizes(result)
+    points = result.points if isinstance(result, WindowedRemoval) else np.arange(len(values))
+    return _Values(points, values, values, values, unit)
+
+
+def _sizes(result: Scored) -> tuple[np.ndarray, str]:
+    """Values without intervals, and what they are."""
     if isinstance(result, KNNShapley):
-        return (
-            np.arange(len(result.values)),
-            result.values,
-            result.values,
-            result.values,
-            "Shapley value, share of votes",
-        )
-    if result.change.size != len(result.points):
+        return result.values, "Shapley value, share of votes"
+    if isinstance(result, SelfInfluence):
+        return _single(result.values), "change of the point's own loss"
+    if isinstance(result, Leverage):
+        return result.cooks_distance, "Cook's distance"
+    if isinstance(result, TrainingScores | WindowedRemoval):
+        return _single(result.change), r"change of $\varphi$ upon removal"
+    change = np.asarray(result.change)
+    if change.ndim < 2:
+        raise InputError("this result is for one point or group; ask for several, for instance with points='all'.")
+    return np.linalg.norm(change, axis=1), r"$\|\theta(0)-\theta(1)\|$  (units of $\theta$)"
+
+
+def _single(values: object) -> np.ndarray:
+    """One value per point."""
+    array = np.atleast_1d(np.asarray(values))
+    if array.size != len(array):
         raise InputError(
-            f"the functional has {result.change[0].size} values; a figure of points needs one value each. Ask for one "
+            f"the functional has {array[0].size} values; a figure of points needs one value each. Ask for one "
             "functional, for instance a mean loss."
         )
-    values, spread = result.removal.reshape(-1), 2.0 * result.beta * result.error.reshape(-1)
-    return result.points, values, values - spread, values + spread, r"change of $E[\varphi]$ upon removal"
+    return array.reshape(-1)
 
 
 @drawn
@@ -96,7 +145,8 @@ def attributions(result: AttributionComparison, *, ax: Axes | None = None) -> Ax
         >>> ef.plots.attributions(found).get_ylabel()
         'predicted'
 
-    Axes are symmetric logarithmic, linear below the median size of the exact changes, because few points matter much.
+    Axes are symmetric logarithmic, linear below a power of ten near the median size of the exact
+    changes, because few points matter much.
 
     Args:
         result: of `compare_attributions`.
@@ -108,11 +158,11 @@ def attributions(result: AttributionComparison, *, ax: Axes | None = None) -> Ax
     sizes = np.abs(result.exact[np.isfinite(result.exact)])
     if not sizes.max(initial=0.0) > 0.0:
         raise InputError("every exact change is zero: there is nothing to compare with.")
-    linear = float(np.median(sizes[sizes > 0.0]))
+    linear = 10.0 ** float(np.floor(np.log10(np.median(sizes[sizes > 0.0]))))  # a tick of its own
     reach = 2.0 * max(float(sizes.max()), *(float(np.abs(found.change).max()) for found in result.scores.values()))
     with styled():
         drawn = panel(ax, height=4.6, width=5.0)
-        drawn.plot([-reach, reach], [-reach, reach], color=GREY, linewidth=0.8, zorder=1.0)
+        drawn.plot([-reach, reach], [-reach, reach], color=GREY, linestyle="-", linewidth=0.8, zorder=1.0)
         for k, name in enumerate(result.names):
             look = LOOKS[k % len(LOOKS)]
             drawn.errorbar(
@@ -131,11 +181,18 @@ def attributions(result: AttributionComparison, *, ax: Axes | None = None) -> Ax
         drawn.set_xscale("symlog", linthresh=linear)
         drawn.set_yscale("symlog", linthresh=linear)
         drawn.set_xlim(-1.5 * sizes.max(), 1.5 * sizes.max())
-        drawn.xaxis.set_major_locator(SymmetricalLogLocator(base=100.0, linthresh=100.0 * linear))
-        drawn.yaxis.set_major_locator(SymmetricalLogLocator(base=100.0, linthresh=100.0 * linear))
+        drawn.xaxis.set_major_locator(_decades(linear))
+        drawn.yaxis.set_major_locator(_decades(linear))
         drawn.set(xlabel="exact change of the mean test loss upon removal", ylabel="predicted")
         legend_above(drawn, columns=1)
     return drawn
+
+
+def _decades(linear: float) -> SymmetricalLogLocator:
+    """Ticks at 0 and at few powers of ten from the end of the linear range on."""
+    locator = SymmetricalLogLocator(base=10.0, linthresh=linear)
+    locator.set_params(numticks=5)
+    return locator
 
 
 @drawn
@@ -176,7 +233,9 @@ def removal(result: RemovalCurves | AttributionComparison, *, ax: Axes | None = 
                 linewidth=0,
             )
             drawn.plot(share, curves.most[k], marker=marker, markersize=4.0, label=verbatim(name), **look.line())
-            drawn.plot(share, curves.least[k], marker=marker, markersize=3.0, color=look.color, linewidth=0.7)
+            drawn.plot(
+                share, curves.least[k], marker=marker, markersize=3.0, color=look.color, linestyle="-", linewidth=0.7
+            )
         what = "accuracy at the test points" if curves.metric == "accuracy" else "minus the mean test loss"
         drawn.set(xlabel="points removed (%): the most valued first, thick; the least, thin", ylabel=what)
         legend_above(drawn)
@@ -197,7 +256,7 @@ def soft_weights(result: SoftWeights, *, ax: Axes | None = None) -> Axes:
     with styled():
         drawn = panel(ax)
         edges, heights = np.arange(changed + 1) + 0.5, np.concatenate([eps[:1], eps[:changed]])
-        drawn.step(edges, heights, where="pre", color=BLUE)
+        drawn.step(edges, heights, where="pre", color=BLUE, linestyle="-")
         drawn.fill_between(edges, heights, 1.0, step="pre", color=BLUE, alpha=0.15, linewidth=0)
         drawn.axhline(1.0, color=BLACK, linewidth=0.8)
         drawn.set(xlabel=f"the {changed} points whose weight changes, of {eps.size}", ylabel=r"weight $\varepsilon_i$")
