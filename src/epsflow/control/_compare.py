@@ -62,48 +62,34 @@ class Comparison(Tabular, Stored):
         ratio: of cost + price·effort to that of the baseline; NaN where the baseline's is below its own error. With
         seeds held out, also held_out, their mean cost, and held_out_error, its standard error.
         """
-        rows = [
-            {
-                "family": result.family,
-                "parameters": result.parameters,
-                "cost": result.cost,
-                "cost_error": result.cost_error,
-                "effort": result.effort,
-                "ratio": self._ratio(result),
-                "status": result.words,
-                **_held_out(result.seeds),
-            }
-            for result in (self.baseline, *self.families)
-        ]
-        if self.optimum is not None:
-            best = self.optimum
-            switches = {f"switch {i}": arc.end for i, arc in enumerate(best.arcs[:-1], 1)}
-            rows.append(
-                {
-                    "family": "optimum",
-                    "parameters": switches if len(best.arcs) <= FEW_SWITCHES else {},
-                    "cost": best.cost,
-                    "cost_error": best.cost_error,
-                    "effort": best.effort,
-                    "ratio": self._ratio(best),
-                    "status": f"{best.status.value}, {best.scope.value}",
-                    **_held_out(best.seeds),
-                }
-            )
-        if self.check is not None:
-            check = self.check
-            rows.append(
-                {
-                    "family": "CasADi, IPOPT",
-                    "parameters": {"intervals": check.intervals},
-                    "cost": check.cost,
-                    "cost_error": check.cost_error,
-                    "effort": check.effort,
-                    "ratio": self._ratio(check),
-                    "status": check.words(self.objective(check)),
-                }
-            )
+        rows = [self._row(each.family, each.parameters, each, each.words) for each in (self.baseline, *self.families)]
+        best, check = self.optimum, self.check
+        if best is not None:
+            few = len(best.arcs) <= FEW_SWITCHES
+            switches = {f"switch {i}": arc.end for i, arc in enumerate(best.arcs[:-1], 1)} if few else {}
+            rows.append(self._row("optimum", switches, best, f"{best.status.value}, {best.scope.value}"))
+        if check is not None:
+            words = check.words(self.objective(check))
+            rows.append(self._row("CasADi, IPOPT", {"intervals": check.intervals}, check, words))
         return rows
+
+    def _row(
+        self,
+        family: str,
+        parameters: dict[str, Any],
+        result: FamilyResult | ScheduleSolution | SecondOpinion,
+        status: str,
+    ) -> dict[str, Any]:
+        return {
+            "family": family,
+            "parameters": parameters,
+            "cost": result.cost,
+            "cost_error": result.cost_error,
+            "effort": result.effort,
+            "ratio": self._ratio(result),
+            "status": status,
+            **_held_out(None if isinstance(result, SecondOpinion) else result.seeds),
+        }
 
     def objective(self, result: FamilyResult | ScheduleSolution | SecondOpinion) -> float:
         """What is compared: the cost, plus the price (if one was given) times the effort."""
