@@ -5,19 +5,18 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from .._core import Array
 from ..flow import exact_flow, gradient_flow
 from ..problem import Quadratic
 from ..schedules import AbstractPiecewiseConstant, AbstractSchedule, Members
 from ._descent import from_rest
-from ._task import ControlTask, linear_of, rounding_of
+from ._task import ControlTask, rounding_of
 from ._trainings import Trainings
 from .linear._decays import member_ends
-from .linear._pencil import SECULAR, advance
+from .linear._pencil import SECULAR
 from .linear._task import LinearTask
 from .systems._ensemble import MeanSlopes
 from .terms._cost import cost_and_gradient
-from .terms._levels import arcs_of, efforts, step_weights
+from .terms._levels import efforts, step_weights
 from .terms._seeds import SeedCosts
 
 
@@ -47,21 +46,18 @@ def simulate(task: ControlTask, schedule: AbstractSchedule) -> Simulation:
         weights = step_weights(schedule, task.s, task.T)
         found = task.trainings.seeds.slopes(weights)
         return Simulation(found.cost, training_error(task.trainings, weights, found))
-    if task.linear is not None and task.step_size is None and not isinstance(schedule, AbstractPiecewiseConstant):
-        return _decayed(task, task.linear, schedule)
+    whole = isinstance(schedule, AbstractPiecewiseConstant) and problem.dim < SECULAR
+    if task.linear is not None and task.step_size is None and not whole:
+        return _from_s(task, task.linear, schedule)
     if task.step_size is not None:
         weights = step_weights(schedule, task.s, task.T)
         whole = np.concatenate([np.ones((round(task.s), weights.shape[1])), weights])
         path = from_rest(problem, task.theta0, task.step_size, task.momentum).run(whole)
         end, error = path.thetas[-1], path.rounding
-    elif task.linear is not None and isinstance(schedule, AbstractPiecewiseConstant):
-        assert isinstance(problem.risk, Quadratic)  # whose task it is
-        if problem.dim < SECULAR:
-            flow = exact_flow(problem.risk, schedule, np.asarray(task.theta0), np.asarray(0.0))
-            thetas = flow.at(ts)
-            end, error = thetas[-1], float(flow.rounding(ts, thetas))
-        else:
-            end, error = _propagate(task, schedule)
+    elif isinstance(schedule, AbstractPiecewiseConstant) and isinstance(problem.risk, Quadratic):
+        flow = exact_flow(problem.risk, schedule, np.asarray(task.theta0), np.asarray(0.0))
+        thetas = flow.at(ts)
+        end, error = thetas[-1], float(flow.rounding(ts, thetas))
     else:
         path = gradient_flow(problem, schedule, task.theta_s, t0=task.s, ts=ts)
         end, error = path.end, float(path.error) + task.theta_s_error
@@ -86,8 +82,8 @@ def seed_costs(trainings: Trainings, weights: np.ndarray) -> SeedCosts:
     return SeedCosts(trainings.seeds.costs(weights), np.empty(0) if held_out is None else held_out.costs(weights))
 
 
-def _decayed(task: ControlTask, linear: LinearTask, schedule: AbstractSchedule) -> Simulation:
-    """The cost of a decay, by panels in the eigenbasis; its error bounds those of the flow, of θ(s) and of H_{-D}."""
+def _from_s(task: ControlTask, linear: LinearTask, schedule: AbstractSchedule) -> Simulation:
+    """From θ(s) in the eigenbasis, arcs by spectra and decays by panels; with the errors of θ(s) and of H_{-D}."""
     ends = member_ends(linear, Members.of([schedule]))
     delta, size = ends.states[0], float(ends.sizes[0])
     error = (
@@ -96,17 +92,6 @@ def _decayed(task: ControlTask, linear: LinearTask, schedule: AbstractSchedule) 
     slope, curvature = float(np.linalg.norm(linear.form.gradient(delta))), linear.form.norm**2
     error += task.target_error
     return Simulation(linear.form.value(delta), slope * error + 0.5 * curvature * error**2)
-
-
-def _propagate(task: ControlTask, schedule: AbstractPiecewiseConstant) -> tuple[Array, float]:
-    """θ(T) and its error, by the propagators of the linear task."""
-    linear = linear_of(task)
-    knots, levels = arcs_of(schedule, task.s, task.T)
-    delta, largest = linear.start, float(np.abs(linear.start).max())
-    for level, duration in zip(levels, np.diff(knots), strict=True):
-        delta = advance(linear.spectrum(level), delta, np.array([duration]))[0]
-        largest = max(largest, float(np.abs(delta).max()))
-    return linear.theta(delta), rounding_of(linear, task.T - task.s, largest) + task.theta_s_error
 
 
 def effort_of(task: ControlTask, schedule: AbstractSchedule) -> float:

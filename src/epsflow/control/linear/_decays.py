@@ -12,7 +12,7 @@ from ._pencil import advance
 from ._task import LinearTask
 
 FEW = 4
-"""Different levels up to which piecewise-constant members go by the spectra of H_u; more of them by panels."""
+"""Different levels up to which several piecewise-constant members go by the spectra of H_u; more of them by panels."""
 
 
 class MemberEnds(NamedTuple):
@@ -42,7 +42,7 @@ def member_ends(task: LinearTask, members: Members, precision: Precision = PROOF
     if members.piecewise_constant:
         levels = members.levels()
         distinct = np.unique(levels.reshape(members.size * levels.shape[1], -1), axis=0)
-        if len(distinct) <= FEW:
+        if len(distinct) <= FEW or members.size == 1:
             return _by_spectra(task, members.jump_ts, levels, distinct)
     knots = np.clip(members.jump_ts, task.s, task.T)
     knots = np.concatenate([np.full((members.size, 1), task.s), knots, np.full((members.size, 1), task.T)], axis=1)
@@ -80,7 +80,8 @@ def _by_spectra(task: LinearTask, jumps: np.ndarray, levels: np.ndarray, distinc
     sizes = np.linalg.norm(states, axis=1)
     flat = levels.reshape(k, arcs, -1)
     for arc, elapsed in enumerate(np.diff(edges, axis=1).T):
-        for level in distinct:
+        # Of one member only its own level occurs.
+        for level in distinct if k > 1 else flat[:, arc]:
             here = (flat[:, arc] == level).all(axis=1) & (elapsed > 0.0)
             if here.any():
                 spectrum = task.spectrum(level if len(level) > 1 else float(level[0]))
