@@ -1,7 +1,6 @@
 """The best member of a family, and families side by side."""
 
 import enum
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -31,7 +30,6 @@ from ..schedules import (
     ExponentialDecay,
     LinearDecay,
     PolynomialDecay,
-    SearchSpace,
     Step,
     build_members,
     check_admissible,
@@ -40,8 +38,8 @@ from ._simulate import effort_of, seed_costs, simulate
 from ._task import ControlTask, descent_of, known_schedules, make_task
 from ._trainings import recipes_of
 from .linear._families import FamilyMinimum, least_member
-from .systems._ensemble import Ensemble
-from .systems._trained_family import least_trained, points_of
+from .linear._search import least_in_box
+from .systems._trained_family import Least, least_trained, points_of
 from .terms._cost import AbstractCost
 from .terms._deadline import UNLIMITED, Deadline
 from .terms._levels import efforts, step_weights, step_weights_of
@@ -253,61 +251,48 @@ def search_family(
     """`best_in_family` for a task that has been checked."""
     space = family.search_space(task.s, task.T)
     check_family(task, family)
-    scale = Scale(space)
-    lower, upper = scale.lower, scale.upper
-    if task.trainings is not None:
-        best = _least_trained(task, task.trainings.seeds, space, grid, deadline)
-        return _found(task, family, best, SUCCESS if best.finished else RESULTS.time_limit_reached)
-    per_axis = SCAN_POINTS.get(len(space.names), 9) if grid is None else as_count(grid, "grid", 5)
     if task.linear is not None and task.step_size is None:
-        best = least_member(task.linear, space, task.budget, grid, deadline)
-        outcome = SUCCESS if best.finished else RESULTS.time_limit_reached
-        return _found(task, family, best, outcome)
+        best = least_member(task.linear, space, task.budget, _points(grid), deadline)
+    else:
+        scale = Scale(space)
+        search = _scanned if task.trainings is None else _least_trained
+        found = search(task, scale, _points(grid), deadline)
+        best = FamilyMinimum(
+            numbers=scale.numbers(found.point),
+            cost=found.cost,
+            at_bound=scale.at_bound(found.point),
+            evaluations=found.evaluations,
+            finished=found.finished,
+        )
+    return _found(task, family, best, SUCCESS if best.finished else RESULTS.time_limit_reached)
+
+
+def _points(grid: int | None) -> int | None:
+    return None if grid is None else as_count(grid, "grid", 5)
+
+
+def _scanned(task: ControlTask, scale: Scale, grid: int | None, deadline: Deadline) -> Least:
+    """The best member of a model that has to be integrated."""
     solver, length = _solver(task)
-    unit, evaluations = np.linspace(0.0, 1.0, per_axis), 0
-    low, high, best, best_cost = lower, upper, 0.5 * (lower + upper), np.inf
-    while True:
-        axes = [a + (b - a) * unit for a, b in zip(low, high, strict=True)]
-        members = np.array(list(itertools.product(*axes)))
-        costs = np.asarray(_costs(task, space, members, solver, length))
-        evaluations += len(members)
-        index = int(np.argmin(costs))
-        if costs[index] < best_cost:
-            best, best_cost = members[index], costs[index]
-        settled = bool(((high - low) <= 1e-7 * (upper - lower)).all())
-        if settled or deadline.passed:
-            break
-        # Two cells to each side: a valley that runs across the axes may leave the nearest cell.
-        reach = 2.0 * (high - low) / (per_axis - 1)
-        low, high = np.maximum(lower, best - reach), np.minimum(upper, best + reach)
-    best = FamilyMinimum(
-        numbers=scale.numbers(best),
-        cost=float(best_cost),
-        at_bound=scale.at_bound(best),
-        evaluations=evaluations,
-        finished=settled,
-    )
-    return _found(task, family, best, SUCCESS if settled else RESULTS.time_limit_reached)
+    low, width, numbers = scale.lower, scale.upper - scale.lower, len(scale.space.names)
+
+    def costs(x: Float[np.ndarray, "1 k p"]) -> Float[np.ndarray, "1 k"]:
+        return np.asarray(_costs(task, scale, low + width * x[0], solver, length))[None]
+
+    points = grid or SCAN_POINTS.get(numbers, 9)
+    found = least_in_box(costs, 1, numbers, grid=points, refine=points, deadline=deadline)
+    return Least(low + width * found.points[0], float(found.costs[0]), found.evaluations, found.finished)
 
 
-def _least_trained(
-    task: ControlTask, seeds: Ensemble, space: SearchSpace, grid: int | None, deadline: Deadline
-) -> FamilyMinimum:
+def _least_trained(task: ControlTask, scale: Scale, grid: int | None, deadline: Deadline) -> Least:
     """The best member for training with an optimiser."""
-    scale = Scale(space)
-    count = points_of(len(space.names), task.T - task.s) if grid is None else as_count(grid, "grid", 5)
+    assert task.trainings is not None
 
     def weights(points: Float[np.ndarray, "k p"]) -> Float[np.ndarray, "k N columns"]:
-        return step_weights_of(build_members(space, scale.numbers(points)), task.s, task.T)
+        return step_weights_of(build_members(scale.space, scale.numbers(points)), task.s, task.T)
 
-    found = least_trained(seeds, weights, scale.lower, scale.upper, count, deadline)
-    return FamilyMinimum(
-        numbers=scale.numbers(found.point),
-        cost=found.cost,
-        at_bound=scale.at_bound(found.point),
-        evaluations=found.evaluations,
-        finished=found.finished,
-    )
+    count = grid or points_of(len(scale.space.names), task.T - task.s)
+    return least_trained(task.trainings.seeds, weights, scale.lower, scale.upper, count, deadline)
 
 
 def _solver(task: ControlTask) -> tuple[Any, Any]:
@@ -342,9 +327,9 @@ def _found(task: ControlTask, family: type[AbstractSchedule], best: FamilyMinimu
 
 
 def _costs(
-    task: ControlTask, space: SearchSpace, grid: Float[np.ndarray, "k p"], solver: Any, length: Any
+    task: ControlTask, scale: Scale, grid: Float[np.ndarray, "k p"], solver: Any, length: Any
 ) -> Float[np.ndarray, " k"]:
-    numbers = Scale(space).numbers(grid)
+    space, numbers = scale.space, scale.numbers(grid)
     if task.step_size is not None:
         weights = step_weights_of(build_members(space, numbers), task.s, task.T)
         costs = descent_of(task).costs(task.cost, task.target, weights)

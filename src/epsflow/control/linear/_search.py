@@ -7,6 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from ..terms._deadline import UNLIMITED, Deadline
+
 Costs = Callable[[Float[np.ndarray, "b k p"]], Float[np.ndarray, "b k"]]
 """Of k points of the unit box each, for b problems side by side."""
 
@@ -21,11 +23,13 @@ class BoxMinimum(NamedTuple):
         points: shape (b, p).
         costs: shape (b,).
         evaluations: of each cost.
+        finished: whether the last box was reached before the deadline.
     """
 
     points: Float[np.ndarray, "b p"]
     costs: Float[np.ndarray, " b"]
     evaluations: int
+    finished: bool
 
 
 def lattice(per_axis: int, numbers: int) -> Float[np.ndarray, "k p"]:
@@ -33,7 +37,9 @@ def lattice(per_axis: int, numbers: int) -> Float[np.ndarray, "k p"]:
     return np.array(list(itertools.product(np.linspace(0.0, 1.0, per_axis), repeat=numbers)))
 
 
-def least_in_box(costs: Costs, problems: int, numbers: int, *, grid: int, refine: int) -> BoxMinimum:
+def least_in_box(
+    costs: Costs, problems: int, numbers: int, *, grid: int, refine: int, deadline: Deadline = UNLIMITED
+) -> BoxMinimum:
     """Scan the unit box, then ever smaller boxes around each problem's best point, down to `WIDTH`.
 
     Global on the first grid: a minimum narrower than one of its cells can be missed. What is found for a problem does
@@ -43,6 +49,7 @@ def least_in_box(costs: Costs, problems: int, numbers: int, *, grid: int, refine
         costs: the function; infinite where it must not be chosen.
         problems, numbers: b and p.
         grid, refine: points per number of the first scan, and of those of smaller boxes.
+        deadline: when to scan no further box.
     """
     low, high, width = np.zeros((problems, numbers)), np.ones((problems, numbers)), 1.0
     best, least, evaluations, points = 0.5 * (low + high), np.full(problems, np.inf), 0, grid
@@ -55,8 +62,8 @@ def least_in_box(costs: Costs, problems: int, numbers: int, *, grid: int, refine
         better = values[everyone, index] < least
         best = np.where(better[:, None], tried[everyone, index], best)
         least = np.where(better, values[everyone, index], least)
-        if width <= WIDTH:
-            return BoxMinimum(best, least, evaluations)
+        if width <= WIDTH or deadline.passed:
+            return BoxMinimum(best, least, evaluations, width <= WIDTH)
         # Two cells to each side: a valley that runs across the axes may leave the nearest cell.
         reach = 2.0 * width / (points - 1)
         low, high, width, points = np.maximum(0.0, best - reach), np.minimum(1.0, best + reach), 2.0 * reach, refine
