@@ -42,6 +42,12 @@ from ._regression import (
     minimum as minimum,
     statistics as statistics,
 )
-from ._risk import AbstractRisk as AbstractRisk, EmpiricalRisk as EmpiricalRisk, Weights as Weights
+from ._risk import (
+    AbstractRisk as AbstractRisk,
+    EmpiricalRisk as EmpiricalRisk,
+    Weights as Weights,
+    by_rows as by_rows,
+    mesh_of as mesh_of,
+)
 from ._sklearn import Fitted as Fitted, from_sklearn as from_sklearn
 from ._tables import from_table as from_table, read_parquet as read_parquet

@@ -1,12 +1,14 @@
 """The weighted risk R_ε(θ): what it must answer, and the version that sums over data."""
 
 import abc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Float, Int
 
 from .._core import Array, Spelled
@@ -66,6 +68,61 @@ def loss_gradients(model: AbstractModel, loss: AbstractLoss, theta: Array, x: Ar
     return jax.vmap(gradient, in_axes=(None, 0, 0))(theta, x, y)
 
 
+AXIS = "rows"
+"""The axis of a mesh of devices along which points are spread."""
+
+
+def mesh_of(devices: Sequence[Any], count: int, what: str) -> jax.sharding.Mesh:
+    """A mesh over which `count` rows are spread in equal parts.
+
+    Example:
+        >>> import jax
+        >>> ef.problem.mesh_of(jax.devices()[:1], 442, "points").size
+        1
+
+    Raises:
+        InputError: devices that do not divide the rows.
+    """
+    if not len(devices) or count % len(devices):
+        raise InputError(
+            f"{count} {what} cannot be spread over {len(devices)} devices in equal parts; choose a number of devices "
+            "that divides them."
+        )
+    return jax.sharding.Mesh(np.asarray(devices), (AXIS,))
+
+
+def by_rows(array: Any, mesh: jax.sharding.Mesh) -> jax.Array:
+    """An array on several devices, its first axis in equal parts.
+
+    Example:
+        >>> import jax
+        >>> mesh = ef.problem.mesh_of(jax.devices()[:1], 4, "rows")
+        >>> ef.problem.by_rows(np.ones((4, 2)), mesh).shape
+        (4, 2)
+    """
+    return jax.device_put(array, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(AXIS)))
+
+
+def _sum_chunks(term: Callable[[Any], Any], rows: Any, size: int) -> Any:
+    """Σ over chunks of `size` rows of term(chunk); slices are taken inside the loop, so that nothing is copied."""
+    n = jax.tree.leaves(rows)[0].shape[0]
+    if n <= size:
+        return term(rows)
+
+    def slices(index: Array) -> Any:
+        return jax.tree.map(lambda part: jax.lax.dynamic_slice_in_dim(part, index * size, size), rows)
+
+    def add(total: Any, index: Array) -> tuple[Any, None]:
+        return jax.tree.map(jnp.add, total, term(slices(index))), None
+
+    shapes = jax.eval_shape(term, jax.tree.map(lambda part: part[:size], rows))
+    zero = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+    total, _ = jax.lax.scan(add, zero, jnp.arange(n // size))
+    rest = n // size * size
+    left = jax.tree.map(lambda part: part[rest:], rows)
+    return jax.tree.map(jnp.add, total, term(left)) if rest < n else total
+
+
 class EmpiricalRisk(AbstractRisk):
     """R_ε as a sum over the data held in memory, evaluated in chunks of rows.
 
@@ -80,7 +137,8 @@ class EmpiricalRisk(AbstractRisk):
         delete: indices of the deleted points, shape (m,). A leaf, so many deletions can be vmapped.
         l2: λ ≥ 0, or one for each parameter.
         scale: c, 1 for `reduction="sum"`, 1/n for `"mean"`.
-        chunk_rows: points whose intermediate values are in memory at once.
+        chunk_rows: points whose intermediate values are in memory at once, on each device.
+        mesh: of the devices that hold the points in equal parts; None for one device.
     """
 
     model: AbstractModel
@@ -91,6 +149,7 @@ class EmpiricalRisk(AbstractRisk):
     l2: Float[Array, "*each"]
     scale: Float[Array, ""]
     chunk_rows: int = eqx.field(static=True)
+    mesh: jax.sharding.Mesh | None = eqx.field(static=True, default=None)
 
     @property
     def dim(self) -> int:
@@ -141,23 +200,34 @@ class EmpiricalRisk(AbstractRisk):
     def sum_points(self, term: Callable[..., Any], eps: Weights, size: int | None = None) -> Any:
         """Σ over chunks of points of term(indices, x, y, weights), an array or a pytree of arrays.
 
-        `size` points are taken at a time (default: `chunk_rows`). Slices are taken inside the loop, so that the data is
-        never copied.
+        `size` points are taken at a time (default: `chunk_rows`).
         """
-        n, size = self.x.shape[0], size or self.chunk_rows
-        arrays = jnp.arange(n), self.x, self.y, self.weights(eps)
-        if n <= size:
-            return term(*arrays)
+        arrays = jnp.arange(self.x.shape[0]), self.x, self.y, self.weights(eps)
+        return self.sum_rows(lambda rows: term(*rows), arrays, size)
 
-        def add(total: Any, index: Array) -> tuple[Any, None]:
-            chunk = (jax.lax.dynamic_slice_in_dim(a, index * size, size) for a in arrays)
-            return jax.tree.map(jnp.add, total, term(*chunk)), None
+    def sum_rows(self, term: Callable[[Any], Any], rows: Any, size: int | None = None) -> Any:
+        """The same of any arrays with a row for each point, in a pytree: Σ over chunks of term(chunk)."""
+        step = size or self.chunk_rows
+        if self.mesh is None:
+            return _sum_chunks(term, rows, step)
 
-        shapes = jax.eval_shape(term, *(a[:size] for a in arrays))
-        zero = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-        total, _ = jax.lax.scan(add, zero, jnp.arange(n // size))
-        rest = n // size * size
-        return jax.tree.map(jnp.add, total, term(*(a[rest:] for a in arrays))) if rest < n else total
+        def own(part: Any) -> Any:
+            return jax.tree.map(lambda total: jax.lax.psum(total, AXIS), _sum_chunks(term, part, step))
+
+        by_row, everywhere = jax.sharding.PartitionSpec(AXIS), jax.sharding.PartitionSpec()
+        # θ is held by every device, which the check of what varies over devices cannot see.
+        spread = jax.shard_map(own, mesh=self.mesh, in_specs=(by_row,), out_specs=everywhere, check_vma=False)
+        return spread(rows)
+
+    def on(self, devices: Sequence[Any]) -> "EmpiricalRisk":
+        """The same risk with its points in equal parts on several devices, each of which sums over its own.
+
+        Raises:
+            InputError: devices that do not divide the points.
+        """
+        mesh = mesh_of(devices, self.x.shape[0], "points")
+        x, y = (by_rows(part, mesh) for part in (self.x, self.y))
+        return replace(self, x=x, y=y, mesh=mesh)
 
     def point_gradients(self, theta: Float[Array, " d"], points: Int[Array, " q"]) -> Float[Array, "q d"]:
         """c∇ℓ_i(θ) for the named points."""
