@@ -46,6 +46,7 @@ from ._results import (
     SUCCESS as SUCCESS,
     decide as decide,
     ended_as as ended_as,
+    join as join,
     message as message,
     pick as pick,
     stack as stack,
@@ -53,4 +54,5 @@ from ._results import (
 )
 from ._stored import Stored as Stored, read_fields as read_fields
 from ._text import printable as printable
+from ._traced import jaxpr_of as jaxpr_of
 from ._warn import warn as warn

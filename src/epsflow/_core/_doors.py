@@ -115,6 +115,7 @@ COMMON: dict[str, Check] = {
     "seeds": as_count,
     "batch_size": as_count,
     "chunk_rows": as_count,
+    "max_bytes": as_count,
     "seed": seed,
     "tol": share,
     "rtol": share,

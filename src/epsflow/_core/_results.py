@@ -120,6 +120,11 @@ def stack(results: Any) -> RESULTS:
     return _item(np.stack([_code(result) for result in results]))
 
 
+def join(results: Any) -> RESULTS:
+    """Several outcomes of several computations each, one after the other."""
+    return _item(np.concatenate([_code(result) for result in results]))
+
+
 def succeeded(result: RESULTS) -> Any:
     """Which of them are successful, as a NumPy array of the same shape."""
     return ended_as(result, RESULTS.successful)

@@ -36,6 +36,7 @@ from .curvature._cholesky import Cholesky as Cholesky
 from .curvature._dual import Dual as Dual
 from .curvature._ekfac import EKFAC as EKFAC
 from .curvature._lissa import LiSSA as LiSSA
+from .curvature._memory import Chunks as Chunks, chunks_of as chunks_of
 from .curvature._nystrom import Nystrom as Nystrom
 from .optima._leverage import Leverage as Leverage, leverage as leverage
 from .optima._newton import NewtonStep as NewtonStep, newton_step as newton_step, newton_step_all as newton_step_all

@@ -36,6 +36,22 @@ class Deletions:
         """Values per point, summed over each deletion."""
         return values if self.starts is None else np.add.reduceat(values, self.starts, axis=0)
 
+    def part(self, start: int, stop: int) -> "Deletions":
+        """Some of them, in their order."""
+        if self.starts is None:
+            index = self.index[start:stop]
+            return Deletions(index, None, index.size, False)
+        bounds = np.append(self.starts, self.index.size)[start : stop + 1]
+        return Deletions(self.index[bounds[0] : bounds[-1]], bounds[:-1] - bounds[0], len(bounds) - 1, False)
+
+    def padded(self) -> tuple[Int[np.ndarray, "count most"], Float[np.ndarray, "count most"]]:
+        """Places of each group in `index`, filled up to one length, and 1 for what counts, 0 for what fills."""
+        starts = np.arange(self.count) if self.starts is None else self.starts
+        sizes = np.diff(np.append(starts, self.index.size))
+        steps = np.arange(sizes.max())
+        counted = steps < sizes[:, None]
+        return np.where(counted, starts[:, None] + steps, 0), counted.astype(np.float64)
+
     def member(self) -> Int[np.ndarray, " points"]:
         """The deletion that each point belongs to."""
         if self.starts is None:

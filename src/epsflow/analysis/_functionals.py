@@ -1,7 +1,8 @@
 """Functionals φ(θ) whose change is asked for: losses and predictions of given points, or any function of θ."""
 
 import abc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import equinox as eqx
@@ -11,7 +12,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Float
 
-from .._core import Array, InputError, Spelled
+from .._core import Array, InputError, Spelled, jaxpr_of
 from ..problem import AbstractLoss, AbstractModel, GeneralisedLinear, LinearModel
 
 
@@ -19,6 +20,7 @@ class AbstractFunctional(Spelled, eqx.Module):
     """φ: θ ↦ q values, which knows its Jacobian better than one reverse pass per value over all of its points."""
 
     model: eqx.AbstractVar[AbstractModel]
+    x: eqx.AbstractVar[Array]
 
     @abc.abstractmethod
     def __call__(self, theta: Float[Array, " d"]) -> Float[Array, " q"]:
@@ -27,6 +29,10 @@ class AbstractFunctional(Spelled, eqx.Module):
     @abc.abstractmethod
     def jacobian(self, theta: Float[Array, " d"]) -> Float[Array, "q d"]:
         """∂φ/∂θ."""
+
+    @abc.abstractmethod
+    def part(self, start: int, stop: int) -> "AbstractFunctional":
+        """The functional of some of its points alone."""
 
     @abc.abstractmethod
     def linear_jacobian(self, theta: Float[np.ndarray, " d"]) -> Float[np.ndarray, "q d"]:
@@ -69,11 +75,19 @@ class Losses(AbstractFunctional):
 
     def __call__(self, theta: Float[Array, " d"]) -> Float[Array, " q"]:
         """φ(θ)."""
-        return jax.vmap(self._one, (None, 0, 0))(theta, self.x, self.y)
+        return jax.vmap(self._one, (None, 0, 0))(theta, *self._points(theta))
 
     def jacobian(self, theta: Float[Array, " d"]) -> Float[Array, "q d"]:
         """∇ℓ_i(θ), one reverse pass per point."""
-        return jax.vmap(jax.grad(self._one), (None, 0, 0))(theta, self.x, self.y)
+        return jax.vmap(jax.grad(self._one), (None, 0, 0))(theta, *self._points(theta))
+
+    def part(self, start: int, stop: int) -> "Losses":
+        """Those of some of the points."""
+        return replace(self, x=self.x[start:stop], y=self.y[start:stop])
+
+    def _points(self, theta: Array) -> tuple[Array, Array]:
+        # In the type of θ: a network in single precision is not to be widened by its test points.
+        return jnp.asarray(self.x, theta.dtype), jnp.asarray(self.y, theta.dtype)
 
     def linear_jacobian(self, theta: Float[np.ndarray, " d"]) -> Float[np.ndarray, "q d"]:
         """x_i times the slope of the loss."""
@@ -115,11 +129,16 @@ class Predictions(AbstractFunctional):
 
     def __call__(self, theta: Float[Array, " d"]) -> Float[Array, " q"]:
         """φ(θ)."""
-        return jax.vmap(self.model, (None, 0))(theta, self.x).ravel()
+        return jax.vmap(self.model, (None, 0))(theta, jnp.asarray(self.x, theta.dtype)).ravel()
 
     def jacobian(self, theta: Float[Array, " d"]) -> Float[Array, "q d"]:
         """∂f(θ; x_i)/∂θ, one reverse pass per output."""
-        return jax.vmap(jax.jacrev(self.model), (None, 0))(theta, self.x).reshape(-1, theta.shape[0])
+        x = jnp.asarray(self.x, theta.dtype)
+        return jax.vmap(jax.jacrev(self.model), (None, 0))(theta, x).reshape(-1, theta.shape[0])
+
+    def part(self, start: int, stop: int) -> "Predictions":
+        """Those of some of the points."""
+        return replace(self, x=self.x[start:stop])
 
     def linear_jacobian(self, theta: Float[np.ndarray, " d"]) -> Float[np.ndarray, "q d"]:
         """x_i, once for every output."""
@@ -149,6 +168,45 @@ def functional_jacobian(functional: Functional, theta: Float[np.ndarray, " d"]) 
     return np.asarray(_jacobian(functional, jnp.asarray(theta)))
 
 
+def functional_rows(
+    functional: Functional, theta: Float[Array, " d"], count: int, most: int
+) -> Iterator[tuple[int, Float[np.ndarray, "rows d"]]]:
+    """∂φ/∂θ of `count` values, at most `most` rows at a time, each with the number of its first row.
+
+    One value after the other of a function of one's own; those of a class of this module by their points.
+    """
+    if isinstance(functional, AbstractFunctional):
+        points = len(functional.x)
+        each = count // points
+        step = max(1, most // each)
+        for start in range(0, points, step):
+            part = functional.part(start, min(start + step, points))
+            yield each * start, np.asarray(_jacobian(part, theta))
+    else:
+        for start in range(0, count, most):
+            basis = np.eye(min(most, count - start), count, start, dtype=theta.dtype)
+            yield start, np.asarray(_rows(functional, theta, basis))
+
+
+def functional_slopes(
+    functional: Functional, theta: Float[Array, " d"], vectors: Float[np.ndarray, "p d"]
+) -> Float[np.ndarray, "p q"]:
+    """∂φ/∂θ u for each row u, without the Jacobian."""
+    slopes = np.asarray(_slopes(functional, theta, vectors))
+    return slopes.reshape(len(vectors), -1)
+
+
+@eqx.filter_jit
+def _rows(functional: Functional, theta: Array, basis: Array) -> Float[Array, "rows d"]:
+    value, pull = jax.vjp(functional, theta)
+    return jax.lax.map(lambda row: pull(row.reshape(value.shape))[0], basis)
+
+
+@eqx.filter_jit
+def _slopes(functional: Functional, theta: Array, vectors: Array) -> Array:
+    return jax.lax.map(lambda vector: jax.jvp(functional, (theta,), (vector,))[1], vectors)
+
+
 def functional_shape(functional: Callable[..., Any], theta: Float[Array, " d"]) -> jax.ShapeDtypeStruct:
     """What φ(θ) will be, without computing it.
 
@@ -174,6 +232,19 @@ def functional_shape(functional: Callable[..., Any], theta: Float[Array, " d"]) 
     if len(value.shape) > 1:
         raise _no_value(theta, f"shape {value.shape}, dtype {value.dtype}")
     return value
+
+
+def value_shape(functional: Functional, theta: Float[Array, " d"]) -> tuple[int, ...]:
+    """The shape of φ(θ), traced once for every functional.
+
+    Raises:
+        InputError: as `functional_shape`.
+    """
+    try:
+        (value,) = jaxpr_of(functional, jax.ShapeDtypeStruct(theta.shape, theta.dtype)).out_avals
+    except Exception:  # which says what is wrong with it
+        return functional_shape(functional, theta).shape
+    return value.shape
 
 
 def _no_value(theta: Float[Array, " d"], what: str) -> InputError:

@@ -1,18 +1,28 @@
 """Influence functions: what removing points would do to θ, or to a functional of θ, from derivatives at one θ."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import jax
 import numpy as np
 from jaxtyping import Float
 
-from .._core import RESULTS, Array, InputError, Shown, decide, succeeded
-from ..flow import checked, trained_optimum
+from .._core import RESULTS, Array, InputError, Shown, decide, join, succeeded
+from ..flow import checked_any, trained_optimum
 from ..problem import Problem
+from ._chunked import for_functional, for_points
 from ._deletions import Points
-from ._functionals import Functional, functional_curvatures, functional_jacobian
+from ._functionals import Functional, functional_curvatures, functional_jacobian, value_shape
 from ._point_gradients import PointGradients, point_gradients
-from .curvature import AbstractCurvatureSolver, AnyCurvature, CurvatureSolve, Prepared, curvature_at
+from .curvature import (
+    AbstractCurvatureSolver,
+    AnyCurvature,
+    Chunks,
+    Curvature,
+    CurvatureSolve,
+    Prepared,
+    curvature_at,
+)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -43,6 +53,9 @@ class Influence(Shown):
         solved_for: "points" or "functional": whose gradients were the right-hand sides.
         order: 1 or 2, in ε.
         caution: what makes the answer worth less than it looks, as `Problem.caution` says; mostly empty.
+        dtype: in which it was computed.
+        error: largest entry of the difference of `change` to the same computed in float64; NaN unless it was asked for.
+        chunks: how much was worked on at once, of a model that is not linear.
     """
 
     change: Float[np.ndarray, "..."] | float
@@ -58,6 +71,9 @@ class Influence(Shown):
     solved_for: str
     order: int
     caution: str = ""
+    dtype: str = "float64"
+    error: float = np.nan
+    chunks: Chunks | None = None
 
     def _facts(self) -> dict[str, object]:
         return {
@@ -71,6 +87,7 @@ class Influence(Shown):
             "order": self.order,
             "result": self.result,
             **({"caution": self.caution} if self.caution else {}),
+            **({} if self.dtype == "float64" else {"dtype": self.dtype, "error": self.error}),
         }
 
 
@@ -91,6 +108,7 @@ class SelfInfluence(Shown):
         curvature: which matrix C was.
         damping: λ_d.
         solver: which solver was used.
+        dtype: in which it was computed.
     """
 
     values: Float[np.ndarray, "*points"] | float
@@ -100,6 +118,7 @@ class SelfInfluence(Shown):
     curvature: str
     damping: float
     solver: str
+    dtype: str = "float64"
 
     def _facts(self) -> dict[str, object]:
         return {
@@ -112,7 +131,7 @@ class SelfInfluence(Shown):
         }
 
 
-@checked
+@checked_any
 def influence(
     problem: Problem,
     theta: Float[Array, " d"] | None = None,
@@ -124,6 +143,8 @@ def influence(
     damping: float = 0.0,
     solver: str | AbstractCurvatureSolver = "auto",
     order: int = 1,
+    max_bytes: int | None = None,
+    estimate_error: bool = False,
     throw: bool = True,
 ) -> Influence:
     """Predicted change upon removal by the influence function.
@@ -153,35 +174,40 @@ def influence(
         damping: λ_d ≥ 0.
         solver: as in `solve`.
         order: 1, or 2 for the second order in ε (undamped Hessian only).
+        max_bytes: memory for intermediate arrays (data, θ and the result are not counted) with a model that is not
+            linear; default: 1 GiB. Points of the data and right-hand sides are taken in chunks that meet it.
+        estimate_error: of a problem in single precision: compute a second time in float64, whatever JAX's mode, and
+            report the largest difference.
         throw: raise if a linear solve did not converge.
 
     Raises:
         InputError: a singular or indefinite curvature, negative damping, a point outside the data, a functional that
-            does not return a scalar or vector, θ of the wrong shape or with NaN, no θ for a non-convex problem.
+            does not return a scalar or vector, θ of the wrong shape or with NaN, no θ for a non-convex problem,
+            a budget of memory that no chunk meets (with the least that one does).
         ConvergenceError: a solve that missed its tolerance; `.result` holds the solve.
     """
     _check_choices(at, points, curvature, damping, order)
-    matrix = _matrix(problem, theta, at, curvature, damping)
-    gradients, where = point_gradients(problem, matrix, points), np.asarray(matrix.theta)
-    jacobian = None if functional is None else functional_jacobian(functional, where)
-    scalar = jacobian is not None and jacobian.ndim == 1
-    prepared = Prepared(matrix, solver)
-    if jacobian is not None and order == 1 and jacobian.size < gradients.count * matrix.dim:
-        answer = prepared.solve(np.atleast_2d(jacobian), throw=throw)
-        change, solved_for = gradients.products(answer.solution), "functional"
-        found = _First(change, -change, answer.residual, answer.result)
+    matrix = _matrix(problem, theta, at, curvature, damping, max_bytes)
+    gradients, prepared = point_gradients(problem, matrix, points), Prepared(matrix, solver)
+    shape = None
+    if functional is not None and isinstance(matrix, Curvature):
+        shape = value_shape(functional, matrix.theta)
+    several = max(gradients.count, int(np.prod(shape or ())))
+    if isinstance(matrix, Curvature) and order == 1 and matrix.chunks is not None and several > matrix.chunks.solves:
+        found = _in_chunks(problem, matrix, prepared, gradients, functional, shape, throw=throw)
     else:
-        solved_for, answer = "points", prepared.solve(gradients.sums(), throw=throw)
-        found = _First(answer.solution, -answer.solution, answer.residual, answer.result)
-        half = 0.5 if at == "trained" else -0.5
-        if order == 2:
-            found = _second(found, prepared, gradients, half, throw=throw)
-        if functional is not None and jacobian is not None:
-            curved = functional_curvatures(functional, where, found.theta_dot) if order == 2 else 0.0
-            found = _of_functional(found, np.atleast_2d(jacobian), half * curved)
+        found = _at_once(matrix, prepared, gradients, functional, order, 0.5 if at == "trained" else -0.5, throw=throw)
+    error = np.nan
+    if estimate_error and problem.dtype != "float64":
+        given = {"at": at, "points": points, "functional": functional, "curvature": curvature, "damping": damping}
+        with jax.enable_x64(True):
+            place = np.asarray(matrix.theta, np.float64)
+            more = {"solver": solver, "order": order, "max_bytes": max_bytes, "throw": throw}
+            exact = influence(problem.with_dtype("float64"), place, **given, **more)
+        error = float(np.abs(exact.change - _shaped(found.change, gradients.single, found.scalar)).max())
     return Influence(
-        change=_shaped(found.change, gradients.single, scalar),
-        theta_dot=_shaped(found.theta_dot, gradients.single, scalar),
+        change=_shaped(found.change, gradients.single, found.scalar),
+        theta_dot=_shaped(found.theta_dot, gradients.single, found.scalar),
         theta=np.asarray(matrix.theta),
         gradient_norm=gradients.gradient_norm(),
         residual=found.residual,
@@ -189,30 +215,84 @@ def influence(
         at=at,
         curvature=curvature,
         damping=float(damping),
-        solver=answer.solver,
-        solved_for=solved_for,
+        solver=found.solver,
+        solved_for=found.solved_for,
         order=order,
         caution=problem.caution,
+        dtype=problem.dtype,
+        error=error,
+        chunks=matrix.chunks if isinstance(matrix, Curvature) else None,
     )
 
 
 @dataclass(frozen=True, eq=False)
 class _First:
-    """A change, the derivative behind it, and how its solves ended."""
+    """A change, the derivative behind it, and how its solves ended; whether φ is one number."""
 
     change: np.ndarray
     theta_dot: np.ndarray
     residual: np.ndarray
     result: RESULTS
+    solver: str
+    solved_for: str
+    scalar: bool = False
+
+
+def _at_once(
+    matrix: AnyCurvature,
+    prepared: Prepared,
+    gradients: PointGradients,
+    functional: Functional | None,
+    order: int,
+    half: float,
+    *,
+    throw: bool,
+) -> _First:
+    """All right-hand sides together, with the Jacobian of φ."""
+    where = np.asarray(matrix.theta)
+    jacobian = None if functional is None else functional_jacobian(functional, where)
+    scalar = jacobian is not None and jacobian.ndim == 1
+    if jacobian is not None and order == 1 and jacobian.size < gradients.count * matrix.dim:
+        answer = prepared.solve(np.atleast_2d(jacobian), throw=throw)
+        change = gradients.products(answer.solution)
+        return _First(change, -change, answer.residual, answer.result, answer.solver, "functional", scalar)
+    answer = prepared.solve(gradients.sums(), throw=throw)
+    found = _First(answer.solution, -answer.solution, answer.residual, answer.result, answer.solver, "points", scalar)
+    if order == 2:
+        found = _second(found, prepared, gradients, half, throw=throw)
+    if functional is None or jacobian is None:
+        return found
+    curved = functional_curvatures(functional, where, found.theta_dot) if order == 2 else 0.0
+    return _of_functional(found, np.atleast_2d(jacobian), half * curved)
+
+
+def _in_chunks(
+    problem: Problem,
+    matrix: Curvature,
+    prepared: Prepared,
+    gradients: PointGradients,
+    functional: Functional | None,
+    shape: tuple[int, ...] | None,
+    *,
+    throw: bool,
+) -> _First:
+    """Right-hand sides a few at a time, those of the points or of φ, whichever are fewer."""
+    count = int(np.prod(shape or ()))
+    if functional is not None and count < gradients.count:
+        found = for_functional(matrix, prepared, gradients, functional, count, throw=throw)
+    else:
+        found = for_points(problem, matrix, prepared, gradients, functional, throw=throw)
+    ends = found.residual, found.result, found.solver, found.solved_for
+    return _First(found.change, -found.change, *ends, scalar=shape == ())
 
 
 def _second(first: _First, prepared: Prepared, gradients: PointGradients, half: float, *, throw: bool) -> _First:
     """Half of θ̈ more, with the same factor; the larger residual, and the failure if there is one."""
     again: CurvatureSolve = prepared.solve(-gradients.bends(first.theta_dot), throw=throw)
     failed = ~succeeded(first.result)
-    return _First(
+    return replace(
+        first,
         change=first.change + half * again.solution,
-        theta_dot=first.theta_dot,
         residual=np.maximum(first.residual, again.residual),
         result=decide((failed, first.result), otherwise=again.result),
     )
@@ -222,10 +302,10 @@ def _of_functional(first: _First, jacobian: np.ndarray, curved: np.ndarray | flo
     """From θ to φ: ∇φᵀΔ, plus what the curvature of φ adds, and ∇φᵀθ̇; shapes (deletions, q)."""
     change = first.change @ jacobian.T
     added = np.reshape(curved, (-1, 1)) if np.ndim(curved) < 2 else np.reshape(curved, change.shape)
-    return _First(change + added, first.theta_dot @ jacobian.T, first.residual, first.result)
+    return replace(first, change=change + added, theta_dot=first.theta_dot @ jacobian.T)
 
 
-@checked
+@checked_any
 def self_influence(
     problem: Problem,
     theta: Float[Array, " d"] | None = None,
@@ -234,6 +314,7 @@ def self_influence(
     curvature: str = "hessian",
     damping: float = 0.0,
     solver: str | AbstractCurvatureSolver = "auto",
+    max_bytes: int | None = None,
     throw: bool = True,
 ) -> SelfInfluence:
     """c∇ℓᵀ(C + λ_d I)⁻¹∇ℓ at ε = 1: the predicted rise of a point's (a group's summed) own loss upon its removal.
@@ -249,24 +330,30 @@ def self_influence(
         problem: what is trained.
         theta: where, shape (d,). Default: the optimum, for convex problems.
         points: as in `influence`; default: every point.
-        curvature, damping, solver, throw: as in `influence`.
+        curvature, damping, solver, max_bytes, throw: as in `influence`.
 
     Raises:
         InputError, ConvergenceError: as `influence`.
     """
-    matrix = _matrix(problem, theta, "trained", curvature, damping)
-    gradients = point_gradients(problem, matrix, points)
-    sums = gradients.sums()
-    answer = Prepared(matrix, solver).solve(sums, throw=throw)
-    values = np.einsum("qd,qd->q", sums, answer.solution) / problem.scale
+    matrix = _matrix(problem, theta, "trained", curvature, damping, max_bytes)
+    gradients, prepared = point_gradients(problem, matrix, points), Prepared(matrix, solver)
+    most = matrix.chunks.solves if isinstance(matrix, Curvature) and matrix.chunks is not None else gradients.count
+    values, ends = [], []
+    for start in range(0, gradients.count, most):
+        some = gradients if most >= gradients.count else gradients.part(problem, start, start + most)
+        sums = some.sums()
+        answer = prepared.solve(sums, throw=throw)
+        values.append(np.einsum("qd,qd->q", sums, answer.solution) / problem.scale)
+        ends.append((answer.residual, answer.result, answer.solver))
     return SelfInfluence(
-        values=values[0] if gradients.single else values,
+        values=values[0][0] if gradients.single else np.concatenate(values),
         theta=np.asarray(matrix.theta),
-        residual=answer.residual,
-        result=answer.result,
+        residual=np.concatenate([residual for residual, _, _ in ends]),
+        result=join([result for _, result, _ in ends]),
         curvature=curvature,
         damping=float(damping),
-        solver=answer.solver,
+        solver=ends[0][2],
+        dtype=problem.dtype,
     )
 
 
@@ -287,9 +374,10 @@ def _check_choices(at: str, points: Any, curvature: str, damping: Any, order: in
         )
 
 
-def _matrix(problem: Problem, theta: Any, at: str, curvature: str, damping: Any) -> AnyCurvature:
+def _matrix(problem: Problem, theta: Any, at: str, curvature: str, damping: Any, max_bytes: int | None) -> AnyCurvature:
     eps = 1.0 if at == "trained" else 0.0
-    return curvature_at(problem, trained_optimum(problem, theta, eps=eps), curvature, damping=damping, eps=eps)
+    place = trained_optimum(problem, theta, eps=eps)
+    return curvature_at(problem, place, curvature, damping=damping, eps=eps, max_bytes=max_bytes)
 
 
 def _shaped(array: np.ndarray, single: bool, scalar: bool) -> Any:

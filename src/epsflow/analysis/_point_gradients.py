@@ -24,6 +24,7 @@ GRADIENT_NUMBERS = 2**27
 class PointGradients(abc.ABC):
     """Σ g_j of every deletion at a curvature's θ, and what the curvature's risk adds."""
 
+    matrix: AnyCurvature
     deletions: Deletions
 
     @property
@@ -35,6 +36,24 @@ class PointGradients(abc.ABC):
     def single(self) -> bool:
         """Whether one deletion was asked for."""
         return self.deletions.single
+
+    def part(self, problem: Problem, start: int, stop: int) -> "PointGradients":
+        """Those of some of the deletions."""
+        return _gradients_of(problem, self.matrix, self.deletions.part(start, stop))
+
+    def check_size(self) -> None:
+        """Refuse an array of the size deletions × parameters that would not fit.
+
+        Raises:
+            InputError: with its size.
+        """
+        count, dim = self.count, self.matrix.dim
+        if count > 1 and count * dim > GRADIENT_NUMBERS:
+            raise InputError(
+                f"the gradients of {count:,} points for d = {dim:,} take "
+                f"{1e-9 * count * dim * self.matrix.theta.dtype.itemsize:.1f} GB. "
+                "Ask for fewer points at a time, or for a functional with few values, which needs no such matrix."
+            )
 
     @abc.abstractmethod
     def sums(self) -> Float[np.ndarray, "count d"]:
@@ -55,31 +74,27 @@ class PointGradients(abc.ABC):
 
 def point_gradients(problem: Problem, matrix: AnyCurvature, points: Points) -> PointGradients:
     """Those of the deletions meant by `points`, at the θ of a curvature."""
-    deletions = as_deletions(problem, points)
+    return _gradients_of(problem, matrix, as_deletions(problem, points), whole=isinstance(points, str))
+
+
+def _gradients_of(
+    problem: Problem, matrix: AnyCurvature, deletions: Deletions, *, whole: bool = False
+) -> PointGradients:
+    """Those of deletions that are known; `whole`: every point alone, in the order of the data."""
     if isinstance(matrix, LinearCurvature):
-        whole = deletions.starts is None and isinstance(points, str)
         rows = matrix.model if whole else matrix.model.rows(deletions.index)
         return OfLinearModel(matrix, deletions, rows, matrix.local if whole else rows.at(matrix.theta))
     rows = EmpiricalRisk(
         model=problem.model,
         loss=problem.loss,
-        x=jnp.asarray(problem.data.x[deletions.index]),
-        y=jnp.asarray(problem.data.y[deletions.index]),
+        x=jnp.asarray(problem.data.x[deletions.index], problem.dtype),
+        y=jnp.asarray(problem.data.y[deletions.index], problem.dtype),
         delete=jnp.zeros(0, int),
-        l2=jnp.zeros(()),
-        scale=jnp.asarray(problem.scale),
-        chunk_rows=problem.chunk_rows,
+        l2=jnp.zeros((), problem.dtype),
+        scale=jnp.asarray(problem.scale, problem.dtype),
+        chunk_rows=matrix.risk.chunk_rows if isinstance(matrix.risk, EmpiricalRisk) else problem.chunk_rows,
     )
     return OfAnyModel(matrix, deletions, rows, min(problem.chunk_rows, max(1, CHUNK_NUMBERS // problem.dim)))
-
-
-def _check_size(deletions: Deletions, dim: int) -> None:
-    numbers = deletions.index.size * dim
-    if deletions.count > 1 and numbers > GRADIENT_NUMBERS:
-        raise InputError(
-            f"the gradients of {deletions.index.size:,} points for d = {dim:,} take {8e-9 * numbers:.1f} GB. "
-            "Ask for fewer points at a time, or for a functional with few values, which needs no such matrix."
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +108,7 @@ class OfLinearModel(PointGradients):
 
     def sums(self) -> Float[np.ndarray, "count d"]:
         """Σ g_j over each deletion."""
-        _check_size(self.deletions, self.rows.dim)
+        self.check_size()
         return self.deletions.sums(self.rows.point_gradients(self.local))
 
     def products(self, solutions: Float[np.ndarray, "q d"]) -> Float[np.ndarray, "count q"]:
@@ -130,16 +145,18 @@ class OfAnyModel(PointGradients):
 
     def sums(self) -> Float[np.ndarray, "count d"]:
         """Σ g_j over each deletion."""
-        _check_size(self.deletions, self.matrix.dim)
+        self.check_size()
         if self.count == 1:
             return np.asarray(_sum(self.rows, self.matrix.theta))[None]
+        if self.deletions.starts is not None and self.deletions.index.size > max(self.chunk, self.count):
+            return np.asarray(_group_sums(self.rows, self.matrix.theta, *self.deletions.padded()))
         return self.deletions.sums(np.asarray(_gradients(self.rows, self.matrix.theta)))
 
     def products(self, solutions: Float[np.ndarray, "q d"]) -> Float[np.ndarray, "count q"]:
         """Σ g_jᵀu."""
         if self.deletions.index.size <= self.chunk:
             return self.deletions.sums(np.asarray(_gradients(self.rows, self.matrix.theta)) @ solutions.T)
-        return self.deletions.sums(np.asarray(_products(self.rows, self.matrix.theta, solutions, self.chunk)))
+        return self.deletions.sums(np.asarray(_products(self.rows, self.matrix.theta, solutions)))
 
     def bends(self, theta_dot: Float[np.ndarray, "count d"]) -> Float[np.ndarray, "count d"]:
         """One compiled function, called for every deletion."""
@@ -163,11 +180,30 @@ def _gradients(rows: EmpiricalRisk, theta: Array) -> Float[Array, "points d"]:
 
 
 @eqx.filter_jit
-def _products(rows: EmpiricalRisk, theta: Array, solutions: Array, chunk: int) -> Float[Array, "points q"]:
-    def one(point: Array) -> Array:
-        return solutions @ rows.point_gradients(theta, point[None])[0]
+def _products(rows: EmpiricalRisk, theta: Array, solutions: Array) -> Float[Array, "points q"]:
+    """g_iᵀu is the derivative of cℓ_i along u: no gradient is formed."""
 
-    return jax.lax.map(one, jnp.arange(rows.x.shape[0]), batch_size=chunk)
+    def along(vector: Array) -> Array:
+        def one(point: tuple[Array, Array]) -> Array:
+            return jax.jvp(lambda t: rows.loss(rows.model(t, point[0]), point[1]), (theta,), (vector,))[1]
+
+        return jax.lax.map(one, (rows.x, rows.y), batch_size=min(rows.chunk_rows, len(rows.x)))
+
+    return rows.scale * jax.lax.map(along, solutions).T
+
+
+@eqx.filter_jit
+def _group_sums(rows: EmpiricalRisk, theta: Array, index: Array, counted: Array) -> Float[Array, "count d"]:
+    """One group after the other, each by one pass back: no gradient of a single point is formed."""
+
+    def one(group: tuple[Array, Array]) -> Array:
+        def value(t: Array) -> Array:
+            x, y = rows.x[group[0]], rows.y[group[0]]
+            return rows.scale * (group[1] @ jax.vmap(lambda a, b: rows.loss(rows.model(t, a), b))(x, y))
+
+        return jax.grad(value)(theta)
+
+    return jax.lax.map(one, (index, counted.astype(theta.dtype)))
 
 
 @eqx.filter_jit

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
-from .._core import Array, Spelled
+from .._core import Array, InputError, Spelled
 from ._losses import AbstractLoss
 from ._models import AbstractModel
 

@@ -14,5 +14,6 @@ from ._dual import Dual as Dual
 from ._ekfac import EKFAC as EKFAC
 from ._linear import LinearCurvature as LinearCurvature
 from ._lissa import LiSSA as LiSSA, largest_eigenvalue as largest_eigenvalue
+from ._memory import Chunks as Chunks, chunks_of as chunks_of
 from ._nystrom import Nystrom as Nystrom
 from ._solve import Prepared as Prepared, solve as solve

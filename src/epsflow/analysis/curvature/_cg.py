@@ -26,15 +26,16 @@ class CG(AbstractCurvatureSolver):
     a direction or a solution shows it; unlike Cholesky, CG cannot see every negative eigenvalue.
 
     Attributes:
-        rtol: ‖(C + λ_d I)h − v‖ ≤ rtol·‖v‖.
+        rtol: ‖(C + λ_d I)h − v‖ ≤ rtol·‖v‖. Default: 1e-10, in float32 1e-4. In float32 a solve also ends where
+            rounding keeps the residual from falling, and is then judged by what it reached.
         max_steps: iterations per right-hand side; None for 10·d.
     """
 
-    rtol: float = 1e-10
+    rtol: float | None = None
     max_steps: int | None = None
 
     def __post_init__(self) -> None:
-        if not 0.0 < self.rtol < 1.0:
+        if self.rtol is not None and not 0.0 < self.rtol < 1.0:
             raise InputError(f"CG: rtol is {self.rtol}; it must lie between 0 and 1.")
         if self.max_steps is not None and self.max_steps < 1:
             raise InputError(f"CG: max_steps is {self.max_steps}; at least one step is needed.")
@@ -46,10 +47,11 @@ class CG(AbstractCurvatureSolver):
     def compute(self, state: Any, rhs: Float[np.ndarray, "q d"]) -> CurvatureSolve:
         """Solve; `InputError` if a solution shows that the matrix is indefinite."""
         limit = 10 * state.dim if self.max_steps is None else self.max_steps
+        rtol = self._tolerance(rhs.dtype)
         solution, steps = self._iterate(state, rhs, limit)
         residual = relative_residuals(products(state, solution), rhs)
         energy, norms = np.einsum("qd,qd->q", solution, rhs), np.einsum("qd,qd->q", solution, solution)
-        down = np.flatnonzero((energy < 0.0) & (residual <= self.rtol))
+        down = np.flatnonzero((energy < 0.0) & (residual <= rtol))
         if down.size:
             worst = float((energy[down] / norms[down]).min())
             raise InputError(
@@ -60,11 +62,14 @@ class CG(AbstractCurvatureSolver):
         return CurvatureSolve(
             solution=solution,
             residual=residual,
-            result=judge(residual, self.rtol, RESULTS.max_steps_reached),
+            result=judge(residual, rtol, RESULTS.max_steps_reached),
             steps=steps,
             solver="cg",
             note=f"at most {limit} steps per right-hand side; more steps, more damping or a looser rtol help",
         )
+
+    def _tolerance(self, dtype: Any) -> float:
+        return self.rtol if self.rtol is not None else 1e-10 if dtype == np.float64 else 1e-4
 
     def _iterate(
         self, curvature: AnyCurvature, rhs: Float[np.ndarray, "q d"], limit: int
@@ -73,9 +78,10 @@ class CG(AbstractCurvatureSolver):
         point, residual = np.zeros_like(rhs), rhs.copy()
         direction, steps = residual.copy(), np.zeros(len(rhs), np.int64)
         squares = np.einsum("qd,qd->q", residual, residual)
-        goals = (0.5 * self.rtol) ** 2 * squares
+        goals = (0.5 * self._tolerance(rhs.dtype)) ** 2 * squares
+        best = np.full(len(rhs), np.inf)
         for count in range(limit):
-            going = squares > goals
+            going = (squares > goals) & (best >= 0.0)
             if not going.any():
                 break
             image = products(curvature, direction)
@@ -86,6 +92,9 @@ class CG(AbstractCurvatureSolver):
             if count % RENEWAL == RENEWAL - 1:
                 residual = np.where(going[:, None], rhs - products(curvature, point), residual)
             new = np.einsum("qd,qd->q", residual, residual)
+            if count % RENEWAL == RENEWAL - 1 and rhs.dtype != np.float64:
+                # The true residual has not halved since the last time: rounding holds it. Less than 0 ends the column.
+                best = np.where(new > 0.25 * best, -1.0, np.where(best < 0.0, best, new))
             ratio = np.where(going, new / np.where(squares == 0.0, 1.0, squares), 0.0)
             direction = np.where(going[:, None], residual + ratio[:, None] * direction, direction)
             squares = np.where(going, new, squares)

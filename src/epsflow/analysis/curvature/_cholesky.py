@@ -21,6 +21,11 @@ SOLVED = 1e-6
 UNIT = np.finfo(np.float64).eps
 
 
+def solved(dtype: Any) -> float:
+    """The same for another precision."""
+    return max(SOLVED, 1e4 * float(np.finfo(dtype).eps))
+
+
 @dataclass(frozen=True, eq=False)
 class Factored:
     """A matrix, and its triangular factor in units in which its diagonal is one.
@@ -71,7 +76,7 @@ class Cholesky(AbstractCurvatureSolver):
             rounding = UNIT * max(d, 4.0 * np.sqrt(len(curvature.model.x)))
             definite = bool(np.abs(np.diagonal(triangle)).min() > rounding)
         else:
-            definite = least > d * UNIT
+            definite = least > d * np.finfo(matrix.dtype).eps
         if not definite:
             raise InputError(_not_definite(curvature.kind, matrix))
         return Factored(matrix, widths, triangle)
@@ -86,7 +91,7 @@ class Cholesky(AbstractCurvatureSolver):
         return CurvatureSolve(
             solution=solution,
             residual=residual,
-            result=judge(residual, SOLVED, RESULTS.singular),
+            result=judge(residual, solved(residual.dtype), RESULTS.singular),
             steps=np.zeros(len(rhs), np.int64),
             solver="cholesky",
         )

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from ..._core import Array, InputError
 from ...problem import DENSE_LIMIT, AbstractRisk, EmpiricalRisk, Quadratic
 from ._labels import output_factor
+from ._memory import Chunks
 
 KINDS = ("hessian", "ggn", "fisher", "empirical_fisher")
 """What `Curvature` can be."""
@@ -40,6 +41,7 @@ class Curvature(eqx.Module):
         penalty: λ as the risk itself contains it.
         ridge: what is added to the sum over data: λ + λ_d (λ_d alone where the penalty is left out).
         kind: which matrix.
+        chunks: how much is worked on at once; None for everything, but for the risk's own chunks of points.
     """
 
     risk: AbstractRisk
@@ -48,6 +50,7 @@ class Curvature(eqx.Module):
     penalty: Float[Array, "*each"]
     ridge: Float[Array, "*each"]
     kind: str = eqx.field(static=True)
+    chunks: Chunks | None = eqx.field(static=True, default=None)
 
     @property
     def dim(self) -> int:
@@ -77,20 +80,22 @@ class Curvature(eqx.Module):
 
     def mm(self, vectors: Float[Array, "q d"]) -> Float[Array, "q d"]:
         """(C + λ_d I) applied to each row."""
-        return jax.vmap(self.mv)(vectors)
+        if self.chunks is None or len(vectors) <= self.chunks.vectors:
+            return jax.vmap(self.mv)(vectors)
+        return jax.lax.map(self.mv, vectors, batch_size=self.chunks.vectors)
 
     def matrix(self) -> Float[Array, "d d"]:
         """C + λ_d I, dense; check with `require_dense` first."""
         if self.kind == "hessian" or isinstance(self.risk, Quadratic):
             dense = self.risk.hessian(self.theta, self.eps)
-            return 0.5 * (dense + dense.T) + (self.ridge - self.penalty) * jnp.eye(self.dim)
+            return 0.5 * (dense + dense.T) + (self.ridge - self.penalty) * jnp.eye(self.dim, dtype=self.theta.dtype)
 
         def gram(_: Array, *chunk: Array) -> Array:
             rows = self._factor(*chunk)
             # Without the barrier XLA folds the transposition into the product, which is three times slower.
             return jax.lax.optimization_barrier(rows.T) @ rows
 
-        return self.sum_points(gram, self._factor_chunk) + self.ridge * jnp.eye(self.dim)
+        return self.sum_points(gram, self._factor_chunk) + self.ridge * jnp.eye(self.dim, dtype=self.theta.dtype)
 
     def factor(self) -> Float[Array, "rows d"]:
         """B with C + λ_d I = BᵀB + ridge·I: the rows √w_i L_iᵀJ_i of every point."""

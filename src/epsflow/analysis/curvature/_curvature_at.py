@@ -1,5 +1,7 @@
 """`curvature_at`: the matrix of that name at a θ, of any model."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 
@@ -10,6 +12,7 @@ from ._base import AnyCurvature
 from ._curvature import KINDS, Curvature
 from ._labels import label_factor
 from ._linear import linear_curvature
+from ._memory import chunks_of
 
 
 def curvature_at(
@@ -20,6 +23,7 @@ def curvature_at(
     damping: object = 0.0,
     eps: object = 1.0,
     penalty: bool = True,
+    max_bytes: int | None = None,
 ) -> AnyCurvature:
     """C + λ_d I of a problem at θ; see `Curvature` for which C. Of a linear model it is NumPy's.
 
@@ -30,10 +34,12 @@ def curvature_at(
         damping: λ_d ≥ 0.
         eps: weight of the deleted points.
         penalty: whether C contains λI, the curvature of the problem's own penalty.
+        max_bytes: memory for intermediate arrays, of a model that is not linear; default: 1 GiB.
 
     Raises:
         InputError: an unknown kind, negative damping, θ of the wrong shape or with NaN, a GGN of a loss that is not
-            convex in the output, a Fisher matrix of a loss without a known label distribution.
+            convex in the output, a Fisher matrix of a loss without a known label distribution, a budget that no chunk
+            meets.
     """
     if kind not in KINDS:
         raise InputError(f"unknown curvature {kind!r}: choose one of {', '.join(KINDS)}.")
@@ -54,11 +60,13 @@ def curvature_at(
         return linear_curvature(problem, place, kind, eps=weights, ridge=ridge)
     if kind == "fisher":
         jax.eval_shape(lambda f: label_factor(problem.loss, f), jax.ShapeDtypeStruct((1,), place.dtype))
+    chunks = chunks_of(problem, max_bytes)
     return Curvature(
-        risk=problem.empirical(),
-        theta=jnp.asarray(place),
-        eps=jnp.asarray(weights),
-        penalty=jnp.asarray(problem.penalty),
-        ridge=jnp.asarray(ridge),
+        risk=replace(problem.empirical(), chunk_rows=chunks.points),
+        theta=jnp.asarray(place, problem.dtype),
+        eps=jnp.asarray(weights, problem.dtype),
+        penalty=jnp.asarray(problem.penalty, problem.dtype),
+        ridge=jnp.asarray(ridge, problem.dtype),
         kind=kind,
+        chunks=chunks,
     )

@@ -18,7 +18,7 @@ from ._base import (
     one_ridge,
     relative_residuals,
 )
-from ._cholesky import SOLVED
+from ._cholesky import solved
 from ._curvature import require_dense
 
 
@@ -85,7 +85,7 @@ class Dual(AbstractCurvatureSolver):
         return CurvatureSolve(
             solution=solution,
             residual=residual,
-            result=judge(residual, SOLVED, RESULTS.singular),
+            result=judge(residual, solved(residual.dtype), RESULTS.singular),
             steps=np.zeros(len(rhs), np.int64),
             solver="dual",
         )

@@ -129,22 +129,34 @@ def kronecker_layers(
     def second_moments(index: Array, x: Array, y: Array, weights: Array) -> list[tuple[Array, Array]]:
         inputs, deltas = _back_propagate(curvature, index, x, y, key, samples)
         return [
-            (jnp.einsum("b,bi,bj->ij", weights, a, a), jnp.einsum("b,bri,brj->ij", weights, s, s))
+            ((a * weights[:, None]).T @ a, jnp.tensordot(s * weights[:, None, None], s, [(0, 1), (0, 1)]))
             for a, s in zip(inputs, deltas, strict=True)
         ]
 
-    moments = curvature.sum_points(second_moments)
+    size = _points_together(curvature, samples)
+    moments = curvature.sum_points(second_moments, size)
     bases = [(jnp.linalg.eigh(a)[1], jnp.linalg.eigh(s)[1]) for a, s in moments]
 
     def corrections(index: Array, x: Array, y: Array, weights: Array) -> list[Array]:
         inputs, deltas = _back_propagate(curvature, index, x, y, key, samples)
         return [
-            jnp.einsum("b,bro,bi->oi", weights, (s @ q_out) ** 2, (a @ q_in) ** 2)
+            (((s @ q_out) ** 2).sum(axis=1) * weights[:, None]).T @ (a @ q_in) ** 2
             for a, s, (q_in, q_out) in zip(inputs, deltas, bases, strict=True)
         ]
 
-    values = curvature.sum_points(corrections)
+    values = curvature.sum_points(corrections, size)
     return [KroneckerLayer(*basis, value) for basis, value in zip(bases, values, strict=True)]
+
+
+def _points_together(curvature: Curvature, samples: int | None) -> int | None:
+    """Points whose back-propagated vectors fit into half of the budget, three times."""
+    risk, model = _network(curvature)
+    if curvature.chunks is None:
+        return None
+    columns = 1 if curvature.kind == "empirical_fisher" else samples or model.widths[-1]
+    numbers = 3 * (sum(model.widths[:-1]) + columns * sum(model.widths[1:]))
+    half = curvature.chunks.max_bytes // (2 * curvature.theta.dtype.itemsize)
+    return max(1, min(risk.chunk_rows, half // numbers))
 
 
 def _network(curvature: Curvature) -> tuple[EmpiricalRisk, MLP]:

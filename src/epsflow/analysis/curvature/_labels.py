@@ -32,7 +32,7 @@ def label_factor(loss: AbstractLoss, output: Float[Array, "*k"]) -> Float[Array,
 
 @label_factor.register
 def _(loss: SquaredLoss, output: Float[Array, "*k"]) -> Float[Array, "outputs r"]:
-    return jnp.eye(output.size)
+    return jnp.eye(output.size, dtype=output.dtype)
 
 
 @label_factor.register
@@ -51,7 +51,7 @@ def _(loss: SoftmaxCrossEntropy, output: Float[Array, "*k"]) -> Float[Array, "ou
 
 @label_factor.register
 def _(loss: PseudoHuberLoss, output: Float[Array, "*k"]) -> Float[Array, "outputs r"]:
-    return jnp.sqrt(hyperbolic_information(loss.delta)) * jnp.eye(output.size)
+    return jnp.sqrt(hyperbolic_information(loss.delta)) * jnp.eye(output.size, dtype=output.dtype)
 
 
 def hyperbolic_information(delta: float) -> float:

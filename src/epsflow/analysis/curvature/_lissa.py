@@ -129,7 +129,7 @@ def least_eigenvalue(curvature: AnyCurvature, largest: float) -> float:
 def _power(curvature: AnyCurvature, shift: float) -> float:
     # A fixed start with no symmetry that data could share.
     vector = np.cos(np.arange(curvature.dim, dtype=np.float64) ** 2 + 1.0)[None]
-    vector, value = vector / np.linalg.norm(vector), 0.0
+    vector, value = (vector / np.linalg.norm(vector)).astype(curvature.theta.dtype), 0.0
     for _ in range(POWER_STEPS):
         image = products(curvature, vector) - shift * vector
         value = float((vector * image).sum())

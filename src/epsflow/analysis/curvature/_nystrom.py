@@ -10,6 +10,7 @@ from jaxtyping import Float, Key
 
 from ..._core import RESULTS, Array, InputError
 from ._base import AbstractCurvatureSolver, AnyCurvature, CurvatureSolve, judge, one_ridge, products, relative_residuals
+from ._linear import LinearCurvature
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +44,7 @@ class Nystrom(AbstractCurvatureSolver):
     Source: Frangella, Tropp, Udell, "Randomized Nyström preconditioning", 2023, algorithm 2.1.
 
     Attributes:
-        rank: number of columns, at most d; None for min(d, 50).
+        rank: number of columns, at most d; None for min(d, 50). Four times as many vectors of parameters are held.
         key: seed of Ω.
         rtol: residual above which the approximation counts as failed; None to accept any.
     """
@@ -69,7 +70,9 @@ class Nystrom(AbstractCurvatureSolver):
                 f"Nystrom of rank {rank} < d = {d} divides by λ + λ_d, which is 0 here: the approximation is singular. "
                 "Give a damping > 0, or the full rank."
             )
-        approximation = _sketch(curvature, np.asarray(jax.random.normal(self.key, (d, rank), dtype=np.float64)), ridge)
+        _check_memory(curvature, rank)
+        draws = np.asarray(jax.random.normal(self.key, (d, rank), dtype=curvature.theta.dtype))
+        approximation = _sketch(curvature, draws, ridge)
         if approximation is None or (rank == d and not (approximation.values + ridge > 0.0).all()):
             least = np.linalg.eigvalsh(_core(curvature, self.key, rank, ridge))[0]
             raise InputError(
@@ -107,7 +110,7 @@ def _sketch(curvature: AnyCurvature, draws: Float[np.ndarray, "d r"], ridge: flo
     sketch = np.linalg.qr(draws)[0]
     image = products(curvature, np.ascontiguousarray(sketch.T)).T - ridge * sketch
     # Shifted by its own rounding, so that a matrix of lower rank than the sketch has a Cholesky factor.
-    shift = np.finfo(np.float64).eps * np.sqrt(curvature.dim) * np.linalg.norm(image)
+    shift = np.finfo(image.dtype).eps * np.sqrt(curvature.dim) * np.linalg.norm(image)
     image = image + shift * sketch
     core = sketch.T @ image
     try:
@@ -122,8 +125,20 @@ def _sketch(curvature: AnyCurvature, draws: Float[np.ndarray, "d r"], ridge: flo
     return Approximation(curvature, np.linalg.qr(vectors)[0], np.maximum(singular**2 - shift, 0.0), ridge)
 
 
+def _check_memory(curvature: AnyCurvature, rank: int) -> None:
+    """Refuse a rank whose vectors exceed the budget."""
+    if isinstance(curvature, LinearCurvature) or curvature.chunks is None:
+        return
+    each, budget = 4 * curvature.theta.dtype.itemsize * curvature.dim, curvature.chunks.max_bytes
+    if rank * each > budget:
+        raise InputError(
+            f"Nystrom of rank {rank} holds {1e-9 * rank * each:.2g} GB of vectors for d = {curvature.dim:,}, and "
+            f"max_bytes is {budget:,}; rank={max(1, budget // each)} fits, or give max_bytes={rank * each:,}."
+        )
+
+
 def _core(curvature: AnyCurvature, key: Key[Array, ""], rank: int, ridge: float) -> Float[np.ndarray, "r r"]:
     """ΩᵀC₀Ω."""
-    sketch = np.linalg.qr(np.asarray(jax.random.normal(key, (curvature.dim, rank), dtype=np.float64)))[0]
+    sketch = np.linalg.qr(np.asarray(jax.random.normal(key, (curvature.dim, rank), dtype=curvature.theta.dtype)))[0]
     core = sketch.T @ (products(curvature, np.ascontiguousarray(sketch.T)).T - ridge * sketch)
     return 0.5 * (core + core.T)

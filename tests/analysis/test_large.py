@@ -1,0 +1,101 @@
+"""Networks too large for a matrix: chunks within a budget of memory, single precision, several devices."""
+
+import jax
+import numpy as np
+import pytest
+
+import epsflow as ef
+
+BUDGET = 400_000
+"""Bytes: a few right-hand sides of 1,870 parameters, and some of the points, at a time."""
+
+
+@pytest.fixture(scope="module")
+def network():
+    rng = np.random.default_rng(5)
+    x = rng.standard_normal((90, 20))
+    labels = np.argmax(x[:, :10] + 0.5 * rng.standard_normal((90, 10)), axis=1)
+    data = ef.Dataset(x, labels.astype(float))
+    model = ef.MLP((20, 60, 10))
+    return ef.Problem(model, ef.SoftmaxCrossEntropy(), data, delete=[3, 4], l2=1e-3, reduction="mean")
+
+
+@pytest.fixture(scope="module")
+def theta(network):
+    return np.asarray(network.model.init(jax.random.key(0)))
+
+
+def losses(problem, count=7):
+    return ef.Losses(problem.model, problem.loss, problem.data.x[:count], problem.data.y[:count])
+
+
+def ask(problem, theta, solver, **options):
+    given = {"points": list(range(20)), "functional": losses(problem), "curvature": "ggn", "damping": 0.1}
+    return ef.influence(problem, theta, solver=solver, **(given | options))
+
+
+@pytest.fixture(scope="module")
+def exact(network, theta):
+    """By Woodbury's identity, with the Jacobian of all outputs."""
+    return ask(network, theta, "dual").change
+
+
+def test_conjugate_gradients_in_chunks_give_the_exact_answer(network, theta, exact):
+    found = ask(network, theta, ef.CG(), max_bytes=BUDGET)
+    assert found.chunks.solves < 7  # the values of φ do not fit at once
+    assert found.chunks.points < 90
+    # Residuals of 1e-10, and a matrix whose condition is about 20.
+    np.testing.assert_allclose(found.change, exact, rtol=0, atol=1e-8 * np.abs(exact).max())
+
+
+@pytest.mark.slow
+def test_few_points_are_solved_for_instead_of_many_values(network, theta, exact):
+    found = ask(network, theta, ef.CG(), points=[0, 1, 2], functional=losses(network, 7), max_bytes=BUDGET)
+    assert found.solved_for == "points"
+    np.testing.assert_allclose(found.change, exact[:3], rtol=0, atol=1e-8 * np.abs(exact).max())
+
+
+def test_groups_and_functions_of_ones_own_are_summed_in_chunks(network, theta, exact):
+    groups, own = [[0, 1, 2], [5, 7], [9], [11, 12]], losses(network)
+    found = ask(network, theta, ef.CG(), points=groups, functional=lambda t: own(t), max_bytes=BUDGET)
+    expected = np.stack([exact[group].sum(axis=0) for group in groups])
+    np.testing.assert_allclose(found.change, expected, rtol=0, atol=1e-8 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("solver", [ef.EKFAC(), pytest.param(ef.Nystrom(rank=5), marks=pytest.mark.slow)])
+def test_approximations_do_not_depend_on_the_chunks(network, theta, solver):
+    whole, parts = (ask(network, theta, solver, max_bytes=budget) for budget in (2**30, BUDGET))
+    assert whole.chunks.solves >= 20 > parts.chunks.solves
+    # Sums in another order; eigenvectors of close eigenvalues magnify that.
+    np.testing.assert_allclose(parts.change, whole.change, rtol=0, atol=1e-9 * np.abs(whole.change).max())
+    np.testing.assert_allclose(parts.residual, whole.residual, rtol=1e-7)
+
+
+def test_self_influence_in_chunks(network, theta):
+    options = {"points": [0, 1, 2, 3], "curvature": "ggn", "damping": 0.1, "solver": ef.EKFAC()}
+    whole, parts = (ef.self_influence(network, theta, max_bytes=budget, **options) for budget in (2**30, BUDGET))
+    np.testing.assert_allclose(parts.values, whole.values, rtol=1e-9)
+
+
+def test_a_budget_that_no_chunk_meets_is_refused_with_the_least_that_one_does(network, theta):
+    with pytest.raises(ef.InputError, match=r"max_bytes is 1,000, which no chunk meets: .* need [\d,]+ bytes") as no:
+        ask(network, theta, ef.EKFAC(), max_bytes=1_000)
+    least = int(str(no.value).rsplit("need ", 1)[1].split(" ")[0].replace(",", ""))
+    assert ef.analysis.chunks_of(network, least).solves == 1
+    with pytest.raises(ef.InputError, match=rf"{least:,} bytes"):
+        ef.analysis.chunks_of(network, least - 16)
+    with pytest.raises(ef.InputError, match=r"rank=6 fits, or give max_bytes="):
+        ask(network, theta, ef.Nystrom(rank=50), max_bytes=BUDGET)
+
+
+@pytest.mark.parametrize("solver", [ef.EKFAC(), pytest.param(ef.CG(), marks=pytest.mark.slow)])
+def test_single_precision_names_itself_and_its_error_holds(network, theta, solver):
+    options = {"curvature": "empirical_fisher"} if isinstance(solver, ef.EKFAC) else {}
+    wide = ask(network, theta.astype(np.float32).astype(float), solver, **options)
+    with jax.enable_x64(False):
+        narrow = ask(network.with_dtype("float32"), theta, solver, estimate_error=True, **options)
+    assert narrow.dtype == "float32" == str(narrow.change.dtype)
+    assert "dtype=float32" in repr(narrow)
+    assert np.abs(narrow.change - wide.change).max() <= 1.0001 * narrow.error  # both in float64, rounded differently
+    # Residuals of 1e-4 of conjugate gradients; roundings of 6e-8 through three layers and two solves of EK-FAC.
+    assert 0.0 < narrow.error < 1e-3 * np.abs(wide.change).max()
