@@ -101,7 +101,7 @@ def test_draws_share_what_is_deleted_and_chosen_and_nothing_else(trained: Study)
     assert all(np.array_equal(points, chosen[0]) for points in chosen)
 
 
-def test_the_summary_is_written_and_drawn(trained: Study):
+def test_the_summary_is_written(trained: Study):
     summary = trained.summary()
     ends, against, choices = summary.tables
     assert [row[2] for row in ends.rows] == list(WAYS)
@@ -113,9 +113,9 @@ def test_the_summary_is_written_and_drawn(trained: Study):
     assert distance.estimate == pytest.approx(np.exp(logs.mean()), rel=1e-12)
     (group,) = (row[0] for row in ends.rows if row[2] == "R2D")
     for drawing in summary.drawings:
-        axes = getattr(ef.plots, drawing.kind)(**drawing.arguments)
-        assert [text.get_text() for text in axes.get_yticklabels()] == [group.replace("delete = ", "")]
-        assert {line.get_label() for line in axes.get_lines()} >= set(DRAWN)
+        series = drawing.arguments["values"]
+        assert list(series) == list(DRAWN)
+        assert all(list(part) == [group.replace("delete = ", "")] for part in series.values())
     assert ef.studies.Summary.from_json(summary.to_json()).tables[0].words() == ends.words()
 
 

@@ -36,9 +36,9 @@ ENDS_NOTE = (
 )
 PAIRS_NOTE = (
     "Geometric means of the ratio to rewind-to-delete (R2D) of the same run, with Student's 95 % intervals of the "
-    "mean logarithm. p: of the paired t-test, Holm's over all problems and schedules of the measure; a dash where all "
-    "pairs are equal. Membership: mean difference of the AUC to that of the model retrained with the same seed. 'all' "
-    "speaks of these problems, not of others."
+    "mean logarithm. p: of the paired t-test, Holm's over all problems and schedules of the measure ('all': without "
+    "it); a dash where all pairs are equal. Membership: mean difference of the AUC to that of the model retrained with "
+    "the same seed. 'all' speaks of these problems, not of others."
 )
 CHOICE_NOTE = (
     "Mean ε in each fifth of the steps from s to T; the cost on the seeds on which schedules are chosen, over that of "
