@@ -6,8 +6,9 @@ import pytest
 from scipy import stats
 
 import epsflow as ef
+from epsflow._core import share_bounds
 from epsflow.unlearning._audit import epsilon_from_samples
-from epsflow.unlearning._metrics import attack, mean_gap, share_bounds, size_of
+from epsflow.unlearning._metrics import attack, mean_gap, mean_interval, size_of
 
 TARGET = {"epsilon_dp": 1.0, "delta_dp": 1e-5}
 KEY = jax.random.key(5)
@@ -32,7 +33,7 @@ def test_clopper_and_pearson_are_scipys():
     for hits, trials in ((0, 10), (3, 10), (10, 10), (40, 1000)):
         exact = stats.binomtest(hits, trials).proportion_ci(confidence_level=0.98, method="exact")
         low, high = share_bounds(hits, trials, 0.01)
-        assert (low, high) == pytest.approx((exact.low, exact.high), rel=1e-12)
+        assert (float(low), float(high)) == pytest.approx((exact.low, exact.high), rel=1e-12)
 
 
 def test_a_gap_has_welchs_interval(rng):
@@ -43,6 +44,22 @@ def test_a_gap_has_welchs_interval(rng):
     both = size_of(found)
     assert both.estimate == abs(found.estimate)
     assert size_of(mean_gap(first, first, 0.9)).low == 0.0
+
+
+def test_accuracies_that_all_came_out_equal_are_not_known_exactly(rng):
+    """10 of 10 models with accuracy 1 say P ≥ α^{1/10}: a coin that shows this value so rarely is rejected at α."""
+    found = mean_interval(np.ones(10), 0.95, within_one=True)
+    assert (found.estimate, found.high) == (1.0, 1.0)
+    assert found.low == pytest.approx(0.05**0.1)
+    assert found.low == pytest.approx(float(share_bounds(10, 10, 0.05)[0]))
+    gap = mean_gap(np.full(10, 0.75), np.full(20, 0.75), 0.95, within_one=True)
+    assert -0.5 < gap.low < gap.estimate == 0.0 < gap.high < 0.5
+    # A law on [0, 1] that shows one value most of the time: its mean is inside at least as often as stated.
+    draws = np.where(rng.random((4000, 8)) < 0.6, 1.0, 0.0)
+    equal = draws[np.ptp(draws, axis=1) == 0.0]
+    missed = sum(not mean_interval(row, 0.95, within_one=True).low <= 0.6 for row in equal)
+    assert missed <= 0.05 * len(draws) + 3.0 * np.sqrt(0.05 * len(draws))
+    assert mean_gap(np.ones(5), np.ones(5), 0.95).high == 0.0  # of losses: nothing is random there
 
 
 def test_the_attack_is_an_area_under_the_curve(rng):

@@ -52,6 +52,7 @@ from ._results import (
     stack as stack,
     succeeded as succeeded,
 )
+from ._shares import share_bounds as share_bounds
 from ._stored import Stored as Stored, read_fields as read_fields
 from ._text import printable as printable
 from ._traced import jaxpr_of as jaxpr_of

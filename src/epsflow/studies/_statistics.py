@@ -6,7 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy import special, stats
+from scipy import stats
+
+from .._core import share_bounds
 
 RESAMPLES, LEVEL, SEED = 1_000, 0.95, 0
 TIE = 1e-9
@@ -82,10 +84,8 @@ def share(mask: Bool[np.ndarray, " n"], units: Sequence[object] | None = None) -
     else:
         effective = min(p * (1.0 - p) / spread, float(n)) if spread > 0.0 else float(n)
     k, tail = p * effective, 0.5 * (1.0 - LEVEL)
-    # Quantiles of Beta(k, n − k + 1) and Beta(k + 1, n − k); no p above or below 0 and n hits is rejected.
-    low = float(special.betaincinv(k, effective - k + 1.0, tail)) if p > 0.0 else 0.0
-    high = float(special.betaincinv(k + 1.0, effective - k, 1.0 - tail)) if p < 1.0 else 1.0
-    return Share(p, low, high)
+    low, high = share_bounds(k, effective, tail)
+    return Share(p, float(low), float(high))
 
 
 def bootstrap(

@@ -8,13 +8,13 @@ import jax
 import numpy as np
 from jaxtyping import Float, Key
 
-from .._core import Array, ConvergenceError, InputError, Tabular, as_instance, as_share
+from .._core import Array, ConvergenceError, InputError, Tabular, as_instance, as_share, share_bounds
 from ..flow import checked
 from ..problem import Dataset, Problem
 from ._certificate import PER_INSTANCE, WORST_CASE, UnlearningCertificate
 from ._certify import certify_unlearning
 from ._distances import Start
-from ._metrics import Interval, mean_gap, mean_interval, share_bounds, size_of
+from ._metrics import Interval, mean_gap, mean_interval, size_of
 from ._model_scores import score_models
 from ._parameters import as_count, as_nonnegative
 from .algorithms._base import EVERY_STEP, OUTPUT, AbstractAlgorithm, as_run
@@ -214,10 +214,14 @@ def _audited(
         confidence=confidence,
         distance=mean_interval(np.linalg.norm(unlearned - centre, axis=1), confidence),
         spread=mean_interval(np.linalg.norm(retrained - centre, axis=1), confidence),
-        gaps={name: mean_gap(pair[0], pair[1], confidence) for name, pair in metrics.items()},
-        unlearned={name: mean_interval(pair[0], confidence) for name, pair in metrics.items()},
-        retrained={name: mean_interval(pair[1], confidence) for name, pair in metrics.items()},
-        membership=size_of(mean_gap(first.membership, second.membership, confidence)),
+        gaps={name: mean_gap(*pair, confidence, within_one="accuracy" in name) for name, pair in metrics.items()},
+        unlearned={
+            name: mean_interval(pair[0], confidence, within_one="accuracy" in name) for name, pair in metrics.items()
+        },
+        retrained={
+            name: mean_interval(pair[1], confidence, within_one="accuracy" in name) for name, pair in metrics.items()
+        },
+        membership=size_of(mean_gap(first.membership, second.membership, confidence, within_one=True)),
         epsilon_audit=epsilon_from_samples(unlearned, retrained, certificate.delta, confidence, direction),
     )
 
@@ -261,6 +265,6 @@ def _counted(
     """log((P_low − δ)/P'_high) of S = {above the level} for the first law, or {below} for the second."""
     left, right = (place[part] > level for place in places)
     likely, rare = (left, right) if above else (~right, ~left)
-    low, _ = share_bounds(int(likely.sum()), likely.size, alpha)
-    _, high = share_bounds(int(rare.sum()), rare.size, alpha)
+    low = float(share_bounds(int(likely.sum()), likely.size, alpha)[0])
+    high = float(share_bounds(int(rare.sum()), rare.size, alpha)[1])
     return math.log((low - delta) / high) if low > delta else -math.inf

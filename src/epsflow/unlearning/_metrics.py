@@ -58,35 +58,46 @@ def attack(deleted: Float[np.ndarray, "r m"], others: Float[np.ndarray, "r q"]) 
     return below + 0.5 * ties
 
 
-def mean_gap(first: Float[np.ndarray, " r"], second: Float[np.ndarray, " q"], confidence: float) -> Interval:
-    """Mean of the first minus mean of the second, with Welch's interval."""
+def mean_gap(
+    first: Float[np.ndarray, " r"], second: Float[np.ndarray, " q"], confidence: float, *, within_one: bool = False
+) -> Interval:
+    """Mean of the first minus mean of the second, with Welch's interval.
+
+    Args:
+        first, second: independent samples.
+        confidence: of the interval.
+        within_one: whether values lie in [0, 1], as accuracies do. Then samples without any spread leave an interval as
+            well: of what takes one value v in r draws, P(v) ≥ q = α^{1/r}, and the mean is in [qv, qv + 1 − q].
+    """
     from scipy.special import stdtrit  # not spent by `import epsflow`
 
     estimate = float(first.mean() - second.mean())
     parts = [values.var(ddof=1) / values.size if values.size > 1 else 0.0 for values in (first, second)]
     variance = float(sum(parts))
     if not variance > 0.0:
-        return Interval(estimate, estimate, estimate)
+        if not within_one:
+            return Interval(estimate, estimate, estimate)
+        (low, high), (least, most) = (_of_equals(values, 0.5 + 0.5 * confidence) for values in (first, second))
+        return Interval(estimate, low - most, high - least)
     down = sum(p**2 / max(v.size - 1, 1) for p, v in zip(parts, (first, second), strict=True))
     half = float(stdtrit(variance**2 / down, 0.5 + 0.5 * confidence)) * math.sqrt(variance)
     return Interval(estimate, estimate - half, estimate + half)
 
 
-def mean_interval(values: Float[np.ndarray, " r"], confidence: float) -> Interval:
-    """A mean with Student's interval."""
+def mean_interval(values: Float[np.ndarray, " r"], confidence: float, *, within_one: bool = False) -> Interval:
+    """A mean with Student's interval; `within_one` as in `mean_gap`."""
+    if within_one and not np.ptp(values) > 0.0:
+        return Interval(float(values.mean()), *_of_equals(values, confidence))
     return mean_gap(values, np.zeros(1), confidence)
+
+
+def _of_equals(values: Float[np.ndarray, " r"], confidence: float) -> tuple[float, float]:
+    """What the mean may be of numbers in [0, 1] that all came out equal."""
+    known = (1.0 - confidence) ** (1.0 / values.size)
+    return known * float(values[0]), known * float(values[0]) + 1.0 - known
 
 
 def size_of(gap: Interval) -> Interval:
     """|gap|, with the interval of what |x| may be."""
     low = 0.0 if gap.low <= 0.0 <= gap.high else min(abs(gap.low), abs(gap.high))
     return Interval(abs(gap.estimate), low, max(abs(gap.low), abs(gap.high)))
-
-
-def share_bounds(hits: int, trials: int, alpha: float) -> tuple[float, float]:
-    """Clopper and Pearson's lower and upper bound on a probability, each wrong with probability at most α."""
-    from scipy.special import betaincinv  # not spent by `import epsflow`
-
-    low = float(betaincinv(hits, trials - hits + 1, alpha)) if hits else 0.0
-    high = float(betaincinv(hits + 1, trials - hits, 1.0 - alpha)) if hits < trials else 1.0
-    return low, high

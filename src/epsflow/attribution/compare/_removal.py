@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from ..._core import Axed, InputError, Labelled, Spelled
+from ..._core import Axed, InputError, Labelled, Spelled, share_bounds
 from ..values._utility import ModelUtility
 from ._agreement import RESAMPLES, Interval
 
@@ -26,7 +26,8 @@ class RemovalCurves(Spelled, Labelled):
         names: the methods, in the order of the first axis below.
         most: removed from the most valued on, shape (methods, f).
         least: from the least valued on, shape (methods, f).
-        most_interval, least_interval: over resampled test points, shape (methods, f, 2).
+        most_interval, least_interval: over resampled test points; of accuracies Clopper and Pearson's, shape
+            (methods, f, 2).
         drop: mean over the shares of quality lost beyond that of the least valued first: least − most, the area between
             the two curves, with its interval, shape (methods, 3).
         resampled: mean over the shares of `most`, for every resample of the test points, shape (resamples, methods).
@@ -97,7 +98,10 @@ def removal_curves(
     weights = rng.multinomial(tests, np.full(tests, 1.0 / tests), size=RESAMPLES) / tests
     drawn = (weights @ each.T).reshape(RESAMPLES, *members.shape[:3])
     tails = _tails(level)
-    interval = np.moveaxis(np.quantile(drawn, tails, axis=0), 0, -1)
+    # A share of the test points has an exact interval, which is never of width zero; a mean loss is resampled.
+    exact = utility.metric == "accuracy"
+    ends = share_bounds(quality * tests, tests, tails[0]) if exact else np.quantile(drawn, tails, axis=0)
+    interval = np.stack([ends[0], ends[1]], axis=-1)
     gaps = drawn[:, :, 1].mean(axis=2) - drawn[:, :, 0].mean(axis=2)
     between = quality[:, 1].mean(axis=1) - quality[:, 0].mean(axis=1)
     return RemovalCurves(
