@@ -178,12 +178,13 @@ def test_held_out_seeds_have_no_part_in_the_choice(network):
 
 
 def test_single_precision_says_how_far_it_is_from_double_and_needs_no_global_flag(network, theta0):
-    question = {"s": 10, "T": 60, "optimiser": ADAM, "batch": 5, "key": KEYS[:2]}
+    question = {"s": 10, "T": 60, "optimiser": ADAM, "batch": 5, "key": KEYS[:2], "intervals": 10}
     exact = ef.certify(network, ef.Step(25.0), theta0, **question)
     with jax.enable_x64(False):
         narrow = ef.certify(network.with_dtype("float32"), ef.Step(25.0), np.asarray(theta0), **question)
     assert 0.0 < abs(narrow.cost - exact.cost) <= narrow.cost_error <= 1e-3 * exact.cost
     assert exact.cost_error <= 1e-12 * exact.cost
+    assert len(exact.extremal.path.knots) == 1 + 10
     assert "float32" in repr(narrow.task)
 
 

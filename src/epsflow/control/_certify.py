@@ -12,7 +12,7 @@ from ._solution import Found, ScheduleSolution, verdict
 from ._steps import judge_steps
 from ._task import ControlTask, linear_of, make_task
 from ._trained import judge_trained
-from ._trainings import recipes_of
+from ._trainings import INTERVALS, recipes_of
 from .bounds._ascent import maximise_dual
 from .bounds._branching import branch
 from .bounds._dual import certify_signs, evaluate_dual
@@ -55,6 +55,7 @@ def certify(
     key: object | None = None,
     held_out: object | None = None,
     dtype: str | None = None,
+    intervals: int = INTERVALS,
     time_limit: float | None = None,
 ) -> ScheduleSolution:
     """Simulate a schedule of any origin and say how far from the global optimum it is.
@@ -75,13 +76,14 @@ def certify(
         theta0: θ(0), shape (d,).
         s, T: the window.
         bounds: bounds of ε among which "optimal" is meant.
-        target: where θ(T) should be. Default: the leave-out optimum.
+        target: where θ(T) should be. Default: the leave-out optimum, or with an optimiser the retrained θ(T).
         cost: of θ(T): `Distance` (default), `QuadraticForm`, `PredictionGap`, `RetainedLoss`.
         budget, price: as in `optimal_schedule`. The lower bound is that without them, which remains one.
         step_size, momentum: of gradient descent in place of the flow, as in `optimal_schedule`; a step has the mean of
             ε(t) over it.
         optimiser, batch, key, held_out, dtype: of training with an optimiser in place of the flow, as in
             `optimal_schedule`.
+        intervals: with an optimiser, of the mesh on which Pontryagin's conditions are asked for.
         time_limit: seconds after which branching ends; what is proved by then stands.
 
     Raises:
@@ -90,7 +92,7 @@ def certify(
     """
     deadline = Deadline(time_limit)
     question = {"s": s, "T": T, "bounds": bounds, "target": target, "cost": cost, "budget": budget, "price": price}
-    recipes = recipes_of(optimiser, batch, key, held_out, dtype)
+    recipes = recipes_of(optimiser, batch, key, held_out, dtype, intervals)
     task = make_task(problem, theta0, **question, step_size=step_size, momentum=momentum, recipes=recipes)
     check_admissible(schedule, task.s, task.T, task.bounds)
     spent = effort_of(task, schedule)

@@ -216,7 +216,7 @@ def compare_schedules(
         bounds: bounds of ε on (s, T).
         families: schedule classes with a `search_space`. Default: Step and the decays, those that keep to the bounds.
         optimum: whether to solve for the optimum as well.
-        target: where θ(T) should be. Default: the leave-out optimum.
+        target: where θ(T) should be. Default: the leave-out optimum, or with an optimiser the retrained θ(T).
         cost: of θ(T): `Distance` (default), `QuadraticForm`, `PredictionGap`, `RetainedLoss`.
         budget, price: for ∫|ε| dt over (s, T), as in `optimal_schedule`; they bind the families, too.
         step_size, momentum: of gradient descent in place of the flow, as in `optimal_schedule`.

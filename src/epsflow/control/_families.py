@@ -223,7 +223,7 @@ def best_in_family(
         theta0: θ(0), shape (d,).
         s, T: the window.
         bounds: bounds of ε; the family must respect them.
-        target: where θ(T) should be; default: the leave-out optimum.
+        target: where θ(T) should be; default: the leave-out optimum, or with an optimiser the retrained θ(T).
         cost: of θ(T); default: the distance 𝓔.
         budget, price: for ∫|ε| dt over (s, T), as in `optimal_schedule`; the least cost + ρ∫|ε| dt among the
             members within the budget.

@@ -16,7 +16,7 @@ from ..problem import Problem, Quadratic
 from ..schedules import AbstractPiecewiseConstant, AbstractSchedule, check_admissible
 from ._simulate import training_error
 from ._task import ControlTask, descent_of, linear_of, make_task
-from ._trainings import Trainings, recipes_of
+from ._trainings import INTERVALS, Trainings, recipes_of
 from .linear._path import linear_extremal
 from .linear._smooth_path import smooth_extremal
 from .systems._system import DENSE_NUMBERS, RiskSystem
@@ -49,6 +49,7 @@ def extremal(
     key: object | None = None,
     held_out: object | None = None,
     dtype: str | None = None,
+    intervals: int = INTERVALS,
 ) -> Extremal:
     """The costate of a schedule and the figures that Pontryagin's principle asks for.
 
@@ -63,19 +64,21 @@ def extremal(
         theta0: θ(0), shape (d,).
         s, T: the window in which ε is free.
         bounds: least and largest ε there.
-        target: where θ(T) should be, shape (d,). Default: the leave-out optimum.
+        target: where θ(T) should be, shape (d,). Default: the leave-out optimum, or with an optimiser the retrained
+            θ(T).
         cost: of θ(T), zero at the target. Default: the distance ½‖θ(T) − target‖².
         price: ρ ≥ 0, of ∫|ε| dt.
         step_size, momentum: of gradient descent in place of the flow, as in `optimal_schedule`.
         optimiser, batch, key, held_out, dtype: of training with an optimiser in place of the flow, as in
             `optimal_schedule`.
+        intervals: with an optimiser, of the mesh on which Pontryagin's conditions are asked for.
 
     Raises:
         InputError: a schedule outside E_s, or a question that makes no sense (see `make_task`).
         ConvergenceError: diffrax failed, forward or backward.
     """
     question = {"s": s, "T": T, "bounds": bounds, "target": target, "cost": cost, "price": price}
-    recipes = recipes_of(optimiser, batch, key, held_out, dtype)
+    recipes = recipes_of(optimiser, batch, key, held_out, dtype, intervals)
     task = make_task(problem, theta0, **question, step_size=step_size, momentum=momentum, recipes=recipes)
     check_admissible(schedule, task.s, task.T, task.bounds)
     return extremal_of(task, schedule, task.price)
