@@ -98,6 +98,8 @@ def test_scores_of_ones_own_stand_beside_them(flipped):
     own = np.arange(60.0)
     found = compare_attributions(problem, {"influence": None, "mine": own}, test=classes(50, 1), groups=5, fractions=())
     np.testing.assert_array_equal(found.scores["mine"].change, own)
+    assert found.scores["mine"].gradients is None, "what they took is not known"
+    assert found.scores["influence"].gradients == 60
     assert found.curves is None
     priced = Scores(own, np.full(60, 0.5), gradients=7, seconds=2.0)
     found = compare_attributions(problem, {"mine": priced}, test=classes(50, 1), groups=5, fractions=())
@@ -177,6 +179,7 @@ def test_agreement_of_columns():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        ({"top": 61}, "top is 61, and 60 points have an exact change"),
         ({"methods": ["guess"]}, "unknown method 'guess': choose among loo"),
         ({"methods": "loo"}, "methods is 'loo'; a list of names is needed"),
         ({"methods": {"mine": np.ones(3)}}, "the scores 'mine' have shape (3,)"),

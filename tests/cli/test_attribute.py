@@ -22,6 +22,8 @@ def test_table_and_files(small, command, tmp_path: Path):
     result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
     assert result["finding"].split(";")[0] in ran.out
     assert [row["method"] for row in result["methods"]] == ["newton", "density"]
+    assert [row["gradients"] for row in result["methods"]] == [len(result["points"]), None]
+    assert "null for methods along training" in result["gradients"]
     assert len(result["points"]) == len(result["exact"]) == len(result["scores"]["density"])
 
 

@@ -20,6 +20,12 @@ AT_THE_END = ("loo", "influence", "newton", "pbrf", "bif", "shapley", "banzhaf",
 DEFAULT = ("influence", "newton", "pbrf", "density", "tracin")
 CHECKPOINTS = 33
 """Times of training that TracIn and SOURCE see."""
+GRADIENTS = (
+    "of single points; null for methods along training, whose cost is not a number of them: a solver of differential "
+    "equations chooses its steps, linear regression is followed in closed form, and steps are differentiated as well. "
+    "It is in seconds."
+)
+"""What the JSON says of the column."""
 FEW = 5
 """Points at each end that the table names."""
 
@@ -183,7 +189,7 @@ def _asked(source: AnySource, scoring: Scoring, material: Any) -> _Asked:
 
 
 def _along(asked: _Asked, name: str) -> Any:
-    """Scores of one method along training; what a solve costs is its time, gradients are not counted."""
+    """Scores of one method along training, and what they took."""
     import time
 
     import numpy as np
@@ -210,7 +216,7 @@ def _along(asked: _Asked, name: str) -> Any:
         change = methods[name]().change
     seconds = time.perf_counter() - start
     column = np.asarray(change if change.ndim == 1 else change.mean(axis=1))
-    return attribution.Scores(column, np.zeros(len(column)), 0, seconds)
+    return attribution.Scores(column, np.zeros(len(column)), None, seconds)
 
 
 def _compared(asked: _Asked, columns: dict[str, Any], scoring: Scoring) -> "AttributionComparison":
@@ -311,4 +317,5 @@ def _answers(scoring: Scoring, asked: _Asked, result: "AttributionComparison") -
         "exact": result.exact,
         "scores": {name: result.scores[name].change for name in result.names},
         "methods": list(result.summary().rows),
+        "gradients": GRADIENTS,
     }

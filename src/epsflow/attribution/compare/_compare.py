@@ -155,7 +155,7 @@ def compare_attributions(
         theta: θ(1), shape (d,). Default: the optimum, for convex problems.
         groups: how many.
         group_size: points in each. Default: 1 % of them, at least 2.
-        top: of how many largest changes the overlap is taken. Default: a tenth of the points.
+        top: of how many largest changes the overlap is taken, at most all of them. Default: a tenth of the points.
         fractions: shares removed in the removal curves; () for none.
         mislabelled: points known to have wrong labels, whose detection is then measured.
         utility: −φ of coalitions, for non-convex problems (accuracy of removal curves comes from its own metric).
@@ -191,7 +191,7 @@ def compare_attributions(
     scores = {name: scores_of(at, name, given[name], asked.get(name, {})) for name in names}
     columns = {name: found.change for name, found in scores.items()}
     most = int(alone.sum())
-    count = max(1, most // 10) if top is None else min(as_count(top, "top"), most)
+    count = max(1, most // 10) if top is None else _as_top(top, most)
     tenth = max(1, int(together.sum()) // 10)
     sums = {name: column[sets].sum(axis=1) for name, column in columns.items()}
     return AttributionComparison(
@@ -219,6 +219,16 @@ def _as_names(methods: object) -> tuple[str, ...]:
     if strange:
         raise InputError(f"methods lists {strange[0]!r}; names are needed: {', '.join(METHODS)}.")
     return tuple(dict.fromkeys(methods))
+
+
+def _as_top(value: object, most: int) -> int:
+    top = as_count(value, "top")
+    if top > most:
+        raise InputError(
+            f"top is {top}, and {most} points have an exact change; the overlap is that of the largest, so name fewer, "
+            f"or leave it out for a tenth of them, {max(1, most // 10)}."
+        )
+    return top
 
 
 def _lds(sums: np.ndarray, exact: np.ndarray, level: float, rng: np.random.Generator) -> Interval:

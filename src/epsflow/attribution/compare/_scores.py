@@ -88,14 +88,14 @@ class Scores(Spelled):
     Attributes:
         change: predicted change of φ upon removal of each point: positive where the point helps. Shape (n,).
         error: its standard error, 0 where there is none, shape (n,).
-        gradients: gradients of single points it took.
-        seconds: wall-clock time.
+        gradients: gradients of single points it took; None where that is not known, as of numbers of your own.
+        seconds: wall-clock time; None where it is not known.
     """
 
     change: Float[np.ndarray, " n"]
     error: Float[np.ndarray, " n"]
-    gradients: int
-    seconds: float
+    gradients: int | None
+    seconds: float | None
 
 
 class MeanLoss(Spelled, eqx.Module):
@@ -212,7 +212,7 @@ def scores_of(at: Setting, name: str, given: object, options: Mapping[str, Any])
                 f"the scores {name!r} have shape {change.shape}; one finite number per point, {n} of them."
             )
         change = change.astype(np.float64)
-        return given if isinstance(given, Scores) else Scores(change, np.zeros(n), 0, 0.0)
+        return given if isinstance(given, Scores) else Scores(change, np.zeros(n), None, None)
     if name not in METHODS:
         raise InputError(f"unknown method {name!r}: choose among {', '.join(METHODS)}, or pass {{name: scores}}.")
     start = time.perf_counter()
