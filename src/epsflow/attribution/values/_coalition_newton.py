@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from ..._core import RESULTS, decide
 from ...problem import Problem, derivatives, losses
@@ -20,6 +20,11 @@ HALVINGS = 60
 SHORT = 1e-10
 """A Newton step that promises less than this share of the risk at θ = 0 is the last one: what it leaves of the error is
 its square."""
+
+
+def count_true(flags: Bool[np.ndarray, "k n"]) -> Int[np.ndarray, " k"]:
+    """How many of each row are; `np.count_nonzero` makes a long integer of every flag and takes five times as long."""
+    return np.add.reduce(flags.view(np.uint8), axis=1, dtype=np.int32)
 
 
 class CoalitionOptima(NamedTuple):
@@ -70,13 +75,14 @@ class CoalitionRisk:
         A convex risk can only rise along a step where its slope has turned: a step is halved where the slope at its end
         is more than half as steep as at its beginning. Where a row ends is judged by its Newton decrement alone.
         """
-        count, gradients = len(members), int(members.sum())
+        count, points = len(members), count_true(members)
+        gradients = int(points.sum())
         ends, arrived = np.zeros((count, self.model.dim)), np.zeros(count, bool)
         weights = self.model.scale * members
         rows, base, length, halved = np.arange(count), ends.copy(), np.ones(count), np.zeros(count, int)
         sizes = weights @ losses(self.model.loss, self.rest, self.model.y)  # R_S(0)
         # With few points the penalty keeps θ(S) near 0, with many it is near θ(D).
-        base = np.sqrt(members.sum(axis=1, keepdims=True) / members.shape[1]) * self.whole
+        base = np.sqrt(points / members.shape[1])[:, None] * self.whole
         slopes, curvatures = self._derivatives(base)
         move, slope = self._newton(weights, self._pull(weights, slopes, base), curvatures)
         for _ in range(MAX_STEPS):
@@ -92,7 +98,7 @@ class CoalitionRisk:
                 return ends, arrived, gradients
             trial = base + length[:, None] * move
             slopes, curvatures = self._derivatives(trial)
-            gradients += int(np.count_nonzero(weights))
+            gradients += int(points[rows].sum())
             gradient = self._pull(weights, slopes, trial)
             good = np.einsum("kd,kd->k", gradient, move) <= 0.5 * np.abs(slope)
             if good.all():

@@ -11,7 +11,7 @@ from ..._core import Array, ConvergenceError, InputError, Spelled, as_choice, as
 from ...flow import checked
 from ...problem import AbstractLoss, Dataset, LogisticLoss, Problem, SoftmaxCrossEntropy
 from .._evaluate import losses_at, outputs_at
-from ._coalition_newton import CoalitionRisk
+from ._coalition_newton import CoalitionRisk, count_true
 
 TEST_NUMBERS = 8_000_000
 """Outputs at test points that are held at once (64 MB)."""
@@ -208,7 +208,8 @@ class ModelUtility(AbstractUtility):
             # Signed so that right is positive: one product and two counts, whatever the number of coalitions.
             margins = outputs_at(self.problem.model, thetas, self.test.x)
             margins *= self.signs
-            right, tied = np.count_nonzero(margins > 0.0, axis=1), np.count_nonzero(margins == 0.0, axis=1)
+            right = count_true(margins > 0.0)
+            tied = 0.0 if margins.all() else count_true(margins == 0.0)
             return (right + 0.5 * tied) / self.test.n
         return self.each(thetas).mean(axis=1)
 
