@@ -63,7 +63,7 @@ REFUSALS = (
     ["influence", "--damping", "-1"],
     ["optimise", "--csv", "nowhere.csv"],
     ["influence", "--csv", "nowhere.csv"],
-    ["influence", "--data", "iris"],
+    ["influence", "--data", "mnist"],
     ["verify", "--only", "no-such-claim"],
     ["verify", "--section", "no such section"],
     ["study", "run", "no-such-study"],

@@ -29,8 +29,8 @@ OPTIONS = {
     ),
     "target without file": (("--target", "y"), "--target names a column of a CSV file"),
     "two sources": (("--csv", "good.csv", "--data", "diabetes"), "--data and --csv exclude each other"),
-    "unknown data": (("--data", "iris"), "unknown data set 'iris': this command knows diabetes, or"),
-    "class labels": (("--data", "digits"), "digits has class labels"),
+    "unknown data": (("--data", "mnist"), "unknown data set 'mnist': choose one of diabetes, breast_cancer, digits"),
+    "class labels": (("--data", "digits", "--model", "linear"), "digits has class labels"),
     "index outside": (("--csv", "good.csv", "--delete", "5"), "5, but the data has 5 points, numbered 0 to 4"),
     "before the first": (
         ("--csv", "good.csv", "--delete", "-6"),
@@ -66,12 +66,16 @@ OPTIONS = {
 
 
 INFLUENCE = {
-    "unknown data": (("--data", "iris"), "choose one of diabetes, breast_cancer, digits, wine, or read a CSV file"),
+    "unknown data": (
+        ("--data", "mnist"),
+        "choose one of diabetes, breast_cancer, digits, wine, iris, or read a CSV file",
+    ),
     "labels for linear": (("--data", "wine", "--model", "linear"), "wine has class labels: use --model logistic"),
     "numbers for logistic": (("--model", "logistic"), "diabetes has a number as its target"),
     "damping": (("--damping", "-1"), "Invalid value for '--damping': Input should be greater than or equal to 0"),
     "fractions as labels": (("--csv", "half.csv", "--model", "logistic"), "'y' contains 0.5, which is no class label"),
-    "hidden layers of none": (("--hidden", "3"), "--hidden and --stop describe the training of an MLP"),
+    "hidden layers of none": (("--hidden", "3"), "--hidden describes a network's layers"),
+    "a stop of none": (("--stop", "early"), "--stop describes the training of a network"),
     "an empty layer": (("--model", "mlp", "--hidden", "0"), "Invalid value for '--hidden'"),
     "unknown model": (("--model", "tree"), "Invalid value for '--model'"),
     "unknown stop": (("--model", "mlp", "--stop", "late"), "Invalid value for '--stop'"),

@@ -15,7 +15,7 @@ import pytest
 import reference
 from epsflow import ConvergenceError, Scope, Status, control, plots
 from epsflow.cli._deletion import choose_points, starting_point
-from epsflow.cli._inputs import Question, Source, read_data
+from epsflow.cli._inputs import Architecture, Source, read_material
 from epsflow.control.programs import _exponential
 
 FILES = ["result.json", "schedule.csv", "schedule.pdf", "schedule.png"]
@@ -186,10 +186,10 @@ def test_quiet_prints_one_sentence(question, command, here: Path):
 def test_starts(question, table_csv: Path):
     """Zero, the trained optimum, or a draw that its seed repeats."""
     source = Source(csv=table_csv, target="weight", delete=["4"], reduction="sum")
-    problem = choose_points(source, read_data(source)).problem
+    problem = choose_points(source, read_material(source, Architecture()).data).problem
 
     def start(kind: str, seed: int = 0) -> np.ndarray:
-        return np.asarray(starting_point(Question(start=kind, seed=seed), problem))
+        return np.asarray(starting_point(kind, seed, problem))
 
     np.testing.assert_array_equal(start("zero"), np.zeros(2))
     np.testing.assert_array_equal(start("random", 3), start("random", 3))

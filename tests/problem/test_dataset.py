@@ -67,9 +67,9 @@ def test_bundled_data_whose_file_is_not_there(monkeypatch: pytest.MonkeyPatch, t
 
 def test_unknown_name():
     with pytest.raises(
-        InputError, match="unknown data set 'iris': choose one of diabetes, breast_cancer, digits, wine"
+        InputError, match="unknown data set 'mnist': choose one of diabetes, breast_cancer, digits, wine"
     ):
-        load_dataset("iris")
+        load_dataset("mnist")
 
 
 def test_standardise(data):

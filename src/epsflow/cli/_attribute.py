@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from .. import _core, attribution, plots, problem
 from . import _options as options
 from ._console import Column, Row, Table, show
-from ._inputs import AnySource, Training, read_material
+from ._inputs import NETWORKS, Architecture, Source, Training, architecture, read_material
 from ._output import ATTRIBUTION_FIGURE, RESULT, check_folder, write_folder
 from ._progress import stages
 
@@ -31,20 +31,18 @@ FEW = 5
 
 
 @dataclass(frozen=True)
-class Scoring:
+class Scoring(Architecture):
     """The options of `attribute`, as they were given; None for what was not.
 
     Attributes:
         method: which methods.
-        model, hidden, seed: which model, and the seed of an MLP's start.
+        seed: of a network's start.
         steps, step_size: of gradient descent, which say how long training is.
         held_out, split_seed: which points the model is judged at.
         groups: how many random groups are removed.
     """
 
     method: options.Method = None
-    model: options.WhichModel = None
-    hidden: options.Hidden = None
     seed: options.NetworkSeed = 0
     steps: options.Steps = 1_000
     step_size: options.StepSize = None
@@ -65,7 +63,7 @@ class Scoring:
 
     def training(self) -> Training:
         """As options of training."""
-        return Training(self.model, self.hidden, self.seed, steps=self.steps, step_size=self.step_size, extra_steps=0)
+        return Training(**architecture(self), seed=self.seed, steps=self.steps, step_size=self.step_size, extra_steps=0)
 
     def refuse(self) -> None:
         """Refuse what no question could have.
@@ -82,7 +80,7 @@ class Scoring:
 
 
 def attribute(
-    source: AnySource,
+    source: Source,
     scoring: Scoring,
     out: options.AttributeFolder = None,
     as_json: options.AsJson = False,
@@ -92,7 +90,7 @@ def attribute(
     run(source, scoring, out, as_json=as_json, quiet=quiet)
 
 
-def run(source: AnySource, scoring: Scoring, folder: Path | None, *, as_json: bool, quiet: bool) -> None:
+def run(source: Source, scoring: Scoring, folder: Path | None, *, as_json: bool, quiet: bool) -> None:
     """Check, compute, write, print.
 
     Raises:
@@ -160,7 +158,7 @@ class _Asked:
         return losses if self.problem.design is not None else attribution.MeanLoss(losses)
 
 
-def _asked(source: AnySource, scoring: Scoring, material: Any) -> _Asked:
+def _asked(source: Source, scoring: Scoring, material: Any) -> _Asked:
     import numpy as np
 
     from ._models import problem_of, train_network
@@ -179,7 +177,7 @@ def _asked(source: AnySource, scoring: Scoring, material: Any) -> _Asked:
         from dataclasses import replace
 
         asked = problem_of(source, training, replace(material, data=kept), [])
-    if material.kind == "mlp":
+    if material.kind in NETWORKS:
         theta0, theta, step_size, _ = train_network(asked, training)
         return _Asked(asked, test, rows, np.asarray(theta0), np.asarray(theta), step_size, scoring.steps)
     theta0 = np.zeros(asked.dim)

@@ -10,7 +10,7 @@ from .._core import Array, InputError, printable
 from ..analysis import leverage
 from ..flow import equilibrium
 from ..problem import Dataset, Problem, caution_in_full, linear_regression
-from ._inputs import Question, Source
+from ._inputs import Source
 
 FEW = 6
 """Points that a heading names one by one."""
@@ -62,16 +62,16 @@ def choose_points(source: Source, data: Dataset) -> Deletion:
     return Deletion(linear_regression(data, delete, l2=penalty, reduction=source.reduction), chosen_by)
 
 
-def starting_point(question: Question, problem: Problem) -> Float[Array, " d"] | Float[np.ndarray, " d"]:
-    """θ(0): zero, random with a seed, or the optimum with all points.
+def starting_point(start: str, seed: int, problem: Problem) -> Float[Array, " d"] | Float[np.ndarray, " d"]:
+    """θ(0): zero, random with a seed (of a model of the user's, what it starts from), or the optimum with all points.
 
     Raises:
         ConvergenceError: the trained start was not found.
     """
-    match question.start:
+    match start:
         case "zero":
             return np.zeros(problem.dim)
         case "random":
-            return problem.model.init(jax.random.key(question.seed))
-        case "trained":
+            return problem.model.init(jax.random.key(seed))
+        case _:
             return np.asarray(equilibrium(problem, eps=1.0).theta)

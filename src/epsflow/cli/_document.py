@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from .._core import provenance
-from ..control import Comparison, ScheduleSolution, SecondOpinion
-from ..flow import gradient_flow
-from ..schedules import AbstractSchedule
+from ..control import Comparison, ScheduleSolution, SecondOpinion, step_weights
+from ..flow import gradient_flow, train_with
+from ..schedules import AbstractSchedule, PiecewiseConstant
 from ._deletion import Deletion, warnings
-from ._inputs import Question, Search, Source
+from ._inputs import Question, Source
 from ._output import FORMAT, PROGRAM
 from ._report import finding
+from ._schedule_question import Posed
 
 CSV_POINTS = 401
 
@@ -47,7 +48,7 @@ def heading(command: str, source: Source, deletion: Deletion) -> dict[str, Any]:
     }
 
 
-def answers(question: Question, search: Search, comparison: Comparison) -> dict[str, Any]:
+def answers(question: Question, posed: Posed, comparison: Comparison) -> dict[str, Any]:
     """What `optimise` and `compare` asked and found."""
     task, optimum = comparison.task, comparison.optimum
     return {
@@ -58,8 +59,11 @@ def answers(question: Question, search: Search, comparison: Comparison) -> dict[
             "bounds": task.bounds,
             "budget": task.budget,
             "price": task.price,
-            "start": question.start,
-            "seed": question.seed if question.start == "random" else None,
+            "start": posed.start,
+            "seed": question.seed if posed.start == "random" or posed.batch is not None else None,
+            "motion": posed.motion,
+            "step_size": posed.step_size,
+            "batch": posed.batch,
             "theta0": task.theta0,
             "target": task.target,
         },
@@ -67,7 +71,7 @@ def answers(question: Question, search: Search, comparison: Comparison) -> dict[
             {**row, "schedule": _fields(schedule)}
             for row, schedule in zip(comparison.rows(), _schedules(comparison), strict=True)
         ],
-        "optimum": None if optimum is None else _optimum(optimum, search.intervals),
+        "optimum": None if optimum is None else _optimum(optimum, posed.intervals),
         "check": None if comparison.check is None else _check(comparison.check),
     }
 
@@ -142,23 +146,31 @@ def to_json(content: dict[str, Any]) -> str:
     return json.dumps(_plain({**content, "provenance": provenance()}), indent=2, ensure_ascii=False, allow_nan=False)
 
 
-def schedule_csv(optimum: ScheduleSolution) -> str:
-    """t, ε, S and ‖θ(t) − θ*_{-D}‖ as comma-separated values, with a header.
+def schedule_csv(optimum: ScheduleSolution, posed: Posed) -> str:
+    """t, ε, S and ‖θ(t) − target‖ as comma-separated values, with a header.
 
     ε in a row is its value on the interval that *ends* at t: Σ ε_k (t_k − t_{k−1}) is the integral of a schedule that
-    is constant between rows, since every jump is a row. S is defined on [s, T]; before s its field is empty. Numbers
-    have all their digits.
+    is constant between rows, since every jump is a row. S is defined on [s, T]; before s its field is empty. Of an
+    optimiser t counts steps, one row each, and ε and S are those of the step that ends there. Numbers have all their
+    digits.
     """
-    task = optimum.task
-    jumps = np.asarray(optimum.schedule.jump_ts)
-    grid = np.concatenate([np.linspace(0.0, task.T, CSV_POINTS), [task.s], jumps[(jumps > 0.0) & (jumps < task.T)]])
-    ts = np.unique(grid)
-    eps = np.asarray(optimum.schedule(np.nextafter(ts, -np.inf))).reshape(len(ts), -1)
-    late = ts >= task.s
+    task, steps = optimum.task, posed.motion != "flow"
+    if steps:
+        ts = np.arange(1.0, task.T + 1.0)
+        seen, late = ts - 0.5, ts > task.s
+        eps = step_weights(optimum.schedule, 0.0, task.T)
+        taken = PiecewiseConstant(np.append(0.0, ts), eps if eps.shape[1] > 1 else eps[:, 0])
+        thetas = train_with(task.problem, taken, task.theta0, steps=ts.astype(int), **posed.training).thetas
+    else:
+        jumps = np.asarray(optimum.schedule.jump_ts)
+        grid = [np.linspace(0.0, task.T, CSV_POINTS), [task.s], jumps[(jumps > 0.0) & (jumps < task.T)]]
+        seen = ts = np.unique(np.concatenate(grid))
+        late = ts >= task.s
+        eps = np.asarray(optimum.schedule(np.nextafter(ts, -np.inf))).reshape(len(ts), -1)
+        thetas = gradient_flow(task.problem, optimum.schedule, task.theta0, ts=ts, estimate_error=False).thetas
     switching = np.full((len(ts), eps.shape[1]), np.nan)
-    switching[late] = np.asarray(optimum.switching(ts[late])).reshape(int(late.sum()), -1)
-    path = gradient_flow(task.problem, optimum.schedule, task.theta0, ts=ts, estimate_error=False)
-    distance = np.linalg.norm(np.asarray(path.thetas) - np.asarray(task.target), axis=1)
+    switching[late] = np.asarray(optimum.switching(seen[late])).reshape(int(late.sum()), -1)
+    distance = np.linalg.norm(np.asarray(thetas) - np.asarray(task.target), axis=1)
     tails = [""] if eps.shape[1] == 1 else [f"_{point}" for point in task.problem.delete]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

@@ -8,7 +8,7 @@ import numpy as np
 from .. import analysis, plots, problem
 from . import _options as options
 from ._console import Column, Row, Table, show
-from ._inputs import AnySource, Training, read_material
+from ._inputs import Source, Training, read_material
 from ._output import ENDPOINTS_FIGURE, RESULT, check_folder, write_folder
 from ._page import answer_page, check_page, write_page
 from ._progress import stages
@@ -23,7 +23,7 @@ ROUNDING = 1e-12
 
 
 def influence(
-    source: AnySource,
+    source: Source,
     training: Training,
     out: options.InfluenceFolder = None,
     report: options.PageFolder = None,
@@ -35,7 +35,7 @@ def influence(
 
 
 def run(
-    source: AnySource, training: Training, folder: Path | None, report: Path | None, *, as_json: bool, quiet: bool
+    source: Source, training: Training, folder: Path | None, report: Path | None, *, as_json: bool, quiet: bool
 ) -> None:
     """Check, compute, write, print.
 
@@ -57,7 +57,7 @@ def run(
         check_page(report, "influence")
     with stages(4, quiet=quiet) as begin:
         begin("reading the data")
-        material = read_material(source, training)
+        material = read_material(source, training, training.stop)
         begin("training")
         from ._deletion import warnings  # from here on JAX is needed
         from ._document import heading, to_json
@@ -162,7 +162,7 @@ def _notes(result: "Endpoints") -> list[str]:
 def _answers(training: Training, trained: "Trained", result: "Endpoints") -> dict[str, Any]:
     rows = [{**row, "theta": theta} for row, theta in zip(result.rows(), np.asarray(result.thetas), strict=True)]
     model = trained.deletion.problem.model
-    network = {"widths": model.widths, "seed": training.seed} if isinstance(model, problem.MLP) else {}
+    network = {"widths": model.widths, "seed": training.seed} if isinstance(model, problem.MLP | problem.CNN) else {}
     asked = {
         "damping": training.damping,
         "steps": training.steps,

@@ -1,9 +1,9 @@
 """From options to a question: what was typed, checked as far as that goes before JAX is loaded."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .. import _core, problem, schedules
 from . import _options as options
@@ -14,7 +14,15 @@ if TYPE_CHECKING:
 DEFAULT_DATA = "diabetes"
 MANY = 2**40
 """So many points would have any index: for what can be refused before they are counted."""
-CLASSIFICATION = ("breast_cancer", "digits", "wine")
+CLASSIFICATION = ("breast_cancer", "digits", "wine", "iris")
+LABELLED = ("logistic", "softmax", "cnn")
+"""Models for class labels, unless the options say otherwise."""
+NETWORKS = ("mlp", "cnn", "own")
+"""Models without a closed form or a convex risk, by what is known of them."""
+WINDOWS = {"linear": (50.0, 200.0), "flow": (20.0, 50.0), "steps": (100.0, 120.0)}
+"""s and T where they are not given: of linear regression, of the flow of other models, and in steps of an optimiser.
+Flows of other models are integrated hundreds of times, which takes a minute for a longer window."""
+INTERVALS = 100
 
 
 @dataclass(frozen=True)
@@ -37,7 +45,7 @@ class Source:
     intercept: options.Intercept = False
     delete: options.Delete = None
     reduction: options.Reduce = "mean"
-    l2: options.Penalty | None = 0.0
+    l2: options.Penalty = None
 
     def points(self, n: int) -> list[int]:
         """The points named, of n.
@@ -93,29 +101,19 @@ def _indices(words: str, n: int) -> Sequence[int]:
 
 
 @dataclass(frozen=True)
-class AnySource(Source):
-    """The same for any model: other data sets, and a penalty that depends on the model."""
-
-    data: options.AnyData = None
-    csv: options.AnyFile = None
-    delete: options.AnyPoint = None
-    l2: options.AnyPenalty = None
-
-
-@dataclass(frozen=True)
 class Question:
     """The options of `optimise` and `compare` that say what is asked of a schedule, as they were given.
 
     Attributes:
-        s, T: when the request arrives, and by when ε must be 0.
-        start, seed: where training starts.
+        s, T: when the request arrives, and by when ε must be 0; None for what is usual.
+        start, seed: where training starts; None for what is usual for the model.
         eps_min, eps_max: least and largest ε in between.
         budget, price: for ∫|ε| dt between s and T; None for no budget.
     """
 
-    s: options.RequestTime = 50.0
-    T: options.Horizon = 200.0
-    start: options.StartAt = "zero"
+    s: options.RequestTime = None
+    T: options.Horizon = None
+    start: options.StartAt = None
     seed: options.Seed = 0
     eps_min: options.EpsMin = 0.0
     eps_max: options.EpsMax = 1.0
@@ -127,14 +125,18 @@ class Question:
         """Least and largest ε."""
         return self.eps_min, self.eps_max
 
-    def refuse(self) -> None:
-        """Refuse a window, bounds, a budget or a price that no problem could have.
+    def window(self, usual: tuple[float, float]) -> tuple[float, float]:
+        """s and T, or what is usual.
 
         Raises:
-            InputError: naming the one that is wrong.
+            InputError: a window, bounds, a budget or a price that no problem could have.
         """
-        s, T, bounds = schedules.check_window(self.s, self.T, self.bounds)
+        s = usual[0] if self.s is None else self.s
+        # Where s alone is given, the window is as long as it is usually.
+        T = self.T if self.T is not None else usual[1] if self.s is None else s + usual[1] - usual[0]
+        s, T, bounds = schedules.check_window(s, T, self.bounds)
         schedules.check_effort(self.budget, self.price, T - s, bounds)
+        return s, T
 
 
 @dataclass(frozen=True)
@@ -142,15 +144,15 @@ class Search:
     """The options of `optimise` that say how the optimum is sought, as they were given.
 
     Attributes:
-        intervals, per_point: of the optimum's schedule.
+        intervals, per_point: of the optimum's schedule; None for the usual number.
         time_limit: seconds for the search; None for none.
-        check: whether CasADi is asked as well.
+        check: whether CasADi is asked as well; None for linear regression only.
     """
 
-    intervals: options.Intervals = 100
+    intervals: options.Intervals = None
     per_point: options.PerPoint = False
     time_limit: options.TimeLimit = None
-    check: options.Check = True
+    check: options.Check = None
 
     def refuse(self) -> None:
         """Refuse a time limit in which nothing could be sought.
@@ -163,21 +165,95 @@ class Search:
 
 
 @dataclass(frozen=True)
-class Training:
-    """The options of `influence` that say how the model is trained, as they were given; None for what was not.
+class Architecture:
+    """The options that say which model is trained, as they were given; None for what was not.
 
     Attributes:
-        model: which model; default: linear for a number as target, logistic for class labels.
-        hidden: widths of an MLP's hidden layers.
-        seed: of an MLP's start.
-        stop: where an MLP's training stops: "minimum", near the end of gradient descent, or "early", at that end.
-        damping: λ_d of the damped influence and the PBRF, also of the self-influence that chooses an MLP's point.
-        steps, step_size: of gradient descent.
-        extra_steps: the last of them, done again without the points.
+        model: which; default: linear for a number as target, logistic for class labels.
+        hidden: widths of a network's hidden layers.
+        channels, image: of a CNN's convolutions, and what it takes a point for.
+        labels: whether the target of a file is a class label.
     """
 
     model: options.WhichModel = None
     hidden: options.Hidden = None
+    channels: options.Channels = None
+    image: options.Image = None
+    labels: options.Labels = None
+
+    @property
+    def kind(self) -> options.Kind | None:
+        """Which model; "own" for one of the user's."""
+        known: dict[str | None, options.Kind] = {
+            "linear": "linear",
+            "logistic": "logistic",
+            "softmax": "softmax",
+            "mlp": "mlp",
+            "cnn": "cnn",
+        }
+        return None if self.model is None else known.get(self.model, "own")
+
+    def check(self, kind: str, source: Source) -> None:
+        """Refuse what is no option of this model.
+
+        Raises:
+            InputError: naming it.
+        """
+        if self.hidden and kind not in ("mlp", "cnn"):
+            raise _core.InputError(
+                f"--hidden describes a network's layers, and this is a model of kind {kind}: --model mlp or cnn."
+            )
+        if kind != "cnn" and (self.channels or self.image):
+            raise _core.InputError("--channels and --image describe a CNN: add --model cnn.")
+        if kind in ("mlp", "cnn") and source.intercept:
+            raise _core.InputError("a network has biases of its own: leave --intercept out.")
+
+
+def architecture(asked: Architecture) -> dict[str, Any]:
+    """The options of a model, for another group that has them."""
+    return {field.name: getattr(asked, field.name) for field in fields(Architecture)}
+
+
+@dataclass(frozen=True)
+class Moves:
+    """The options of `optimise` and `compare` that say how θ moves, as they were given; None for what was not.
+
+    Attributes:
+        optimiser: the flow, or which optimiser.
+        step_size: its learning rate.
+        batch: points in each of its steps.
+    """
+
+    optimiser: options.Optimiser = None
+    step_size: options.OptimiserStep = None
+    batch: options.Batch = None
+
+    def of(self, kind: str) -> options.Motion:
+        """How θ moves for such a model.
+
+        Raises:
+            InputError: a step or a batch of the flow, or a step that is not positive.
+        """
+        motion = self.optimiser or ("flow" if kind == "linear" else "sgd")
+        if motion == "flow" and (self.step_size is not None or self.batch is not None):
+            raise _core.InputError("--step-size and --batch belong to an optimiser: add --optimiser sgd.")
+        if self.step_size is not None and _core.as_scalar(self.step_size, "step_size") <= 0.0:
+            raise _core.InputError(f"step_size is {self.step_size:g}; a positive number is needed.")
+        return motion
+
+
+@dataclass(frozen=True)
+class Training(Architecture):
+    """The options of `influence` that say how the model is trained, as they were given; None for what was not.
+
+    Attributes:
+        seed: of a network's start.
+        stop: where a network's training stops: "minimum", near the end of gradient descent, or "early", at that end.
+        damping: λ_d of the damped influence and the PBRF, also of the self-influence that chooses a network's point.
+        steps, step_size: of gradient descent.
+        extra_steps: the last of them, done again without the points.
+    """
+
     seed: options.NetworkSeed = 0
     stop: options.StopAt = None
     damping: options.Damping = 1e-3
@@ -199,27 +275,6 @@ class Training:
             raise _core.InputError(
                 f"--extra-steps {self.extra_steps} are the last of --steps {self.steps}: give fewer."
             )
-
-
-def read_data(source: Source) -> "Dataset":
-    """The data set or file that the options name, standardised, for linear regression.
-
-    Raises:
-        InputError: no data of numbers by that name, whatever the file has wrong, or points that are not in it.
-    """
-    name = source.name()
-    if isinstance(name, Path):
-        return _prepared(source, _read_file(source, name))
-    if name in CLASSIFICATION:
-        raise _core.InputError(
-            f"{name} has class labels, and this command is for linear regression only: use diabetes or --csv FILE. "
-            "In Python, epsflow.Problem takes LogisticLoss and SoftmaxCrossEntropy."
-        )
-    if name != DEFAULT_DATA:
-        raise _core.InputError(
-            f"unknown data set {name!r}: this command knows diabetes, or reads a file with --csv FILE."
-        )
-    return _prepared(source, problem.load_dataset(name))
 
 
 def _read_file(source: Source, path: Path, *, labels: bool = False) -> "Dataset":
@@ -252,40 +307,56 @@ class Material:
     labelled: bool
     data: "Dataset"
 
+    @property
+    def classes(self) -> int:
+        """How many classes there are; 0 for a number as target."""
+        return (len(self.data.classes) or int(self.data.y.max()) + 1) if self.labelled else 0
 
-def read_material(source: AnySource, training: Training) -> Material:
+
+def read_material(source: Source, asked: Architecture, stop: str | None = None) -> Material:
     """The data set or file that the options name, and the model that fits it.
+
+    Args:
+        source, asked: the options.
+        stop: where a network's training stops, for who asks that.
 
     Raises:
         InputError: options that do not fit each other or the data, whatever the file has wrong, or points that are not
             in it.
     """
     name = source.name()
-    kind, labelled = _kind(name, training)
-    if kind != "mlp" and (training.hidden or training.stop):
+    kind, labelled = _kind(name, asked)
+    asked.check(kind, source)
+    if stop is not None and kind not in NETWORKS:
         raise _core.InputError(
-            f"--hidden and --stop describe the training of an MLP, and this is a {kind} model: --model mlp."
+            f"--stop describes the training of a network, and this is a {kind} model: --model mlp or cnn."
         )
-    if kind == "mlp" and source.intercept:
-        raise _core.InputError("an MLP has biases of its own: leave --intercept out.")
-    if kind == "linear":
-        return Material(kind, labelled, read_data(source))
     data = _read_file(source, name, labels=labelled) if isinstance(name, Path) else problem.load_dataset(name)
-    return Material(kind, labelled, _prepared(source, data))
+    found = Material(kind, labelled, _prepared(source, data))
+    return replace(found, kind="softmax") if kind == "logistic" and found.classes > 2 else found
 
 
-def _kind(name: str | Path, training: Training) -> tuple[options.Kind, bool]:
+def _kind(name: str | Path, asked: Architecture) -> tuple[options.Kind, bool]:
     """The model, and whether the target is a class label."""
+    kind = asked.kind
     if isinstance(name, Path):
-        kind = training.model or "linear"
-        return kind, kind == "logistic"
+        kind = kind or ("logistic" if asked.labels else "linear")
+        labelled = kind in LABELLED if asked.labels is None else asked.labels
+        if labelled and kind == "linear":
+            raise _core.InputError("--labels: a linear model predicts numbers; use --model logistic, softmax or mlp.")
+        if not labelled and kind in ("logistic", "softmax"):
+            raise _core.InputError(f"--no-labels: a {kind} model predicts class labels; use --model linear or mlp.")
+        return kind, labelled
     problem.check_bundled(name)  # an unknown name is the first complaint
+    if asked.labels is not None:
+        raise _core.InputError("--labels describes a file: add --csv FILE. Of bundled data it is known.")
     labelled = name in CLASSIFICATION
-    kind = training.model or ("logistic" if labelled else "linear")
+    kind = kind or ("logistic" if labelled else "linear")
     if labelled and kind == "linear":
-        raise _core.InputError(f"{name} has class labels: use --model logistic (its default) or mlp.")
-    if kind == "logistic" and not labelled:
+        raise _core.InputError(f"{name} has class labels: use --model logistic (its default), softmax, mlp or cnn.")
+    if kind in ("logistic", "softmax") and not labelled:
         raise _core.InputError(
-            f"{name} has a number as its target, not class labels: use --model linear (its default) or mlp."
+            f"{name} has a number as its target, not class labels: use --model linear (its default) or mlp, or other "
+            f"data, such as --data {CLASSIFICATION[0]}."
         )
     return kind, labelled

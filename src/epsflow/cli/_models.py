@@ -1,5 +1,6 @@
-"""What `influence` trains: which model fits the data, where its training ends, and which point is the question."""
+"""What is trained: which model fits the data, where its training ends, and which point is the question."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,10 +8,14 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from .._core import Array, ConvergenceError
+from .._core import Array, ConvergenceError, InputError
 from ..analysis import gradient_descent, self_influence, train
 from ..problem import (
+    CNN,
     MLP,
+    AbstractLoss,
+    AbstractModel,
+    Dataset,
     LinearModel,
     LogisticLoss,
     Problem,
@@ -18,13 +23,15 @@ from ..problem import (
     SquaredLoss,
 )
 from ._deletion import Deletion, choose_points
-from ._inputs import AnySource, Material, Training
+from ._inputs import NETWORKS, Architecture, Material, Source, Training
+from ._own_model import own_model
 
 HIDDEN = (8,)
+CHANNELS = (4,)
 STEP_SIZE = 0.1
-"""η of an MLP on the mean risk of standardised data, where λ_max is between 2 and 10 at its start."""
-MLP_PENALTY = 3e-2
-"""λ of an MLP's mean risk: large enough that minima without a point are the one with it, moved."""
+"""η of a network on the mean risk of standardised data, where λ_max is between 2 and 10 at its start."""
+NETWORK_PENALTY = 3e-2
+"""λ of a network's mean risk: large enough that minima without a point are the one with it, moved."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,11 +52,11 @@ class Trained:
     story: str
 
 
-def train_model(source: AnySource, training: Training, material: Material) -> Trained:
+def train_model(source: Source, training: Training, material: Material) -> Trained:
     """Train the model on all of the data, and choose the point to delete where none is named.
 
     The default point is the one with the largest Cook's distance (linear regression) or self-influence, g_jᵀC⁻¹g_j with
-    the Gauss–Newton matrix (plus the damping for an MLP): the largest predicted rise of a point's own loss.
+    the Gauss–Newton matrix (plus the damping for a network): the largest predicted rise of a point's own loss.
 
     Raises:
         InputError: options that do not fit the data.
@@ -60,37 +67,70 @@ def train_model(source: AnySource, training: Training, material: Material) -> Tr
         return Trained(deletion, None, None, training.step_size, "the optimum θ(1), in closed form")
     named = source.points(material.data.n)
     problem = problem_of(source, training, material, named)
-    if material.kind == "logistic":
+    if material.kind not in NETWORKS:
         found = train(problem)
         story = f"the optimum θ(1), ‖∇R_1‖ = {float(found.gradient_norm):.1e}"
         theta0, theta_s, step_size = None, found.theta, training.step_size
     else:
         theta0, theta_s, step_size, story = train_network(problem, training)
-    if named:
-        return Trained(Deletion(problem, "named"), theta0, theta_s, step_size, story)
-    damping = 0.0 if problem.convex else training.damping
-    own = self_influence(problem, theta=theta_s, curvature="ggn", damping=damping).values
-    problem = problem.with_delete(int(np.argmax(np.asarray(own))))
-    return Trained(Deletion(problem, "the largest self-influence"), theta0, theta_s, step_size, story)
+    deletion = Deletion(problem, "named") if named else most_influential(problem, theta_s, training.damping)
+    return Trained(deletion, theta0, theta_s, step_size, story)
 
 
-def problem_of(source: AnySource, training: Training, material: Material, delete: list[int]) -> Problem:
-    """The model that fits the data, with the loss and the penalty that are usual for it."""
-    kind, labelled, data = material.kind, material.labelled, material.data
-    features = data.x.shape[1]
-    # Two classes share one logit.
-    classes = len(data.classes) or int(data.y.max()) + 1 if labelled else 2
-    outputs = classes if classes > 2 else 1
-    loss = SquaredLoss() if not labelled else SoftmaxCrossEntropy() if classes > 2 else LogisticLoss()
-    if kind == "mlp":
-        model = MLP((features, *(training.hidden or HIDDEN), outputs))
+def most_influential(problem: Problem, theta: Any, damping: float) -> Deletion:
+    """The problem without the point that has the largest self-influence at θ; a network's curvature is damped."""
+    damping = 0.0 if problem.convex else damping
+    own = self_influence(problem, theta=theta, curvature="ggn", damping=damping).values
+    return Deletion(problem.with_delete(int(np.argmax(np.asarray(own)))), "the largest self-influence")
+
+
+def problem_of(source: Source, asked: Architecture, material: Material, delete: list[int]) -> Problem:
+    """The model that fits the data, with the loss and the penalty that are usual for it.
+
+    Raises:
+        InputError: an image that the features are not, or a model of the user's that cannot be made.
+    """
+    data, network = material.data, material.kind in NETWORKS
+    if material.kind == "own":
+        assert asked.model is not None  # or it would be another kind
+        model, loss = own_model(asked.model, data, material.classes)
     else:
-        model = LinearModel(features, outputs if outputs > 1 else None)
+        model, loss = _known_model(asked, material)
     # What is usual for logistic regression is λ = 1 of the summed risk.
-    usual = MLP_PENALTY * data.n if kind == "mlp" else 1.0
+    usual = NETWORK_PENALTY * data.n if network else 1.0 if material.labelled else 0.0
     scale = 1.0 if source.reduction == "sum" else 1.0 / data.n
     penalty = usual * scale if source.l2 is None else source.l2
     return Problem(model, loss, data, delete or None, penalty, source.reduction)
+
+
+def _known_model(asked: Architecture, material: Material) -> tuple[AbstractModel, AbstractLoss]:
+    kind, features = material.kind, material.data.x.shape[1]
+    # Two classes share one logit, unless softmax is asked for.
+    several = material.classes > 2 or kind == "softmax"
+    outputs = material.classes if several else 1
+    loss = SquaredLoss() if not material.labelled else SoftmaxCrossEntropy() if several else LogisticLoss()
+    if kind == "mlp":
+        return MLP((features, *(asked.hidden or HIDDEN), outputs)), loss
+    if kind == "cnn":
+        image = _image(asked, material.data)
+        return CNN(image, tuple(asked.channels or CHANNELS), (*(asked.hidden or ()), outputs)), loss
+    return LinearModel(features, outputs if several else None), loss
+
+
+def _image(asked: Architecture, data: Dataset) -> tuple[int, ...]:
+    """What the features are, as an image; a square unless the options say otherwise.
+
+    Raises:
+        InputError: they are none.
+    """
+    features, given = data.x.shape[1], asked.image
+    side = math.isqrt(features)
+    if given is None and side * side != features:
+        raise InputError(f"{data.name}: {features} features are no square image; say which by --image HxW.")
+    sizes = (side, side) if given is None else tuple(map(int, given.split("x")))
+    if math.prod(sizes) != features:
+        raise InputError(f"--image {given} has {math.prod(sizes)} pixels, but {data.name} has {features} features.")
+    return sizes
 
 
 def train_network(problem: Problem, training: Training) -> tuple[Array, Array, float, str]:

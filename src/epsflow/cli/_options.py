@@ -14,20 +14,42 @@ import typer
 
 Start = Literal["zero", "random", "trained"]
 Reduction = Literal["sum", "mean"]
-Kind = Literal["linear", "logistic", "mlp"]
+Kind = Literal["linear", "logistic", "softmax", "mlp", "cnn", "own"]
+Motion = Literal["flow", "sgd", "momentum", "adam"]
 Stop = Literal["minimum", "early"]
 
-# ---- what is trained, for linear regression ----
+KINDS = ("linear", "logistic", "softmax", "mlp", "cnn")
+"""The models that have a name; any other is one of the user's, as module:function."""
 
-Data = Annotated[str | None, typer.Option("--data", metavar="NAME", help="A bundled data set: diabetes (the default).")]
-CsvFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--csv",
-        metavar="FILE",
-        help="A file of numbers for linear regression: .csv, .tsv, also .gz, or .parquet; - is what is piped in.",
-    ),
-]
+
+def _model(name: str) -> str:
+    """A model's name.
+
+    Raises:
+        typer.BadParameter: no model, and no function of a module.
+    """
+    module, colon, function = name.partition(":")
+    if name in KINDS or (colon and function.isidentifier() and all(map(str.isidentifier, module.split(".")))):
+        return name
+    raise typer.BadParameter(
+        f"{name!r} is none of {', '.join(KINDS)}. A model of yours is module:function, a function that returns it."
+    )
+
+
+def _image(text: str) -> str:
+    """The sizes of an image, as they were typed.
+
+    Raises:
+        typer.BadParameter: anything else.
+    """
+    sizes = text.lower().split("x")
+    if len(sizes) not in (2, 3) or not all(size.isdecimal() and int(size) > 0 for size in sizes):
+        raise typer.BadParameter(f"{text!r} is no image; write 8x8, or 3x8x8 for three channels.")
+    return text.lower()
+
+
+# ---- what is trained ----
+
 Target = Annotated[
     str | None,
     typer.Option("--target", metavar="COLUMN", help="Its target column, by name or number. Default: the last."),
@@ -49,33 +71,20 @@ Separator = Annotated[
 Intercept = Annotated[
     bool, typer.Option("--intercept", help="Add a column of ones. --l2 penalises it like the others.")
 ]
-Delete = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--delete",
-        metavar="INDEX",
-        help="Points to delete: 17, or -1 for the last, or a range 10:60 without its end; repeatable. "
-        "Default: the one with the largest Cook's distance.",
-    ),
-]
 Reduce = Annotated[Reduction, typer.Option("--reduction", help="Risk as sum or mean over the points.")]
-Penalty = Annotated[float, typer.Option("--l2", help="λ of the penalty (λ/2)‖θ‖².")]
-
-# ---- what is trained, for any model ----
-
-AnyData = Annotated[
+Data = Annotated[
     str | None,
     typer.Option(
-        "--data", metavar="NAME", help="A bundled data set: diabetes (the default), breast_cancer, digits, wine."
+        "--data", metavar="NAME", help="A bundled data set: diabetes (the default), breast_cancer, digits, wine, iris."
     ),
 ]
-AnyFile = Annotated[
+CsvFile = Annotated[
     Path | None,
     typer.Option(
         "--csv", metavar="FILE", help="A file of numbers: .csv, .tsv, also .gz, or .parquet; - is what is piped in."
     ),
 ]
-AnyPoint = Annotated[
+Delete = Annotated[
     list[str] | None,
     typer.Option(
         "--delete",
@@ -84,22 +93,53 @@ AnyPoint = Annotated[
         "Default: see above.",
     ),
 ]
-AnyPenalty = Annotated[
+Penalty = Annotated[
     float | None,
     typer.Option(
-        "--l2", help="λ of the penalty (λ/2)‖θ‖². Default, of the mean: 0 for linear, 1/n for logistic, 0.03 for mlp."
+        "--l2",
+        help="λ of the penalty (λ/2)‖θ‖². Default, of the mean: 0 for linear, 1/n for logistic and softmax, 0.03 for "
+        "networks and models of yours.",
     ),
 ]
 WhichModel = Annotated[
-    Kind | None, typer.Option("--model", help="Default: linear for a number as target, logistic for class labels.")
+    str | None,
+    typer.Option(
+        "--model",
+        parser=_model,
+        metavar="MODEL",
+        help="linear, logistic, softmax, mlp, cnn, or module:function, a function of yours that returns a model. "
+        "Default: linear for a number as target, logistic for class labels.",
+    ),
 ]
 Hidden = Annotated[
     list[int] | None,
-    typer.Option("--hidden", min=1, metavar="WIDTH", help="A hidden layer of an MLP; repeatable. Default: 8."),
+    typer.Option(
+        "--hidden", min=1, metavar="WIDTH", help="A hidden layer of a network; repeatable. Default: 8, for cnn none."
+    ),
 ]
-NetworkSeed = Annotated[int, typer.Option("--seed", min=0, help="Seed of an MLP's start.")]
+Channels = Annotated[
+    list[int] | None,
+    typer.Option("--channels", min=1, metavar="COUNT", help="Of a convolution of a CNN; repeatable. Default: 4."),
+]
+Image = Annotated[
+    str | None,
+    typer.Option(
+        "--image",
+        parser=_image,
+        metavar="HxW",
+        help="What a CNN takes a point's features for, row by row: 8x8, or 3x8x8. Default: a grey square.",
+    ),
+]
+Labels = Annotated[
+    bool | None,
+    typer.Option(
+        "--labels/--no-labels",
+        help="Whether the target of a file is a class label. Default: for logistic, softmax and cnn.",
+    ),
+]
+NetworkSeed = Annotated[int, typer.Option("--seed", min=0, help="Seed of a network's start.")]
 StopAt = Annotated[
-    Stop | None, typer.Option("--stop", help="Where an MLP's training ends. Default: minimum; early: after --steps.")
+    Stop | None, typer.Option("--stop", help="Where a network's training ends. Default: minimum; early: after --steps.")
 ]
 Damping = Annotated[float, typer.Option("--damping", min=0.0, help="λ_d of the damped influence and the PBRF.")]
 Steps = Annotated[int, typer.Option("--steps", min=0, help="Steps of gradient descent in training.")]
@@ -107,27 +147,67 @@ ExtraSteps = Annotated[int, typer.Option("--extra-steps", min=0, help="The last 
 StepSize = Annotated[
     float | None,
     typer.Option(
-        "--step-size", help="η of gradient descent. Default: 1/λ_max of the risk; for an MLP 0.1 of the mean."
+        "--step-size", help="η of gradient descent. Default: 1/λ_max of the risk; for networks 0.1 of the mean."
     ),
 ]
 
 # ---- what is asked of a schedule ----
 
-RequestTime = Annotated[float, typer.Option("--s", help="Flow time at which the deletion request arrives.")]
-Horizon = Annotated[float, typer.Option("--horizon", "-T", "--T", help="Flow time from which on ε must be 0.")]
-StartAt = Annotated[Start, typer.Option("--start", help="Where training starts.")]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of --start random.")]
+RequestTime = Annotated[
+    float | None,
+    typer.Option(
+        "--s",
+        help="Time (or step) at which the deletion request arrives. Default: 50; of models other than linear 20; of "
+        "steps 100.",
+    ),
+]
+Horizon = Annotated[
+    float | None,
+    typer.Option(
+        "--horizon",
+        "-T",
+        "--T",
+        help="Time (or step) from which on ε must be 0. Default: 200; of models other than linear 50; of steps 120.",
+    ),
+]
+StartAt = Annotated[
+    Start | None, typer.Option("--start", help="Where training starts. Default: zero; for networks random.")
+]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of a random start, and of an optimiser's batches.")]
+Optimiser = Annotated[
+    Motion | None,
+    typer.Option(
+        "--optimiser",
+        help="How θ moves: flow (gradient flow), or the steps of an optimiser. Default: flow for linear regression, "
+        "sgd for other models, whose flows take minutes.",
+    ),
+]
+OptimiserStep = Annotated[
+    float | None,
+    typer.Option(
+        "--step-size", help="Learning rate of the optimiser. Default, of the mean: 0.1; momentum (0.9) and adam 0.01."
+    ),
+]
+Batch = Annotated[
+    int | None, typer.Option("--batch", min=1, help="Points in each step of the optimiser. Default: all.")
+]
 EpsMin = Annotated[float, typer.Option("--eps-min", help="Least ε between s and T.")]
 EpsMax = Annotated[float, typer.Option("--eps-max", help="Largest ε between s and T.")]
 Budget = Annotated[
     float | None, typer.Option("--budget", help="The most that ∫|ε| dt between s and T may be. Default: no limit.")
 ]
 Price = Annotated[float, typer.Option("--price", help="What a unit of ∫|ε| dt between s and T costs.")]
-Intervals = Annotated[int, typer.Option("--intervals", min=1, help="Mesh intervals of the optimal schedule.")]
+Intervals = Annotated[
+    int | None,
+    typer.Option("--intervals", min=1, help="Mesh intervals of the optimal schedule. Default: 100, or one per step."),
+]
 PerPoint = Annotated[bool, typer.Option("--per-point", help="One ε for each deleted point instead of one for all.")]
 Check = Annotated[
-    bool,
-    typer.Option("--check/--no-check", help="Also ask CasADi: direct transcription, solved by IPOPT."),
+    bool | None,
+    typer.Option(
+        "--check/--no-check",
+        help="Also ask CasADi: direct transcription, solved by IPOPT. Default: for linear regression.",
+    ),
 ]
 TimeLimit = Annotated[
     float | None,

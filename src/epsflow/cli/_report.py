@@ -5,19 +5,20 @@ import math
 from .._core import printable
 from ..control import Arc, Comparison, FamilyResult, ScheduleSolution, Scope, Status
 from ._console import Column, Row, Table
-from ._deletion import FEW, Deletion
-from ._inputs import Question
+from ._deletion import FEW
+from ._schedule_question import Posed
 
 NAMED_ARCS = 4
 """So many arcs are described one by one in the sentence; of more, only their number is given."""
 
 
-def table(deletion: Deletion, comparison: Comparison) -> Table:
+def table(posed: Posed, comparison: Comparison) -> Table:
     """Family, parameter, 𝓔, what is spent where that matters, ratio to the baseline 1_[0,s], status."""
     priced = comparison.task.priced
     effort = [Column("∫|ε| dt", number=True)] if priced else []
     columns = Column("family"), Column("parameter"), Column("cost 𝓔", number=True), *effort
-    drawn = Table(deletion.title, [*columns, Column("ratio", number=True), Column("status")])
+    title = "\n".join(filter(None, (posed.deletion.title, posed.story)))
+    drawn = Table(title, [*columns, Column("ratio", number=True), Column("status")])
     for row, ratio in zip(comparison.rows(), comparison.ratios_in_words(), strict=True):
         cells = (
             row["family"],
@@ -31,17 +32,19 @@ def table(deletion: Deletion, comparison: Comparison) -> Table:
     return drawn
 
 
-def intention(command: str, question: Question, deletion: Deletion) -> str:
+def intention(command: str, posed: Posed) -> str:
     """What is about to be searched, and why, in one sentence."""
+    deletion = posed.deletion
     problem = deletion.problem
     named = ", ".join(map(str, problem.delete[:FEW])) + (", …" if problem.delete.size > FEW else "")
     points = f"point{'s' if problem.delete.size > 1 else ''} {named} of {printable(problem.data.name)}"
     chosen = "" if deletion.chosen_by == "named" else f" (no point was named; this one has {deletion.chosen_by})"
     what = "the schedule ε(t)" if command == "optimise" else "the best step and decay ε(t)"
+    trained = f", in {posed.story}" if posed.story else ""
     return (
-        f"Searching {what} for {points}{chosen}: its weight in training is 1 until the request to forget arrives at "
-        f"s = {question.s:g}, and 0 from T = {question.T:g} on; what ε does in between decides how near θ(T) comes to "
-        "the model that never saw it."
+        f"Searching {what} for {points}{chosen}{trained}: its weight in training is 1 until the request to forget "
+        f"arrives at s = {posed.s:g}, and 0 from T = {posed.T:g} on; what ε does in between decides how near θ(T) "
+        "comes to the model that never saw it."
     )
 
 
@@ -91,7 +94,8 @@ def _symbol(comparison: Comparison) -> str:
 
 
 def _ends(comparison: Comparison) -> str:
-    return "ends nearest to the leave-out optimum" if comparison.task.price == 0.0 else "is the best at this price"
+    goal = "the retrained model" if comparison.task.trainings is not None else "the leave-out optimum"
+    return f"ends nearest to {goal}" if comparison.task.price == 0.0 else "is the best at this price"
 
 
 def _gain(comparison: Comparison, objective: float) -> str:

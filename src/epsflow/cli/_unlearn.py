@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from .. import _core, plots, unlearning
 from . import _options as options
 from ._console import Column, Row, Table, show
-from ._inputs import AnySource, Training, read_material
+from ._inputs import NETWORKS, Architecture, Source, Training, architecture, read_material
 from ._output import RESULT, UNLEARNING_FIGURE, check_folder, write_folder
 from ._progress import stages
 
@@ -21,11 +21,11 @@ CURVE_POINTS = 9
 
 
 @dataclass(frozen=True)
-class Guarantee:
+class Guarantee(Architecture):
     """The options of `unlearn`, as they were given; None for what was not.
 
     Attributes:
-        model, hidden, seed: which model, and the seed of an MLP's start.
+        seed: of a network's start.
         epsilon_dp, delta_dp: the target.
         scope: of the certificates. Default: per data set for linear regression, worst case for logistic and softmax
             regression, per instance for an MLP.
@@ -35,8 +35,6 @@ class Guarantee:
         draws: noisy models per algorithm.
     """
 
-    model: options.WhichModel = None
-    hidden: options.Hidden = None
     seed: options.NetworkSeed = 0
     epsilon_dp: options.PrivacyEpsilon = 1.0
     delta_dp: options.PrivacyDelta = 1e-5
@@ -70,14 +68,15 @@ class Guarantee:
 
     def training(self) -> Training:
         """As options of training."""
-        stop = "early" if self.model == "mlp" else None
+        stop = "early" if self.kind in NETWORKS else None
+        size = self.step_size
         return Training(
-            self.model, self.hidden, self.seed, stop, steps=self.steps, step_size=self.step_size, extra_steps=0
+            **architecture(self), seed=self.seed, stop=stop, steps=self.steps, step_size=size, extra_steps=0
         )
 
 
 def unlearn(
-    source: AnySource,
+    source: Source,
     guarantee: Guarantee,
     out: options.UnlearnFolder = None,
     as_json: options.AsJson = False,
@@ -87,7 +86,7 @@ def unlearn(
     run(source, guarantee, out, as_json=as_json, quiet=quiet)
 
 
-def run(source: AnySource, guarantee: Guarantee, folder: Path | None, *, as_json: bool, quiet: bool) -> None:
+def run(source: Source, guarantee: Guarantee, folder: Path | None, *, as_json: bool, quiet: bool) -> None:
     """Check, compute, write, print.
 
     Raises:

@@ -37,34 +37,38 @@ def about(examples: tuple[str, str], short: str, *paragraphs: str) -> Described:
 
 
 OPTIMISE = (
-    ("epsflow optimise", "epsflow optimise --csv wear.csv --target wear --delete 17 --s 50 -T 200"),
+    ("epsflow optimise", "epsflow optimise --data digits --model mlp --optimiser adam --batch 64"),
     "Find the schedule ε(t) that unlearns the points best, and show it beside the best step and decays.",
     "Without options: linear regression on the diabetes data, without its most influential point. Writes result.json, "
     "schedule.csv, schedule.pdf and schedule.png.",
-    "The model is linear regression on standardised columns, target included. For other models there is "
-    "epsflow.optimal_schedule in Python.",
+    "Linear regression moves by gradient flow, on standardised columns, and the optimum is certified. Class labels are "
+    "answered by logistic or softmax regression. These, networks (mlp, cnn) and models of yours (module:function) are "
+    "trained by the steps of an optimiser: s and T count steps, the goal is the model retrained from the same start "
+    "without the points, and the optimum is local. Without --delete the point is the one with the largest Cook's "
+    "distance or self-influence.",
 )
 COMPARE = (
     ("epsflow compare", "epsflow compare --csv wear.csv --delete 10:20 --json"),
     "Find the best step, linear, polynomial and exponential decay, and print them beside the baseline 1_[0,s].",
+    "The models, and what moves them, are those of epsflow optimise.",
 )
 INFLUENCE = (
     ("epsflow influence", "epsflow influence --data breast_cancer --delete 297"),
     "Compare the answers to a deletion: retraining, influence functions, a Newton step, proximal Bregman responses, "
     "and gradient descent that goes on (D2D) or rewinds (R2D).",
     "Without options: linear regression on the diabetes data, without its most influential point.",
-    "Class labels (breast_cancer, digits, wine, or a CSV file with --model logistic) are answered by logistic or "
-    "softmax regression. --model mlp is trained by gradient descent from a seeded start, and then to the minimum "
-    "nearby unless --stop early. Without --delete, the point whose removal should raise its own loss most is taken: "
-    "the largest Cook's distance for linear regression, the largest self-influence with the Gauss-Newton matrix "
-    "otherwise.",
+    "Class labels (breast_cancer, digits, wine, iris, or a CSV file with --labels) are answered by logistic or "
+    "softmax regression. --model mlp, cnn or module:function is trained by gradient descent from a seeded start, and "
+    "then to the minimum nearby unless --stop early. Without --delete, the point whose removal should raise its own "
+    "loss most is taken: the largest Cook's distance for linear regression, the largest self-influence with the "
+    "Gauss-Newton matrix otherwise.",
 )
 UNLEARN = (
     ("epsflow unlearn", "epsflow unlearn --data breast_cancer --epsilon-dp 2"),
     "Certify unlearning algorithms: how far each ends from retraining, the bound on that, the noise σ that makes it "
     "(ε_dp, δ_dp)-indistinguishable, and what the noise costs.",
     "Without options: linear regression on the diabetes data, without its most influential point, for every point of "
-    "the data set. Class labels are answered by logistic or softmax regression, --model mlp by a small network. "
+    "the data set. Class labels are answered by logistic or softmax regression, --model mlp or cnn by a small network. "
     "Algorithms whose noise enters in each step are certified in the worst case.",
 )
 ATTRIBUTE = (
@@ -72,9 +76,9 @@ ATTRIBUTE = (
     "Score every point by what its removal should do to the mean loss at held-out points, and lay each method beside "
     "exact retraining.",
     "Without options: linear regression on the diabetes data. Class labels are answered by logistic or softmax "
-    "regression, --model mlp by a small network. Methods along training (density, tracin, source, early-stopped, "
-    "converged) follow gradient flow for the time that --steps of gradient descent cover; of an MLP the density is "
-    "that of these steps, exactly.",
+    "regression, --model mlp or cnn by a small network. Methods along training (density, tracin, source, "
+    "early-stopped, converged) follow gradient flow for the time that --steps of gradient descent cover; of a network "
+    "the density is that of these steps, exactly.",
 )
 VERIFY = (
     ("epsflow verify", "epsflow verify --only bang-bang --report ledger"),

@@ -61,6 +61,11 @@ BUNDLED = {
         "cultivar (0-2)",
         lambda folder: np.loadtxt(folder / "wine_data.csv", delimiter=",", skiprows=1),
     ),
+    "iris": Bundled(
+        ("sepal length (cm)", "sepal width (cm)", "petal length (cm)", "petal width (cm)"),
+        "species (0-2)",
+        lambda folder: np.loadtxt(folder / "iris.csv", delimiter=",", skiprows=1),
+    ),
 }
 """By the name of scikit-learn's loader, without `load_`."""
 

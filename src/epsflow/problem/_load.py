@@ -14,7 +14,7 @@ def load_dataset(name: str, *, standardise: bool = True) -> Dataset:
         >>> ef.load_dataset("diabetes").x.shape
         (442, 10)
 
-    diabetes (442×10), breast_cancer (569×30), digits (1797×64) or wine (178×13).
+    diabetes (442×10), breast_cancer (569×30), digits (1797×64), wine (178×13) or iris (150×4).
 
     Args:
         name: which one.
