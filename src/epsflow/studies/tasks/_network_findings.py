@@ -30,9 +30,9 @@ PARTS, SIGNIFICANT = 5, 0.05
 ENDS_NOTE = (
     "Brackets: Student's 95 % intervals of the mean over runs that differ by their seeds. Distance: of θ to the mean "
     "of models retrained from the same start with other batches; gap: total variation between predicted probabilities "
-    "and those models' mean ones (of regressions the mean |f − f̄|). Membership: AUC of an attack by the loss, deleted "
-    "points against unseen ones with the same labels. Gradients: of single points after the request, in per cent of "
-    "retraining's."
+    "and those models' mean ones (of regressions the mean |f − f̄|); accuracy: R² of regressions. Membership: AUC of "
+    "an attack by the loss, deleted points against unseen ones with the same labels. Gradients: of single points after "
+    "the request, in per cent of retraining's."
 )
 PAIRS_NOTE = (
     "Geometric means of the ratio to rewind-to-delete (R2D) of the same run, with Student's 95 % intervals of the "
