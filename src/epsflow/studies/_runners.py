@@ -90,7 +90,10 @@ class Processes(Runner):
                     yield future.result()
                 complete = True
             except concurrent.futures.process.BrokenProcessPool as error:
-                raise StoreError("a worker process died; the rows kept so far are intact. Run it again.") from error
+                raise StoreError(
+                    "a worker process died; the rows kept so far are intact. Run it again; in a script, below "
+                    "`if __name__ == '__main__':`, because every worker imports the script."
+                ) from error
             finally:
                 pool.shutdown(wait=complete, cancel_futures=True)
                 for worker in () if complete else set(multiprocessing.active_children()) - others:
