@@ -13,9 +13,8 @@ from ._steps import judge_steps
 from ._task import ControlTask, linear_of, make_task
 from ._trained import judge_trained
 from ._trainings import INTERVALS, recipes_of
-from .bounds._ascent import maximise_dual
-from .bounds._branching import branch
-from .bounds._dual import certify_signs, evaluate_dual
+from .bounds._branching import prove
+from .bounds._dual import certify_signs
 from .bounds._paths import Paths
 from .linear._path import LinearPath, linear_path
 from .polish._optimum import linear_optimum, nodes_of_branching
@@ -31,9 +30,6 @@ from .terms._kinds import (
     singular_arcs_hold,
 )
 from .terms._levels import arcs_of, best_level, effort_between, in_numbers, levels_of
-
-SETTLED_GAP = 1e-9
-"""Gap at which the bound that a schedule's own costate gives is not maximised further."""
 
 
 def certify(
@@ -132,7 +128,7 @@ def judge(task: ControlTask, found: Found, deadline: Deadline = UNLIMITED) -> Sc
     elif bound is None:
         miss = np.asarray(path.theta(np.array([task.T]))[0] - task.target)
         bound = _lower_bound(task, miss, nodes_of_branching(task.price, spent, task.budget), deadline)
-    small = path.pmp_gap <= VERIFIED_GAP * (cost + task.price * spent)
+    small = bool(path.pmp_gap <= VERIFIED_GAP * (cost + task.price * spent))
     return verdict(
         task,
         found,
@@ -143,7 +139,7 @@ def judge(task: ControlTask, found: Found, deadline: Deadline = UNLIMITED) -> Sc
         effort=spent,
         multiplier=multiplier,
         lower_bound=bound + task.price * columns * least_effort(task.T - task.s, task.bounds),
-        exact=cost <= error and (arrives(task, schedule, deadline) if found.arrived is None else found.arrived),
+        exact=bool(cost <= error) and (arrives(task, schedule, deadline) if found.arrived is None else found.arrived),
         stationary=small and singular_arcs_hold(path, arcs, found.mesh, multiplier),
         mesh=found.mesh,
     )
@@ -205,13 +201,7 @@ def _lower_bound(task: ControlTask, miss: np.ndarray, max_nodes: int, deadline: 
     linear = linear_of(task)
     delta = miss @ linear.basis
     paths, cost, mu = Paths([linear]), linear.form.value(delta), linear.form.image(delta)
-    signs = certify_signs(paths)
-    if not signs.settled:
-        return branch(paths, signs, cost, mu, max_nodes=max_nodes, deadline=deadline).value
-    dual = evaluate_dual(paths, mu, signs.signs)
-    if cost - dual.value > SETTLED_GAP * cost:
-        dual = maximise_dual(paths, mu, signs.signs)
-    return max(0.0, dual.value - dual.rounding)
+    return max(0.0, prove(paths, certify_signs(paths), cost, mu, max_nodes=max_nodes, deadline=deadline).certain)
 
 
 SAMPLES = 2_001

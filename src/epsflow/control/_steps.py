@@ -73,8 +73,8 @@ def judge_steps(task: ControlTask, found: Found, deadline: Deadline = UNLIMITED)
         effort=spent,
         multiplier=task.price,
         lower_bound=bound + task.price * weights.shape[1] * least_effort(task.T - task.s, task.bounds),
-        exact=arrived and cost <= error,
-        stationary=extremal.pmp_gap <= VERIFIED_GAP * (cost + task.price * spent),
+        exact=arrived and bool(cost <= error),
+        stationary=bool(extremal.pmp_gap <= VERIFIED_GAP * (cost + task.price * spent)),
         mesh=1.0,
     )
 

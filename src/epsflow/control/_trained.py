@@ -266,7 +266,7 @@ def judge_trained(task: ControlTask, found: Found) -> ScheduleSolution:
         # What retrained models lose on the retained points is no minimum of that loss.
         lower_bound=-np.inf if isinstance(task.cost, RetainedLoss) else 0.0,
         exact=False,
-        stationary=gap <= VERIFIED_GAP * abs(cost) or gap <= VERIFIED_GAP * SMALL * scale_of(task),
+        stationary=bool(gap <= VERIFIED_GAP * max(abs(cost), SMALL * scale_of(task))),
         mesh=1.0,
         seeds=seed_costs(task.trainings, weights),
     )

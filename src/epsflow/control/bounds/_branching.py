@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..terms._deadline import UNLIMITED, Deadline
-from ._ascent import maximise
-from ._dual import SignCertificate
+from ._ascent import maximise, maximise_dual
+from ._dual import DualBound, SignCertificate, evaluate_dual
 from ._paths import Paths, looseness
 from ._sets import Node, Pattern, Reach
 from ._together import Search, run, together
@@ -43,6 +43,31 @@ class MixedBound:
     value: float
     closed: bool
     nodes: int
+
+    @property
+    def certain(self) -> float:
+        """`value`, which its rounding has been taken off."""
+        return self.value
+
+
+SETTLED_GAP = 1e-9
+"""Gap at which the bound that a schedule's own costate gives is not maximised further."""
+
+
+def prove(
+    paths: Paths,
+    signs: SignCertificate,
+    cost: float,
+    mu: np.ndarray,
+    *,
+    max_nodes: int = NODES,
+    deadline: Deadline = UNLIMITED,
+) -> DualBound | MixedBound:
+    """What no schedule costs less than: the dual's maximum where signs are settled, else by `branch`; see there."""
+    if not signs.settled:
+        return branch(paths, signs, cost, mu, max_nodes=max_nodes, deadline=deadline)
+    dual = evaluate_dual(paths, mu, signs.signs)
+    return dual if cost - dual.value <= SETTLED_GAP * cost else maximise_dual(paths, mu, signs.signs)
 
 
 def branch(

@@ -62,6 +62,11 @@ class DualBound:
     knots: Float[np.ndarray, " knots"]
     levels: Float[np.ndarray, "arcs m"]
 
+    @property
+    def certain(self) -> float:
+        """D less its rounding."""
+        return self.value - self.rounding
+
 
 def settled_signs(task: LinearTask, wanted: str) -> Int[np.ndarray, " m"]:
     """σ_j, or a refusal where an e_j can change its sign.

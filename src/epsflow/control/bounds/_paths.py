@@ -328,8 +328,7 @@ class _Spectra:
         new = list(self._numbers)[len(self._found) :]
         for problem, *phi in new:
             task = self._tasks[problem]
-            low, high = task.bounds
-            spectrum = task.spectrum(low + np.array(phi) / EIGHTHS * (high - low))
+            spectrum = task.spectrum(_level(task, phi))
             self._found.append(spectrum)
             self._grids.append(resolving_grid(spectrum.rates, task.length))
         if new:

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...schedules import AbstractPiecewiseConstant, least_effort
-from ..bounds._ascent import maximise_dual
-from ..bounds._branching import NODES, MixedBound, branch
+from ..bounds._branching import NODES, MixedBound, branch, prove
 from ..bounds._dual import DualBound, SignCertificate, certify_signs, evaluate_dual
 from ..bounds._paths import Paths
 from ..linear._path import linear_extremal
@@ -92,7 +91,7 @@ def linear_optimum(
         nodes = nodes_of_branching(task.price, spent(best.schedule, task), budget)
         mu = task.form.image(best.miss)
         bound = branch(paths, signs, found.cost, mu, max_nodes=nodes, deadline=deadline)
-    lower = 0.0 if bound is None else bound.value - (bound.rounding if isinstance(bound, DualBound) else 0.0)
+    lower = 0.0 if bound is None else bound.certain
     schedule, arrival = best.schedule, None
     if lower <= max(found.cost_error, EXACT_FRACTION * task.form.value(task.start)) and not deadline.passed:
         arrival = _arrival(task, one_weight, budget, deadline)
@@ -114,13 +113,9 @@ def _group_optimum(
     lower = run.lower_bound - least
     if lower <= 0.0 and found.cost > found.cost_error and not deadline.passed:
         paths = Paths([task])
-        signs, mu = certify_signs(paths), task.form.image(best.miss)
-        if signs.settled:
-            bound = maximise_dual(paths, mu, signs.signs)
-            lower = max(lower, bound.value - bound.rounding)
-        else:
-            bound = branch(paths, signs, found.cost, mu, max_nodes=1, deadline=deadline)
-            lower = max(lower, bound.value)
+        signs = certify_signs(paths)
+        bound = prove(paths, signs, found.cost, task.form.image(best.miss), max_nodes=1, deadline=deadline)
+        lower = max(lower, bound.certain)
     lower = min(max(lower, 0.0), best.objective - least)
     return LinearOptimum(best.schedule, found, best, None, signs, bound, lower)
 
@@ -168,7 +163,7 @@ def _proves(run: Polished, bound: DualBound | MixedBound) -> bool:
     """Whether no further start can do better, up to what certificates leave open."""
     if isinstance(bound, MixedBound):
         return bound.closed
-    return bool(run.cost - bound.value + bound.rounding <= PROVED * run.cost)
+    return bool(run.cost - bound.certain <= PROVED * run.cost)
 
 
 def _best_switches(task: LinearTask, one_weight: bool, *, priced: bool) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -223,7 +223,7 @@ def _attained(case: Case, mu: np.ndarray) -> Answer | None:
     task = case.task
     bound = evaluate_dual(Paths([task]), mu, np.where(task.residual(task.start) < 0.0, -1, 1))
     end = mu + bound.gradient @ task.basis
-    cost, lower = 0.5 * float(end @ end), bound.value - bound.rounding
+    cost, lower = 0.5 * float(end @ end), bound.certain
     resolved = np.diff(bound.knots).min() > SHORT * task.length
     if not resolved or lower <= 0.0 or cost - lower > PROVED * cost or negligible(cost, case.initial):
         return None
@@ -316,8 +316,7 @@ def _lower_bounds(cases: dict[int, Case], nodes: int) -> dict[int, float]:
         if case.bound is not None or signs is None:
             bounds[k] = case.bound or 0.0
         elif signs.settled:
-            bound = evaluate_dual(paths, case.end, signs.signs)
-            bounds[k] = bound.value - bound.rounding
+            bounds[k] = evaluate_dual(paths, case.end, signs.signs).certain
     mixed = {k: case for k, case in cases.items() if k not in bounds}
     _, found = _search(mixed, np.zeros(max(cases, default=0) + 1, dtype=bool), nodes)
     return {k: found[k].value if k in found else 0.0 for k in mixed} | bounds

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from ..._core import Array, InputError
 from ...flow._diffrax import sizes_of
 from ..terms._extremal import AbstractPath, Extremal, Point, Signals, extremal_along
-from ..terms._pieces import cut
+from ..terms._pieces import cut, subdivided
 from ._rollout import choose_steps, end_cost, pulled_back, stepped, sweep
 from ._system import RiskSystem
 
@@ -129,8 +129,8 @@ def swept_extremal(
             f"{each * len(pieces.levels)} states of {system.dim} parameters, and as many costates, do not fit into "
             f"{8e-9 * MEMORY:.1f} GB. Use a smaller T − s, or features of unit variance."
         )
-    begun = pieces.knots[:-1, None] + pieces.durations[:, None] * np.arange(each) / each
-    times, controls = np.append(begun, knots[-1]), np.repeat(pieces.levels, each, axis=0)
+    times = subdivided(pieces.knots, np.full(len(pieces.levels), each))
+    controls = np.repeat(pieces.levels, each, axis=0)
     found = sweep(system, 1, theta_s, np.diff(times), controls)
     path = SweptPath(system, times, controls, found.states, found.costates)
     rate = float(sizes_of(system.risk, found.states[-1]).curvature)

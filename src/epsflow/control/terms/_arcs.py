@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from ...schedules import AbstractPiecewiseConstant, BangBang, PiecewiseConstant
+from ._pieces import shares_begun, subdivided
 
 MOST_PARTS = 8
 """Levels on one singular arc."""
@@ -70,17 +71,14 @@ class Component:
     @cached_property
     def begun(self) -> Float[np.ndarray, " parts"]:
         """Which fraction of its arc is over when each part begins."""
-        return (np.arange(len(self.levels)) - np.repeat(np.cumsum(self.parts) - self.parts, self.parts)) / np.repeat(
-            self.parts, self.parts
-        )
+        return shares_begun(self.parts)
 
     @cached_property
     def knots(self) -> Float[np.ndarray, " knots"]:
         """The ends of all parts, from s to T."""
         if not self.free.any():
             return self.edges
-        arc = self.arc_of_part
-        return np.append(self.edges[arc] + self.begun * np.diff(self.edges)[arc], self.edges[-1])
+        return subdivided(self.edges, self.parts)
 
     @property
     def free_levels(self) -> Bool[np.ndarray, " parts"]:

@@ -35,6 +35,15 @@ def cut(knots: Float[np.ndarray, " knots"], levels: Float[np.ndarray, "K compone
     """At most `count` pieces: of equal length within each interval, and as many there as `share_out` says."""
     each = share_out(knots, count)
     interval = np.repeat(np.arange(len(each)), each)
-    begun = (np.arange(len(interval)) - np.repeat(np.cumsum(each) - each, each)) / each[interval]
-    starts = knots[interval] + begun * np.diff(knots)[interval]
-    return Pieces(np.append(starts, knots[-1]), levels[interval], interval)
+    return Pieces(subdivided(knots, each), levels[interval], interval)
+
+
+def shares_begun(parts: Int[np.ndarray, " intervals"]) -> Float[np.ndarray, " K"]:
+    """Which fraction of its interval is over when each of its parts begins."""
+    return (np.arange(parts.sum()) - np.repeat(np.cumsum(parts) - parts, parts)) / np.repeat(parts, parts)
+
+
+def subdivided(knots: Float[np.ndarray, " knots"], parts: Int[np.ndarray, " intervals"]) -> Float[np.ndarray, " all"]:
+    """The ends of so many parts of equal length in each interval."""
+    starts, lengths = np.repeat(knots[:-1], parts), np.repeat(np.diff(knots), parts)
+    return np.append(starts + shares_begun(parts) * lengths, knots[-1])
