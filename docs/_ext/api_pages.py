@@ -1,4 +1,4 @@
-"""The reference: one page a room, written from the names that the room exports, so that none can be left out."""
+"""The reference: a page for each room, written from the names that it exports, so that none is missing; one for the rest."""
 
 import ast
 import importlib
@@ -82,10 +82,39 @@ def page(name: str, room: ModuleType) -> str:
     return "\n".join(lines)
 
 
+def without_room() -> list[str]:
+    """Public names that no room exports: errors, warnings and outcomes."""
+    import epsflow
+
+    listed = {member for room in rooms().values() for member in room.__all__}
+    return [name for name in epsflow.__all__ if name not in listed and not inspect.ismodule(getattr(epsflow, name))]
+
+
+def page_of_the_rest() -> str:
+    """The page of what no room exports."""
+    import epsflow
+
+    lines = ["Errors and outcomes", "=" * 19, "", ".. currentmodule:: epsflow", ""]
+    for name in without_room():
+        value = getattr(epsflow, name)
+        if issubclass(value, Exception):
+            value.__module__ = "epsflow"
+            lines += [f".. autoexception:: {name}", "   :show-inheritance:", ""]
+        else:  # an enumeration of equinox, whose members autodoc does not know
+            lines += [f".. autoclass:: {name}", ""]
+    return "\n".join(lines)
+
+
+def write_if_changed(file: Path, text: str) -> None:
+    """Leaves a page alone that says what it should, so that Sphinx need not read it again."""
+    if not file.exists() or file.read_text(encoding="utf-8") != text:
+        file.write_text(text, encoding="utf-8")
+
+
 def write_pages(app: Sphinx) -> None:
     """Writes the pages, and gives each public object the room it is reached by, so that annotations become links."""
     PAGES.mkdir(exist_ok=True)
-    for gone in {page.stem for page in PAGES.glob("*.rst")} - {"index", *rooms()}:
+    for gone in {page.stem for page in PAGES.glob("*.rst")} - {"index", "outcomes", *rooms()}:
         (PAGES / f"{gone}.rst").unlink()
     for name, room in rooms().items():
         for member in room.__all__:
@@ -94,9 +123,8 @@ def write_pages(app: Sphinx) -> None:
                 f"epsflow.{name}."
             ):
                 value.__module__ = f"epsflow.{name}"
-        text, file = page(name, room), PAGES / f"{name}.rst"
-        if not file.exists() or file.read_text(encoding="utf-8") != text:
-            file.write_text(text, encoding="utf-8")
+        write_if_changed(PAGES / f"{name}.rst", page(name, room))
+    write_if_changed(PAGES / "outcomes.rst", page_of_the_rest())
 
 
 MARKED = re.compile(r"(`+[^`]*`+|(?<![\w*])\*\w[^*]*\w\*(?![\w*]))")
