@@ -1,4 +1,4 @@
-"""The reference: a page for each room, written from the names that it exports, so that none is missing; one for the rest."""
+"""The reference: a page for each room, written from the names that it exports; one for what no room exports."""
 
 import ast
 import importlib

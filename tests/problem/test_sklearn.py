@@ -197,3 +197,10 @@ def test_weights_of_points_and_classes():
         assert from_sklearn(estimator, X, y, sample_weight=v).stationarity < 1e-4  # lbfgs stops at 1e-8 of the gradient
         with pytest.raises(InputError, match="are no stationary point"):
             from_sklearn(estimator, X, y)
+
+
+def test_data_that_are_fitted_exactly_leave_rounding_alone(rng):
+    X = rng.normal(size=(40, 2))
+    fitted = from_sklearn(LinearRegression().fit(X, X[:, 0]), X, X[:, 0])
+    # A gradient of 1e-16 of its terms at θ = 0, in units of the 1e-10 of them that count as rounding; some tens of it.
+    assert fitted.stationarity < 1e-4

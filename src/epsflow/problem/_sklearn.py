@@ -17,6 +17,9 @@ from ._problem import Problem, Which
 STATIONARY = 1e-3
 """What may be left of ∇R in an entry, relative to the terms that cancel in it: scikit-learn's solvers stop at about
 1e-4 of the gradient by default."""
+ROUNDING = 1e-10
+"""Share of the terms at θ = 0 below which the terms at a fit are taken for rounding."""
+
 ROWS = 1_024
 """Points whose gradients are held at a time."""
 
@@ -138,13 +141,22 @@ def from_sklearn(
 
 
 def stationarity(problem: Problem, theta: Array) -> float:
-    """max_k |∇R|_k / (λ_k|θ_k| + c Σ_i |∂ℓ_i/∂θ_k|), of the risk with all points."""
-    total = np.abs(np.broadcast_to(problem.penalty, problem.dim) * np.asarray(theta))
+    """max_k |∇R|_k / (λ_k|θ_k| + c Σ_i |∂ℓ_i/∂θ_k|), of the risk with all points.
+
+    Where the data are fitted exactly, all of that is rounding, of the same terms at θ = 0.
+    """
+    left = np.abs(np.asarray(problem.gradient(theta, 1.0)))
+    total = np.maximum(_sizes(problem, np.asarray(theta)), ROUNDING * _sizes(problem, np.zeros(problem.dim)))
+    return float(np.max(left / np.where(total > 0.0, total, 1.0)))
+
+
+def _sizes(problem: Problem, theta: Float[np.ndarray, " d"]) -> Float[np.ndarray, " d"]:
+    """The sum of the sizes of the terms of each component of ∇R."""
+    total = np.abs(np.broadcast_to(problem.penalty, problem.dim) * theta)
     for start in range(0, problem.data.n, ROWS):
         rows = np.arange(start, min(start + ROWS, problem.data.n))
         total = total + np.abs(np.asarray(problem.point_gradients(theta, rows))).sum(axis=0)
-    left = np.abs(np.asarray(problem.gradient(theta, 1.0)))
-    return float(np.max(left / np.where(total > 0.0, total, 1.0)))
+    return total
 
 
 def _through_pipeline(estimator: Any, X: Any) -> tuple[Any, np.ndarray, tuple[str, ...]]:
