@@ -200,7 +200,10 @@ def checked_figure(name: str) -> tuple[Figure, list[str]]:
 
 def write_page(app: "Sphinx") -> None:
     """Writes the page and the pictures if the page differs from what is there."""
+    import jax
+
     if not PAGE.exists() or PAGE.read_text(encoding="utf-8") != text():
+        jax.config.update("jax_enable_x64", True)  # as every script of the gallery does for itself
         draw_all(PICTURES)
         PAGE.write_text(text(), encoding="utf-8")
 
