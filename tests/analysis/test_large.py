@@ -1,5 +1,9 @@
 """Networks too large for a matrix: chunks within a budget of memory, single precision, several devices."""
 
+import os
+import subprocess
+import sys
+
 import jax
 import numpy as np
 import pytest
@@ -99,3 +103,47 @@ def test_single_precision_names_itself_and_its_error_holds(network, theta, solve
     assert np.abs(narrow.change - wide.change).max() <= 1.0001 * narrow.error  # both in float64, rounded differently
     # Residuals of 1e-4 of conjugate gradients; roundings of 6e-8 through three layers and two solves of EK-FAC.
     assert 0.0 < narrow.error < 1e-3 * np.abs(wide.change).max()
+
+
+def test_pbrf_without_a_matrix_and_in_chunks_is_that_with_one(network, theta):
+    whole, parts = (
+        ef.pbrf(network, theta, damping=0.1, matrix=matrix, max_bytes=budget)
+        for matrix, budget in ((True, 2**30), (False, BUDGET))
+    )
+    # ‖∇Q‖ ≤ 1e-9 of the pull, and a Hessian above λ + λ_d = 0.1 where both end.
+    np.testing.assert_allclose(parts.theta, whole.theta, rtol=0, atol=1e-7 * np.abs(whole.change).max())
+    np.testing.assert_allclose(parts.linearised, whole.linearised, rtol=0, atol=1e-7 * np.abs(whole.change).max())
+
+
+DEVICES = """
+import jax; jax.config.update("jax_enable_x64", True)
+import numpy as np, epsflow as ef
+x = np.random.default_rng(0).normal(size=(48, 4))
+model = ef.MLP((4, 5, 2))
+data = ef.Dataset(x, (x[:, 0] > 0).astype(float))
+problem = ef.Problem(model, ef.SoftmaxCrossEntropy(), data, delete=[3], l2=0.1, reduction="mean")
+theta, eight = np.asarray(model.init(jax.random.key(0))), jax.devices()
+assert len(eight) == 8
+
+def same(ask):
+    one, several = (np.asarray(ask(devices)) for devices in ((), eight))
+    np.testing.assert_allclose(one, several, rtol=1e-9, atol=1e-12)  # sums in another order
+
+given = {"points": [0, 1, 2], "curvature": "ggn", "damping": 0.1}
+same(lambda d: ef.influence(problem, theta, solver=ef.EKFAC(), devices=d, **given).change)
+same(lambda d: ef.influence(problem, theta, solver=ef.CG(), devices=d, **given).change)
+same(lambda d: ef.pbrf(problem, theta, damping=0.1, matrix=False, devices=d).theta)
+same(lambda d: problem.point_gradients(theta, np.arange(16), devices=d))
+try:
+    ef.influence(problem, theta, devices=eight[:5], **given)
+except ef.InputError as error:
+    print(error)
+"""
+
+
+@pytest.mark.slow
+def test_eight_devices_give_the_numbers_of_one():
+    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
+    done = subprocess.run([sys.executable, "-c", DEVICES], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert "48 points cannot be spread over 5 devices" in done.stdout

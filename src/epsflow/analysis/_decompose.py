@@ -190,6 +190,8 @@ def decompose(
     functional: Callable[[Float[np.ndarray, " d"]], Any] | None = None,
     tol: float = 1e-9,
     max_steps: int = 1_000,
+    matrix: bool = True,
+    max_bytes: int | None = None,
     throw: bool = True,
 ) -> Decomposition:
     """Split cold retraining − influence estimate into five signed gaps, which sum to it.
@@ -217,6 +219,7 @@ def decompose(
         functional: φ(θ), a scalar of θ. Default: the summed loss Σ_j ℓ_j of the deleted points.
         tol: gradient norm, see above.
         max_steps: Newton steps of each minimisation.
+        matrix, max_bytes: as in `pbrf`.
         throw: raise if one of the first five stages did not converge.
 
     Returns:
@@ -230,13 +233,14 @@ def decompose(
     """
     place, sets = as_vector(theta, "theta", problem.dim), deletion_sets(problem, points)
     starts = _cold_starts(problem, theta0, seeds, key)
-    anchor = anchor_at(problem, place)
+    anchor = anchor_at(problem, place, matrix=matrix, max_bytes=max_bytes)
     lam = check_objective(anchor, damping)
-    colds = [anchor_at(problem, start) for start in starts]
+    colds = [anchor_at(problem, start, matrix=matrix, max_bytes=max_bytes) for start in starts]
     runs = [_minimise_stages(anchor, colds, deleted, lam, tol=tol, max_steps=max_steps) for deleted in sets]
     forces = np.stack([anchor.pull(deleted) for deleted in sets])
     lines = [anchor.respond(problem.l2 + lam, force) for force in forces]
-    approximate = solve(curvature_at(problem, place, "ggn", damping=lam), forces, solver, throw=False)
+    ggn = curvature_at(problem, place, "ggn", damping=lam, max_bytes=max_bytes)
+    approximate = solve(ggn, forces, solver, throw=False)
     stages = [[run.cold[0] for run in runs], *([run.warm[k] for run in runs] for k in range(3))]
     cold_thetas = place + np.stack([[run.cold[s].shift for run in runs] for s in range(len(starts))])
     exact = place + np.stack([line for line, _ in lines])

@@ -28,7 +28,7 @@ from ._influence import influence
 from ._pbrf import pbrf, require_damping
 from .algorithms._descent import as_step_size, as_steps
 from .algorithms._walk import Walker
-from .optima._anchor import anchor_at
+from .optima._anchor import Anchor, anchor_at
 from .optima._derivatives import derivatives
 from .optima._newton import newton_step
 from .optima._retrain import retrain
@@ -144,6 +144,8 @@ def endpoints(
     functional: Callable[[Float[Array, " d"]], Array] | None = None,
     tol: float = 1e-9,
     max_steps: int = 1_000,
+    matrix: bool = True,
+    max_bytes: int | None = None,
     throw: bool = True,
 ) -> Endpoints:
     """Retraining, influence, second order, Newton, damped GGN influence, PBRF, D2D and R2D for the problem's deletion.
@@ -167,6 +169,9 @@ def endpoints(
         functional: φ(θ), a scalar. Default: the summed loss of the deleted points.
         tol: gradient norm of retraining and PBRF.
         max_steps: Newton steps of each minimisation.
+        matrix: False forms no d×d or n×n matrix; what cannot do without (Newton step, exact influence of an indefinite
+            Hessian) has no answer then.
+        max_bytes: as in `pbrf`.
         throw: raise if retraining did not converge. Other rows are marked, with a note: a method that cannot answer
             (a singular or indefinite Hessian, say) has NaN.
 
@@ -184,10 +189,11 @@ def endpoints(
     if not as_count(K, "K", least=0) <= as_count(steps, "steps", least=0):
         raise InputError(f"K = {K} steps of unlearning and {steps} of training: 0 ≤ K ≤ steps is needed.")
     eta = as_step_size(problem, trained, step_size)
-    table = {RETRAINING: _retrained(problem, trained, trained, tol, max_steps)}
+    search = _Search(tol, max_steps, matrix, max_bytes)
+    table = {RETRAINING: _retrained(problem, trained, trained, search)}
     if not problem.convex:
-        table["retraining, cold"] = _retrained(problem, start, trained, tol, max_steps)
-    table |= _local(problem, trained, damping, tol, max_steps)
+        table["retraining, cold"] = _retrained(problem, start, trained, search)
+    table |= _local(problem, trained, damping, search)
     table |= _descents(problem, trained, start, as_steps([K, steps]), float(eta))
     rows, thetas = list(table.values()), np.stack([row.theta for row in table.values()])
     values = _values(problem, functional, np.concatenate([trained[None], thetas]))
@@ -211,24 +217,38 @@ def endpoints(
     return found
 
 
-def _retrained(problem: Problem, start: np.ndarray, trained: np.ndarray, tol: float, max_steps: int) -> _Row:
+@dataclass(frozen=True)
+class _Search:
+    """How minima are searched for; see `pbrf`."""
+
+    tol: float
+    max_steps: int
+    matrix: bool
+    max_bytes: int | None
+
+    def anchor(self, problem: Problem, theta: np.ndarray) -> Anchor:
+        """The model at θ."""
+        return anchor_at(problem, theta, matrix=self.matrix, max_bytes=self.max_bytes)
+
+
+def _retrained(problem: Problem, start: np.ndarray, trained: np.ndarray, search: _Search) -> _Row:
     """A minimum of R_0 reached from `start`."""
     if isinstance(problem.risk, Quadratic):
         end = retrain(problem, start)
         note = f"closed form, ‖∇R_0‖ = {end.gradient_norm:.1e}"
         return _Row(end.theta, 0.0, float(problem.dim), bool(succeeded(end.result)), note)
-    anchor = anchor_at(problem, trained)
-    basis = anchor.basis if start is trained else anchor_at(problem, start).basis
+    anchor = search.anchor(problem, trained)
+    basis = anchor.basis if start is trained else search.anchor(problem, start).basis
     objective = leave_out(anchor, problem.delete, 0.0)
     # The units of the steps, not the objective: a trace of damping keeps a singular GGN invertible.
-    rho = max(objective.rho, 1e-6 * float(basis.values.max()))
-    end = minimise(objective, basis, rho, start - trained, tol=tol, max_steps=max_steps)
+    rho = max(objective.rho, 1e-6 * float(basis.values.max(initial=0.0))) or 1.0
+    end = minimise(objective, basis, rho, start - trained, tol=search.tol, max_steps=search.max_steps)
     good, norm = bool(succeeded(end.result)), end.gradient_norm
     note = f"‖∇R_0‖ = {norm:.1e}" + ("" if good else f": {message(end.result)}")
     return _Row(trained + end.shift, end.steps + 1.0, float(end.products) + basis.values.size, good, note)
 
 
-def _local(problem: Problem, trained: np.ndarray, damping: float, tol: float, max_steps: int) -> dict[str, _Row]:
+def _local(problem: Problem, trained: np.ndarray, damping: float, search: _Search) -> dict[str, _Row]:
     """The answers from derivatives at θ_s."""
     d = float(problem.dim)
     # All of it is computed lazily: a method that refuses (an indefinite Hessian) leaves the others alone.
@@ -238,7 +258,7 @@ def _local(problem: Problem, trained: np.ndarray, damping: float, tol: float, ma
             trained, 2.0 * d, lambda: _influenced(influence(problem, theta=trained, order=2, throw=False))
         ),
         "Newton step": _attempt(trained, d, lambda: _newton(newton_step(problem, trained))),
-        **_bregman(problem, trained, damping, tol, max_steps),
+        **_bregman(problem, trained, damping, search),
     }
 
 
@@ -259,11 +279,12 @@ def _newton(answer: Any) -> tuple[np.ndarray, bool, str]:
     return answer.change, bool(answer.residual < 1e-6), f"residual {float(answer.residual):.1e}"
 
 
-def _bregman(problem: Problem, trained: np.ndarray, damping: float, tol: float, max_steps: int) -> dict[str, _Row]:
+def _bregman(problem: Problem, trained: np.ndarray, damping: float, search: _Search) -> dict[str, _Row]:
     names = f"damped GGN influence, λ_d = {damping:g}", f"PBRF, λ_d = {damping:g}"
     nothing = np.full_like(trained, np.nan)
     try:
-        answer = pbrf(problem, trained, damping=damping, tol=tol, max_steps=max_steps, throw=False)
+        options: Any = {"tol": search.tol, "max_steps": search.max_steps, "matrix": search.matrix}
+        answer = pbrf(problem, trained, damping=damping, max_bytes=search.max_bytes, throw=False, **options)
     except InputError as refusal:
         missing = _Row(nothing, 0.0, 0.0, False, f"no answer: {refusal}")
         return dict.fromkeys(names, missing)

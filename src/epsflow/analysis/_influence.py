@@ -1,5 +1,6 @@
 """Influence functions: what removing points would do to θ, or to a functional of θ, from derivatives at one θ."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -144,6 +145,7 @@ def influence(
     solver: str | AbstractCurvatureSolver = "auto",
     order: int = 1,
     max_bytes: int | None = None,
+    devices: Sequence[Any] = (),
     estimate_error: bool = False,
     throw: bool = True,
 ) -> Influence:
@@ -176,6 +178,8 @@ def influence(
         order: 1, or 2 for the second order in ε (undamped Hessian only).
         max_bytes: memory for intermediate arrays (data, θ and the result are not counted) with a model that is not
             linear; default: 1 GiB. Points of the data and right-hand sides are taken in chunks that meet it.
+        devices: JAX devices over which the points of the data are spread in equal parts, of a model that is not
+            linear; sums over them are taken in another order, and nothing else changes.
         estimate_error: of a problem in single precision: compute a second time in float64, whatever JAX's mode, and
             report the largest difference.
         throw: raise if a linear solve did not converge.
@@ -187,7 +191,7 @@ def influence(
         ConvergenceError: a solve that missed its tolerance; `.result` holds the solve.
     """
     _check_choices(at, points, curvature, damping, order)
-    matrix = _matrix(problem, theta, at, curvature, damping, max_bytes)
+    matrix = _matrix(problem, theta, at, curvature, damping, max_bytes, devices)
     gradients, prepared = point_gradients(problem, matrix, points), Prepared(matrix, solver)
     shape = None
     if functional is not None and isinstance(matrix, Curvature):
@@ -374,10 +378,18 @@ def _check_choices(at: str, points: Any, curvature: str, damping: Any, order: in
         )
 
 
-def _matrix(problem: Problem, theta: Any, at: str, curvature: str, damping: Any, max_bytes: int | None) -> AnyCurvature:
+def _matrix(
+    problem: Problem,
+    theta: Any,
+    at: str,
+    curvature: str,
+    damping: Any,
+    max_bytes: int | None,
+    devices: Sequence[Any] = (),
+) -> AnyCurvature:
     eps = 1.0 if at == "trained" else 0.0
     place = trained_optimum(problem, theta, eps=eps)
-    return curvature_at(problem, place, curvature, damping=damping, eps=eps, max_bytes=max_bytes)
+    return curvature_at(problem, place, curvature, damping=damping, eps=eps, max_bytes=max_bytes, devices=devices)
 
 
 def _shaped(array: np.ndarray, single: bool, scalar: bool) -> Any:

@@ -115,6 +115,8 @@ def pbrf(
     tol: float = 1e-9,
     max_steps: int = 300,
     matrix: bool = True,
+    max_bytes: int | None = None,
+    devices: Sequence[Any] = (),
     throw: bool = True,
 ) -> PBRF:
     """argmin 𝓛(θ; θ_s) − Σ_{j∈D} c ℓ_j(θ) + ((λ + λ_d)/2)‖θ − θ_s‖², 𝓛 = c Σ_i D_i(f(θ; x_i), f(θ_s; x_i)).
@@ -152,6 +154,10 @@ def pbrf(
         tol: gradient norm, see above.
         max_steps: Newton steps of each minimisation.
         matrix: False forms no d×d or n×n matrix: no preconditioner, and `linearised` by conjugate gradients.
+        max_bytes: memory for what products with the data leave in between, of a model that is not linear; default:
+            1 GiB. The matrix is not counted.
+        devices: JAX devices over which the points are spread in equal parts, of a model that is not linear; sums over
+            them are taken in another order, and nothing else changes.
         throw: raise if a minimisation did not converge.
 
     Returns:
@@ -169,7 +175,7 @@ def pbrf(
     sets = deletion_sets(problem, points)
     views = [_viewed(problem, place, float(lam), as_choice(metric, "metric", METRICS)) for lam in dampings]
     limits = {"tol": tol, "max_steps": max_steps, "delete_bregman": delete_bregman}
-    rows = _table(views, sets, matrix=matrix, **limits)
+    rows = _table(views, sets, matrix=matrix, place={"max_bytes": max_bytes, "devices": devices}, **limits)
     table = [[_in_own_units(one, view.units) for one in row] for row, view in zip(rows, views, strict=True)]
     method = "closed form" if isinstance(problem.risk, Quadratic) else "newton"
     # Axes that were not asked for are dropped: one damping, one group.
@@ -223,7 +229,14 @@ def _viewed(problem: Problem, theta: Float[np.ndarray, " d"], lam: float, metric
 
 
 def _table(
-    views: list[_View], sets: Int[np.ndarray, "q m"], *, matrix: bool, delete_bregman: bool, tol: float, max_steps: int
+    views: list[_View],
+    sets: Int[np.ndarray, "q m"],
+    *,
+    matrix: bool,
+    place: dict[str, Any],
+    delete_bregman: bool,
+    tol: float,
+    max_steps: int,
 ) -> list[list[Response]]:
     """The responses at every damping, in the units of its view."""
     anchors: dict[int, Anchor] = {}
@@ -231,7 +244,7 @@ def _table(
 
     def searched(view: _View, deleted: np.ndarray) -> Response:
         if id(view.problem) not in anchors:
-            anchors[id(view.problem)] = anchor_at(view.problem, view.theta, matrix=matrix)
+            anchors[id(view.problem)] = anchor_at(view.problem, view.theta, matrix=matrix, **place)
             check_objective(anchors[id(view.problem)], min(v.damping for v in views if v.problem is view.problem))
         return searched_response(anchors[id(view.problem)], deleted, view.damping, **limits)
 

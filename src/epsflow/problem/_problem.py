@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -35,7 +36,7 @@ from ._models import AbstractModel, LinearModel
 from ._penalty import Penalty, as_penalties
 from ._precision import check_dtype
 from ._quadratic import Gathered, Quadratic, gather
-from ._risk import AbstractRisk, EmpiricalRisk, Weights, loss_gradients
+from ._risk import AbstractRisk, EmpiricalRisk, Weights, by_rows, loss_gradients, mesh_of
 from ._shapes import check_model
 from ._weighted import weighted
 
@@ -303,12 +304,17 @@ class Problem(Shown):
             )
         return _ask(self.risk, "hessian", self.parameters(theta), self.weights(eps))
 
-    def point_gradients(self, theta: Array, points: object = None) -> Float[Array, "q d"]:
-        """c∇ℓ_i(θ) for the named points (default: the deleted ones), shape (q, d); a point may be named twice."""
+    def point_gradients(
+        self, theta: Array, points: object = None, *, devices: Sequence[Any] = ()
+    ) -> Float[Array, "q d"]:
+        """c∇ℓ_i(θ) for the named points (default: the deleted ones), shape (q, d); a point may be named twice.
+
+        With JAX devices, each computes and holds its part of the rows.
+        """
         theta = self.parameters(theta)
-        if points is None:
+        if points is None and not len(devices):
             return _ask(self.risk, "deleted_gradients", theta)
-        rows = np.asarray(points)
+        rows = np.asarray(self.delete if points is None else points)
         if rows.ndim != 1 or (rows.size and rows.dtype.kind not in "iu"):
             raise InputError(f"points must be whole numbers in a list; got {points!r}.")
         rows = rows.astype(np.int64)
@@ -317,6 +323,9 @@ class Problem(Shown):
         x, y = np.asarray(self.data.x[rows], self.dtype), np.asarray(self.data.y[rows], self.dtype)
         if isinstance(self.risk, Quadratic):
             return self.scale * x * (x @ theta - y)[:, None]
+        if len(devices):
+            mesh = mesh_of(devices, len(rows), "points")
+            x, y = by_rows(x, mesh), by_rows(y, mesh)
         return self.scale * _loss_gradients(self.model, self.loss, theta, x, y)
 
     def parameters(self, theta: object, name: str = "theta") -> Float[Array, " d"]:

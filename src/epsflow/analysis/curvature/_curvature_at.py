@@ -1,6 +1,8 @@
 """`curvature_at`: the matrix of that name at a θ, of any model."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +26,7 @@ def curvature_at(
     eps: object = 1.0,
     penalty: bool = True,
     max_bytes: int | None = None,
+    devices: Sequence[Any] = (),
 ) -> AnyCurvature:
     """C + λ_d I of a problem at θ; see `Curvature` for which C. Of a linear model it is NumPy's.
 
@@ -35,6 +38,8 @@ def curvature_at(
         eps: weight of the deleted points.
         penalty: whether C contains λI, the curvature of the problem's own penalty.
         max_bytes: memory for intermediate arrays, of a model that is not linear; default: 1 GiB.
+
+        devices: over which the points of a model that is not linear are spread in equal parts.
 
     Raises:
         InputError: an unknown kind, negative damping, θ of the wrong shape or with NaN, a GGN of a loss that is not
@@ -61,8 +66,9 @@ def curvature_at(
     if kind == "fisher":
         jax.eval_shape(lambda f: label_factor(problem.loss, f), jax.ShapeDtypeStruct((1,), place.dtype))
     chunks = chunks_of(problem, max_bytes)
+    risk = replace(problem.empirical(), chunk_rows=chunks.points)
     return Curvature(
-        risk=replace(problem.empirical(), chunk_rows=chunks.points),
+        risk=risk.on(devices) if len(devices) else risk,
         theta=jnp.asarray(place, problem.dtype),
         eps=jnp.asarray(weights, problem.dtype),
         penalty=jnp.asarray(problem.penalty, problem.dtype),

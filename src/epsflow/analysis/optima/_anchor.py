@@ -3,7 +3,7 @@
 Of a model that is not linear one function is compiled, the outputs with their Jacobians; the rest is algebra.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 
 from ..._core import Array, InputError
 from ...problem import AbstractModel, EmpiricalRisk, LinearModel, Pointwise, Problem, pointwise
-from ..curvature import AnyCurvature, curvature_at, products, require_dense
+from ..curvature import AnyCurvature, Curvature, curvature_at, products, require_dense
 
 FACTOR_NUMBERS = 2**27
 """Numbers (1 GB) that the Jacobian of all outputs may take."""
@@ -24,6 +24,9 @@ CHUNK_NUMBERS = 2**24
 """Numbers (128 MB) of the Jacobians formed at a time."""
 
 UNIT = np.finfo(np.float64).eps
+
+SAMPLED = 32
+"""Points whose gradients tell how large those of all are, where no Jacobian is formed."""
 
 SOLVED = 1e-8
 """Residual above which the exact linear solve is not one: the matrix is too ill-conditioned."""
@@ -90,6 +93,9 @@ class Anchor:
     def pull(self, deleted: Int[np.ndarray, " m"]) -> Float[np.ndarray, " d"]:
         """Σ_j g_j = c Σ_j ∇ℓ_j(θ_s) over the points named."""
         problem = self.problem
+        if self.rows is None and not isinstance(problem.model, LinearModel):
+            x, slopes = np.asarray(problem.data.x[deleted]), self.points.slopes[deleted]
+            return problem.scale * np.asarray(_pulled(problem.model, self.theta, x, slopes))
         jacobian = jacobians(problem.model, self.theta, problem.data.x[deleted])
         slopes = self.points.slopes[deleted].reshape(len(deleted), -1)
         return problem.scale * np.einsum("qk,qkd->d", slopes, jacobian)
@@ -142,14 +148,31 @@ class Anchor:
         return factor_rows(jacobian, self.points.curvatures[points], problem.scale)
 
 
-def anchor_at(problem: Problem, theta: Float[np.ndarray, " d"], *, matrix: bool = True) -> Anchor:
+def anchor_at(
+    problem: Problem,
+    theta: Float[np.ndarray, " d"],
+    *,
+    matrix: bool = True,
+    max_bytes: int | None = None,
+    devices: Sequence[Any] = (),
+) -> Anchor:
     """The model at θ, and G if `matrix`.
 
+    Args:
+        problem: what is trained.
+        theta: θ_s.
+        matrix: whether G is formed, or its dual.
+        max_bytes: memory for what products with the data leave in between; default: 1 GiB.
+        devices: over which the points are spread in equal parts, of a model that is not linear.
+
     Raises:
-        InputError: a loss that is not convex in the output, or a matrix that would not fit (with its size).
+        InputError: a loss that is not convex in the output, a matrix that would not fit (with its size), a budget of
+            memory that no chunk meets, devices that do not divide the points.
     """
-    curvature = curvature_at(problem, theta, "ggn", penalty=False)
+    curvature = curvature_at(problem, theta, "ggn", penalty=False, max_bytes=max_bytes, devices=devices)
     rows, d = curvature.factor_rows or 0, problem.dim
+    if not matrix and isinstance(curvature, Curvature):
+        return _without_matrix(problem, theta, curvature)
     if matrix:
         remedy = "matrix=False needs none."
         require_dense(min(d, rows), "the Gauss–Newton matrix (or its dual)", remedy)
@@ -181,8 +204,41 @@ def anchor_at(problem: Problem, theta: Float[np.ndarray, " d"], *, matrix: bool 
         rows=factor,
         curvature=curvature,
         basis=_decompose(factor, gram, d) if matrix else GaussNewton(np.zeros(0), np.zeros((d, 0))),
-        risk=None if isinstance(problem.model, LinearModel) else problem.empirical(),
+        risk=curvature.risk if isinstance(curvature, Curvature) and isinstance(curvature.risk, EmpiricalRisk) else None,
     )
+
+
+def _without_matrix(problem: Problem, theta: Float[np.ndarray, " d"], curvature: Curvature) -> Anchor:
+    """From outputs alone; the sizes of gradients, which only rounding is judged by, from `SAMPLED` points."""
+    x, y = np.asarray(problem.data.x), np.asarray(problem.data.y)
+    step = curvature.chunks.points if curvature.chunks is not None else len(x)
+    parts = [np.asarray(_outputs(problem.model, theta, x[k : k + step])) for k in range(0, len(x), step)]
+    outputs = np.concatenate(parts)
+    points = pointwise(problem.loss, outputs, y)
+    some = np.unique(np.linspace(0, len(x) - 1, min(SAMPLED, len(x))).astype(np.int64))
+    norms = [np.linalg.norm(np.asarray(_pulled(problem.model, theta, x[[k]], points.slopes[[k]]))) for k in some]
+    return Anchor(
+        problem=problem,
+        theta=theta,
+        outputs=outputs,
+        points=points,
+        slopes=problem.scale * len(x) * float(np.mean(norms)),
+        rows=None,
+        curvature=curvature,
+        basis=GaussNewton(np.zeros(0), np.zeros((problem.dim, 0))),
+        risk=curvature.risk if isinstance(curvature.risk, EmpiricalRisk) else None,
+    )
+
+
+@eqx.filter_jit
+def _outputs(model: AbstractModel, theta: Array, x: Array) -> Float[Array, "q *k"]:
+    return jax.vmap(model, in_axes=(None, 0))(theta, x)
+
+
+@eqx.filter_jit
+def _pulled(model: AbstractModel, theta: Array, x: Array, slopes: Array) -> Float[Array, " d"]:
+    """Σ_i J_iᵀs_i by one pass back, no Jacobian formed."""
+    return jax.vjp(lambda t: jax.vmap(model, in_axes=(None, 0))(t, x), theta)[1](slopes)[0]
 
 
 def _decompose(factor: Float[np.ndarray, "rows d"] | None, gram: np.ndarray, d: int) -> GaussNewton:

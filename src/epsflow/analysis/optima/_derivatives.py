@@ -169,6 +169,8 @@ class _OfAnyModel(Derivatives):
         self.risk = problem.risk
 
     def gradient(self, theta: Vector, eps: Any) -> Vector:
+        if theta.size > DENSE_LIMIT:  # else one compiled function for both
+            return np.asarray(_gradient(self.risk, theta, np.asarray(eps, float)))
         return np.asarray(_local(self.risk, theta, np.asarray(eps, float))[0])
 
     def sizes(self, theta: Vector, eps: Any) -> Vector:
@@ -182,6 +184,11 @@ class _OfAnyModel(Derivatives):
 
     def bend(self, theta: Vector, eps: Any, dot: Vector) -> Vector:
         return np.asarray(_bend(self.risk, theta, np.asarray(eps, float), dot))
+
+
+@eqx.filter_jit
+def _gradient(risk: AbstractRisk, theta: Array, eps: Array) -> Array:
+    return risk.gradient(theta, eps)
 
 
 @eqx.filter_jit

@@ -143,30 +143,49 @@ class _NetworkData:
         return np.asarray(_product(*self.arguments, theta, vector))
 
 
-def _value(
-    risk: EmpiricalRisk, weights: Array, tilts: Array, losses: Array, tilt: Array, theta: Array
-) -> Float[Array, ""]:
-    outputs = jax.vmap(risk.model, in_axes=(None, 0))(theta, risk.x)
-    change = jax.vmap(risk.loss)(outputs, risk.y) - losses
-    return risk.scale * (weights @ change - jnp.sum(tilts * outputs) + tilt)
+def _value(data: Any, theta: Array) -> tuple[Float[Array, ""], Float[Array, " d"]]:
+    """Σ_i w_i(ℓ_i − ℓ_i(θ_s)) − ⟨a_i, f_i⟩ and its gradient, a chunk of points at a time."""
+    risk: EmpiricalRisk = data[0]
+
+    def of(rows: Any) -> tuple[Array, Array]:
+        def part(t: Array) -> Array:
+            x, y, weights, tilts, before = rows
+            outputs = jax.vmap(risk.model, in_axes=(None, 0))(t, x)
+            return weights @ (jax.vmap(risk.loss)(outputs, y) - before) - jnp.sum(tilts * outputs)
+
+        return jax.value_and_grad(part)(theta)
+
+    return risk.sum_rows(of, (risk.x, risk.y, *data[1:]))
+
+
+def _gradient(data: Any, theta: Array) -> Float[Array, " d"]:
+    return data[0].scale * _value(data, theta)[1]
 
 
 @eqx.filter_jit
-def _value_and_gradient(*arguments: object) -> tuple[Float[Array, ""], Float[Array, " d"]]:
-    return jax.value_and_grad(_value, argnums=5)(*arguments)
+def _value_and_gradient(*arguments: Any) -> tuple[Float[Array, ""], Float[Array, " d"]]:
+    *data, tilt, theta = arguments
+    value, gradient = _value(data, theta)
+    return data[0].scale * (value + tilt), data[0].scale * gradient
 
 
 @eqx.filter_jit
-def _product(*arguments: object) -> Float[Array, " d"]:
-    *data, theta, vector = arguments
-    return jax.jvp(lambda t: jax.grad(_value, argnums=5)(*data, t), (theta,), (vector,))[1]
+def _product(*arguments: Any) -> Float[Array, " d"]:
+    *data, _, theta, vector = arguments
+    return jax.jvp(lambda t: _gradient(data, t), (theta,), (vector,))[1]
 
 
 @eqx.filter_jit
 def _truncated_cg(*arguments: Any) -> tuple[Array, Array, Array, Array]:
     """As `_trust_region._truncated_cg`, products inside: p, the decrease promised, products, negative curvature."""
-    *data, theta, values, vectors, own, rho, radius, accuracy, gradient = arguments
-    _, hessian = jax.linearize(lambda t: jax.grad(_value, argnums=5)(*data, t), theta)
+    *data, _, theta, values, vectors, own, rho, radius, accuracy, gradient = arguments
+    risk: EmpiricalRisk = data[0]
+
+    def hessian(vector: Array) -> Array:
+        return jax.jvp(lambda t: _gradient(data, t), (theta,), (vector,))[1]
+
+    if risk.mesh is None and risk.x.shape[0] <= risk.chunk_rows:  # what all points leave in between fits
+        hessian = jax.linearize(lambda t: _gradient(data, t), theta)[1]
     inside, outside = 1.0 / jnp.sqrt(jnp.maximum(values, 0.0) + rho), 1.0 / jnp.sqrt(rho)
 
     def half(vector: Array) -> Array:
