@@ -11,7 +11,7 @@ import numpy as np
 
 from .._core import provenance
 from ..control import Comparison, ScheduleSolution, SecondOpinion, step_weights
-from ..flow import gradient_flow, train_with
+from ..flow import gradient_flow
 from ..schedules import AbstractSchedule, PiecewiseConstant
 from ._deletion import Deletion, warnings
 from ._inputs import Question, Source
@@ -156,6 +156,8 @@ def schedule_csv(optimum: ScheduleSolution, posed: Posed) -> str:
     """
     task, steps = optimum.task, posed.motion != "flow"
     if steps:
+        from ..flow import train_with  # which linear regression spares
+
         ts = np.arange(1.0, task.T + 1.0)
         seen, late = ts - 0.5, ts > task.s
         eps = step_weights(optimum.schedule, 0.0, task.T)

@@ -8,13 +8,10 @@ import numpy as np
 from jaxtyping import Float
 
 from .._core import Array, InputError
-from ..analysis import train
-from ..flow import gradient_flow, train_with
 from ..problem import CNN, MLP, LinearModel, LogisticLoss, Problem, SoftmaxCrossEntropy
 from ..schedules import Constant
 from ._deletion import Deletion, choose_points, starting_point
 from ._inputs import INTERVALS, NETWORKS, WINDOWS, Architecture, Material, Moves, Question, Search, Source
-from ._models import most_influential, problem_of
 
 MOMENTUM = 0.9
 STEP_SIZES = {"sgd": 0.1, "momentum": 0.01, "adam": 0.01}
@@ -85,6 +82,8 @@ def pose(
     if material.kind == "linear":
         deletion = choose_points(source, material.data)
     else:
+        from ._models import problem_of  # with much of `analysis`, which linear regression spares
+
         named = source.points(material.data.n)
         deletion = Deletion(problem_of(source, asked, material, named), "named" if named else "")
     problem = deletion.problem
@@ -92,6 +91,8 @@ def pose(
     size = None if motion == "flow" else _step_size(motion, moves, problem)
     training = {} if size is None else _training(motion, size, moves, question)
     if not deletion.chosen_by:
+        from ._models import most_influential
+
         deletion = most_influential(problem, _trained(problem, theta0, s, training), DAMPING)
     most = INTERVALS if motion == "flow" else max(1, min(INTERVALS, round(T - s)))
     return Posed(
@@ -135,6 +136,9 @@ def _training(motion: str, size: float, moves: Moves, question: Question) -> dic
 
 def _trained(problem: Problem, theta0: Any, s: float, training: dict[str, Any]) -> Any:
     """Where the self-influence is asked: the optimum of a convex risk, θ(s) of another one."""
+    from ..analysis import train
+    from ..flow import gradient_flow, train_with
+
     if problem.convex:
         return train(problem).theta
     if not training:
