@@ -288,9 +288,8 @@ def tables(console: Console) -> None:
                 "shapley": {"max_permutations": 100, "truncation": 0.02, "throw": False},
             },
         )
-        console.print(f"{data.name}: {train.n} points, 5 % of the labels wrong")
-        print(found.summary())
-    print(classes().summary())
+        print(markdown(f"{data.name}, {train.n} points", found))
+    print(markdown("all ten digits, 1,438 points", classes()))
 
 
 def classes() -> Any:
@@ -305,15 +304,41 @@ def classes() -> Any:
     return ef.compare_attributions(problem, methods, test=test, mislabelled=wrong)
 
 
+FULL_NAMES = {
+    "newton": "one Newton step",
+    "pbrf": "proximal Bregman response",
+    "bif": "Bayesian influence",
+    "shapley": "Shapley",
+    "banzhaf": "Banzhaf",
+    "knn": "nearest neighbours",
+    "random": "chance",
+}
+UNITLESS = ("knn", "random")
+"""Methods whose numbers are not changes of φ."""
+
+
+def markdown(heading: str, found: Any) -> str:
+    """The table as `benchmarks/README.md` has it."""
+    names = "slope", "relative error", "Spearman", "LDS", "AUC", "lost", "seconds"
+    lines = ["| " + " | ".join((heading, *names)) + " |", "|---" * (len(names) + 1) + "|"]
+    for row in found.summary().rows:
+        sizes = ["", ""] if row["method"] in UNITLESS else [f"{row['slope']:.3g}", f"{row['rel. error']:.2g}"]
+        score = f"{row['LDS']:.3f} [{row['LDS low']:.3f}, {row['LDS high']:.3f}]"
+        cells = [f"{row['Spearman']:.3f}", score, f"{row['AUC']:.3f}", f"{row['least − most']:.3f}"]
+        name = FULL_NAMES.get(row["method"], row["method"])
+        lines.append("| " + " | ".join((name, *sizes, *cells, f"{row['seconds']:.1g}")) + " |")
+    return "\n".join([*lines, "", f"Exact leave-one-out: {found.exact_seconds:.2g} s."])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--coverage", action="store_true", help="300 repetitions of sampled Shapley values")
-    parser.add_argument("--tables", action="store_true", help="all methods against exact leave-one-out")
+    parser.add_argument("--tables", action="store_true", help="all methods against exact leave-one-out, as Markdown")
     parser.add_argument("--digits", action="store_true", help="of these, the table of all ten digits alone, and stop")
     options = parser.parse_args()
     console = Console(width=160)
     if options.digits:
-        print(classes().summary())
+        print(markdown("all ten digits, 1,438 points", classes()))
         return
     shapley(console)
     shapley_peer(console)

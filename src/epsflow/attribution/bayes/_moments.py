@@ -6,7 +6,7 @@ Covariances are taken within each chain, about its own means: drift between chai
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -14,7 +14,7 @@ from jaxtyping import Float
 MOST_BATCHES = 50
 
 HELD = 2**25
-"""Numbers (256 MB) of one chain's series that are kept between the two passes; longer ones are computed again."""
+"""Numbers (256 MB) in the covariances of one chain's batches that are kept; larger ones are computed again."""
 
 
 class Moments(NamedTuple):
@@ -53,33 +53,28 @@ def within_chains(draws: Float[np.ndarray, "chains draws d"], series: Series) ->
     count, size = batch_counts(length)
     batches = draws[:, length - count * size :].reshape(chains, count, size, -1)
     sums, squares, products, scatter = [], [], [], []
+    n, q = (part.shape[1] for part in series(batches[0, 0, :1]))
+    held = n * q * count <= HELD
     for chain in batches:
-        kept, means, spreads = [], [], []
-        for batch in chain:
-            pair = series(batch)
-            numbers = sum(part.size for part in pair) * count
-            kept.append(pair if numbers <= HELD else None)
-            means.append(np.concatenate([part.mean(axis=0) for part in pair]))
-            spreads.append(np.concatenate([part.var(axis=0) for part in pair]))
-        middle = np.mean(means, axis=0)
-        n = series(chain[0, :1])[0].shape[1]
+        found = [_of_batch(series, batch, covariance=held) for batch in chain]
+        means = np.array([one.mean for one in found])
+        shifts = means - means.mean(axis=0)
         total, total_squares = 0.0, 0.0
-        for batch, pair in zip(chain, kept, strict=True):
-            losses, values = pair or series(batch)
-            product = (losses - middle[:n]).T @ (values - middle[n:]) / size
+        for batch, one, shift in zip(chain, found, shifts, strict=True):
+            own = one.covariance if held else _of_batch(series, batch, covariance=True).covariance
+            product = own + shift[:n, None] * shift[n:]  # about the chain's means
             total, total_squares = total + product, total_squares + product**2
         covariance = total / count
         products.append(covariance * (count * size / (count * size - 1.0)))
         scatter.append(np.maximum(total_squares / count - covariance**2, 0.0) * count / (count - 1.0))
         sums.append(means)
-        squares.append(spreads)
+        squares.append([one.variance for one in found])
     between, inside = np.array(sums), np.array(squares)  # (chains, batches, n + q)
     batch_variance = between.var(axis=1, ddof=1).mean(axis=0)
     whole = (inside.mean(axis=1) + between.var(axis=1)).mean(axis=0)
     number = chains * count
     with np.errstate(divide="ignore", invalid="ignore"):
         ess = np.where(batch_variance > 0.0, number * whole / batch_variance, np.where(whole > 0.0, np.inf, np.nan))
-    n = products[0].shape[0]
     return Moments(
         covariance=np.mean(products, axis=0),
         error=np.sqrt(np.mean(scatter, axis=0) / number),
@@ -88,6 +83,26 @@ def within_chains(draws: Float[np.ndarray, "chains draws d"], series: Series) ->
         ess=ess,
         rhat=_split_rhat(between, inside, size),
     )
+
+
+class _Batch(NamedTuple):
+    """Of one batch: means and variances of ℓ, then of φ, and Cov(ℓ, φ) about its own means; None if not asked for."""
+
+    mean: Float[np.ndarray, " c"]
+    variance: Float[np.ndarray, " c"]
+    covariance: Any
+
+
+def _of_batch(series: Series, draws: Float[np.ndarray, "t d"], *, covariance: bool) -> _Batch:
+    """Each series is gone through once for its mean, and once, centred, for all that is of second order."""
+    means, centred = [], []
+    for part in series(draws):
+        means.append(part.mean(axis=0))
+        centred.append(part - means[-1])
+    variances = [np.einsum("tc,tc->c", part, part) / len(draws) for part in centred]
+    losses, values = centred
+    product = losses.T @ values / len(draws) if covariance else None
+    return _Batch(np.concatenate(means), np.concatenate(variances), product)
 
 
 def _split_rhat(means: np.ndarray, variances: np.ndarray, size: int) -> Float[np.ndarray, " c"]:
