@@ -60,6 +60,15 @@ def test_degrees_are_learned_one_after_another_and_the_risk_falls():
     assert found.learned[-1, 1:] == pytest.approx(1.0, abs=1e-2)
 
 
+@pytest.mark.parametrize("scale", [1e-6, 1e-8])
+def test_degree_one_takes_half_a_root_times_a_logarithm(scale):
+    """t = ½√ε ln(4/(q√ε)), q the mean square of the weights: what it leaves out is O(√ε), and measured at 0.05 √ε."""
+    found = plateau_flow([0.0, 1.0], time_scale=scale, neurons=16, grid=2)
+    weights = ndtri((np.arange(1, 17) - 0.5) / 16)
+    root = np.sqrt(scale)
+    assert found.times[1] == pytest.approx(0.5 * root * np.log(4.0 / (np.mean(weights**2) * root)), rel=0.2 * root)
+
+
 @pytest.mark.slow
 def test_learning_times_tend_to_powers_of_the_time_scale():
     found = plateau_slopes([0.0, 1.0, 1.0, 1.0], time_scales=10.0 ** -np.arange(10.0, 17.0, 2.0), neurons=24, rtol=1e-6)

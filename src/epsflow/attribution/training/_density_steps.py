@@ -50,14 +50,16 @@ class _Grid(NamedTuple):
     Attributes:
         steps: step that begins at each time, the last one for the end, shape (k,).
         slot: which time begins with each step, −1 for none, shape (segments·length,).
-        interval: between which two times it lies; −1 before the first and after the end, same shape.
+        place: the row of sums that each step adds to; −1 before the first time and after the end, same shape. Times i
+            and i + 1 have two rows, 2i for the step that begins at the former and 2i + 1 for those after it; step N − 1
+            has the row 2(k − 1), unless it begins at a time.
         length: steps per checkpoint.
         total: N.
     """
 
     steps: Int[np.ndarray, " k"]
     slot: Int[np.ndarray, " padded"]
-    interval: Int[np.ndarray, " padded"]
+    place: Int[np.ndarray, " padded"]
     length: int
     total: int
 
@@ -83,8 +85,7 @@ def step_density(
     final = end_gradients(functional, end)
     check_size(2 * len(times), problem.data.n, len(final.rows))
     found = _backward(training, kept, jnp.asarray(final.rows), grid)
-    values, sums = np.asarray(found.values) / step_size, np.asarray(found.sums)
-    thetas, costates = np.array(found.thetas), np.array(found.costates)
+    values, sums, thetas, costates = found.values / step_size, found.sums, found.thetas, found.costates
     thetas[-1], costates[-1] = end, final.rows
     error = float(np.finfo(np.float64).eps * grid.total * np.abs(values).max())
     return Sweep(times, thetas, costates, values, error, StepWindows(times, sums), final.scalar, "steps", SUCCESS)
@@ -165,11 +166,14 @@ def _grid(times: Float[np.ndarray, " k"], eta: float, size: int) -> _Grid:
     length = _segment(count)
     padded = -(-count // length) * length
     _check_memory(size, count, padded, length)
-    slot, interval = np.full(padded, -1), np.full(padded, -1)
+    slot, place = np.full(padded, -1), np.full(padded, -1)
     slot[marks[:-1]] = np.arange(len(marks) - 1)
     for i, (first, last) in enumerate(itertools.pairwise(marks)):
-        interval[first:last] = i
-    return _Grid(marks, slot, interval, length, count)
+        place[first:last] = 2 * i + 1
+    place[marks[:-1]] = 2 * slot[marks[:-1]]
+    if slot[count - 1] < 0:
+        place[count - 1] = 2 * (len(marks) - 1)
+    return _Grid(marks, slot, place, length, count)
 
 
 def _segment(count: int) -> int:
@@ -200,10 +204,10 @@ class _Checkpoints(NamedTuple):
 class _Found(NamedTuple):
     """∂φ/∂w_j per step at the asked times, its sums between them, and the paths."""
 
-    values: Float[Array, "k n q"]
-    sums: Float[Array, "k-1 n q"]
-    thetas: Float[Array, "k d"]
-    costates: Float[Array, "k q d"]
+    values: Float[np.ndarray, "k n q"]
+    sums: Float[np.ndarray, "k-1 n q"]
+    thetas: Float[np.ndarray, "k d"]
+    costates: Float[np.ndarray, "k q d"]
 
 
 def _checkpoints(training: Repeated, start: tuple[Array, Any], grid: _Grid) -> _Checkpoints:
@@ -223,23 +227,28 @@ def _forward(training: Repeated, start: Any, count: Array, segments: int, length
 
 
 def _backward(training: Repeated, kept: _Checkpoints, ends: Array, grid: _Grid) -> _Found:
-    slot, interval = (jnp.asarray(a.reshape(-1, grid.length)) for a in (grid.slot, grid.interval))
+    slot, place = (jnp.asarray(a.reshape(-1, grid.length)) for a in (grid.slot, grid.place))
     shapes = len(grid.steps), training.risk.x.shape[0], len(grid.slot) == grid.total
-    values, sums, thetas, costates = _sweep_back(training, kept, ends, slot, interval, jnp.asarray(grid.total), shapes)
-    return _Found(values, sums, thetas, costates)
+    parts, thetas, costates = _sweep_back(training, kept, ends, slot, place, jnp.asarray(grid.total), shapes)
+    pieces, last = np.asarray(parts)[:-1], np.asarray(parts)[-1]
+    values, sums = np.empty((len(grid.steps), *last.shape)), pieces[0::2] + pieces[1::2]
+    values[:-1] = pieces[0::2]
+    values[-1] = last if grid.slot[grid.total - 1] < 0 else values[-2]
+    sums[-1:] += last
+    return _Found(values, sums, np.array(thetas), np.array(costates))
 
 
 @eqx.filter_jit
 def _sweep_back(
-    training: Repeated, kept: _Checkpoints, ends: Array, slot: Array, interval: Array, count: Array, shapes: Any
+    training: Repeated, kept: _Checkpoints, ends: Array, slot: Array, place: Array, count: Array, shapes: Any
 ) -> Any:
     (times, n, whole), (q, d), length = shapes, ends.shape, slot.shape[1]
-    blank = jnp.zeros((times, n, q)), jnp.zeros((times - 1, n, q)), jnp.zeros((times, d)), jnp.zeros((times, q, d))
+    blank = jnp.zeros((2 * times - 1, n, q)), jnp.zeros((times, d)), jnp.zeros((times, q, d))
     state = jax.tree.map(lambda leaf: leaf[0], kept.state)
     first = ends, jax.tree.map(lambda leaf: jnp.zeros((q, *leaf.shape)), eqx.filter(state, eqx.is_inexact_array))
 
     def segment(carry: Any, given: Any) -> tuple[Any, None]:
-        theta, state, base, slots, intervals = given
+        theta, state, base, slots, places = given
         ks = base + jnp.arange(length)
 
         def again(pair: Any, k: Array) -> tuple[Any, Any]:
@@ -249,10 +258,10 @@ def _sweep_back(
 
         _, path = jax.lax.scan(again, (theta, state), ks)
         back = lambda carry, step: (_one_back(training, carry, step, count, whole), None)  # noqa: E731
-        return jax.lax.scan(back, carry, (ks, path, slots, intervals), reverse=True)[0], None
+        return jax.lax.scan(back, carry, (ks, path, slots, places), reverse=True)[0], None
 
     bases = length * jnp.arange(slot.shape[0])
-    carry, _ = jax.lax.scan(segment, (first, blank), (kept.theta, kept.state, bases, slot, interval), reverse=True)
+    carry, _ = jax.lax.scan(segment, (first, blank), (kept.theta, kept.state, bases, slot, place), reverse=True)
     return carry[1]
 
 
@@ -263,7 +272,7 @@ def _kept(whole: bool, real: Array, new: Any, old: Any) -> Any:
 
 def _one_back(training: Repeated, carry: Any, step: Any, count: Array, whole: bool) -> Any:
     """λ before step k, and what the step adds to the answers."""
-    (adjoint, values), (k, (theta, state, gradient), slot, interval) = carry, step
+    (adjoint, values), (k, (theta, state, gradient), slot, place) = carry, step
     rows, points = training.rows(k), training.points(k)
     smooth, fixed = eqx.partition(state, eqx.is_inexact_array)
 
@@ -282,13 +291,10 @@ def _one_back(training: Repeated, carry: Any, step: Any, count: Array, whole: bo
     real = k < count
     adjoint = _kept(whole, real, moved, adjoint)
     each = _kept(whole, real, slopes.T, jnp.zeros_like(slopes.T))
-    at, sums, thetas, costates = values
+    sums, thetas, costates = values
     rows_of = slice(None) if points is None else points
-    here = jnp.where(slot >= 0, slot, at.shape[0])  # out of bounds: dropped
-    last = jnp.where(k == count - 1, at.shape[0] - 1, at.shape[0])
-    between = jnp.where(interval >= 0, interval, sums.shape[0])
-    # No step fills a place twice, so that adding, which a batch that names a point twice needs, is setting.
-    at = at.at[here, rows_of].add(each, mode="drop").at[last, rows_of].add(each, mode="drop")
-    sums = sums.at[between, rows_of].add(each, mode="drop")
+    here = jnp.where(slot >= 0, slot, thetas.shape[0])  # out of bounds: dropped
+    # A batch may name a point twice.
+    sums = sums.at[jnp.where(place >= 0, place, sums.shape[0]), rows_of].add(each, mode="drop")
     thetas = thetas.at[here].set(theta, mode="drop")
-    return adjoint, (at, sums, thetas, costates.at[here].set(adjoint[0], mode="drop"))
+    return adjoint, (sums, thetas, costates.at[here].set(adjoint[0], mode="drop"))
