@@ -176,6 +176,7 @@ def draw_all(folder: Path) -> None:
     Raises:
         ValueError: one has text that is cut off or overlaps, or lines that only their colour tells apart.
     """
+    import matplotlib.pyplot as plt
     from PIL import Image
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -184,6 +185,7 @@ def draw_all(folder: Path) -> None:
         figure, wrong = checked_figure(name)
         found += [f"{name}: {words}" for words in wrong]
         (colour,) = ef.plots.save(figure, folder / f"{name}.png")
+        plt.close(figure)
         with Image.open(colour) as picture:
             picture.convert("L").save(folder / f"{name}-grey.png")
     if found:
