@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
 from ..._core import RESULTS, InputError
-from ...analysis import Functional, functional_jacobian
+from ...analysis import Functional, Losses, Predictions, functional_jacobian
 from ._windows import AbstractWindows
 
 
@@ -54,12 +55,15 @@ def end_gradients(functional: Functional, theta: Float[np.ndarray, " d"]) -> End
     """∇φ at one θ.
 
     Raises:
-        InputError: a gradient that is not finite, or no numbers at all.
+        InputError: a value or gradient that is not finite, or no numbers at all.
     """
     jacobian = functional_jacobian(functional, theta)
-    if not np.isfinite(jacobian).all():
-        raise InputError(
-            "the functional's gradient at θ(ts[-1]) is not finite there. Look at its value at that θ: a logarithm or a "
-            "quotient that leaves its domain is the usual reason."
-        )
+    # Of a logarithm that leaves its domain the gradient is a number all the same.
+    own = not isinstance(functional, Losses | Predictions)
+    for what, numbers in (("value", functional(jnp.asarray(theta)) if own else 0.0), ("gradient", jacobian)):
+        if not np.isfinite(np.asarray(numbers)).all():
+            raise InputError(
+                f"the functional's {what} at θ(ts[-1]) is not finite. Evaluate it at that θ: a logarithm or a quotient "
+                "that leaves its domain is the usual reason."
+            )
     return EndGradients(np.atleast_2d(jacobian), jacobian.ndim == 1)
