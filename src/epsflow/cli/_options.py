@@ -179,7 +179,7 @@ Optimiser = Annotated[
     typer.Option(
         "--optimiser",
         help="How θ moves: flow (gradient flow), or the steps of an optimiser. Default: flow for linear regression, "
-        "sgd for other models, whose flows take minutes.",
+        "sgd for other models, whose flows take longer.",
     ),
 ]
 OptimiserStep = Annotated[
