@@ -69,7 +69,7 @@ html_sidebars = {
     page.stem: []
     for page in HERE.glob("*.md")
     if not page.stem.startswith(("theory-", "studies", "networks", "unlearning", "attribution"))
-}
+} | {page: [] for page in ("figures", "ledger", "messages")}  # which the build writes
 html_theme_options = {
     "navigation_with_keys": False,
     "secondary_sidebar_items": ["page-toc"],

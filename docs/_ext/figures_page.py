@@ -156,7 +156,7 @@ def text() -> str:
         parts.append(f"No figure, being {reason}: {listed}.\n")
     for name, function in FIGURES.items():
         source = textwrap.dedent("".join(inspect.getsourcelines(function)[0][1:])).strip()
-        pictures = [f"![{name} {kind}](_static/figures/{name}{end}.png){{width=45%}}" for kind, end in KINDS.items()]
+        pictures = [f'![{name} {kind}](_static/figures/{name}{end}.png){{width="48%"}}' for kind, end in KINDS.items()]
         code = [f":::{{dropdown}} How it is drawn\n```{{code-block}} python\n{source}\n```\n:::\n"]
         parts += [f"({name})=\n## `{name}`\n", " ".join(pictures), "", *code]
     return "\n".join(parts) + "\n"
