@@ -51,19 +51,20 @@ def least_in_box(
         grid, refine: points per number of the first scan, and of those of smaller boxes.
         deadline: when to scan no further box.
     """
-    low, high, width = np.zeros((problems, numbers)), np.ones((problems, numbers)), 1.0
-    best, least, evaluations, points = 0.5 * (low + high), np.full(problems, np.inf), 0, grid
-    everyone = np.arange(problems)
+    low, high, points = np.zeros((problems, numbers)), np.ones((problems, numbers)), grid
+    best, least, evaluations = 0.5 * (low + high), np.full(problems, np.inf), 0
+    everyone, searched = np.arange(problems), np.ones(problems, dtype=bool)
     while True:
         tried = low[:, None, :] + (high - low)[:, None, :] * lattice(points, numbers)
         values = costs(tried)
         evaluations += tried.shape[1]
         index = np.argmin(values, axis=1)
-        better = values[everyone, index] < least
+        better = searched & (values[everyone, index] < least)
         best = np.where(better[:, None], tried[everyone, index], best)
         least = np.where(better, values[everyone, index], least)
-        if width <= WIDTH or deadline.passed:
-            return BoxMinimum(best, least, evaluations, width <= WIDTH)
+        searched = (high - low).max(axis=1) > WIDTH
+        if not searched.any() or deadline.passed:
+            return BoxMinimum(best, least, evaluations, not searched.any())
         # Two cells to each side: a valley that runs across the axes may leave the nearest cell.
-        reach = 2.0 * width / (points - 1)
-        low, high, width, points = np.maximum(0.0, best - reach), np.minimum(1.0, best + reach), 2.0 * reach, refine
+        reach = 2.0 * (high - low) / (points - 1)
+        low, high, points = np.maximum(0.0, best - reach), np.minimum(1.0, best + reach), refine
