@@ -170,6 +170,7 @@ class Trained(NamedTuple):
 
 
 TRAININGS = (
+    Trained((64, 16, 10), 32, 60, "adam"),
     Trained((64, 32, 10), 32, 400, "sgd"),
     Trained((64, 32, 10), 32, 400, "adam"),
     Trained((64, 150, 10), 64, 200, "adam"),

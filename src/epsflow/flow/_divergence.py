@@ -24,7 +24,7 @@ def diverged(step: int, optimiser: "optax.GradientTransformation") -> str:
         optimiser: optax keeps its learning rate to itself; what its first step makes of a gradient of 1 tells it.
     """
     one, zero = jnp.ones(1, jnp.float32), jnp.zeros(1, jnp.float32)
-    rate = float(np.abs(optimiser.update(one, optimiser.init(zero), zero)[0])[0])
+    rate = float(np.abs(np.asarray(optimiser.update(one, optimiser.init(zero), zero)[0]))[0])
     return (
         f"training left the finite numbers at step {step}, with a learning rate of {rate:.3g} (how far its first step "
         f"moves a parameter whose gradient is 1): {message(RESULTS.nonlinear_divergence)} Lower it, or clip the "

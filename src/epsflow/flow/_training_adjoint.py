@@ -7,10 +7,11 @@ pulls λ = ∂φ/∂(θ, z) back through U; what arrives at G_k is γ, and
 
 One derivative along γ, of the losses and of their gradient, gives both. Only the states at which the legs of a training
 begin are kept; those inside a leg are made again when it is its turn. Legs of √N steps keep 2√N states of N.
+A training that is not differentiated runs in the legs of `train_with`, by the same program.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -23,11 +24,14 @@ from jaxtyping import Float, Key
 from .._core import Array, Shown, spelled
 from ..problem import Problem
 from ..schedules import Constant
-from ._minibatches import LEG, Batch, Rows, Source
+from ._minibatches import Batch, Rows, Source
 from ._training import Carry, Recipe, check_optimiser, recipe_of, run_leg, source_of, words_of
 
 KEPT = 2**22
-"""Numbers (32 MB) up to which the states of a leg of `LEG` steps are kept, however few √N are."""
+"""Numbers (32 MB) up to which the states of a leg are kept, however few √N are."""
+
+LEAST = 32
+"""Steps of a leg at least, where their states fit."""
 
 Weights = Float[np.ndarray, "N columns"]
 """ε of every step: one for all deleted points, or one for each."""
@@ -119,12 +123,14 @@ class Course(Shown):
         source: where its rows come from.
         recipe: what a step does.
         carry: θ and the optimiser's state before the first step.
-        first: the number of that step.
+        length: steps of a leg whose states are kept at once.
+        first: the number of the first step.
     """
 
     source: Source
     recipe: Recipe
     carry: Carry
+    length: int
     first: int = 0
 
     def _facts(self) -> dict[str, object]:
@@ -140,7 +146,7 @@ class Course(Shown):
         """The state after as many steps as there are weights."""
         legs = _Legs(self, weights)
         carry, bad = self.carry, None
-        for leg in legs.every:
+        for leg in legs.every(self.source.leg):
             carry, losses = run_leg(self.recipe, carry, leg.rows, jnp.asarray(leg.steps))
             bad = _first_bad(leg, losses, carry)
             if bad is not None:
@@ -162,7 +168,7 @@ class Course(Shown):
             asked: positions of steps, from 0, whose θ and costate are wanted too.
         """
         legs, carry, begun = _Legs(self, weights), self.carry, []
-        for leg in legs.every:
+        for leg in legs.every(self.length):
             begun.append((leg.first, leg.steps, carry))
             carry, losses = run_leg(self.recipe, carry, leg.rows, jnp.asarray(leg.steps))
             bad = _first_bad(leg, losses, carry)
@@ -175,7 +181,8 @@ class Course(Shown):
         if len(weights) in asked:
             seen[len(weights)] = np.asarray(carry.theta, np.float64), np.asarray(costate.theta, np.float64)
         for first, count, before in reversed(begun):
-            found = _back(self.recipe, before, legs.leg(first, count).rows, jnp.asarray(count), costate, bool(asked))
+            leg, how = legs.leg(first, count), (self.length, bool(asked))
+            found = _back(self.recipe, before, leg.rows, jnp.asarray(count), costate, *how)
             costate = found.costate
             by_weight.append(np.asarray(found.weights, np.float64)[:count, :-1])
             rounding += float(found.rounding)
@@ -228,8 +235,13 @@ def course_of(
     start = jnp.asarray(np.asarray(theta0), source.dtype)
     carry = Carry(start, optimiser.init(start))
     size = sum(leaf.size for leaf in jax.tree.leaves(carry)) + start.size
-    most = max(math.isqrt(max(steps - 1, 0)) + 1, min(LEG, KEPT // size))
-    return Course(replace(source, most=most), recipe_of(source, optimiser), carry)
+    # A power of two, so that windows of like lengths are one program; but √N where that is more than may be kept.
+    kept = 1 << (max(LEAST, min(steps, KEPT // size)) - 1).bit_length()
+    root = math.isqrt(max(steps - 1, 0)) + 1
+    length = min(max(root, kept if kept * size <= 2 * KEPT else 1), source.leg)
+    # Rows that are read from a file are read for no more steps than are taken.
+    source = replace(source, most=length) if source.streamed else source
+    return Course(source, recipe_of(source, optimiser), carry, length)
 
 
 class _Leg(NamedTuple):
@@ -247,10 +259,8 @@ class _Legs:
         self.source, self.weights = course.source, weights
         self.first, self.last = course.first, course.first + len(weights)
 
-    @property
-    def every(self) -> Any:
-        """In order."""
-        length = self.source.leg
+    def every(self, length: int) -> Iterator[_Leg]:
+        """In order, of so many steps."""
         return (self.leg(first, min(length, self.last - first)) for first in range(self.first, self.last, length))
 
     def leg(self, first: int, count: int) -> _Leg:
@@ -281,8 +291,10 @@ class _Pulled(NamedTuple):
 
 
 @eqx.filter_jit
-def _back(recipe: Recipe, before: Carry, rows: Rows, count: Array, costate: Carry, record: bool) -> _Pulled:
-    length = rows.eps.shape[0]
+def _back(
+    recipe: Recipe, before: Carry, rows: Rows, count: Array, costate: Carry, length: int, record: bool
+) -> _Pulled:
+    """Through `count` steps, of at most `length`: how many states there is room for."""
 
     def again(k: Array, held: Any) -> Any:
         carry, path = held
@@ -304,7 +316,7 @@ def _back(recipe: Recipe, before: Carry, rows: Rows, count: Array, costate: Carr
 
     # Not in the place of the gradients, which are of no use any more: XLA would copy them all in every step.
     room = jnp.zeros((length if record else 0, before.theta.size), before.theta.dtype)
-    blank = jnp.zeros_like(rows.eps), jnp.zeros((), before.theta.dtype), room
+    blank = jnp.zeros((length, rows.eps.shape[1]), rows.eps.dtype), jnp.zeros((), before.theta.dtype), room
     found, by_eps, rounding, costates = jax.lax.fori_loop(0, count, back, (costate, *blank))
     return _Pulled(found, by_eps, rounding, path[0].theta if record else room, costates)
 
