@@ -236,7 +236,7 @@ def check_file(path: str | Path) -> None:
     try:
         open(path, "rb").close()
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}.") from error
+        raise InputError(f"cannot read {path}: {error.strerror or error}.") from error
 
 
 def article(name: str) -> str:

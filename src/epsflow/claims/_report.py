@@ -85,7 +85,7 @@ def write_report(ledger: Ledger, folder: str | Path, *, figures: bool = True) ->
         for name, text in texts.items():
             (place / name).write_text(text, encoding="utf-8")
     except OSError as error:
-        raise InputError(f"cannot write to {place}: {error.strerror}. Name another folder.") from error
+        raise InputError(f"cannot write to {place}: {error.strerror or error}. Name another folder.") from error
     return tuple(place / name for name in texts)
 
 

@@ -111,7 +111,7 @@ def _own_warnings() -> Iterator[None]:
 
         def show(message: Warning | str, category: type[Warning], *place: Any) -> None:
             if issubclass(category, _core.EpsflowWarning):
-                print(f"epsflow: warning: {_core.printable(str(message))}", file=sys.stderr)
+                print(f"epsflow: warning: {_core.printable(words.in_options(str(message)))}", file=sys.stderr)
             else:
                 other(message, category, *place)
 
@@ -129,7 +129,8 @@ def _work_in_double_precision() -> None:
 
 
 def _refuse(reason: str, status: int) -> int:
-    print(f"epsflow: error: {_core.printable(' '.join(reason.split()))}", file=sys.stderr)
+    said = words.in_options(" ".join(reason.split()))
+    print(f"epsflow: error: {_core.printable(said)}", file=sys.stderr)
     return status
 
 

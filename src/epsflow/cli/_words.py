@@ -1,5 +1,6 @@
 """What the help says: two examples first, then what a command does, and below it the words that are not everyday's."""
 
+import re
 from typing import TypedDict
 
 EPSILON = "ε(t) is the weight of the deleted points in training: 1 trains with them, 0 without."
@@ -16,6 +17,23 @@ INFLUENCE_WORDS = (
     "D2D, R2D: gradient descent without the points that goes on from the trained model, or from an earlier one.",
     "gradients, Hv: what it cost, in gradients of the whole risk and Hessian-vector products.",
 )
+
+
+IN_OPTIONS = (
+    (r"Give l2 > 0, or the target that you want, or a cost that .*", "Leave a column out, or add --l2."),
+    (r"Add l2 > 0; or pass the theta that you mean, .*", "Leave a column out, or add --l2."),
+    (r", add l2 > 0, or pass theta0 to pick one", ", or add --l2"),
+    (r"[;.]? throw=False [^.;]*", ""),
+    (r"\b(give|add|Add|Give) l2 > 0", r"\1 --l2"),
+)
+"""What the library advises in Python, as patterns, and the same on the command line."""
+
+
+def in_options(advice: str) -> str:
+    """A message of the library, for who has options and no Python at hand."""
+    for pattern, words in IN_OPTIONS:
+        advice = re.sub(pattern, words, advice)
+    return advice
 
 
 class Described(TypedDict):

@@ -67,7 +67,7 @@ class SavedTraining:
             beside.replace(self.path)
         except OSError as error:
             beside.unlink(missing_ok=True)
-            raise InputError(f"cannot write the checkpoint {self.path}: {error.strerror}.") from error
+            raise InputError(f"cannot write the checkpoint {self.path}: {error.strerror or error}.") from error
 
     def load(self, like: Any, marks: Int[np.ndarray, " k"]) -> Saved:
         """What the file holds.

@@ -72,6 +72,6 @@ def animate(result: Result, path: str | Path, *, frames: int = 90, fps: int = 15
             moving.save(target, writer=PillowWriter(fps=speed), dpi=110)
         except OSError as error:
             raise InputError(
-                f"cannot write {target}: {error.strerror}. Name a folder that exists and can be written to."
+                f"cannot write {target}: {error.strerror or error}. Name a folder that exists and can be written to."
             ) from error
     return target

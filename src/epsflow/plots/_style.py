@@ -272,7 +272,7 @@ def _write(figure: Figure, path: Path) -> None:
         temporary.replace(path)
     except OSError as error:
         raise InputError(
-            f"cannot write {path}: {error.strerror}. Name a folder that exists and can be written to."
+            f"cannot write {path}: {error.strerror or error}. Name a folder that exists and can be written to."
         ) from error
     finally:
         with contextlib.suppress(OSError):

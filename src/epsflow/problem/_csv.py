@@ -110,7 +110,7 @@ def _text(path: str | Path, said: str) -> str:
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise InputError(f"{said} is a damaged gzip file ({error}).") from error
     except OSError as error:
-        raise InputError(f"cannot read {said}: {error.strerror}.") from error
+        raise InputError(f"cannot read {said}: {error.strerror or error}.") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{said} is not a text file of separated values ({error}).") from error
 

@@ -47,7 +47,7 @@ def _acquire(path: Path, lock: Path) -> int:
         try:
             descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
-            raise StoreError(f"cannot write beside {path}: {error.strerror}.") from error
+            raise StoreError(f"cannot write beside {path}: {error.strerror or error}.") from error
         with contextlib.ExitStack() as stack:
             stack.callback(os.close, descriptor)
             if not _lock(descriptor):
@@ -67,7 +67,7 @@ def _sign(descriptor: int, path: Path) -> None:
         os.ftruncate(descriptor, 0)
         os.write(descriptor, words.encode())
     except OSError as error:
-        raise StoreError(f"cannot write beside {path}: {error.strerror}.") from error
+        raise StoreError(f"cannot write beside {path}: {error.strerror or error}.") from error
 
 
 def _release(descriptor: int, lock: Path) -> None:

@@ -69,4 +69,4 @@ def content_hash(source: RandomProblems | DataProblems) -> str:
     try:
         return hashlib.sha256(Path(source.csv).read_bytes()).hexdigest()
     except OSError as error:
-        raise InputError(f"cannot read {source.csv}: {error.strerror}.") from error
+        raise InputError(f"cannot read {source.csv}: {error.strerror or error}.") from error

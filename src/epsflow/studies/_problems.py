@@ -117,7 +117,7 @@ def _stamp(csv: str | None) -> tuple[int, int] | None:
     try:
         return None if csv is None else ((status := Path(csv).stat()).st_mtime_ns, status.st_size)
     except OSError as error:
-        raise InputError(f"cannot read {csv}: {error.strerror}.") from error
+        raise InputError(f"cannot read {csv}: {error.strerror or error}.") from error
 
 
 @lru_cache(maxsize=8)

@@ -48,7 +48,7 @@ def write_report(store: Store, summary: Summary, folder: Path, *, overwrite: boo
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"cannot make the folder {folder}: {error.strerror}.") from error
+        raise InputError(f"cannot make the folder {folder}: {error.strerror or error}.") from error
     written, pictures = [], []
     for drawing, paths in zip(summary.drawings, figures, strict=True):
         axes = _draw(drawing)
@@ -59,7 +59,7 @@ def write_report(store: Store, summary: Summary, folder: Path, *, overwrite: boo
         temporary.write_text(_page(store, summary, pictures), encoding="utf-8")
         temporary.replace(page)
     except OSError as error:
-        raise InputError(f"cannot write {page}: {error.strerror}.") from error
+        raise InputError(f"cannot write {page}: {error.strerror or error}.") from error
     finally:
         temporary.unlink(missing_ok=True)
     return (page, *written)

@@ -72,7 +72,7 @@ def read_specification(path: str | Path) -> Specification:
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}.") from error
+        raise InputError(f"cannot read {path}: {error.strerror or error}.") from error
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InputError(f"{path} is not a TOML file: {error}.") from error
     return specify({"name": path.stem, **content}, str(path))

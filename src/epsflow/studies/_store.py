@@ -266,7 +266,7 @@ def _check_header(path: Path) -> None:
         with path.open("rb") as file:
             header = file.read(100)
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}.") from error
+        raise InputError(f"cannot read {path}: {error.strerror or error}.") from error
     if len(header) < 100 or header[:16] != HEADER:
         raise InputError(f"{path} is not a study's store (no SQLite file); it is left as it is. Name another file.")
     schema, application = struct.unpack(">I4xI", header[60:72])

@@ -91,7 +91,7 @@ def write_table(store: Store, path: Path) -> Path:
             to_pandas(store).to_parquet(temporary)
         temporary.replace(path)
     except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror}.") from error
+        raise InputError(f"cannot write {path}: {error.strerror or error}.") from error
     finally:
         temporary.unlink(missing_ok=True)
     return path
