@@ -44,6 +44,12 @@ def cpu(work: Callable[[], Any], repeat: int = 3) -> float:
     return min(times)
 
 
+def once(work: Callable[[], Any]) -> float:
+    start = time.process_time()
+    work()
+    return time.process_time() - start
+
+
 def logistic(n: int, d: int, seed: int = 0) -> tuple[ef.Problem, ef.Dataset]:
     rng = np.random.default_rng(seed)
     x, test = rng.normal(size=(n, d)), rng.normal(size=(200, d))
