@@ -11,7 +11,7 @@ import pytest
 
 import epsflow as ef
 from epsflow.studies import Here, Study
-from epsflow.studies._runners import Processes, runner_of
+from epsflow.studies._runners import Processes, device_of, runner_of
 from study_tables import table
 
 
@@ -84,6 +84,11 @@ def test_a_dask_cluster_whose_worker_is_killed(make, finished: Study, monkeypatc
 
 
 @pytest.mark.slow
+def test_workers_take_turns_on_the_devices():
+    assert [device_of(worker, "abc") for worker in range(5)] == ["a", "b", "c", "a", "b"]
+    assert device_of("tcp://10.0.0.1:4000", "abc") == device_of("tcp://10.0.0.1:4000", "abc")
+
+
 def test_a_pool_whose_worker_dies_says_so(make):
     """The rows kept before stay; the run ends with a clear error instead of waiting for ever."""
     study = make(problems=[{"kind": "random", "d": 10, "n": 40, "draws": 400}])

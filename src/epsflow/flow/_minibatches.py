@@ -18,8 +18,11 @@ from .._core import Array, InputError
 from ..problem import Problem
 from ..schedules import AbstractSchedule
 
-LEG, NUMBERS = 1_024, 2**24
-"""Steps that run in one compiled call, and numbers (128 MB) that what they need may take."""
+LEG, NUMBERS = 4_096, 2**24
+"""Steps that run in one compiled call at most, and numbers (128 MB) that what they need may take."""
+
+WORK = 2**36
+"""Points times parameters of one compiled call: some seconds, after which progress is told."""
 
 RESIDENT = 2**28
 """Numbers (1 GB in single precision) of data in memory that are brought to the device once, and whole."""
@@ -110,7 +113,7 @@ class Source:
         """Steps per compiled call."""
         data, rows = self.problem.data, self.batch or 1
         each = max(rows * data.x.shape[1] if self.streamed else rows, len(self.problem.delete) + 1)
-        return int(np.clip(NUMBERS // each, 1, self.most))
+        return int(np.clip(min(NUMBERS // each, WORK // ((self.batch or data.n) * self.problem.dim)), 1, self.most))
 
     def rows(self, first: int, count: int) -> Rows:
         """Of `count` steps from `first` on, with room for `leg` of them: one shape for all calls."""

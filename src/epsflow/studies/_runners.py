@@ -10,6 +10,7 @@ import contextlib
 import multiprocessing
 import os
 import re
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -104,6 +105,8 @@ class Processes(Runner):
 class Dask(Runner):
     """On a Dask cluster: a scheduler's address, or a local cluster. Work of a worker that dies goes to another one.
 
+    Where JAX sees several devices, each worker computes on one of them.
+
     Example:
         >>> ef.studies.Dask(workers=2)
         Dask(address=None, workers=2)
@@ -139,7 +142,9 @@ class Dask(Runner):
         text = specification.to_json()
         with contextlib.ExitStack() as stack:
             client = stack.enter_context(self._client(distributed, stack))
-            futures = [client.submit(compute, text, group, method, pure=False, retries=3) for group in groups]
+            futures = [
+                client.submit(compute_on_own_device, text, group, method, pure=False, retries=3) for group in groups
+            ]
             for future in distributed.as_completed(futures, loop=client.loop):
                 try:
                     outcomes = future.result()
@@ -158,6 +163,21 @@ class Dask(Runner):
             return distributed.Client(self.address, timeout="10s", set_as_default=False)
         except (OSError, ValueError) as error:
             raise InputError(f"no Dask scheduler answers at {self.address!r} ({error}).") from error
+
+
+def compute_on_own_device(text: str, group: Sequence[Row], method: Method) -> list[Outcome]:
+    """As `compute`, in a Dask worker, on the JAX device that is the worker's own where there are several."""
+    import distributed
+    import jax
+
+    with jax.default_device(device_of(distributed.get_worker().name, jax.devices())):
+        return compute(text, group, method)
+
+
+def device_of(name: object, devices: Sequence[Any]) -> Any:
+    """The device of a worker: workers numbered by their cluster take turns, others are told by their names."""
+    number = name if isinstance(name, int) else zlib.crc32(str(name).encode())
+    return devices[number % len(devices)]
 
 
 def _distributed() -> Any:
