@@ -4,7 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from epsflow._core import InputError, as_deleted, as_index_array, as_matrix, as_scalar, as_vector, require_x64
+import epsflow as ef
+from epsflow._core import InputError, as_deleted, as_index_array, as_matrix, as_scalar, as_vector, brief, require_x64
 
 
 def test_errors_are_caught_by_their_ordinary_kind():
@@ -118,3 +119,8 @@ def test_deleted_points_as_numpy_reads_indices(value, expected):
 def test_deleted_points_refused(value, message):
     with pytest.raises(InputError, match=message):
         as_deleted(value, "delete", 4)
+
+
+def test_a_callable_object_is_named_as_it_is_written():
+    assert brief(ef.Step(2.0)) == "Step(tau=2)"
+    assert brief(len) == "the function len"

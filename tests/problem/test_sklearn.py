@@ -204,3 +204,12 @@ def test_data_that_are_fitted_exactly_leave_rounding_alone(rng):
     fitted = from_sklearn(LinearRegression().fit(X, X[:, 0]), X, X[:, 0])
     # A gradient of 1e-16 of its terms at θ = 0, in units of the 1e-10 of them that count as rounding; some tens of it.
     assert fitted.stationarity < 1e-4
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_x_of_another_width_is_refused_in_one_line(scaled: bool):
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((20, 3)), rng.standard_normal(20)
+    model = (make_pipeline(StandardScaler(), Ridge()) if scaled else Ridge()).fit(x, y)
+    with pytest.raises(InputError, match=r"X has 2 columns, and this (Ridge|Pipeline) was fitted on 3"):
+        from_sklearn(model, x[:, :2], y)

@@ -252,7 +252,7 @@ def brief(value: object) -> str:
         return f"an array of shape {tuple(shape)}"
     if isinstance(value, type):
         return f"the class {value.__name__}"
-    if callable(value):
-        return f"the function {getattr(value, '__name__', type(value).__name__)}"
+    if callable(value) and hasattr(value, "__name__"):
+        return f"the function {value.__name__}"
     words = repr(value)
     return words if len(words) <= 40 else article(type(value).__name__)

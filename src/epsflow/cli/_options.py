@@ -157,6 +157,7 @@ RequestTime = Annotated[
     float | None,
     typer.Option(
         "--s",
+        "-s",
         help="Time (or step) at which the deletion request arrives. Default: 50; of models other than linear 20; of "
         "steps 100.",
     ),

@@ -162,6 +162,12 @@ def _sizes(problem: Problem, theta: Float[np.ndarray, " d"]) -> Float[np.ndarray
 def _through_pipeline(estimator: Any, X: Any) -> tuple[Any, np.ndarray, tuple[str, ...]]:
     """The last step of a pipeline, its features, and their names."""
     names = tuple(map(str, X.columns)) if is_table(X) and hasattr(X, "columns") else ()
+    fitted, shape = getattr(estimator, "n_features_in_", None), np.shape(X)
+    if fitted is not None and len(shape) == 2 and shape[1] != fitted:
+        raise InputError(
+            f"X has {shape[1]} columns, and this {type(estimator).__name__} was fitted on {fitted}: give the X that it "
+            "was fitted on."
+        )
     steps = getattr(estimator, "steps", None)
     if steps is not None:
         first = estimator[:-1]
