@@ -276,7 +276,7 @@ NUMBERS: dict[str, str] = {
     """,
     "words with their evidence, which `write_report` sets as a page with figures": "Claim Verdict Ledger",
     "what is asked, not what is found": """
-        Dataset Problem Fitted ControlTask CertifiedRemoval ClippedFinetuning DescendToDelete GradientAscent
+        Dataset Problem Fitted ControlTask Course CertifiedRemoval ClippedFinetuning DescendToDelete GradientAscent
         LangevinUnlearning NewtonRemoval NoisySGD Retrain RewindToDelete ScheduledUnlearning
     """,
 }

@@ -125,6 +125,11 @@ def _mark_flags(ax: Axes, place: float, heights: np.ndarray, found: Decompositio
 def endpoints(result: Endpoints, *, ax: Axes | None = None) -> Axes:
     """Draw how far each method ends from retraining, relative to the way that retraining goes, with its cost beside it.
 
+    Example:
+        >>> line = ef.linear_regression(ef.Dataset([[1.0], [1.0], [2.0]], [1.0, 2.0, 3.0]), delete=[0])
+        >>> ef.plots.endpoints(ef.endpoints(line)).get_xscale()
+        'log'
+
     The vertical line at 1 is doing nothing. Open markers did not converge; a method without an answer says so. Costs
     are gradients of the whole risk and Hessian–vector products.
 

@@ -38,6 +38,12 @@ def homotopy(
 ) -> Axes:
     """Draw θ_i(t, ε), or ‖θ(t, ε) − target‖₂, over time and weight, with contour lines.
 
+    Example:
+        >>> line = ef.linear_regression(ef.Dataset([[1.0], [1.0], [2.0]], [1.0, 2.0, 3.0]), delete=[0])
+        >>> grids = {"eps": np.linspace(0.0, 1.0, 5), "ts": np.linspace(0.0, 1.0, 6)}
+        >>> ef.plots.homotopy(ef.homotopy(line, theta0=np.zeros(1), **grids)).get_xlim()
+        (np.float64(0.0), np.float64(1.0))
+
     Args:
         surface: of `epsflow.homotopy`, with one weight for all deleted points.
         target: a point, shape (d,): its distance is drawn, on a logarithmic scale.

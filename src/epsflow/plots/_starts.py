@@ -21,6 +21,12 @@ def exact_starts(
 ) -> Axes:
     """Draw the set of θ(s) from which some schedule reaches the leave-out optimum exactly, for two parameters.
 
+    Example:
+        >>> x, y = np.array([[1.0, 0.3], [0.3, 0.4], [1.0, -0.8]]), np.array([1.0, -0.5, 1.5])
+        >>> plane = ef.linear_regression(ef.Dataset(x, y), delete=[2])
+        >>> len(ef.plots.exact_starts(plane, ef.exact_starts(plane, longest=1.0, grid=3)).lines)
+        3
+
     The set is shaded by how long the quickest way takes. On the line e = 0 the deleted point is fitted exactly and ε
     has no effect; the curves that enter the target are the last arcs, under ε_max and, where it is negative, ε_min.
 

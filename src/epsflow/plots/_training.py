@@ -36,6 +36,13 @@ def influence(
 ) -> Axes:
     """Draw the influence of single points over training: K_j(t), or influence at checkpoints.
 
+    Example:
+        >>> line = ef.linear_regression(ef.Dataset([[1.0], [1.0], [2.0]], [1.0, 2.0, 3.0]), l2=0.1)
+        >>> path = {"ts": np.linspace(0.0, 2.0, 11), "functional": ef.Predictions(line.model, np.ones((1, 1)))}
+        >>> density = ef.influence_density(line, ef.Constant(1.0), np.zeros(1), **path)
+        >>> ef.plots.influence(density, most=2).get_legend().get_texts()[0].get_text()
+        'point 1'
+
     The points are drawn whose influence is largest somewhere; all others are thin and grey. Sign changes are open
     markers, peaks of the whole influence thin lines.
 

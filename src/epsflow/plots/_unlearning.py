@@ -19,6 +19,13 @@ def unlearning_curve(
 ) -> Axes:
     """Draw the exact distance to retraining (markers) and the bound on it (dashes) against K, for each algorithm.
 
+    Example:
+        >>> line = ef.linear_regression(ef.Dataset([[1.0], [1.0], [2.0]], [1.0, 2.0, 3.0]), delete=[0], l2=0.1)
+        >>> target = {"epsilon_dp": 1.0, "delta_dp": 1e-5}
+        >>> curve = ef.unlearning_curve(line, ef.RewindToDelete(steps=200), amounts=[1, 5], **target)
+        >>> ef.plots.unlearning_curve(curve).get_yscale()
+        'log'
+
     Both axes are logarithmic; K = 0 stands at the left edge, and a distance of zero is not drawn.
 
     Args:
@@ -55,6 +62,13 @@ def unlearning_curve(
 @drawn
 def guarantees(result: GuaranteeTable, *, ax: Axes | None = None) -> Axes:
     """Draw the noise of each algorithm, with its quality without and with noise beside it.
+
+    Example:
+        >>> line = ef.linear_regression(ef.Dataset([[1.0], [1.0], [2.0]], [1.0, 2.0, 3.0]), delete=[0], l2=0.1)
+        >>> algorithms = [ef.Retrain(steps=20), ef.DescendToDelete(steps=20, unlearning_steps=5)]
+        >>> found = ef.guarantees(line, algorithms, draws=2, epsilon_dp=1.0, delta_dp=1e-5)
+        >>> ef.plots.guarantees(found).get_xscale()
+        'log'
 
     Open markers rest on estimates. σ of different kinds of noise is not the same thing: the kind is written.
 
@@ -98,6 +112,12 @@ def guarantees(result: GuaranteeTable, *, ax: Axes | None = None) -> Axes:
 @drawn
 def audit(result: UnlearningAudit, *, ax: Axes | None = None) -> Axes:
     """Draw the gaps between unlearned and retrained models with their intervals, in units of their standard errors.
+
+    Example:
+        >>> line = ef.linear_regression(ef.Dataset([[1.0], [1.0], [2.0]], [1.0, 2.0, 3.0]), delete=[0], l2=0.1)
+        >>> again = ef.RewindToDelete(steps=20, unlearning_steps=5)
+        >>> ef.plots.audit(ef.audit(line, again, models=20, epsilon_dp=1.0, delta_dp=1e-5)).get_xlabel()
+        'unlearned minus retrained, in half-widths of its interval'
 
     An interval that contains zero sees no difference. ε_audit and the certificate's ε_dp stand in the title.
 

@@ -246,6 +246,12 @@ def removal(result: RemovalCurves | AttributionComparison, *, ax: Axes | None = 
 def soft_weights(result: SoftWeights, *, ax: Axes | None = None) -> Axes:
     """The weights 1 + w in increasing order, with what the objective was, was predicted to be, and is after retraining.
 
+    Example:
+        >>> line = ef.linear_regression(ef.Dataset([[1.0], [1.0], [2.0]], [1.0, 2.0, 4.0]), l2=0.1)
+        >>> found = ef.soft_weights(line, objective=lambda theta: theta[0] ** 2)
+        >>> ef.plots.soft_weights(found).get_xlabel()
+        'the 2 points whose weight changes, of 3'
+
     Args:
         result: of `epsflow.soft_weights`.
         ax: where to draw. Default: a new figure.
