@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-import epsflow.analysis.optima._leave_outs as leave_outs
+import epsflow.analysis.optima._secants as secants
 import reference_models as reference
 from epsflow._core import RESULTS, ConvergenceError, InputError
 from epsflow.analysis import leverage, retrain, retrain_all, train
@@ -174,7 +174,7 @@ def test_all_leave_outs_of_a_convex_risk(logistic, x, monkeypatch):
         theta = reference.logistic_optimum(x, logistic.data.y, kept(N, [point]), 0.1)
         assert np.linalg.norm(everything.thetas[point] - theta) <= float(everything.distance[point]) + 1e-14
     # Pairs, one at a time, as if memory were short.
-    monkeypatch.setattr(leave_outs, "NUMBERS", 1)
+    monkeypatch.setattr(secants, "NUMBERS", 1)
     pairs = retrain_all(logistic, points=[[0, 5], [1, 2]])
     for points, theta in zip(pairs.points, pairs.thetas, strict=True):
         np.testing.assert_allclose(

@@ -20,7 +20,11 @@ class AbstractFunctional(Spelled, eqx.Module):
     """φ: θ ↦ q values, which knows its Jacobian better than one reverse pass per value over all of its points."""
 
     model: eqx.AbstractVar[AbstractModel]
-    x: eqx.AbstractVar[Array]
+
+    @property
+    @abc.abstractmethod
+    def size(self) -> int:
+        """How many points it is of."""
 
     @abc.abstractmethod
     def __call__(self, theta: Float[Array, " d"]) -> Float[Array, " q"]:
@@ -72,6 +76,11 @@ class Losses(AbstractFunctional):
             raise InputError(
                 f"Losses: x of shape {self.x.shape} and y of shape {self.y.shape} do not list the same points."
             )
+
+    @property
+    def size(self) -> int:
+        """How many points it is of."""
+        return len(self.x)
 
     def __call__(self, theta: Float[Array, " d"]) -> Float[Array, " q"]:
         """φ(θ)."""
@@ -127,6 +136,11 @@ class Predictions(AbstractFunctional):
         if self.x.ndim != 2:
             raise InputError(f"Predictions: x has shape {self.x.shape}; a matrix (points, features) is needed.")
 
+    @property
+    def size(self) -> int:
+        """How many points it is of."""
+        return len(self.x)
+
     def __call__(self, theta: Float[Array, " d"]) -> Float[Array, " q"]:
         """φ(θ)."""
         return jax.vmap(self.model, (None, 0))(theta, jnp.asarray(self.x, theta.dtype)).ravel()
@@ -176,7 +190,7 @@ def functional_rows(
     One value after the other of a function of one's own; those of a class of this module by their points.
     """
     if isinstance(functional, AbstractFunctional):
-        points = len(functional.x)
+        points = functional.size
         each = count // points
         step = max(1, most // each)
         for start in range(0, points, step):

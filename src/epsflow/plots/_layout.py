@@ -70,8 +70,11 @@ def fit_labels(ax: Axes) -> None:
 
 
 def _wrapped(words: str, most: float, least: int) -> list[str]:
-    """Lines of at most so many letters, at least so many lines where there are blanks; mathtext stays whole."""
-    parts = re.findall(r"(?:\$[^$]*\$|[^\s$])+", words)
+    """Lines of at most so many letters, at least so many lines where there are blanks; mathtext stays whole.
+
+    A dollar sign after a backslash is one that is shown, and begins no mathtext.
+    """
+    parts = re.findall(r"(?:\\\$|\$(?:\\.|[^$\\])*\$|[^\s$])+", words)
     most = min(most, 1.15 * len(words) / least)
     lines = [""]
     for part in parts:

@@ -105,8 +105,6 @@ class Processes(Runner):
 class Dask(Runner):
     """On a Dask cluster: a scheduler's address, or a local cluster. Work of a worker that dies goes to another one.
 
-    Where JAX sees several devices, each worker computes on one of them.
-
     Example:
         >>> ef.studies.Dask(workers=2)
         Dask(address=None, workers=2)
@@ -114,6 +112,8 @@ class Dask(Runner):
         Traceback (most recent call last):
             ...
         epsflow.InputError: 'my-cluster' is not the address of a Dask scheduler; write …
+
+    Where JAX sees several devices, each worker computes on one of them.
 
     Attributes:
         address: of a scheduler, such as "tcp://10.0.0.1:8786"; None for a local cluster that lives as long as the run.

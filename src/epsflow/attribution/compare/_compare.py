@@ -65,8 +65,8 @@ class AttributionComparison(Tabular):
     detection: Mapping[str, Interval]
     top: int
     confidence: float
-    exact_seconds: float
-    exact_gradients: int
+    exact_seconds: float | None
+    exact_gradients: int | None
 
     def _title(self) -> str:
         return "Attributions against exact retraining"

@@ -39,8 +39,8 @@ class BatchBest(NamedTuple):
         >>> rows, targets = np.array([[[1.0]]]), np.array([[1.0]])
         >>> start, s, T = np.zeros((1, 1)), np.array([0.1]), np.array([1.0])
         >>> batch = ef.control.linear_batch(hessians, moments, rows, targets, start, s, T)
-        >>> ef.control.best_steps(batch).times
-        array([0.18310205])
+        >>> ef.control.best_steps(batch).times.round(6)
+        array([0.183102])
 
     Attributes:
         times: τ, or t₁; shape (b,).

@@ -111,7 +111,7 @@ def _course(
 def _end(course: Course, weights: Weights) -> Reached:
     reached = course.end(weights)
     if reached.bad is not None:
-        raise ConvergenceError(diverged(reached.bad))
+        raise ConvergenceError(diverged(reached.bad, course.recipe.optimiser))
     return reached
 
 
