@@ -5,8 +5,10 @@ page of its own name for `{include}`, and its figures; both are written anew by 
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from sphinx.application import Sphinx
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
 
 RESULTS = Path(__file__).parents[1] / "results"
 
@@ -39,7 +41,7 @@ def draw(kept: Path) -> list[str]:
     return names
 
 
-def write_pages(app: Sphinx) -> None:
+def write_pages(app: "Sphinx") -> None:
     """Writes what differs from what is there."""
     for kept in sorted(RESULTS.glob("*.json")):
         page = kept.with_suffix(".md")
@@ -48,7 +50,7 @@ def write_pages(app: Sphinx) -> None:
             page.write_text(words, encoding="utf-8")
 
 
-def setup(app: Sphinx) -> dict[str, bool]:
+def setup(app: "Sphinx") -> dict[str, bool]:
     """Joins the build."""
     app.connect("builder-inited", write_pages)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
