@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from epsflow import InputError
-from epsflow._core import RESULTS, Shown, Tabular, decide, message, pick, stack, succeeded
+from epsflow._core import RESULTS, Shown, Tabular, decide, install_command, message, pick, stack, succeeded
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -79,8 +79,16 @@ def test_a_table_goes_to_pandas_at_full_precision(fit):
 
 def test_without_pandas_the_extra_is_named(fit, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "pandas", None)
-    with pytest.raises(InputError, match=r"pip install 'epsflow\[studies\]'"):
+    with pytest.raises(InputError, match=r"pip install .*\[studies\]'"):
         fit.to_pandas()
+
+
+def test_an_extra_is_installed_from_the_checkout_that_is_in_use(monkeypatch, tmp_path):
+    """From a clone, the name of the project alone would be looked for elsewhere."""
+    monkeypatch.setattr("epsflow._core._extras.__file__", str(tmp_path / "src" / "epsflow" / "_core" / "_extras.py"))
+    assert install_command("train") == "pip install 'epsflow[train]'"
+    (tmp_path / "pyproject.toml").touch()
+    assert install_command("train") == f"pip install -e '{tmp_path}[train]'"
 
 
 def test_outcomes_are_decided_row_by_row_by_the_first_case_that_holds():

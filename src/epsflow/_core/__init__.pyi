@@ -36,7 +36,7 @@ from ._errors import (
     EpsflowWarning as EpsflowWarning,
     InputError as InputError,
 )
-from ._extras import extra_library as extra_library
+from ._extras import extra_library as extra_library, install_command as install_command
 from ._labelled import Axed as Axed, Labelled as Labelled
 from ._linalg import Eigen as Eigen, decay_integral as decay_integral, eigen as eigen
 from ._page import page as page

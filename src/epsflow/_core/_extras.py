@@ -1,9 +1,18 @@
 """Libraries that come with an extra, loaded when they are asked for."""
 
 import importlib
+from pathlib import Path
 from types import ModuleType
 
 from ._errors import InputError
+
+
+def install_command(extra: str) -> str:
+    """What installs an extra here: from the checkout that this code lies in, if it lies in one."""
+    checkout = Path(__file__).parents[3]
+    if (checkout / "pyproject.toml").is_file():
+        return f"pip install -e '{checkout}[{extra}]'"
+    return f"pip install 'epsflow[{extra}]'"
 
 
 def extra_library(name: str, what: str, *, instead: str = "") -> ModuleType:
@@ -20,5 +29,5 @@ def extra_library(name: str, what: str, *, instead: str = "") -> ModuleType:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        words = f"{what} needs {name}, which is an extra: pip install 'epsflow[studies]'."
+        words = f"{what} needs {name}, which is an extra: {install_command('studies')}."
         raise InputError(f"{words} {instead}".rstrip()) from error

@@ -6,6 +6,7 @@ import platform
 import re
 from typing import Any
 
+from .._core import install_command
 from . import _options as options
 from ._console import NOT_CONVERGED, Column, Row, Table, show
 
@@ -64,7 +65,7 @@ def _libraries() -> Found:
         try:
             version = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
-            absent = f"not installed, wanted by pip install 'epsflow[{extra.group(1)}]'" if extra else "not installed"
+            absent = f"not installed, wanted by {install_command(extra.group(1))}" if extra else "not installed"
             found[name] = (absent, "" if extra else "missing")
             continue
         found[name] = (version, f"older than {least}, which it was tested with" if _older(version, least) else "")

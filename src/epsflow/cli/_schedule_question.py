@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from .._core import Array, InputError
+from .._core import Array, InputError, install_command
 from ..problem import CNN, MLP, LinearModel, LogisticLoss, Problem, SoftmaxCrossEntropy
 from ..schedules import Constant
 from ._deletion import Deletion, choose_points, starting_point
@@ -122,7 +122,7 @@ def _training(motion: str, size: float, moves: Moves, question: Question) -> dic
         import optax
     except ImportError as error:
         raise InputError(
-            f"--optimiser {motion} needs optax, which is not installed: pip install 'epsflow[train]'. --optimiser flow "
+            f"--optimiser {motion} needs optax, which is not installed: {install_command('train')}. --optimiser flow "
             "does without."
         ) from error
     made = {

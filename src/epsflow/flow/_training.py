@@ -23,6 +23,7 @@ from .._core import (
     as_count,
     as_scalar,
     brief,
+    install_command,
     require_x64,
 )
 from ..problem import AbstractLoss, AbstractModel, Problem
@@ -379,7 +380,7 @@ def check_optimiser(optimiser: object) -> None:
     if isinstance(optimiser, type) or not (hasattr(optimiser, "init") and hasattr(optimiser, "update")):
         raise InputError(
             f"optimiser is {brief(optimiser)}; one of optax is needed, for instance optax.adam(1e-3) "
-            "(pip install 'epsflow[train]')."
+            f"({install_command('train')})."
         )
 
 

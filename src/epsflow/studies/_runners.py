@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .._core import InputError
+from .._core import InputError, install_command
 from ._compute import Method, compute
 from ._errors import StoreError
 from ._rows import Outcome, Row
@@ -184,7 +184,7 @@ def _distributed() -> Any:
     try:
         import distributed
     except ImportError as error:
-        raise InputError("the Dask runner needs dask and distributed: pip install 'epsflow[studies]'.") from error
+        raise InputError(f"the Dask runner needs dask and distributed: {install_command('studies')}.") from error
     return distributed
 
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Key
 
-from ..._core import Array, InputError
+from ..._core import Array, InputError, install_command
 from ._posterior import Posterior, Whitened
 
 SAMPLERS = ("nuts", "mala", "sgld", "sghmc")
@@ -100,7 +100,7 @@ def require_blackjax() -> Any:
         import blackjax
     except ImportError as error:
         raise InputError(
-            "sampling needs blackjax, which is an extra: pip install 'epsflow[bayes]'. sampler='exact' needs nothing."
+            f"sampling needs blackjax, which is an extra: {install_command('bayes')}. sampler='exact' needs nothing."
         ) from error
     return blackjax
 

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 from pydantic import Field
 
-from ..._core import InputError
+from ..._core import InputError, install_command
 from ...control import PredictionGap, best_in_family, optimal_schedule, step_weights
 from ...problem import Problem
 from ...schedules import LinearDecay, Step
@@ -130,7 +130,7 @@ def optimiser_of(name: str, learning_rate: float) -> Any:
     try:
         import optax
     except ImportError as error:
-        raise InputError("training with an optimiser needs optax: pip install 'epsflow[train]'.") from error
+        raise InputError(f"training with an optimiser needs optax: {install_command('train')}.") from error
     if name == "adam":
         return optax.adam(learning_rate)
     return optax.sgd(learning_rate, momentum=0.9 if name == "momentum" else None)
