@@ -268,3 +268,20 @@ def test_a_time_limit_leaves_what_there_is(network, theta0):
     left = ef.optimal_schedule(network, theta0, throw=False, **question)
     assert left.scope is ef.Scope.NONE
     assert np.isfinite(left.cost)
+
+
+def test_schedules_know_no_units_of_features_or_targets(rng):
+    """θ = 1e6 θ' for targets in a smaller unit, and η with the curvature's unit for features in one."""
+    x, unit = rng.standard_normal((30, 3)), 1e6
+    y = x @ [1.0, -2.0, 0.5] + 0.1 * rng.standard_normal(30)
+
+    def best(features: float, targets: float) -> ef.ScheduleSolution:
+        line = ef.linear_regression(ef.Dataset(features * x, targets * y), [0, 3], reduction="mean")
+        moves = {"optimiser": optax.sgd(0.05 / features**2), "batch": 10, "key": KEYS[0]}
+        return ef.optimal_schedule(line, np.zeros(3), s=10, T=40, intervals=6, method="adjoint", **moves)
+
+    plain = best(1.0, 1.0)
+    for found, scale in ((best(1.0, unit), unit), (best(unit, 1.0), 1.0 / unit)):
+        assert found.cost / scale**2 == pytest.approx(plain.cost, rel=1e-11)  # the rounding of 40 steps
+        np.testing.assert_allclose(found.schedule.values, plain.schedule.values, atol=1e-9)
+        assert (found.scope, found.status) == (plain.scope, plain.status)
