@@ -16,7 +16,7 @@ import reference
 from epsflow import ConvergenceError, Scope, Status, control, plots
 from epsflow.cli._deletion import choose_points, starting_point
 from epsflow.cli._inputs import Architecture, Source, read_material
-from epsflow.control.programs import _exponential
+from epsflow.control.programs import _exponential, _program
 
 FILES = ["result.json", "schedule.csv", "schedule.pdf", "schedule.png"]
 
@@ -283,7 +283,7 @@ def test_time_is_up(uncertified, command, tmp_path: Path):
 
 
 def test_ipopt_fails_in_its_own_words(uncertified, command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    monkeypatch.setattr(_exponential, "MAX_ITERATIONS", 1)
+    monkeypatch.setattr(_program, "MAX_ITERATIONS", 1)
     _exponential.exponential_program.cache_clear()
     try:
         ran = command("optimise", *uncertified, "--out", tmp_path / "out")

@@ -11,8 +11,9 @@ import epsflow as ef
 from control_tools import polish
 from epsflow.control import _mesh, _pontryagin, make_task
 from epsflow.control._mesh import system_of
-from epsflow.control.programs import _transcription
-from epsflow.control.programs._transcription import MAX_ITERATIONS, take_apart, translated_field
+from epsflow.control.programs import _program, _transcription
+from epsflow.control.programs._program import MAX_ITERATIONS
+from epsflow.control.programs._transcription import take_apart, translated_field
 from epsflow.control.terms._deadline import Deadline
 from epsflow.control.terms._window import MeshWindow
 
@@ -175,7 +176,7 @@ def _passed():
 
 @pytest.mark.slow  # the rest of the route: a program, a costate
 def test_a_program_that_fails_says_so_and_keeps_its_best(disguised, zero, monkeypatch):
-    monkeypatch.setattr(_transcription, "MAX_ITERATIONS", 1)
+    monkeypatch.setattr(_program, "MAX_ITERATIONS", 1)
     _transcription.collocation_program.cache_clear()
     options = {"s": 0.0, "T": T, "intervals": 9, "method": "collocation"}
     try:

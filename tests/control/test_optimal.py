@@ -9,7 +9,7 @@ import epsflow as ef
 import reference
 from epsflow.control import _mesh, make_task
 from epsflow.control._mesh import Setting, system_of
-from epsflow.control.programs import _exponential
+from epsflow.control.programs import _exponential, _program
 from epsflow.control.terms._deadline import Deadline
 from epsflow.control.terms._window import MeshWindow
 
@@ -134,7 +134,7 @@ def test_a_solver_that_fails_is_an_error_that_keeps_the_proposal(rng, monkeypatc
     """Within a budget, which no certificate knows: none could stand in for the solver."""
     data = ef.Dataset(rng.standard_normal((8, 3)), 2.0 * rng.standard_normal(8))
     problem = ef.linear_regression(data, [0, 5])
-    monkeypatch.setattr(_exponential, "MAX_ITERATIONS", 1)
+    monkeypatch.setattr(_program, "MAX_ITERATIONS", 1)
     _exponential.exponential_program.cache_clear()
     try:
         with pytest.raises(ef.ConvergenceError, match=r"IPOPT failed from all 4 starts .*Maximum_Iterations") as raised:

@@ -137,7 +137,7 @@ def test_other_models_have_exact_gradients_and_a_local_claim():
 
     exact = slopes(weights)
     moved = [
-        slopes(weights + 1e-5 * unit).cost - slopes(weights - 1e-5 * unit).cost for unit in np.eye(6).reshape(6, 3, 2)
+        slopes(weights + 1e-5 * unit).value - slopes(weights - 1e-5 * unit).value for unit in np.eye(6).reshape(6, 3, 2)
     ]
     # Truncation is of the square of the width, 1e-10; rounding 1e-16/1e-5.
     assert exact.weights.ravel() == pytest.approx(np.array(moved) / 2e-5, rel=1e-7, abs=1e-10)

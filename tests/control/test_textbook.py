@@ -11,7 +11,7 @@ from scipy.optimize import brentq
 
 from epsflow.control.polish._polish import polish
 from epsflow.control.polish._swept import INSERTIONS, SweptEngine
-from epsflow.control.programs._transcription import Transcription
+from epsflow.control.programs._transcription import transcribe
 from epsflow.control.systems._descent import Descent
 from epsflow.control.systems._rollout import FINE_AGREEMENT, choose_steps
 from epsflow.control.systems._system import AbstractSystem
@@ -54,7 +54,7 @@ class DoubleIntegrator(AbstractSystem):
 def propose(method, system, start, guesses, window):
     if method != "adjoint":
         substeps = 2 if method == "shooting" else None
-        return Transcription(system, start, window, NEVER, intervals=N, substeps=substeps).solve_from(guesses)
+        return transcribe(system, start, window, NEVER, intervals=N, substeps=substeps).solve_from(guesses)
     durations = np.full(N, window.length / N)
     steps = choose_steps(system, jnp.asarray(start), durations, list(guesses.values()), window.unit)
     return Descent(system, jnp.asarray(start), window, NEVER, steps=steps).solve_from(guesses)
@@ -202,7 +202,7 @@ def test_van_der_pol():
     start, window = np.array([1.0, 0.0, 0.0]), MeshWindow(20.0, (-2.0, 0.75), 1.0)
     costs = []
     for substeps in (8, None):
-        program = Transcription(VanDerPol(), start, window, NEVER, intervals=60, substeps=substeps)
+        program = transcribe(VanDerPol(), start, window, NEVER, intervals=60, substeps=substeps)
         (run,) = program.solve_from({"low": np.full((60, 1), -2.0)})
         assert run.success
         costs.append(simulated(VanDerPol(), start, np.linspace(0.0, 20.0, 61), np.ravel(run.values)))

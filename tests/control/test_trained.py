@@ -99,7 +99,7 @@ def test_plain_gradient_descent_is_that_of_a_step_size(network, theta0):
     seeds = seeds_of(network, theta0, 0, 30, target=np.zeros(network.dim), optimiser=optax.sgd(eta))
     found, zero = seeds.slopes(weights), np.zeros(network.dim)
     other = HeavyBall(network.risk, np.asarray(theta0), zero, eta, 0.0).slopes(ef.Distance(), zero, weights[:, 0])
-    assert found.cost == pytest.approx(other.cost, rel=1e-12)
+    assert found.cost == pytest.approx(other.value, rel=1e-12)
     np.testing.assert_allclose(found.weights[:, 0], other.weights, rtol=1e-10, atol=1e-14)
 
 

@@ -12,7 +12,6 @@ from epsflow.control._task import linear_of
 from epsflow.control.programs import _exponential, _program
 from epsflow.control.programs._transcription import (
     collocation_program,
-    feasible_point,
     shooting_program,
     take_apart,
     translated_field,
@@ -54,7 +53,7 @@ def roll_out_error(task, method, count):
         return np.abs(linear.theta(last) - np.asarray(exact)).max()
     structure, numbers = take_apart(system_of(task, shared=False))
     program = shooting_program(structure, count, 1) if method == "shooting" else collocation_program(structure, count)
-    point = feasible_point(program, np.asarray(task.theta0), values, [np.array([h]), *numbers])
+    point = program.feasible(np.asarray(task.theta0), values, [np.array([h]), *numbers])
     return np.abs(point[-1, -3:] - np.asarray(exact)).max()
 
 

@@ -23,9 +23,9 @@ from .polish._exact import polish_linear
 from .polish._polish import Stationary, polish
 from .polish._swept import INSERTIONS, SweptEngine
 from .programs._conic import solve_conic
-from .programs._exponential import ExponentialTranscription
+from .programs._exponential import transcribe_exponentially
 from .programs._primitives import UntranslatableError
-from .programs._transcription import DEGREE, Transcription, take_apart, translated_field
+from .programs._transcription import DEGREE, take_apart, transcribe, translated_field
 from .systems._descent import Descent, best_switch
 from .systems._rollout import FINE_AGREEMENT, choose_steps
 from .systems._system import AbstractSystem, RiskSystem
@@ -130,7 +130,7 @@ def search_by_program(
     intervals = len(next(iter(guesses.values())))
     substeps = stable_substeps(setting, intervals) if method is SearchMethod.SHOOTING else None
     given = setting.system, np.asarray(setting.start), setting.window, setting.deadline
-    return Transcription(*given, intervals=intervals, substeps=substeps).solve_from(guesses)
+    return transcribe(*given, intervals=intervals, substeps=substeps).solve_from(guesses)
 
 
 def search_by_adjoint(setting: Setting, guesses: dict[str, Float[np.ndarray, "N controls"]]) -> list[Candidate]:
@@ -281,4 +281,4 @@ def _run(task: ControlTask, setting: Setting, method: SearchMethod, guesses: dic
         return search_by_program(setting, started, method)
     linear, controls = linear_of(task), setting.system.controls
     given = linear.grouped if controls == 1 else linear, setting.window, setting.deadline
-    return ExponentialTranscription(*given, intervals=intervals, controls=controls).solve_from(guesses)
+    return transcribe_exponentially(*given, intervals=intervals, controls=controls).solve_from(guesses)

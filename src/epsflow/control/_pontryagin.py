@@ -22,7 +22,7 @@ from .linear._smooth_path import smooth_extremal
 from .systems._system import DENSE_NUMBERS, RiskSystem
 from .terms._cost import AbstractCost
 from .terms._extremal import Extremal, Point
-from .terms._levels import arcs_of, as_column, in_numbers, step_weights
+from .terms._levels import arcs_of, in_numbers, step_weights
 
 DENSE_DIM = DENSE_NUMBERS // (16 * 512)
 """Parameters beyond which the interpolants of θ and p over 512 steps take too much memory."""
@@ -114,17 +114,14 @@ def extremal_of(task: ControlTask, schedule: AbstractSchedule, multiplier: float
 def _in_steps(task: ControlTask, weights: Float[np.ndarray, "N columns"], multiplier: float) -> Extremal:
     from .systems._step_path import step_extremal
 
-    descent, count = descent_of(task), len(weights)
-    thetas = descent.run(weights).thetas
-    found = descent.slopes(task.cost, task.target, as_column(weights))
+    found = descent_of(task).slopes(task.cost, task.target, weights)
 
     def before(asked: tuple[int, ...]) -> Point:
-        return Point(thetas[list(asked)], found.thetas[list(asked)])
+        return Point(found.thetas[list(asked)], found.costates[list(asked)])
 
-    knots, slopes = task.s + np.arange(count + 1.0), found.weights.reshape(count, -1)
-    rounding = float(np.finfo(np.float64).eps * count * abs(found.cost))
-    given = slopes, weights, knots, task.bounds, before
-    return step_extremal(*given, cost=found.cost, error=rounding, price=multiplier)
+    knots = task.s + np.arange(len(weights) + 1.0)
+    given = found.weights, weights, knots, task.bounds, before
+    return step_extremal(*given, cost=found.value, error=found.rounding, price=multiplier)
 
 
 def cells_of(task: ControlTask, trainings: Trainings, schedule: AbstractSchedule) -> Float[np.ndarray, " knots"]:

@@ -119,10 +119,10 @@ def _solve(
     if isinstance(task.problem.risk, Quadratic):
         ((name, values),) = guess.items()
         given = {"intervals": len(values), "controls": values.shape[1]}
-        from .programs._exponential import ExponentialTranscription  # CasADi
+        from .programs._exponential import transcribe_exponentially  # CasADi
 
         linear = linear_of(task).grouped if shared else linear_of(task)
-        return ExponentialTranscription(linear, window, deadline, **given).solve(name, values)
+        return transcribe_exponentially(linear, window, deadline, **given).solve(name, values)
     from ._mesh import (
         Setting,
         choose_program,

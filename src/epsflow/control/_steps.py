@@ -97,11 +97,11 @@ def _descended(
     count, (low, high) = round(task.T - task.s), task.bounds
     descent, question = descent_of(task), (task.cost, task.target)
     starts = [np.full((count, columns), level) for level in (low, high, 0.5 * (low + high))] + given
-    scale = max(descent.slopes(*question, as_column(starts[0])).cost, np.finfo(np.float64).tiny)
+    scale = max(descent.slopes(*question, starts[0]).value, np.finfo(np.float64).tiny)
 
     def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
-        found = descent.slopes(*question, as_column(flat.reshape(count, columns)))
-        return found.cost / scale, found.weights.ravel() / scale
+        found = descent.slopes(*question, flat.reshape(count, columns))
+        return found.value / scale, found.weights.ravel() / scale
 
     def stop(_: np.ndarray) -> None:
         if deadline.passed:

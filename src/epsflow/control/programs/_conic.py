@@ -21,6 +21,7 @@ from jaxtyping import Float, Int
 from ..._core import decay_integral
 from ..linear._pencil import coordinates
 from ..linear._task import LinearTask
+from ..terms._levels import as_column
 from ..terms._runs import Candidate
 from ._casadi import ca
 
@@ -136,4 +137,4 @@ def _candidate(
     status, success = str(stats.get("return_status", stats.get("unified_return_status", ""))), bool(stats["success"])
     count = stats.get("iter_count", 0)
     iterations = count if isinstance(count, int) else 0
-    return Candidate(f"qp ({solver})", values[:, 0] if task.points == 1 else values, status, success, iterations)
+    return Candidate(f"qp ({solver})", as_column(values), status, success, iterations)

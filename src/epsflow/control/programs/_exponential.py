@@ -16,13 +16,11 @@ from jaxtyping import Float
 from ..._core import decay_integral
 from ..linear._task import LinearTask
 from ..terms._deadline import Deadline
-from ..terms._runs import AbstractTranscription, Candidate
 from ..terms._window import Effort, MeshWindow
 from ._casadi import ca
-from ._program import Program, build_program, differentiable, solve_program
+from ._program import Program, Transcription, build_program, differentiable
 
 NODES = 3
-MAX_ITERATIONS = 500
 
 
 @lru_cache(maxsize=32)
@@ -51,7 +49,7 @@ def exponential_program(
     terminal = ca.Function("terminal", [delta, *numbers], [0.5 * ca.sumsqr(image)])
     inputs = [delta, variables, *numbers]
     interval = differentiable("interval", inputs, [ca.vertcat(end - arrives, residuals - sees)])
-    return build_program(interval, terminal, intervals, controls, d, MAX_ITERATIONS, effort)
+    return build_program(interval, terminal, intervals, controls, d, effort)
 
 
 class Interval:
@@ -88,27 +86,19 @@ class Interval:
         return np.array(rows)
 
 
-class ExponentialTranscription(AbstractTranscription):
-    """IPOPT on the program of linear regression.
-
-    Attributes:
-        task: the problem.
-        program: the program of its shapes.
-        interval: its numbers.
-    """
-
-    def __init__(self, task: LinearTask, window: MeshWindow, deadline: Deadline, *, intervals: int, controls: int):
-        """Build the program, or find it where it was built before."""
-        self.task, self.window, self.deadline = task, window, deadline
-        sizes = len(task.rates), task.points, controls, intervals, task.form.factor.shape
-        self.program = exponential_program(*sizes, window.effort)
-        self.interval = Interval(task, window.length / intervals)
-
-    def solve(self, name: str, guess: Float[np.ndarray, "N controls"]) -> Candidate:
-        """See `AbstractTranscription`."""
-        point = self.interval.roll_out(self.task.start, guess, self.task.points)
-        parameters = [self.task.start, *self.interval.parameters, self.task.form.factor]
-        return solve_program(self.program, name, point, self.window, parameters, self.deadline)
+def transcribe_exponentially(
+    task: LinearTask, window: MeshWindow, deadline: Deadline, *, intervals: int, controls: int
+) -> Transcription:
+    """Linear regression as a program, built, or found where it was built before; with one control, or one per point."""
+    sizes = len(task.rates), task.points, controls, intervals, task.form.factor.shape
+    interval = Interval(task, window.length / intervals)
+    return Transcription(
+        window=window,
+        deadline=deadline,
+        program=exponential_program(*sizes, window.effort),
+        parameters=[task.start, *interval.parameters, task.form.factor],
+        feasible=lambda values: interval.roll_out(task.start, values, task.points),
+    )
 
 
 def _kernels(

@@ -4,6 +4,7 @@ Every transcription has the same form: interval k carries its control and its st
 interval before it ends with. Programs depend on shapes alone; numbers are parameters, so a program is built once.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,8 @@ from jaxtyping import Float
 
 from ..._core import InputError
 from ..terms._deadline import Deadline
-from ..terms._runs import Candidate
+from ..terms._levels import as_column
+from ..terms._runs import AbstractTranscription, Candidate
 from ..terms._window import Effort, MeshWindow
 from ._casadi import ca
 
@@ -22,6 +24,9 @@ EXPAND_LIMIT = 200_000
 TOLERANCE = (1e-9, 1e-12)
 """IPOPT's, in units of the cost, without and with a price or a budget: next to a singular arc S + ρ is small, and so is
 what an interval gains by going to its bound."""
+
+MAX_ITERATIONS = 500
+"""Of IPOPT."""
 
 SIZE_LIMIT = 500_000_000
 """Scalar operations of all intervals times states: beyond it a single iteration takes many seconds."""
@@ -82,8 +87,7 @@ def build_program(
     intervals: int,
     controls: int,
     states: int,
-    max_iterations: int,
-    effort: Effort = Effort.FREE,
+    effort: Effort,
 ) -> Program:
     """Chain N copies of one interval.
 
@@ -93,7 +97,6 @@ def build_program(
         intervals: N.
         controls: controls per interval.
         states: numbers in a state.
-        max_iterations: IPOPT's limit.
         effort: whether, and how, ∫|u| dt enters.
 
     Raises:
@@ -130,7 +133,7 @@ def build_program(
             "print_level": 0,
             "sb": "yes",
             "tol": TOLERANCE[effort is not Effort.FREE],
-            "max_iter": max_iterations,
+            "max_iter": MAX_ITERATIONS,
         },
     }
     return Program(ca.nlpsol("schedule", "ipopt", program, options), watch, variables, controls, intervals, effort)
@@ -161,39 +164,46 @@ def differentiable(name: str, inputs: list[Any], outputs: list[Any]) -> Any:
     return ca.Function(name, inputs, outputs, {"is_diff_in": [True, True] + [False] * (len(inputs) - 2)})
 
 
-def solve_program(
-    program: Program,
-    start: str,
-    guess: Float[np.ndarray, "N variables"],
-    window: MeshWindow,
-    parameters: list[np.ndarray],
-    deadline: Deadline,
-) -> Candidate:
-    """One run from `guess`. `parameters`: the first state, then the interval's own."""
-    program.watch.deadline = deadline
-    lower, upper = np.full(guess.shape, -np.inf), np.full(guess.shape, np.inf)
-    lower[:, : program.controls], upper[:, : program.controls] = window.bounds
-    first, *numbers = parameters
-    point, least, most = guess.ravel(), lower.ravel(), upper.ravel()
-    floor, ceiling = np.zeros(program.solver.size1_out("g")), np.zeros(program.solver.size1_out("g"))
-    numbers = [first, np.array(window.unit), *numbers]
-    if program.effort is not Effort.FREE:
-        numbers += [np.array([window.price, window.length / program.intervals, window.sign])]
-        floor[-1], ceiling[-1] = -np.inf, window.budget
-    if program.effort is Effort.BOTH_SIGNS:
-        u = guess[:, : program.controls].ravel()
-        ceiling[-1 - u.size : -1] = np.inf
-        point = np.append(point, np.maximum(0.0, -u))
-        least, most = np.append(least, np.zeros(u.size)), np.append(most, np.full(u.size, -window.bounds[0]))
-    # Arrays enter in C order, as the translation of a model reads them.
-    given = np.concatenate([np.ravel(number) for number in numbers])
-    solution = program.solver(x0=point, p=given, lbx=least, ubx=most, lbg=floor, ubg=ceiling)
-    stats = program.solver.stats()
-    values = np.asarray(solution["x"]).ravel()[: guess.size].reshape(guess.shape)[:, : program.controls]
-    return Candidate(start, _tidy(values, window), stats["return_status"], bool(stats["success"]), stats["iter_count"])
+@dataclass(frozen=True, eq=False)
+class Transcription(AbstractTranscription):
+    """IPOPT on the program of a problem.
 
+    Attributes:
+        window, deadline: see `AbstractTranscription`.
+        program: of the problem's shapes.
+        parameters: the first state, then those of an interval.
+        feasible: the variables that satisfy every equation for given controls: where a run starts.
+    """
 
-def _tidy(values: np.ndarray, window: MeshWindow) -> np.ndarray:
-    """Finite, within the budget, on a bound where within 1e-6 of it; one column becomes a vector."""
-    values = window.onto_options(np.where(np.isfinite(values), values, window.cheapest), 1e-6)
-    return values[:, 0] if values.shape[1] == 1 else values
+    window: MeshWindow
+    deadline: Deadline
+    program: Program
+    parameters: list[np.ndarray]
+    feasible: Callable[[Float[np.ndarray, "N controls"]], Float[np.ndarray, "N variables"]]
+
+    def solve(self, name: str, guess: Float[np.ndarray, "N controls"]) -> Candidate:
+        """See `AbstractTranscription`."""
+        program, window, variables = self.program, self.window, self.feasible(guess)
+        program.watch.deadline = self.deadline
+        lower, upper = np.full(variables.shape, -np.inf), np.full(variables.shape, np.inf)
+        lower[:, : program.controls], upper[:, : program.controls] = window.bounds
+        first, *numbers = self.parameters
+        point, least, most = variables.ravel(), lower.ravel(), upper.ravel()
+        floor, ceiling = np.zeros(program.solver.size1_out("g")), np.zeros(program.solver.size1_out("g"))
+        numbers = [first, np.array(window.unit), *numbers]
+        if program.effort is not Effort.FREE:
+            numbers += [np.array([window.price, window.length / program.intervals, window.sign])]
+            floor[-1], ceiling[-1] = -np.inf, window.budget
+        if program.effort is Effort.BOTH_SIGNS:
+            u = guess.ravel()
+            ceiling[-1 - u.size : -1] = np.inf
+            point = np.append(point, np.maximum(0.0, -u))
+            least, most = np.append(least, np.zeros(u.size)), np.append(most, np.full(u.size, -window.bounds[0]))
+        # Arrays enter in C order, as the translation of a model reads them.
+        given = np.concatenate([np.ravel(number) for number in numbers])
+        solution = program.solver(x0=point, p=given, lbx=least, ubx=most, lbg=floor, ubg=ceiling)
+        stats = program.solver.stats()
+        found = np.asarray(solution["x"]).ravel()[: variables.size].reshape(variables.shape)[:, : program.controls]
+        # Finite, within the budget, and on a bound where within 1e-6 of it.
+        values = as_column(window.onto_options(np.where(np.isfinite(found), found, window.cheapest), 1e-6))
+        return Candidate(name, values, stats["return_status"], bool(stats["success"]), stats["iter_count"])

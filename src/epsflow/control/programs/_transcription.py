@@ -18,10 +18,9 @@ from jaxtyping import Float
 from ..._core import InputError
 from ..systems._system import AbstractSystem
 from ..terms._deadline import Deadline
-from ..terms._runs import AbstractTranscription, Candidate
 from ..terms._window import Effort, MeshWindow
 from ._casadi import ca
-from ._program import Program, build_program, differentiable, solve_program
+from ._program import Program, Transcription, build_program, differentiable
 from ._translate import max_disagreement, to_casadi
 
 AGREEMENT = 1e-12
@@ -29,8 +28,6 @@ AGREEMENT = 1e-12
 
 DEGREE = 3
 """Radau IIA nodes per interval: order 5, L-stable."""
-
-MAX_ITERATIONS = 500
 
 
 class Structure(NamedTuple):
@@ -67,6 +64,13 @@ class Transcribed(NamedTuple):
 
     program: Program
     roll_out: Any
+
+    def feasible(
+        self, theta: Float[np.ndarray, " d"], values: Float[np.ndarray, "N controls"], numbers: list[np.ndarray]
+    ) -> Float[np.ndarray, "N variables"]:
+        """The variables that belong to given controls; `numbers`: the step h, then those of the system."""
+        repeated = [np.tile(np.ravel(number)[:, None], (1, len(values))) for number in numbers]
+        return np.asarray(self.roll_out(theta, values.T, *repeated)[1]).T
 
 
 def take_apart(system: AbstractSystem) -> tuple[Structure, list[np.ndarray]]:
@@ -134,9 +138,7 @@ def shooting_program(structure: Structure, intervals: int, substeps: int, effort
     end = ca.SX.sym("end", structure.dim)
     residual = end - step(theta, eps, h, *numbers)[0]
     interval = differentiable("interval", [theta, ca.vertcat(eps, end), h, *numbers], [residual])
-    terminal = differentiable("terminal", [theta, h, *numbers], [translated_terminal(structure)(theta, h, *numbers)])
-    program = build_program(interval, terminal, intervals, structure.controls, structure.dim, MAX_ITERATIONS, effort)
-    return Transcribed(program, step.mapaccum("roll_out", intervals))
+    return _chained(structure, interval, step, intervals, effort)
 
 
 @lru_cache(maxsize=32)
@@ -149,75 +151,60 @@ def collocation_program(structure: Structure, intervals: int, effort: Effort = E
     slopes = ca.horzcat(*[field(nodes[:, i], eps, *numbers) for i in range(DEGREE)])
     residual = ca.vec(ca.horzcat(theta, nodes) @ derivative - h * slopes)
     interval = differentiable("interval", [theta, ca.vertcat(eps, inner), h, *numbers], [residual])
-    terminal = differentiable("terminal", [theta, h, *numbers], [translated_terminal(structure)(theta, h, *numbers)])
-    program = build_program(interval, terminal, intervals, structure.controls, structure.dim, MAX_ITERATIONS, effort)
     implicit = ca.Function("implicit", [inner, theta, eps, h, *numbers], [residual])
     newton = ca.rootfinder("newton", "newton", implicit, {"error_on_fail": False})
     state, value, length = ca.MX.sym("theta", structure.dim), ca.MX.sym("eps", structure.controls), ca.MX.sym("h")
     symbols = [ca.MX.sym(f"p{i}", symbol.size1()) for i, symbol in enumerate(numbers)]
     found = newton(ca.repmat(state, DEGREE), state, value, length, *symbols)
     step = ca.Function("step", [state, value, length, *symbols], [found[-structure.dim :], ca.vertcat(value, found)])
-    return Transcribed(program, step.mapaccum("roll_out", intervals))
-
-
-def feasible_point(
-    transcribed: Transcribed,
-    theta: Float[np.ndarray, " d"],
-    values: Float[np.ndarray, "N controls"],
-    numbers: list[np.ndarray],
-) -> Float[np.ndarray, "N variables"]:
-    """The variables that belong to given controls; `numbers`: the step h, then those of the system."""
-    repeated = [np.tile(np.ravel(number)[:, None], (1, len(values))) for number in numbers]
-    return np.asarray(transcribed.roll_out(theta, values.T, *repeated)[1]).T
-
-
-class Transcription(AbstractTranscription):
-    """IPOPT on multiple shooting or collocation.
-
-    Attributes:
-        transcribed: the program.
-        start: x(s).
-        numbers: the step, then those of the system.
-    """
-
-    def __init__(
-        self,
-        system: AbstractSystem,
-        start: Float[np.ndarray, " d"],
-        window: MeshWindow,
-        deadline: Deadline,
-        *,
-        intervals: int,
-        substeps: int | None,
-    ):
-        """Build the program, or find it where it was built before.
-
-        Args:
-            system: f and φ.
-            start: x(s).
-            window: what the controls are chosen on.
-            deadline: when to stop.
-            intervals: N.
-            substeps: Runge–Kutta steps per interval of multiple shooting; None for collocation.
-
-        Raises:
-            UntranslatableError, InputError: see `translated_field` and `build_program`.
-        """
-        self.start, self.window, self.deadline = start, window, deadline
-        structure, numbers = take_apart(system)
-        if substeps is None:
-            self.transcribed = collocation_program(structure, intervals, window.effort)
-        else:
-            self.transcribed = shooting_program(structure, intervals, substeps, window.effort)
-        self.numbers = [np.array([window.length / intervals / (substeps or 1)]), *numbers]
-
-    def solve(self, name: str, guess: Float[np.ndarray, "N controls"]) -> Candidate:
-        """See `AbstractTranscription`."""
-        point = feasible_point(self.transcribed, self.start, guess, self.numbers)
-        parameters = [self.start, *self.numbers]
-        return solve_program(self.transcribed.program, name, point, self.window, parameters, self.deadline)
+    return _chained(structure, interval, step, intervals, effort)
 
 
 def _symbols(structure: Structure) -> tuple[Any, Any, Any, list[Any]]:
     numbers = [ca.SX.sym(f"p{i}", int(np.prod(shape))) for i, shape in enumerate(structure.shapes)]
     return ca.SX.sym("theta", structure.dim), ca.SX.sym("eps", structure.controls), ca.SX.sym("h"), numbers
+
+
+def _chained(structure: Structure, interval: Any, step: Any, intervals: int, effort: Effort) -> Transcribed:
+    """The program of so many intervals, each with one step of `step`, which knows the feasible points."""
+    theta, _, h, numbers = _symbols(structure)
+    terminal = differentiable("terminal", [theta, h, *numbers], [translated_terminal(structure)(theta, h, *numbers)])
+    program = build_program(interval, terminal, intervals, structure.controls, structure.dim, effort)
+    return Transcribed(program, step.mapaccum("roll_out", intervals))
+
+
+def transcribe(
+    system: AbstractSystem,
+    start: Float[np.ndarray, " d"],
+    window: MeshWindow,
+    deadline: Deadline,
+    *,
+    intervals: int,
+    substeps: int | None,
+) -> Transcription:
+    """Multiple shooting or collocation of a system: its program, built, or found where it was built before.
+
+    Args:
+        system: f and φ.
+        start: x(s).
+        window: what the controls are chosen on.
+        deadline: when to stop.
+        intervals: N.
+        substeps: Runge–Kutta steps per interval of multiple shooting; None for collocation.
+
+    Raises:
+        UntranslatableError, InputError: see `translated_field` and `build_program`.
+    """
+    structure, numbers = take_apart(system)
+    if substeps is None:
+        transcribed = collocation_program(structure, intervals, window.effort)
+    else:
+        transcribed = shooting_program(structure, intervals, substeps, window.effort)
+    numbers = [np.array([window.length / intervals / (substeps or 1)]), *numbers]
+    return Transcription(
+        window=window,
+        deadline=deadline,
+        program=transcribed.program,
+        parameters=[start, *numbers],
+        feasible=lambda values: transcribed.feasible(start, values, numbers),
+    )

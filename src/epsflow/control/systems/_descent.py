@@ -8,6 +8,7 @@ from scipy.optimize import LinearConstraint, linprog, minimize
 
 from ..._core import Array
 from ..terms._deadline import Deadline
+from ..terms._levels import as_column
 from ..terms._runs import AbstractTranscription, Candidate
 from ..terms._window import Effort, MeshWindow
 from ._rollout import roll_out, sweep
@@ -107,8 +108,7 @@ class Descent(AbstractTranscription):
             gtol = MESH_GAP / ((window.bounds[1] - window.bounds[0]) * guess.size)
             limits = {"maxiter": MAX_ITERATIONS, "maxcor": 20, "ftol": 0.0, "gtol": gtol}
             run = minimize(cost, unknowns.of(guess), method="L-BFGS-B", options=limits, **options)
-        best = window.onto_options(unknowns.levels(run.x), 1e-12)
-        best = best[:, 0] if self.system.controls == 1 else best
+        best = as_column(window.onto_options(unknowns.levels(run.x), 1e-12))
         # The line search gives up where rounding hides a descent; the gap says whether that is far from the minimum.
         success = bool(run.success) or _gap(run.jac[: len(effort)], run.x, unknowns) <= 1e-6 * abs(run.fun)
         return Candidate(name, best, str(run.message), success, int(run.nit), int(run.nfev))

@@ -7,7 +7,6 @@ Linear regression runs in NumPy; other models compile one scan for each number o
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import equinox as eqx
@@ -17,6 +16,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ..._core import Array
+from ...flow import StepSlopes
 from ...problem import AbstractRisk, Quadratic
 from ..terms._cost import AbstractCost, cost_and_gradient
 from ..terms._levels import as_column
@@ -38,22 +38,7 @@ class Iterates(NamedTuple):
     rounding: float
 
 
-class Slopes(NamedTuple):
-    """A cost of θ_N, and its derivatives.
-
-    Attributes:
-        cost: of θ_N.
-        weights: by ε_k, in the shape of the weights.
-        thetas: by θ_0 to θ_N, the costates, shape (N+1, d).
-    """
-
-    cost: float
-    weights: Float[np.ndarray, "N *columns"]
-    thetas: Float[np.ndarray, "iterates d"]
-
-
-@dataclass(frozen=True, eq=False)
-class HeavyBall:
+class HeavyBall(eqx.Module):
     """Gradient descent of one problem, with momentum, from one state.
 
     Attributes:
@@ -70,24 +55,33 @@ class HeavyBall:
 
     def run(self, weights: Float[np.ndarray, "N *columns"]) -> Iterates:
         """The iterates, with one weight for all deleted points or one each."""
-        columns = weights if weights.ndim == 1 else as_column(weights)
+        columns = _shared(weights)
         if isinstance(self.risk, Quadratic):
             thetas, end = self._path(self.risk, columns)
         else:
-            thetas, end = (np.asarray(part) for part in _scanned(*self._compiled, columns))
+            thetas, end = (np.asarray(part) for part in _walked(self, columns))
         amplified = len(weights) / (1.0 - self.momentum)
         return Iterates(thetas, end, UNIT * thetas.shape[1] * (1.0 + amplified) * float(np.abs(thetas).max()))
 
     def slopes(
         self, cost: AbstractCost, target: Float[Array, " d"], weights: Float[np.ndarray, "N *columns"]
-    ) -> Slopes:
-        """The cost of θ_N and its derivatives, by reverse mode through the steps."""
+    ) -> StepSlopes:
+        """The cost of θ_N and its derivatives by reverse mode through the steps; with every θ and costate."""
+        columns = _shared(weights)
         if isinstance(self.risk, Quadratic):
-            path = self._path(self.risk, weights)[0]
-            value, slope = cost_and_gradient(cost, self.risk, path[-1], target)
-            return self._pulled_back(self.risk, path, slope, weights)._replace(cost=value)
-        value, (by_weights, bumps) = _slopes(*self._compiled, cost, target, jnp.asarray(weights))
-        return Slopes(float(value), np.asarray(by_weights), np.asarray(bumps))
+            thetas = self._path(self.risk, columns)[0]
+            value, slope = cost_and_gradient(cost, self.risk, thetas[-1], target)
+            by_weights, costates = self._pulled_back(self.risk, thetas, slope, columns)
+        else:
+            found = _differentiated(self, cost, target, columns)
+            (value, thetas), (by_weights, costates) = jax.tree.map(np.asarray, found)
+        return StepSlopes(
+            value=float(value),
+            weights=by_weights.reshape(weights.shape),
+            rounding=float(UNIT * len(weights) * abs(value)),
+            thetas=thetas,
+            costates=costates,
+        )
 
     def costs(
         self, cost: AbstractCost, target: Float[Array, " d"], weights: Float[np.ndarray, "k N columns"]
@@ -99,13 +93,8 @@ class HeavyBall:
             costs = np.array([float(cost.value(self.risk, end, np.asarray(target))) for end in ends])
         else:
             columns = weights if weights.shape[2] > 1 else weights[:, :, 0]
-            costs = np.asarray(_many(*self._compiled, cost, target, columns))
+            costs = np.asarray(_many(self, cost, target, columns))
         return np.where(np.isfinite(costs), costs, np.inf)
-
-    @property
-    def _compiled(self) -> tuple[AbstractRisk, Array, Array, float, float]:
-        """What the compiled functions take."""
-        return self.risk, jnp.asarray(self.theta), jnp.asarray(self.velocity), self.size, self.momentum
 
     # ---- linear regression --------------------------------------------------------------------------------------
 
@@ -128,8 +117,10 @@ class HeavyBall:
         thetas, velocities = zip(*self._steps(risk, *start, weights), strict=True)
         return np.array(thetas), velocities[-1]
 
-    def _pulled_back(self, risk: Quadratic, path: np.ndarray, slope: np.ndarray, weights: np.ndarray) -> Slopes:
-        """Backward from p_N = ∇cost: y = p_{k+1} + q_{k+1}, p_k = p_{k+1} − ηH_{ε_k}y, q_k = βy."""
+    def _pulled_back(
+        self, risk: Quadratic, path: np.ndarray, slope: np.ndarray, weights: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """By ε, and costates: from p_N = ∇cost backward, y = p_{k+1} + q_{k+1}, p_k = p_{k+1} − ηH_{ε_k}y, q_k = βy."""
         h, x, scale = self.size * np.asarray(risk.h_retained), np.asarray(risk.x_deleted), self.size * float(risk.scale)
         residuals = path[:-1] @ x.T - np.asarray(risk.y_deleted)
         costates, pulls = np.empty_like(path), np.empty_like(residuals)
@@ -141,60 +132,50 @@ class HeavyBall:
             p, q = p - h @ y - (weights[k] * pull) @ x, self.momentum * y
             costates[k] = p
         by_point = -pulls * residuals
-        return Slopes(0.0, by_point if weights.ndim == 2 else by_point.sum(axis=1), costates)
+        return by_point if weights.ndim == 2 else by_point.sum(axis=1), costates
+
+
+def _shared(weights: Float[np.ndarray, "N *columns"]) -> Float[np.ndarray, "N *m"]:
+    return weights if weights.ndim == 1 else as_column(weights)
+
+
+# ---- any other model --------------------------------------------------------------------------------------------
+
+
+def _walk(
+    ball: HeavyBall, weights: Array, bumps: Array | float = 0.0
+) -> tuple[Float[Array, "iterates d"], Float[Array, " d"]]:
+    """θ_0 to θ_N, each moved by its bump as it is reached, and v_N."""
+
+    def step(state: tuple[Array, Array], given: tuple[Array, Array]) -> tuple[tuple[Array, Array], Array]:
+        (theta, velocity), (weight, bump) = state, given
+        theta = theta + bump
+        velocity = ball.momentum * velocity - ball.size * ball.risk.gradient(theta, weight)
+        return (theta + velocity, velocity), theta
+
+    start = jnp.asarray(ball.theta), jnp.asarray(ball.velocity)
+    moves = jnp.broadcast_to(bumps, (len(weights) + 1, len(start[0])))
+    (last, velocity), thetas = jax.lax.scan(step, start, (jnp.asarray(weights), moves[:-1]))
+    return jnp.concatenate([thetas, (last + moves[-1])[None]]), velocity
+
+
+_walked = eqx.filter_jit(_walk)
 
 
 @eqx.filter_jit
-def _scanned(
-    risk: AbstractRisk, theta: Array, velocity: Array, size: float, momentum: float, weights: Array
-) -> tuple[Array, Array]:
-    def step(state: tuple[Array, Array], weight: Array) -> tuple[tuple[Array, Array], Array]:
-        theta, velocity = state
-        velocity = momentum * velocity - size * risk.gradient(theta, weight)
-        theta = theta + velocity
-        return (theta, velocity), theta
+def _differentiated(
+    ball: HeavyBall, cost: AbstractCost, target: Array, weights: Array
+) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+    """The cost and all θ, and the derivatives of the cost by the weights and by bumps: the costates."""
 
-    (_, end), thetas = jax.lax.scan(step, (theta, velocity), jnp.asarray(weights))
-    return jnp.concatenate([theta[None], thetas]), end
+    def end(weights: Array, bumps: Array) -> tuple[Array, Array]:
+        thetas = _walk(ball, weights, bumps)[0]
+        return cost.value(ball.risk, thetas[-1], target), thetas
 
-
-@eqx.filter_jit
-def _slopes(
-    risk: AbstractRisk,
-    theta: Array,
-    velocity: Array,
-    size: float,
-    momentum: float,
-    cost: AbstractCost,
-    target: Array,
-    weights: Array,
-) -> tuple[Array, tuple[Array, Array]]:
-    def end(weights: Array, bumps: Array) -> Array:
-        def step(state: tuple[Array, Array], given: tuple[Array, Array]) -> tuple[tuple[Array, Array], None]:
-            (theta, velocity), (weight, bump) = state, given
-            theta = theta + bump
-            velocity = momentum * velocity - size * risk.gradient(theta, weight)
-            return (theta + velocity, velocity), None
-
-        last = jax.lax.scan(step, (theta, velocity), (weights, bumps[:-1]))[0][0] + bumps[-1]
-        return cost.value(risk, last, target)
-
-    bumps = jnp.zeros((weights.shape[0] + 1, theta.shape[0]))
-    return jax.value_and_grad(end, argnums=(0, 1))(weights, bumps)
+    bumps = jnp.zeros((len(weights) + 1, len(ball.theta)))
+    return jax.value_and_grad(end, argnums=(0, 1), has_aux=True)(jnp.asarray(weights), bumps)
 
 
 @eqx.filter_jit
-def _many(
-    risk: AbstractRisk,
-    theta: Array,
-    velocity: Array,
-    size: float,
-    momentum: float,
-    cost: AbstractCost,
-    target: Array,
-    weights: Array,
-) -> Float[Array, " k"]:
-    def one(row: Array) -> Array:
-        return cost.value(risk, _scanned(risk, theta, velocity, size, momentum, row)[0][-1], target)
-
-    return jax.vmap(one)(jnp.asarray(weights))
+def _many(ball: HeavyBall, cost: AbstractCost, target: Array, weights: Array) -> Float[Array, " k"]:
+    return jax.vmap(lambda row: cost.value(ball.risk, _walk(ball, row)[0][-1], target))(jnp.asarray(weights))
