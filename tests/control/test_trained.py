@@ -220,7 +220,7 @@ def test_training_that_leaves_the_finite_numbers_says_where(network, theta0):
         ({"step_size": 0.1}, "an optimiser has a learning rate"),
         ({"price": 1.0}, "no price and no budget"),
         ({"method": "shooting"}, "is for the flow"),
-        ({"dtype": "float16"}, "choose 'float64' or 'float32'"),
+        ({"dtype": "float16"}, "choose 'float64', 'float32' or 'bfloat16'"),
         ({"optimiser": None, "batch": 5}, "belongs to training with an optimiser"),
         ({"intervals": 0}, "intervals is 0"),
     ],

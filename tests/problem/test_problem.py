@@ -199,7 +199,10 @@ USERS = FunctionModel(lambda params, x: params @ x, jnp.ones(D))
             r"parameters of dtype float32, and the problem computes in float64. Write Problem\(..., dtype=\"float32\"",
         ),
         (lambda: Problem(LinearModel(2), SquaredLoss(), DATA, dtype="float32"), "linear models .* in float64"),
-        (lambda: Problem(MLP((2, 1)), SquaredLoss(), DATA, dtype="float16"), "choose 'float64' or 'float32'"),
+        (
+            lambda: Problem(MLP((2, 1)), SquaredLoss(), DATA, dtype="float16"),
+            "choose 'float64', 'float32' or 'bfloat16'",
+        ),
         (lambda: PseudoHuberLoss(0.0), "delta is 0; the width must be positive"),
         (
             lambda: Problem(LinearModel(D, 2), SquaredLoss(), DATA, 0),

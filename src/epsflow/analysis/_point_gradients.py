@@ -85,13 +85,13 @@ def _gradients_of(
         rows = matrix.model if whole else matrix.model.rows(deletions.index)
         return OfLinearModel(matrix, deletions, rows, matrix.local if whole else rows.at(matrix.theta))
     rows = EmpiricalRisk(
-        model=problem.model,
+        model=problem.computed,
         loss=problem.loss,
-        x=jnp.asarray(problem.data.x[deletions.index], problem.dtype),
-        y=jnp.asarray(problem.data.y[deletions.index], problem.dtype),
+        x=jnp.asarray(problem.data.x[deletions.index], problem.array_dtype),
+        y=jnp.asarray(problem.data.y[deletions.index], problem.array_dtype),
         delete=jnp.zeros(0, int),
-        l2=jnp.zeros((), problem.dtype),
-        scale=jnp.asarray(problem.scale, problem.dtype),
+        l2=jnp.zeros((), problem.array_dtype),
+        scale=jnp.asarray(problem.scale, problem.array_dtype),
         chunk_rows=matrix.risk.chunk_rows if isinstance(matrix.risk, EmpiricalRisk) else problem.chunk_rows,
     )
     return OfAnyModel(matrix, deletions, rows, min(problem.chunk_rows, max(1, CHUNK_NUMBERS // problem.dim)))

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from .._core import Array, InputError
-from ..problem import Problem
+from ..problem import Problem, stored_in
 from ..schedules import AbstractSchedule
 
 LEG, NUMBERS = 4_096, 2**24
@@ -81,7 +81,7 @@ class Source:
         step_size: time per step; step k is at t = (k + ½)·step_size.
         batch: b; None for all points.
         words: of the key.
-        dtype: of the numbers that the model sees.
+        precision: in which is computed.
         devices: over which the rows of a batch are spread; empty for JAX's own choice.
         most: steps per compiled call, at most.
     """
@@ -91,9 +91,14 @@ class Source:
     step_size: float
     batch: int | None
     words: tuple[int, ...]
-    dtype: Any
+    precision: str
     devices: Sequence[Any] = ()
     most: int = LEG
+
+    @property
+    def dtype(self) -> Any:
+        """Of the numbers that the model sees."""
+        return np.dtype(stored_in(self.precision))
 
     def reseeded(self, words: tuple[int, ...]) -> "Source":
         """The same for another key; what is on the device serves both."""

@@ -122,7 +122,7 @@ def fingerprint(source: Source, start: Array, optimiser: Any) -> dict[str, Any]:
         "batch": source.batch,
         "key": list(source.words),
         "step_size": source.step_size,
-        "dtype": str(source.dtype),
+        "dtype": source.precision,
     }
 
 

@@ -24,9 +24,8 @@ from .._core import (
     as_scalar,
     brief,
     install_command,
-    require_x64,
 )
-from ..problem import AbstractLoss, AbstractModel, Problem
+from ..problem import AbstractLoss, AbstractModel, Problem, as_dtype, computed
 from ..schedules import AbstractSchedule
 from ._divergence import diverged
 from ._doors import checked_training
@@ -57,7 +56,7 @@ class Training(Shown, Labelled, eqx.Module):
         thetas: θ after each of them, shape (k, d).
         losses: R_ε of each step's batch, before the step, shape (steps,).
         gradients: gradients of single points that were computed.
-        dtype: "float64" or "float32".
+        dtype: "float64", "float32" or "bfloat16".
         error: largest entry of the difference to the same training in float64; NaN unless it was asked for.
         resumed_at: the step of the checkpoint from which training was taken up; 0 if from the beginning.
         result: how it ended.
@@ -205,8 +204,8 @@ def train_with(
         batch: b, points per step. Default: all.
         key: seed of the batches; needed with `batch`.
         step_size: time per step, in the units of the schedule. With 1, the default, ε is a function of the step.
-        dtype: "float64" or "float32", in which everything is computed. Default: the problem's. Single precision needs
-            no global flag, nor does `estimate_error`.
+        dtype: "float64", "float32" or "bfloat16", in which everything is computed; see `Problem` for what each rounds.
+            Default: the problem's. Only "float64" needs a global flag; `estimate_error` does not.
         estimate_error: train a second time in float64, and report the largest difference.
         checkpoint: a file that holds the state every `every` steps; if it is there, training is taken up from it, and
             ends at the same bits as if it had never stopped.
@@ -342,10 +341,7 @@ def source_of(
     problem: Problem, schedule: AbstractSchedule, batch: Any, key: Any, step_size: Any, dtype: Any, devices: Any = ()
 ) -> Source:
     """Where rows come from, checked."""
-    if dtype not in ("float64", "float32"):
-        raise InputError(f"dtype is {brief(dtype)}; choose 'float64' or 'float32'.")
-    if dtype == "float64":
-        require_x64()
+    precision = as_dtype(dtype)
     time, words = as_scalar(step_size, "step_size"), ()
     if time <= 0.0:
         raise InputError(f"step_size is {time:g}; a positive time per step is needed.")
@@ -361,7 +357,7 @@ def source_of(
         raise InputError(
             f"{rows} rows per step cannot be spread over {len(several)} devices in equal parts; choose a multiple."
         )
-    return Source(problem, schedule, time, size, words, np.dtype(dtype), several)
+    return Source(problem, schedule, time, size, words, precision, several)
 
 
 def words_of(key: Key[Array, ""]) -> tuple[int, ...]:
@@ -389,6 +385,7 @@ def recipe_of(source: Source, optimiser: Any) -> Recipe:
     problem, dtype = source.problem, source.dtype
     share = problem.scale * (1.0 if source.batch is None else problem.data.n / source.batch)
     model, loss = (jax.tree.map(lambda leaf: _narrow(leaf, dtype), part) for part in (problem.model, problem.loss))
+    model = computed(model, source.precision)
     return Recipe(model, loss, jnp.asarray(problem.l2, dtype), jnp.asarray(share, dtype), optimiser)
 
 

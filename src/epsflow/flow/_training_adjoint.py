@@ -22,7 +22,7 @@ import numpy as np
 from jaxtyping import Float, Key
 
 from .._core import Array, Shown, spelled
-from ..problem import Problem
+from ..problem import Problem, unit_of
 from ..schedules import Constant
 from ._minibatches import Batch, Rows, Source
 from ._training import Carry, Recipe, check_optimiser, recipe_of, run_leg, source_of, words_of
@@ -190,7 +190,7 @@ class Course(Shown):
                 row = step + self.first - first
                 seen[step] = tuple(np.asarray(part[row], np.float64) for part in (found.thetas, found.costates))
         each = np.concatenate(by_weight[::-1])
-        unit = float(jnp.finfo(carry.theta.dtype).eps)
+        unit = unit_of(self.source.precision)
         paths = [np.stack([seen[step][part] for step in asked]) if asked else np.empty((0, 0)) for part in (0, 1)]
         columns = weights.shape[1]
         return StepSlopes(

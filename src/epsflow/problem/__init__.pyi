@@ -35,6 +35,12 @@ from ._pointwise import (
     pointwise as pointwise,
     slopes as slopes,
 )
+from ._precision import (
+    as_dtype as as_dtype,
+    computed as computed,
+    stored_in as stored_in,
+    unit_of as unit_of,
+)
 from ._problem import DENSE_LIMIT as DENSE_LIMIT, Problem as Problem
 from ._quadratic import Quadratic as Quadratic
 from ._regression import (
@@ -49,5 +55,6 @@ from ._risk import (
     by_rows as by_rows,
     mesh_of as mesh_of,
 )
+from ._rounded_products import RoundedProducts as RoundedProducts, with_rounded_products as with_rounded_products
 from ._sklearn import Fitted as Fitted, from_sklearn as from_sklearn
 from ._tables import from_table as from_table, read_parquet as read_parquet

@@ -19,13 +19,12 @@ from .._core import (
     as_deleted,
     as_flag,
     as_float64,
-    as_instance,
     as_numbers,
     as_vector,
     brief,
     warn,
 )
-from ._collinear import caution_in_full, caution_of
+from ._collinear import caution_in_full, caution_of, free_directions, largest_entries
 from ._dataset import LARGEST, Dataset, check_range
 from ._design import Design, WideDesign
 from ._generalised import GeneralisedLinear
@@ -34,19 +33,14 @@ from ._losses import AbstractLoss, SquaredLoss, formula_of
 from ._minimum import Minimum, Points, by_factor
 from ._models import AbstractModel, LinearModel
 from ._penalty import Penalty, as_penalties
-from ._precision import check_dtype
+from ._precision import check_dtype, computed, stored_in
 from ._quadratic import Gathered, Quadratic, gather
 from ._risk import AbstractRisk, EmpiricalRisk, Weights, by_rows, loss_gradients, mesh_of
-from ._shapes import check_model
+from ._shapes import check_model, check_parts
 from ._weighted import weighted
-
-DATASET = "write epsflow.load_dataset('diabetes'), epsflow.read_csv('file.csv') or epsflow.Dataset(x, y)"
 
 Which = Int[np.ndarray, " m"] | Bool[np.ndarray, " n"] | Sequence[int] | int | None
 """Points to be deleted, as they may be named: see `as_deleted`."""
-
-SEEN = 1e-10
-"""The part of a row, of its length, that determines a direction and is no rounding."""
 
 DENSE_LIMIT = 8_000
 """Largest d for which a dense d×d Hessian (512 MB in float64) is formed."""
@@ -74,7 +68,10 @@ class Problem(Shown):
             for all.
         reduction: "sum" (c = 1) or "mean" (c = 1/n).
         chunk_rows: points whose intermediate values are held in memory at once.
-        dtype: "float64", or "float32" for networks, which then need no 64-bit mode of JAX; what needs float64 says so.
+        dtype: "float64"; or, for networks, "float32" or "bfloat16", which need no 64-bit mode of JAX. What needs
+            float64 says so. "bfloat16" is "float32" but for the operands of the model's matrix products and
+            convolutions, forward and backward, rounded to 8 significant bits (2⁻⁹ of each); their sums, parameters,
+            activations, losses and all else stay in float32. It saves time on accelerators only.
         risk: R_ε as a pytree of arrays, NumPy's for linear regression.
         design: for linear regression the factor of the retained rows, to which its answers are exact; else None.
     """
@@ -107,21 +104,11 @@ class Problem(Shown):
 
         Raises:
             InputError: an index outside the data (−1 is the last point), twice, or all of them; targets the loss cannot
-                read; λ < 0; a model that does not fit the features; float64 while JAX is in 32-bit mode; float32 for a
-                linear model.
+                read; λ < 0; a model that does not fit the features; float64 while JAX is in 32-bit mode; another dtype
+                for a linear model; a product of the model that cannot be rounded.
         """
         check_dtype(dtype, model)
-        for name, value, kind, advice in (
-            ("model", model, AbstractModel, "write LinearModel(10), MLP((10, 16, 1)) or FunctionModel(apply, params)"),
-            (
-                "loss",
-                loss,
-                AbstractLoss,
-                "write SquaredLoss(), LogisticLoss(), …; the order is Problem(model, loss, data)",
-            ),
-            ("data", data, Dataset, DATASET),
-        ):
-            as_instance(value, name, kind, advice)
+        check_parts(model, loss, data)
         points = np.zeros(0, np.int64) if delete is None else as_deleted(delete, "delete", data.n)
         penalty = as_penalties(l2, model.dim)
         if not as_flag(penalise_intercept, "penalise_intercept"):
@@ -166,6 +153,16 @@ class Problem(Shown):
     def dim(self) -> int:
         """Number of parameters d."""
         return self.model.dim
+
+    @property
+    def computed(self) -> AbstractModel:
+        """The model as the risk computes it."""
+        return computed(self.model, self.dtype)
+
+    @property
+    def array_dtype(self) -> str:
+        """The type of arrays."""
+        return stored_in(self.dtype)
 
     @property
     def l2(self) -> float:
@@ -237,20 +234,21 @@ class Problem(Shown):
             'float32'
         """
         check_dtype(dtype, self.model)
-        model = jax.tree.map(lambda leaf: leaf.astype(dtype) if eqx.is_inexact_array(leaf) else leaf, self.model)
+        kind = stored_in(dtype)
+        model = jax.tree.map(lambda leaf: leaf.astype(kind) if eqx.is_inexact_array(leaf) else leaf, self.model)
         parts = model, self.loss, self.data, self.delete if self.delete.size else None, self.penalty
         return Problem(*parts, self.reduction, self.chunk_rows, dtype=dtype)
 
     def empirical(self) -> EmpiricalRisk:
         """R_ε as a sum over the data, for what sufficient statistics cannot say (per-point quantities)."""
         return EmpiricalRisk(
-            model=self.model,
+            model=self.computed,
             loss=self.loss,
-            x=jnp.asarray(self.data.x, self.dtype),
-            y=jnp.asarray(self.data.y, self.dtype),
+            x=jnp.asarray(self.data.x, self.array_dtype),
+            y=jnp.asarray(self.data.y, self.array_dtype),
             delete=jnp.asarray(self.delete),
-            l2=jnp.asarray(self.penalty, self.dtype),
-            scale=jnp.asarray(self.scale, self.dtype),
+            l2=jnp.asarray(self.penalty, self.array_dtype),
+            scale=jnp.asarray(self.scale, self.array_dtype),
             chunk_rows=self.chunk_rows,
         )
 
@@ -320,13 +318,13 @@ class Problem(Shown):
         rows = rows.astype(np.int64)
         if rows.size and not (rows.min() >= 0 and rows.max() < self.data.n):
             raise InputError(f"points must lie between 0 and {self.data.n - 1}; got {rows.min()} to {rows.max()}.")
-        x, y = np.asarray(self.data.x[rows], self.dtype), np.asarray(self.data.y[rows], self.dtype)
+        x, y = (np.asarray(part[rows], self.array_dtype) for part in (self.data.x, self.data.y))
         if isinstance(self.risk, Quadratic):
             return self.scale * x * (x @ theta - y)[:, None]
         if len(devices):
             mesh = mesh_of(devices, len(rows), "points")
             x, y = by_rows(x, mesh), by_rows(y, mesh)
-        return self.scale * _loss_gradients(self.model, self.loss, theta, x, y)
+        return self.scale * _loss_gradients(self.computed, self.loss, theta, x, y)
 
     def parameters(self, theta: object, name: str = "theta") -> Float[Array, " d"]:
         """θ as a finite vector of length d in the problem's type, NumPy's for linear regression.
@@ -341,12 +339,12 @@ class Problem(Shown):
                 f"{name} is about {size:.1g} in size; beyond {self._reach:.1g} its squares overflow. Measure the "
                 "targets (or the features) in other units."
             )
-        return vector if isinstance(self.risk, Quadratic) else jnp.asarray(vector, self.dtype)
+        return vector if isinstance(self.risk, Quadratic) else jnp.asarray(vector, self.array_dtype)
 
     def weights(self, eps: object, name: str = "eps") -> Float[Array, "*m"]:
         """ε as one finite float64 number, or as one per deleted point (NumPy's for linear regression)."""
         array = self.checked_weights(eps, name)
-        return array if isinstance(self.risk, Quadratic) else jnp.asarray(array, self.dtype)
+        return array if isinstance(self.risk, Quadratic) else jnp.asarray(array, self.array_dtype)
 
     def checked_weights(self, eps: object, name: str = "eps") -> Float[np.ndarray, "*m"]:
         """The same in NumPy for every problem; a copy."""
@@ -362,12 +360,9 @@ class Problem(Shown):
         """
         if not isinstance(self.risk, Quadratic):
             return None
-        free = np.asarray(self.risk.retained.vectors[:, self.risk.retained.kernel])
+        retained = self.risk.retained
         counted = np.asarray(self.risk.x_deleted)[np.broadcast_to(np.asarray(eps) != 0.0, self.delete.shape)]
-        if free.size and counted.size:
-            lengths = np.linalg.norm(counted, axis=1, keepdims=True)
-            _, sizes, turned = np.linalg.svd(counted / np.where(lengths > 0.0, lengths, 1.0) @ free)
-            free = free @ turned[np.count_nonzero(sizes > SEEN) :].T
+        free = free_directions(np.asarray(retained.vectors[:, retained.kernel]), counted)
         if not free.size:
             return None
         others = free.shape[1] - 1
@@ -376,13 +371,8 @@ class Problem(Shown):
 
     def in_words(self, direction: Float[np.ndarray, " d"]) -> str:
         """The largest entries of a direction in the parameter space of a linear model, by the names of its features."""
-        weights = np.abs(direction * self.design.scales) if self.design is not None else np.abs(direction)
-        sizes = np.round(weights / weights.max(), 6)  # so that equals stay in the order of the features
-        counted = np.flatnonzero(sizes > 0.0)
-        order = counted[np.argsort(-sizes[counted], kind="stable")]
-        direction = direction * np.sign(direction[order[0]])
-        terms = [f"{direction[i]:+.3g}·{self.data.features[i]}" for i in order[:4]]
-        return " ".join(terms) + (" …" if len(order) > len(terms) else "")
+        scales = np.ones(self.dim) if self.design is None else self.design.scales
+        return largest_entries(direction, np.abs(direction * scales), self.data.features)
 
 
 @eqx.filter_jit

@@ -9,8 +9,9 @@ from ._losses import SquaredLoss
 from ._minimum import Minimum, by_factor, stationary
 from ._models import LinearModel
 from ._penalty import Penalty
-from ._problem import DATASET, Problem, Which
+from ._problem import Problem, Which
 from ._quadratic import Quadratic
+from ._shapes import DATASET
 
 
 def linear_regression(

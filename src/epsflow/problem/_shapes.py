@@ -6,12 +6,24 @@ from typing import Any
 import jax
 import numpy as np
 
-from .._core import InputError, article
+from .._core import InputError, article, as_instance
 from ._dataset import Dataset
 from ._function_model import FunctionModel
 from ._losses import AbstractLoss, formula_of
 from ._models import AbstractModel, LinearModel
+from ._precision import computed, stored_in
 from ._purity import check_pure
+
+DATASET = "write epsflow.load_dataset('diabetes'), epsflow.read_csv('file.csv') or epsflow.Dataset(x, y)"
+
+
+def check_parts(model: object, loss: object, data: object) -> None:
+    """Refuse what is no model, no loss or no data, each with what to write."""
+    models = "write LinearModel(10), MLP((10, 16, 1)) or FunctionModel(apply, params)"
+    losses = "write SquaredLoss(), LogisticLoss(), …; the order is Problem(model, loss, data)"
+    as_instance(model, "model", AbstractModel, models)
+    as_instance(loss, "loss", AbstractLoss, losses)
+    as_instance(data, "data", Dataset, DATASET)
 
 
 def check_model(model: AbstractModel, loss: AbstractLoss, data: Dataset, dtype: str) -> None:
@@ -24,10 +36,10 @@ def check_model(model: AbstractModel, loss: AbstractLoss, data: Dataset, dtype: 
     if isinstance(model, LinearModel) and model.features == data.x.shape[1]:  # known without tracing it
         shape = () if model.outputs is None else (model.outputs,)
     else:
-        shape = _output_shape(model, data.x.shape[1], dtype)
+        shape = _output_shape(computed(model, dtype), data.x.shape[1], stored_in(dtype))
     loss.check(shape, data.y)
     if formula_of(loss).__module__ != AbstractLoss.__module__:
-        _check_loss(loss, shape, data.y.shape[1:], dtype)
+        _check_loss(loss, shape, data.y.shape[1:], stored_in(dtype))
 
 
 def _output_shape(model: AbstractModel, features: int, dtype: str) -> tuple[int, ...]:

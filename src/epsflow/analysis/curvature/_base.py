@@ -115,6 +115,26 @@ def relative_residuals(image: Float[np.ndarray, "q d"], rhs: Float[np.ndarray, "
     return gaps / np.where(sizes == 0.0, 1.0, sizes)
 
 
+def rtol_of(curvature: AnyCurvature, wide: float) -> float:
+    """The residual to which a solve by products is brought where nobody says: `wide` in float64, what rounding admits.
+
+    A product is off by some u‖C‖‖h‖, which is u times the condition beside v: in float32 (u = 2⁻²³) and with rounded
+    operands (2⁻⁷) that leaves 1e-4 and 5 % for conditions of about a thousand and ten.
+    """
+    return wide if curvature.unit < 1e-10 else 1e-4 if curvature.unit < 1e-4 else 0.05
+
+
+def held_by(curvature: AnyCurvature, residual: Float[np.ndarray, " q"], rtol: float) -> str:
+    """What to do about a residual that rounding may hold up; nothing in float64, whose rounding is far below it."""
+    if curvature.unit < 1e-10 or (residual <= rtol).all():
+        return ""
+    precision = "float32" if curvature.unit < 1e-4 else "bfloat16"
+    return (
+        f"{precision} rounds products to {curvature.unit:.1g} of the largest eigenvalue, which may hold residuals at "
+        f"{residual.max():.1g}: a looser rtol, more damping, or problem.with_dtype('float64') help then; "
+    )
+
+
 def judge(residual: Float[np.ndarray, " q"], rtol: float, otherwise: Any) -> RESULTS:
     """Successful where the residual is at most `rtol`, which NaN is not; shape (q,)."""
     return decide((~(residual <= rtol), otherwise))

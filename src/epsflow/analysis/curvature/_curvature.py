@@ -41,6 +41,7 @@ class Curvature(eqx.Module):
         penalty: λ as the risk itself contains it.
         ridge: what is added to the sum over data: λ + λ_d (λ_d alone where the penalty is left out).
         kind: which matrix.
+        unit: roundoff of the products that it is made of, see `unit_of`.
         chunks: how much is worked on at once; None for everything, but for the risk's own chunks of points.
     """
 
@@ -50,6 +51,7 @@ class Curvature(eqx.Module):
     penalty: Float[Array, "*each"]
     ridge: Float[Array, "*each"]
     kind: str = eqx.field(static=True)
+    unit: float = eqx.field(static=True, default=2.0**-52)
     chunks: Chunks | None = eqx.field(static=True, default=None)
 
     @property

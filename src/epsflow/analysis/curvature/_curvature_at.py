@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from ..._core import InputError, as_scalar
 from ...flow import trained_optimum
-from ...problem import LinearModel, Problem
+from ...problem import LinearModel, Problem, unit_of
 from ._base import AnyCurvature
 from ._curvature import KINDS, Curvature
 from ._labels import label_factor
@@ -69,10 +69,11 @@ def curvature_at(
     risk = replace(problem.empirical(), chunk_rows=chunks.points)
     return Curvature(
         risk=risk.on(devices) if len(devices) else risk,
-        theta=jnp.asarray(place, problem.dtype),
-        eps=jnp.asarray(weights, problem.dtype),
-        penalty=jnp.asarray(problem.penalty, problem.dtype),
-        ridge=jnp.asarray(ridge, problem.dtype),
+        theta=jnp.asarray(place, problem.array_dtype),
+        eps=jnp.asarray(weights, problem.array_dtype),
+        penalty=jnp.asarray(problem.penalty, problem.array_dtype),
+        ridge=jnp.asarray(ridge, problem.array_dtype),
         kind=kind,
+        unit=unit_of(problem.dtype),
         chunks=chunks,
     )

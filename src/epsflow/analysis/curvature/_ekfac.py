@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, Key
 
 from ..._core import RESULTS, Array, InputError
-from ...problem import MLP, EmpiricalRisk
+from ...problem import MLP, EmpiricalRisk, RoundedProducts, with_rounded_products
 from ._base import AbstractCurvatureSolver, AnyCurvature, CurvatureSolve, judge, one_ridge, products, relative_residuals
 from ._curvature import Curvature
 from ._labels import output_factor, sample_labels
@@ -161,9 +161,11 @@ def _points_together(curvature: Curvature, samples: int | None) -> int | None:
 
 def _network(curvature: Curvature) -> tuple[EmpiricalRisk, MLP]:
     risk = curvature.risk
-    if not isinstance(risk, EmpiricalRisk) or not isinstance(risk.model, MLP):
+    model = risk.model if isinstance(risk, EmpiricalRisk) else None
+    model = model.model if isinstance(model, RoundedProducts) else model
+    if not isinstance(risk, EmpiricalRisk) or not isinstance(model, MLP):
         raise InputError(_NO_LAYERS)
-    return risk, risk.model
+    return risk, model
 
 
 def _back_propagate(
@@ -198,6 +200,7 @@ def _back_propagate(
             columns = gradients.reshape(samples, -1).T / jnp.sqrt(samples)
         return inputs, jax.vmap(lambda column: pull(column)[0], in_axes=1)(columns)
 
+    one = with_rounded_products(one) if isinstance(risk.model, RoundedProducts) else one
     return jax.vmap(one)(index, x, y)
 
 

@@ -61,6 +61,11 @@ class LinearCurvature:
         return self.model.dim
 
     @property
+    def unit(self) -> float:
+        """Roundoff of its products, which are in float64."""
+        return 2.0**-52
+
+    @property
     def factor_rows(self) -> int | None:
         """Number of rows of the factor B; None for the Hessian, which is only asked for as a matrix."""
         if self.kind == "hessian":

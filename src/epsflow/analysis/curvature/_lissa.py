@@ -10,7 +10,16 @@ import numpy as np
 from jaxtyping import Float, Key
 
 from ..._core import RESULTS, Array, InputError
-from ._base import AbstractCurvatureSolver, AnyCurvature, CurvatureSolve, judge, products, relative_residuals
+from ._base import (
+    AbstractCurvatureSolver,
+    AnyCurvature,
+    CurvatureSolve,
+    held_by,
+    judge,
+    products,
+    relative_residuals,
+    rtol_of,
+)
 from ._curvature import Curvature
 from ._linear import LinearCurvature
 
@@ -50,21 +59,22 @@ class LiSSA(AbstractCurvatureSolver):
     Attributes:
         scale: divisor; None for the estimated largest eigenvalue (times 1.1).
         steps: at most so many steps.
-        rtol: residual at which a right-hand side counts as converged.
+        rtol: residual at which a right-hand side counts as converged. Default: 1e-8, in float32 1e-4, in bfloat16 0.05.
+            In these two a recursion also ends where its residual is down to the rounding of a product.
         batch: points per step, drawn with replacement; None for all of them.
         key: seed of the batches; needed with `batch`.
     """
 
     scale: float | None = None
     steps: int = 10_000
-    rtol: float = 1e-8
+    rtol: float | None = None
     batch: int | None = None
     key: Key[Array, ""] | None = None
 
     def __post_init__(self) -> None:
         if self.scale is not None and not self.scale > 0.0:
             raise InputError(f"LiSSA: scale is {self.scale}; it must be positive.")
-        if self.steps < 1 or not 0.0 < self.rtol < 1.0:
+        if self.steps < 1 or (self.rtol is not None and not 0.0 < self.rtol < 1.0):
             raise InputError(f"LiSSA: needs steps ≥ 1 and rtol in (0, 1); got {self.steps} and {self.rtol}.")
         if self.batch is not None and (self.batch < 1 or self.key is None):
             raise InputError("LiSSA: batch must be at least 1 and needs a key, for instance key=jax.random.key(0).")
@@ -77,8 +87,9 @@ class LiSSA(AbstractCurvatureSolver):
     def compute(self, state: Any, rhs: Float[np.ndarray, "q d"]) -> CurvatureSolve:
         """Solve; a divergent recursion is stopped early and says which scale would work."""
         curvature, scale = state.curvature, state.scale
+        rtol = rtol_of(curvature, 1e-8) if self.rtol is None else self.rtol
         if self.batch is None:
-            solution, steps, grew = _recursion(state, rhs, self.rtol, self.steps)
+            solution, steps, grew = _recursion(state, rhs, rtol, self.steps)
         else:
             drawn = curvature.general() if isinstance(curvature, LinearCurvature) else curvature
             sampled = _sampled_recursion(drawn, rhs, np.asarray(scale), self.key, self.batch, self.steps)
@@ -87,15 +98,15 @@ class LiSSA(AbstractCurvatureSolver):
         note, otherwise = "", RESULTS.max_steps_reached
         if grew.any():
             note, otherwise = self._divergence(state), RESULTS.nonlinear_divergence
-        elif not (residual <= self.rtol).all():
-            note = (
+        elif not (residual <= rtol).all():
+            note = held_by(curvature, residual, rtol) + (
                 f"{self.steps} steps at scale {scale:.3g} (largest eigenvalue about {state.largest:.3g}) were not "
                 "enough; more steps, more damping, a smaller scale above half that eigenvalue, or a looser rtol help"
             )
         return CurvatureSolve(
             solution=solution,
             residual=residual,
-            result=judge(residual, self.rtol, otherwise),
+            result=judge(residual, rtol, otherwise),
             steps=steps,
             solver="lissa",
             note=note,
@@ -144,6 +155,8 @@ def _recursion(
     size, rows = np.linalg.norm(rhs, axis=1), len(rhs)
     h, best, steps = rhs, np.full(rows, np.inf), np.zeros(rows, np.int64)
     grew, active = np.zeros(rows, bool), np.ones(rows, bool)
+    floor = 0.5 * state.curvature.unit * state.largest / state.scale  # of a product, per length of h
+    narrow = state.curvature.unit > 1e-10
     for _ in range(limit):
         if not active.any():
             break
@@ -152,6 +165,8 @@ def _recursion(
         steps = steps + active
         grew = grew | (active & ~(norm <= _GROWTH * best))
         active = active & (norm > 0.5 * rtol * size) & ~grew
+        if narrow:
+            active = active & (norm > floor * np.linalg.norm(h, axis=1))
         h = np.where(active[:, None], h + residual, h)
         best = np.minimum(best, norm)
     return h / state.scale, steps, grew

@@ -59,7 +59,7 @@ def chunks_of(problem: Problem, max_bytes: int | None = None) -> Chunks:
         InputError: a budget that no chunk meets, with the least that one does.
     """
     budget = MAX_BYTES if max_bytes is None else max_bytes
-    size, n = np.dtype(problem.dtype).itemsize, problem.data.n
+    size, n = np.dtype(problem.array_dtype).itemsize, problem.data.n
     half = budget // (2 * size)
     vector, solve = VECTOR_COPIES * problem.dim, SOLVE_COPIES * problem.dim
     point = POINT_COPIES * numbers_per_point(problem)
@@ -77,7 +77,7 @@ def chunks_of(problem: Problem, max_bytes: int | None = None) -> Chunks:
 def numbers_per_point(problem: Problem) -> int:
     """Numbers that depend on a point and not on θ alone, in one pass of the model: x and what is computed from it."""
     point = problem.data.x.shape[1:]
-    theta, x = (jax.ShapeDtypeStruct(shape, np.dtype(problem.dtype)) for shape in ((problem.dim,), point))
+    theta, x = (jax.ShapeDtypeStruct(shape, np.dtype(problem.array_dtype)) for shape in ((problem.dim,), point))
     jaxpr = jaxpr_of(problem.model, theta, x).jaxpr
     known, total = {jaxpr.invars[-1]}, int(np.prod(point))
     for equation in jaxpr.eqns:

@@ -110,7 +110,7 @@ def _sketch(curvature: AnyCurvature, draws: Float[np.ndarray, "d r"], ridge: flo
     sketch = np.linalg.qr(draws)[0]
     image = products(curvature, np.ascontiguousarray(sketch.T)).T - ridge * sketch
     # Shifted by its own rounding, so that a matrix of lower rank than the sketch has a Cholesky factor.
-    shift = np.finfo(image.dtype).eps * np.sqrt(curvature.dim) * np.linalg.norm(image)
+    shift = curvature.unit * np.sqrt(curvature.dim) * np.linalg.norm(image)
     image = image + shift * sketch
     core = sketch.T @ image
     try:
