@@ -7,7 +7,8 @@ import pytest
 
 from epsflow import _core
 from epsflow.analysis._functionals import Losses, Predictions
-from epsflow.analysis._influence import influence, self_influence
+from epsflow.analysis._influence import influence
+from epsflow.analysis._self_influence import self_influence
 from epsflow.analysis.curvature import CG
 from epsflow.problem import (
     MLP,

@@ -236,10 +236,10 @@ def test_singular_curvature_is_refused(rng):
         solve(curvature_at(problem, np.zeros(3)), jnp.ones((1, 3)))
 
 
-def test_cg_sees_an_indefinite_matrix_along_its_solution():
+def test_cg_sees_an_indefinite_matrix_along_a_direction():
     saddle = FunctionModel(lambda w, x: x[0] * (w[0] ** 2 - w[1] ** 2), jnp.zeros(2))
     problem = Problem(saddle, SquaredLoss(), Dataset(np.ones((1, 1)), -np.ones(1)))
-    with pytest.raises(_core.InputError, match="indefinite: along a solution its curvature is -2"):
+    with pytest.raises(_core.InputError, match="indefinite: along a direction of the search its curvature is -2"):
         solve(curvature_at(problem, np.zeros(2)), jnp.array([[0.0, 1.0]]), "cg")
 
 

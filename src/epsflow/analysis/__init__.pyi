@@ -1,4 +1,4 @@
-from ._decompose import Decomposition as Decomposition, decompose as decompose, outputs_of as outputs_of
+from ._decompose import Decomposition as Decomposition, decompose as decompose
 from ._deletions import Points as Points, as_deletions as as_deletions
 from ._endpoints import Endpoints as Endpoints, endpoints as endpoints
 from ._functionals import (
@@ -9,13 +9,9 @@ from ._functionals import (
     functional_jacobian as functional_jacobian,
     functional_shape as functional_shape,
 )
-from ._influence import (
-    Influence as Influence,
-    SelfInfluence as SelfInfluence,
-    influence as influence,
-    self_influence as self_influence,
-)
+from ._influence import Influence as Influence, influence as influence
 from ._pbrf import PBRF as PBRF, pbrf as pbrf
+from ._self_influence import SelfInfluence as SelfInfluence, self_influence as self_influence
 from .algorithms._descent import (
     Descent as Descent,
     Reconstruction as Reconstruction,
@@ -38,6 +34,7 @@ from .curvature._ekfac import EKFAC as EKFAC
 from .curvature._lissa import LiSSA as LiSSA
 from .curvature._memory import Chunks as Chunks, chunks_of as chunks_of
 from .curvature._nystrom import Nystrom as Nystrom
+from .optima._anchor import outputs_of as outputs_of
 from .optima._leverage import Leverage as Leverage, leverage as leverage
 from .optima._newton import NewtonStep as NewtonStep, newton_step as newton_step, newton_step_all as newton_step_all
 from .optima._response import ResponsePath as ResponsePath, response_path as response_path

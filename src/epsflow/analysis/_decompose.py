@@ -1,10 +1,9 @@
 """`decompose`: what separates retraining without the deleted points from the influence estimate, gap by gap."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, NamedTuple
 
-import equinox as eqx
 import jax
 import numpy as np
 from jaxtyping import Float, Int, Key
@@ -20,17 +19,28 @@ from .._core import (
     as_matrix,
     as_vector,
     decide,
+    join,
     message,
     pick,
     stack,
     succeeded,
 )
 from ..flow import checked
-from ..problem import AbstractModel, LinearModel, Problem, pointwise
+from ..problem import Problem, pointwise
 from ._deletions import Points, deletion_sets
 from ._pbrf import check_objective
-from .curvature import AbstractCurvatureSolver, curvature_at, solve
-from .optima._anchor import SOLVED, Anchor, anchor_at
+from .curvature import (
+    AbstractCurvatureSolver,
+    AnyCurvature,
+    Chunks,
+    Curvature,
+    CurvatureSolve,
+    Prepared,
+    chunks_for,
+    curvature_at,
+    said,
+)
+from .optima._anchor import SOLVED, Anchor, anchor_at, outputs_of
 from .optima._tilted import bregman_response, leave_out
 from .optima._trust_region import Minimum, minimise
 
@@ -78,6 +88,7 @@ class Decomposition(Tabular, Labelled):
         damping: λ_d.
         solver: the solver of the last stage.
         name: of the data set and the model.
+        chunks: how much was worked on at once, of a model that is not linear.
     """
 
     stage_names: ClassVar[tuple[str, ...]] = STAGES
@@ -97,6 +108,7 @@ class Decomposition(Tabular, Labelled):
     damping: float
     solver: str
     name: str
+    chunks: Chunks | None = None
 
     @property
     def converged(self) -> np.ndarray:
@@ -149,6 +161,9 @@ class Decomposition(Tabular, Labelled):
             "trained": ("parameter", self.theta),
             "cold_theta": ("start deletion parameter", self.cold_thetas),
         }
+
+    def _figures(self) -> dict[str, object]:
+        return self._facts() | said(self.chunks)
 
     def _facts(self) -> dict[str, object]:
         return {"data": self.name, "deletions": len(self.points), "damping": self.damping, "solver": self.solver}
@@ -219,7 +234,7 @@ def decompose(
         functional: φ(θ), a scalar of θ. Default: the summed loss Σ_j ℓ_j of the deleted points.
         tol: gradient norm, see above.
         max_steps: Newton steps of each minimisation.
-        matrix, max_bytes: as in `pbrf`.
+        matrix, max_bytes: as in `pbrf`. Without a matrix choose a `solver` that needs none, `CG()` for instance.
         throw: raise if one of the first five stages did not converge.
 
     Returns:
@@ -239,15 +254,14 @@ def decompose(
     runs = [_minimise_stages(anchor, colds, deleted, lam, tol=tol, max_steps=max_steps) for deleted in sets]
     forces = np.stack([anchor.pull(deleted) for deleted in sets])
     lines = [anchor.respond(problem.l2 + lam, force) for force in forces]
-    ggn = curvature_at(problem, place, "ggn", damping=lam, max_bytes=max_bytes)
-    approximate = solve(ggn, forces, solver, throw=False)
+    approximate = _approximate(curvature_at(problem, place, "ggn", damping=lam, max_bytes=max_bytes), forces, solver)
     stages = [[run.cold[0] for run in runs], *([run.warm[k] for run in runs] for k in range(3))]
     cold_thetas = place + np.stack([[run.cold[s].shift for run in runs] for s in range(len(starts))])
-    exact = place + np.stack([line for line, _ in lines])
+    exact = place + np.stack([line.solution for line in lines])
     minima = [place + np.stack([end.shift for end in stage]) for stage in stages]
     thetas = np.stack([*minima, exact, place + approximate.solution])
-    residuals = np.array([residual for _, residual in lines])
-    outputs, losses = _evaluate(problem, thetas)
+    residuals, chunks = np.array([line.residual for line in lines]), chunks_for(problem, max_bytes)
+    outputs, losses = _evaluate(problem, thetas, chunks)
     linear = decide((~(residuals <= SOLVED), RESULTS.singular))
     found = Decomposition(
         thetas=thetas,
@@ -256,7 +270,7 @@ def decompose(
         losses=losses,
         functional=_functional(functional, thetas, losses, sets),
         cold_thetas=cold_thetas,
-        cold_outputs=_evaluate(problem, cold_thetas)[0],
+        cold_outputs=_evaluate(problem, cold_thetas, chunks)[0],
         certificate=np.stack(
             [*(np.array([end.gradient_norm for end in stage]) for stage in stages), residuals, approximate.residual]
         ),
@@ -267,6 +281,7 @@ def decompose(
         damping=lam,
         solver=approximate.solver,
         name=f"{problem.data.name}, {type(problem.model).__name__}",
+        chunks=chunks,
     )
     if throw:
         _throw(found)
@@ -311,31 +326,29 @@ def _minimise_stages(
     return _Run(cold, [minimise(one, anchor.basis, rho, here, tol=tol, max_steps=max_steps) for one in objectives])
 
 
-def _evaluate(problem: Problem, thetas: Float[np.ndarray, "a q d"]) -> tuple[np.ndarray, np.ndarray]:
+def _approximate(ggn: AnyCurvature, forces: Float[np.ndarray, "q d"], solver: Any) -> CurvatureSolve:
+    """The last stage, as many deletions at a time as the budget holds."""
+    prepared = Prepared(ggn, solver)
+    most = ggn.chunks.solves if isinstance(ggn, Curvature) and ggn.chunks is not None else len(forces)
+    parts = [prepared.solve(forces[k : k + most], throw=False) for k in range(0, len(forces), most)]
+    return replace(
+        parts[0],
+        solution=np.concatenate([part.solution for part in parts]),
+        residual=np.concatenate([part.residual for part in parts]),
+        result=join([part.result for part in parts]),
+        steps=np.concatenate([part.steps for part in parts]),
+    )
+
+
+def _evaluate(
+    problem: Problem, thetas: Float[np.ndarray, "a q d"], chunks: Chunks | None
+) -> tuple[np.ndarray, np.ndarray]:
     """Outputs and losses at all points, for every θ."""
     x, y = np.asarray(problem.data.x), np.asarray(problem.data.y)
-    outputs = [[outputs_of(problem.model, theta, x) for theta in stage] for stage in thetas]
+    step = None if chunks is None else chunks.points
+    outputs = [[outputs_of(problem.model, theta, x, step) for theta in stage] for stage in thetas]
     losses = [[pointwise(problem.loss, output, y).values for output in stage] for stage in outputs]
     return np.array(outputs), np.array(losses)
-
-
-def outputs_of(
-    model: AbstractModel, theta: Float[np.ndarray, " d"], x: Float[np.ndarray, "n p"]
-) -> Float[np.ndarray, "n *k"]:
-    """f(θ; x_i) of every point.
-
-    Example:
-        >>> ef.analysis.outputs_of(ef.LinearModel(1), np.array([2.0]), np.array([[1.0], [3.0]]))
-        array([2., 6.])
-    """
-    if isinstance(model, LinearModel):
-        return x @ (theta if model.outputs is None else theta.reshape(-1, model.outputs))
-    return np.asarray(_outputs(model, theta, x))
-
-
-@eqx.filter_jit
-def _outputs(model: AbstractModel, theta: Array, x: Array) -> Float[Array, "n *k"]:
-    return jax.vmap(model, in_axes=(None, 0))(theta, x)
 
 
 def _functional(functional: Any, thetas: np.ndarray, losses: np.ndarray, sets: np.ndarray) -> Float[np.ndarray, "6 q"]:

@@ -21,14 +21,15 @@ from .._core import (
     succeeded,
 )
 from ..flow import checked, trained_optimum
-from ..problem import Problem, Quadratic, pointwise
-from ._decompose import outputs_of
+from ..problem import LinearModel, Problem, Quadratic, pointwise
 from ._deletions import require_deletion
+from ._hessian_products import by_products
 from ._influence import influence
 from ._pbrf import pbrf, require_damping
 from .algorithms._descent import as_step_size, as_steps
 from .algorithms._walk import Walker
-from .optima._anchor import Anchor, anchor_at
+from .curvature import Chunks, chunks_for, said
+from .optima._anchor import Anchor, anchor_at, outputs_of
 from .optima._derivatives import derivatives
 from .optima._newton import newton_step
 from .optima._retrain import retrain
@@ -58,6 +59,7 @@ class Endpoints(Tabular, Labelled):
         converged: whether the method met its own criterion, shape (r,).
         notes: what it has to say (a certificate, or why there is no answer), one per row.
         title: data set, model, deletion.
+        chunks: how much was worked on at once, of a model that is not linear.
     """
 
     methods: tuple[str, ...]
@@ -69,6 +71,7 @@ class Endpoints(Tabular, Labelled):
     converged: Bool[np.ndarray, " r"]
     notes: tuple[str, ...]
     title: str
+    chunks: Chunks | None = None
 
     @property
     def change(self) -> Float[np.ndarray, "r d"]:
@@ -96,6 +99,9 @@ class Endpoints(Tabular, Labelled):
             "products": ("method", self.products),
             "converged": ("method", self.converged),
         }
+
+    def _figures(self) -> dict[str, object]:
+        return self._facts() | said(self.chunks)
 
     def _facts(self) -> dict[str, object]:
         return {"deletion": self.title, "methods": len(self.methods), "converged": f"{self.converged.sum()}"}
@@ -169,18 +175,21 @@ def endpoints(
         functional: φ(θ), a scalar. Default: the summed loss of the deleted points.
         tol: gradient norm of retraining and PBRF.
         max_steps: Newton steps of each minimisation.
-        matrix: False forms no d×d or n×n matrix; what cannot do without (Newton step, exact influence of an indefinite
-            Hessian) has no answer then.
+        matrix: False forms no d×d, n×n or n×d matrix: influence, its second order and the Newton step are solved by
+            conjugate gradients, to a residual of `tol` within `max_steps` products each.
         max_bytes: as in `pbrf`.
         throw: raise if retraining did not converge. Other rows are marked, with a note: a method that cannot answer
             (a singular or indefinite Hessian, say) has NaN.
 
     Raises:
         InputError: no deleted points, a non-convex risk without θ_s and θ0, K > steps, a functional that is
-            not a scalar.
+            not a scalar, a budget of memory that no chunk meets (with the least that one does).
         ConvergenceError: retraining failed; `.result` holds the table.
     """
     require_deletion(problem)
+    chunks = chunks_for(problem, max_bytes)
+    if chunks is not None and chunks.points < min(problem.data.n, problem.chunk_rows):
+        problem = problem.with_chunk_rows(chunks.points)
     trained = trained_optimum(problem, theta)
     if theta0 is None and not problem.convex:
         raise InputError("training a non-convex model depends on its start: pass theta0.")
@@ -188,7 +197,7 @@ def endpoints(
     require_damping(as_scalar(damping, "damping"))
     if not as_count(K, "K", least=0) <= as_count(steps, "steps", least=0):
         raise InputError(f"K = {K} steps of unlearning and {steps} of training: 0 ≤ K ≤ steps is needed.")
-    eta = as_step_size(problem, trained, step_size)
+    eta = as_step_size(problem, trained, step_size, max_bytes)
     search = _Search(tol, max_steps, matrix, max_bytes)
     table = {RETRAINING: _retrained(problem, trained, trained, search)}
     if not problem.convex:
@@ -207,6 +216,7 @@ def endpoints(
         converged=np.array([row.converged for row in rows]),
         notes=tuple(row.note for row in rows),
         title=f"{problem.data.name}, {type(problem.model).__name__}, without {_named(problem.delete)}",
+        chunks=chunks,
     )
     if throw and not found.converged[0]:
         raise ConvergenceError(
@@ -251,6 +261,10 @@ def _retrained(problem: Problem, start: np.ndarray, trained: np.ndarray, search:
 def _local(problem: Problem, trained: np.ndarray, damping: float, search: _Search) -> dict[str, _Row]:
     """The answers from derivatives at θ_s."""
     d = float(problem.dim)
+    if not search.matrix:
+        rows = by_products(problem, trained, search.tol, search.max_steps, search.max_bytes)
+        known = {name: _Row(trained + a.change, 0.0, a.products, a.good, a.note) for name, a in rows.items()}
+        return {**known, **_bregman(problem, trained, damping, search)}
     # All of it is computed lazily: a method that refuses (an indefinite Hessian) leaves the others alone.
     return {
         "influence": _attempt(trained, d, lambda: _influenced(influence(problem, theta=trained, throw=False))),
@@ -289,9 +303,9 @@ def _bregman(problem: Problem, trained: np.ndarray, damping: float, search: _Sea
         missing = _Row(nothing, 0.0, 0.0, False, f"no answer: {refusal}")
         return dict.fromkeys(names, missing)
     # Forming the GGN, or its dual, takes a product per row.
-    formed = float(min(problem.dim, problem.data.y.size))
-    residual = float(answer.linearised_residual)
-    line = _Row(answer.linearised, 0.0, formed, residual < 1e-6, f"residual {residual:.1e}")
+    formed = float(min(problem.dim, problem.data.y.size)) if search.matrix else 0.0
+    residual, solved = float(answer.linearised_residual), float(answer.linearised_products)
+    line = _Row(answer.linearised, 0.0, formed + solved, residual < 1e-6, f"residual {residual:.1e}")
     good = bool(succeeded(answer.result))
     note = f"‖∇Q‖ = {float(answer.gradient_norm):.1e}" + ("" if good else f": {message(answer.result)}")
     costs = float(answer.steps + 1), float(answer.products) + formed
@@ -310,14 +324,19 @@ def _descents(
         f"R2D, K = {back} of {final}": (walker.walk(kept, np.zeros(back))[0, 0], back),
         f"retraining, {final} steps": (walker.walk(start, np.zeros(final))[0, 0], final),
     }
-    risk = derivatives(problem)
+
+    def slope(theta: np.ndarray) -> float:
+        if isinstance(problem.model, LinearModel):
+            return float(np.linalg.norm(derivatives(problem).gradient(theta, 0.0)))
+        return float(np.linalg.norm(np.asarray(problem.gradient(theta, 0.0))))
+
     return {
         name: _Row(
             theta,
             float(cost),
             0.0,
             bool(np.isfinite(theta).all()),
-            f"η = {eta:.3g}, ‖∇R_0‖ = {np.linalg.norm(risk.gradient(theta, 0.0)):.1e}",
+            f"η = {eta:.3g}, ‖∇R_0‖ = {slope(theta):.1e}",
         )
         for name, (theta, cost) in ends.items()
     }

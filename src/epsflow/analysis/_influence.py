@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from .._core import RESULTS, Array, InputError, Shown, decide, join, succeeded
+from .._core import RESULTS, Array, InputError, Shown, decide, succeeded
 from ..flow import checked_any, trained_optimum
 from ..problem import Problem
 from ._chunked import for_functional, for_points
@@ -23,6 +23,7 @@ from .curvature import (
     CurvatureSolve,
     Prepared,
     curvature_at,
+    said,
 )
 
 
@@ -76,6 +77,9 @@ class Influence(Shown):
     error: float = np.nan
     chunks: Chunks | None = None
 
+    def _figures(self) -> dict[str, object]:
+        return self._facts() | said(self.chunks)
+
     def _facts(self) -> dict[str, object]:
         return {
             "change": self.change,
@@ -89,46 +93,6 @@ class Influence(Shown):
             "result": self.result,
             **({"caution": self.caution} if self.caution else {}),
             **({} if self.dtype == "float64" else {"dtype": self.dtype, "error": self.error}),
-        }
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class SelfInfluence(Shown):
-    """Predicted change of a point's own loss upon its removal.
-
-    Example:
-        >>> line = ef.linear_regression(ef.Dataset([[1.0], [1.0], [2.0]], [1.0, 2.0, 3.0]))
-        >>> ef.self_influence(line, points="all").values[:2]
-        array([0.04166667, 0.04166667])
-
-    Attributes:
-        values: c∇ℓᵀ(C + λ_d I)⁻¹∇ℓ, in units of the loss, shape (points,); () for one point or group.
-        theta: where, shape (d,).
-        residual: of the linear solves, one per point.
-        result: how each solve ended.
-        curvature: which matrix C was.
-        damping: λ_d.
-        solver: which solver was used.
-        dtype: in which it was computed.
-    """
-
-    values: Float[np.ndarray, "*points"] | float
-    theta: Float[np.ndarray, " d"]
-    residual: Float[np.ndarray, " solves"]
-    result: RESULTS
-    curvature: str
-    damping: float
-    solver: str
-    dtype: str = "float64"
-
-    def _facts(self) -> dict[str, object]:
-        return {
-            "values": self.values,
-            "residual": self.residual.max(),
-            "curvature": self.curvature,
-            "damping": self.damping,
-            "solver": self.solver,
-            "result": self.result,
         }
 
 
@@ -191,7 +155,7 @@ def influence(
         ConvergenceError: a solve that missed its tolerance; `.result` holds the solve.
     """
     _check_choices(at, points, curvature, damping, order)
-    matrix = _matrix(problem, theta, at, curvature, damping, max_bytes, devices)
+    matrix = matrix_at(problem, theta, at, curvature, damping, max_bytes, devices)
     gradients, prepared = point_gradients(problem, matrix, points), Prepared(matrix, solver)
     shape = None
     if functional is not None and isinstance(matrix, Curvature):
@@ -309,59 +273,8 @@ def _of_functional(first: _First, jacobian: np.ndarray, curved: np.ndarray | flo
     return replace(first, change=change + added, theta_dot=first.theta_dot @ jacobian.T)
 
 
-@checked_any
-def self_influence(
-    problem: Problem,
-    theta: Float[Array, " d"] | None = None,
-    *,
-    points: Points = "all",
-    curvature: str = "hessian",
-    damping: float = 0.0,
-    solver: str | AbstractCurvatureSolver = "auto",
-    max_bytes: int | None = None,
-    throw: bool = True,
-) -> SelfInfluence:
-    """c∇ℓᵀ(C + λ_d I)⁻¹∇ℓ at ε = 1: the predicted rise of a point's (a group's summed) own loss upon its removal.
-
-    Example:
-        >>> problem = ef.linear_regression(ef.load_dataset("diabetes"), [17], reduction="mean")
-        >>> int(ef.self_influence(problem).values.argmax())
-        382
-
-    For OLS it is ê_j²P_jj, so not the leverage P_jj.
-
-    Args:
-        problem: what is trained.
-        theta: where, shape (d,). Default: the optimum, for convex problems.
-        points: as in `influence`; default: every point.
-        curvature, damping, solver, max_bytes, throw: as in `influence`.
-
-    Raises:
-        InputError, ConvergenceError: as `influence`.
-    """
-    matrix = _matrix(problem, theta, "trained", curvature, damping, max_bytes)
-    gradients, prepared = point_gradients(problem, matrix, points), Prepared(matrix, solver)
-    most = matrix.chunks.solves if isinstance(matrix, Curvature) and matrix.chunks is not None else gradients.count
-    values, ends = [], []
-    for start in range(0, gradients.count, most):
-        some = gradients if most >= gradients.count else gradients.part(problem, start, start + most)
-        sums = some.sums()
-        answer = prepared.solve(sums, throw=throw)
-        values.append(np.einsum("qd,qd->q", sums, answer.solution) / problem.scale)
-        ends.append((answer.residual, answer.result, answer.solver))
-    return SelfInfluence(
-        values=values[0][0] if gradients.single else np.concatenate(values),
-        theta=np.asarray(matrix.theta),
-        residual=np.concatenate([residual for residual, _, _ in ends]),
-        result=join([result for _, result, _ in ends]),
-        curvature=curvature,
-        damping=float(damping),
-        solver=ends[0][2],
-        dtype=problem.dtype,
-    )
-
-
 def _check_choices(at: str, points: Any, curvature: str, damping: Any, order: int) -> None:
+    """Refuse choices that do not go together."""
     if at not in ("trained", "removed"):
         raise InputError(f"at is {at!r}; choose 'trained' (ε = 1) or 'removed' (ε = 0).")
     if order not in (1, 2):
@@ -378,7 +291,7 @@ def _check_choices(at: str, points: Any, curvature: str, damping: Any, order: in
         )
 
 
-def _matrix(
+def matrix_at(
     problem: Problem,
     theta: Any,
     at: str,
@@ -387,6 +300,7 @@ def _matrix(
     max_bytes: int | None,
     devices: Sequence[Any] = (),
 ) -> AnyCurvature:
+    """C + λ_d I at the optimum that is looked from."""
     eps = 1.0 if at == "trained" else 0.0
     place = trained_optimum(problem, theta, eps=eps)
     return curvature_at(problem, place, curvature, damping=damping, eps=eps, max_bytes=max_bytes, devices=devices)

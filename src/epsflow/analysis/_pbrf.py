@@ -25,6 +25,7 @@ from .._core import (
 from ..flow import checked
 from ..problem import LinearModel, Problem, Quadratic
 from ._deletions import Points, deletion_sets
+from .curvature import Chunks, chunks_for, said
 from .optima._anchor import Anchor, anchor_at
 from .optima._bregman_answers import Response, quadratic_responses, responses_side_by_side, searched_response
 from .optima._units import feature_units, ggn_diagonal, in_units
@@ -56,11 +57,13 @@ class PBRF(Tabular):
         products: Hessian–vector products, same shape; 0 where the matrix itself was used.
         linearised: θ_s + (G + (λ + λ_d)I)⁻¹ Σ_j g_j, exact, shape (*k, *q, d).
         linearised_residual: ‖(G + (λ + λ_d)I)x − Σg_j‖/‖Σg_j‖ of that solve, shape (*k, *q).
+        linearised_products: products with G that it took; 0 where the matrix itself was used. Same shape.
         result: how each minimisation ended, shape (*k, *q).
         points: the points that each response removes, shape (q, m).
         damping: λ_d, shape (*k).
         metric: of the proximal term.
         method: "closed form" (linear regression) or "newton".
+        chunks: how much was worked on at once, of a model that is not linear.
     """
 
     theta: Float[np.ndarray, "*shape d"]
@@ -72,11 +75,16 @@ class PBRF(Tabular):
     products: Int[np.ndarray, "*shape"]
     linearised: Float[np.ndarray, "*shape d"]
     linearised_residual: Float[np.ndarray, "*shape"]
+    linearised_products: Int[np.ndarray, "*shape"]
     result: RESULTS
     points: Int[np.ndarray, "q m"]
     damping: Float[np.ndarray, "*k"]
     metric: str
     method: str
+    chunks: Chunks | None = None
+
+    def _figures(self) -> dict[str, object]:
+        return self._facts() | said(self.chunks)
 
     def _facts(self) -> dict[str, object]:
         return {
@@ -153,7 +161,7 @@ def pbrf(
             removed one at a time, or groups of equal size (the problem's own deletion then plays no part).
         tol: gradient norm, see above.
         max_steps: Newton steps of each minimisation.
-        matrix: False forms no d×d or n×n matrix: no preconditioner, and `linearised` by conjugate gradients.
+        matrix: False forms no d×d, n×n or n×d matrix: no preconditioner, and `linearised` by conjugate gradients.
         max_bytes: memory for what products with the data leave in between, of a model that is not linear; default:
             1 GiB. The matrix is not counted.
         devices: JAX devices over which the points are spread in equal parts, of a model that is not linear; sums over
@@ -166,13 +174,13 @@ def pbrf(
     Raises:
         InputError: θ_s of the wrong shape or with NaN, a point outside the data, no deletion, negative damping, an
             objective that is singular (with its least eigenvalue), a loss not convex in the output, a GGN that would
-            not fit.
+            not fit, a budget of memory that no chunk meets (with the least that one does).
         ConvergenceError: how many did not converge, and the first; `.result` holds all.
 
     Source: Bae, Ng, Lo, Ghassemi, Grosse, "If influence functions are the answer, then what is the question?", 2022.
     """
     place, dampings = as_vector(theta, "theta", problem.dim), _dampings(damping)
-    sets = deletion_sets(problem, points)
+    sets, chunks = deletion_sets(problem, points), chunks_for(problem, max_bytes)
     views = [_viewed(problem, place, float(lam), as_choice(metric, "metric", METRICS)) for lam in dampings]
     limits = {"tol": tol, "max_steps": max_steps, "delete_bregman": delete_bregman}
     rows = _table(views, sets, matrix=matrix, place={"max_bytes": max_bytes, "devices": devices}, **limits)
@@ -193,6 +201,7 @@ def pbrf(
         damping=np.asarray(damping, dtype=np.float64),
         metric=metric,
         method=method,
+        chunks=chunks,
     )
     if throw:
         _throw(response)

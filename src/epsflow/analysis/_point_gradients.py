@@ -94,7 +94,8 @@ def _gradients_of(
         scale=jnp.asarray(problem.scale, problem.array_dtype),
         chunk_rows=matrix.risk.chunk_rows if isinstance(matrix.risk, EmpiricalRisk) else problem.chunk_rows,
     )
-    return OfAnyModel(matrix, deletions, rows, min(problem.chunk_rows, max(1, CHUNK_NUMBERS // problem.dim)))
+    held = problem.chunk_rows if matrix.chunks is None else matrix.chunks.solves
+    return OfAnyModel(matrix, deletions, rows, min(problem.chunk_rows, held, max(1, CHUNK_NUMBERS // problem.dim)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,8 +162,12 @@ class OfAnyModel(PointGradients):
     def bends(self, theta_dot: Float[np.ndarray, "count d"]) -> Float[np.ndarray, "count d"]:
         """One compiled function, called for every deletion."""
         third = [np.asarray(_third(self.matrix, dot)) for dot in theta_dot]
-        own = np.asarray(_own(self.rows, self.matrix.theta, theta_dot[self.deletions.member()]))
-        return np.stack(third) + 2.0 * self.deletions.sums(own)
+        if self.deletions.index.size > max(self.chunk, self.count) or self.count == 1:
+            own = np.asarray(_group_products(self.rows, self.matrix.theta, theta_dot, *self.deletions.padded()))
+        else:
+            directions = theta_dot[self.deletions.member()]
+            own = self.deletions.sums(np.asarray(_own(self.rows, self.matrix.theta, directions)))
+        return np.stack(third) + 2.0 * own
 
     def gradient_norm(self) -> float:
         """‖∇R_ε(θ)‖."""
@@ -195,15 +200,27 @@ def _products(rows: EmpiricalRisk, theta: Array, solutions: Array) -> Float[Arra
 @eqx.filter_jit
 def _group_sums(rows: EmpiricalRisk, theta: Array, index: Array, counted: Array) -> Float[Array, "count d"]:
     """One group after the other, each by one pass back: no gradient of a single point is formed."""
+    return jax.lax.map(lambda group: _group_gradient(rows, theta, *group), (index, counted.astype(theta.dtype)))
 
-    def one(group: tuple[Array, Array]) -> Array:
-        def value(t: Array) -> Array:
-            x, y = rows.x[group[0]], rows.y[group[0]]
-            return rows.scale * (group[1] @ jax.vmap(lambda a, b: rows.loss(rows.model(t, a), b))(x, y))
 
-        return jax.grad(value)(theta)
+@eqx.filter_jit
+def _group_products(
+    rows: EmpiricalRisk, theta: Array, directions: Float[Array, "count d"], index: Array, counted: Array
+) -> Float[Array, "count d"]:
+    """∇²(Σ_j cℓ_j)u of each group along its own u."""
 
-    return jax.lax.map(one, (index, counted.astype(theta.dtype)))
+    def one(group: tuple[Array, Array, Array]) -> Array:
+        return jax.jvp(lambda t: _group_gradient(rows, t, *group[1:]), (theta,), (group[0],))[1]
+
+    return jax.lax.map(one, (directions, index, counted.astype(theta.dtype)))
+
+
+def _group_gradient(rows: EmpiricalRisk, theta: Array, index: Array, counted: Array) -> Float[Array, " d"]:
+    def value(t: Array) -> Array:
+        x, y = rows.x[index], rows.y[index]
+        return rows.scale * (counted @ jax.vmap(lambda a, b: rows.loss(rows.model(t, a), b))(x, y))
+
+    return jax.grad(value)(theta)
 
 
 @eqx.filter_jit

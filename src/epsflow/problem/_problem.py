@@ -239,6 +239,18 @@ class Problem(Shown):
         parts = model, self.loss, self.data, self.delete if self.delete.size else None, self.penalty
         return Problem(*parts, self.reduction, self.chunk_rows, dtype=dtype)
 
+    def with_chunk_rows(self, chunk_rows: int) -> "Problem":
+        """The same problem, with so many points at most in memory at once.
+
+        Example:
+            >>> problem = ef.Problem(ef.MLP((10, 1)), ef.SquaredLoss(), ef.load_dataset("diabetes"))
+            >>> problem.with_chunk_rows(100).chunk_rows
+            100
+        """
+        delete = self.delete if self.delete.size else None
+        parts = self.model, self.loss, self.data, delete, self.penalty, self.reduction, chunk_rows
+        return Problem(*parts, dtype=self.dtype)
+
     def empirical(self) -> EmpiricalRisk:
         """R_ε as a sum over the data, for what sufficient statistics cannot say (per-point quantities)."""
         return EmpiricalRisk(

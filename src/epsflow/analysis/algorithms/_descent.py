@@ -256,8 +256,8 @@ def as_steps(steps: Any) -> Int[np.ndarray, " k"]:
     return marks.astype(np.int64)
 
 
-def as_step_size(problem: Problem, theta: Array, step_size: Any) -> Float[Array, ""]:
-    """η > 0; 1/λ_max(∇²R_1(θ)) if none was given.
+def as_step_size(problem: Problem, theta: Array, step_size: Any, max_bytes: int | None = None) -> Float[Array, ""]:
+    """η > 0; 1/λ_max(∇²R_1(θ)) if none was given, by `POWER_STEPS` products within the budget of memory.
 
     Example:
         >>> line = ef.linear_regression(ef.Dataset([[1.0], [1.0], [2.0]], [1.0, 2.0, 3.0]), delete=[0])
@@ -269,7 +269,7 @@ def as_step_size(problem: Problem, theta: Array, step_size: Any) -> Float[Array,
         epsflow.InputError: step_size is -0.1; a positive number is needed, below 2/λ_max(∇²R) for …
     """
     if step_size is None:
-        return np.asarray(1.0 / largest_eigenvalue(curvature_at(problem, theta, "hessian")))
+        return np.asarray(1.0 / largest_eigenvalue(curvature_at(problem, theta, "hessian", max_bytes=max_bytes)))
     eta = as_scalar(step_size, "step_size")
     if eta <= 0.0:
         raise InputError(f"step_size is {eta:g}; a positive number is needed, below 2/λ_max(∇²R) for stability.")

@@ -5,6 +5,7 @@ from ._base import (
     dense as dense,
     factor as factor,
     products as products,
+    rtol_of as rtol_of,
 )
 from ._cg import CG as CG
 from ._cholesky import Cholesky as Cholesky
@@ -14,6 +15,6 @@ from ._dual import Dual as Dual
 from ._ekfac import EKFAC as EKFAC
 from ._linear import LinearCurvature as LinearCurvature
 from ._lissa import LiSSA as LiSSA, largest_eigenvalue as largest_eigenvalue
-from ._memory import Chunks as Chunks, chunks_of as chunks_of
+from ._memory import Chunks as Chunks, chunks_for as chunks_for, chunks_of as chunks_of, said as said
 from ._nystrom import Nystrom as Nystrom
 from ._solve import Prepared as Prepared, solve as solve

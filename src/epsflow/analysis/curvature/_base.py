@@ -107,6 +107,29 @@ def _factor(curvature: Curvature) -> Float[Array, "rows d"]:
     return curvature.factor()
 
 
+def fits(curvature: AnyCurvature, numbers: int) -> bool:
+    """Whether an array of so many numbers is within the budget of a curvature that has one."""
+    if isinstance(curvature, LinearCurvature) or curvature.chunks is None:
+        return True
+    return numbers * curvature.theta.dtype.itemsize <= curvature.chunks.max_bytes
+
+
+def require_fits(curvature: AnyCurvature, rows: int, what: str) -> None:
+    """Refuse an array of shape (rows, d) beyond the budget.
+
+    Raises:
+        InputError: with its size, and what to use instead.
+    """
+    if fits(curvature, rows * curvature.dim) or isinstance(curvature, LinearCurvature) or curvature.chunks is None:
+        return
+    size = rows * curvature.dim * curvature.theta.dtype.itemsize
+    raise InputError(
+        f"max_bytes is {curvature.chunks.max_bytes:,}, which {what} does not meet: {rows:,} × {curvature.dim:,} "
+        f"numbers in {curvature.theta.dtype} need {size:,} bytes. Give as many, or use "
+        'solver="cg", which needs only products.'
+    )
+
+
 def relative_residuals(image: Float[np.ndarray, "q d"], rhs: Float[np.ndarray, "q d"]) -> Float[np.ndarray, " q"]:
     """‖image − v‖/‖v‖ row by row; 0 where both vanish."""
     gap = image - rhs

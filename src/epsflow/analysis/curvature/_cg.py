@@ -62,12 +62,7 @@ class CG(AbstractCurvatureSolver):
         energy, norms = np.einsum("qd,qd->q", solution, rhs), np.einsum("qd,qd->q", solution, solution)
         down = np.flatnonzero((energy < 0.0) & (residual <= rtol))
         if down.size:
-            worst = float((energy[down] / norms[down]).min())
-            raise InputError(
-                f"the {state.kind} matrix is indefinite: along a solution its curvature is {worst:.3g}, so θ is "
-                f"not a minimum. Damping must exceed {-worst:.3g}, possibly by much (Cholesky tells the least "
-                'eigenvalue); or use curvature="ggn".'
-            )
+            raise _indefinite(state, "a solution", float((energy[down] / norms[down]).min()))
         return CurvatureSolve(
             solution=solution,
             residual=residual,
@@ -88,12 +83,18 @@ def _iterate(
     squares = np.einsum("qd,qd->q", residual, residual)
     goals = (0.5 * rtol) ** 2 * squares
     best, narrow = np.full(len(rhs), np.inf), curvature.unit > 1e-10
+    # Below this share of the largest curvature met, a negative one may be rounding.
+    largest, share = 0.0, float(np.sqrt(curvature.unit))
     for count in range(limit):
         going = (squares > goals) & (best >= 0.0)
         if not going.any():
             break
         image = products(curvature, direction)
-        bend = np.einsum("qd,qd->q", direction, image)
+        bend, norms = np.einsum("qd,qd->q", direction, image), np.einsum("qd,qd->q", direction, direction)
+        curvatures = bend[going] / norms[going]
+        largest = max(largest, float(np.abs(curvatures).max()))
+        if curvatures.min() < -share * largest:
+            raise _indefinite(curvature, "a direction of the search", float(curvatures.min()))
         length = np.where(going & (bend != 0.0), squares / np.where(bend == 0.0, 1.0, bend), 0.0)
         point, steps = point + length[:, None] * direction, steps + going
         residual = residual - length[:, None] * image
@@ -110,3 +111,11 @@ def _iterate(
         direction = np.where(going[:, None], residual + ratio[:, None] * direction, direction)
         squares = np.where(going, new, squares)
     return point, steps
+
+
+def _indefinite(curvature: AnyCurvature, where: str, worst: float) -> InputError:
+    return InputError(
+        f"the {curvature.kind} matrix is indefinite: along {where} its curvature is {worst:.3g}, so θ is not a "
+        f"minimum. Damping must exceed {-worst:.3g}, possibly by much (Cholesky tells the least eigenvalue); or use "
+        'curvature="ggn".'
+    )

@@ -8,7 +8,15 @@ from jaxtyping import Float
 from scipy.linalg import get_lapack_funcs
 
 from ..._core import RESULTS, InputError
-from ._base import AbstractCurvatureSolver, AnyCurvature, CurvatureSolve, dense, judge, relative_residuals
+from ._base import (
+    AbstractCurvatureSolver,
+    AnyCurvature,
+    CurvatureSolve,
+    dense,
+    judge,
+    relative_residuals,
+    require_fits,
+)
 from ._curvature import require_dense
 from ._linear import LinearCurvature
 
@@ -62,6 +70,7 @@ class Cholesky(AbstractCurvatureSolver):
             'Use solver="cg", which needs only products, or for a Gauss–Newton or Fisher matrix of fewer points than '
             'parameters solver="dual".',
         )
+        require_fits(curvature, curvature.dim, f"the dense {curvature.kind} matrix")
         matrix = dense(curvature)
         diagonal, d = np.diagonal(matrix), len(matrix)
         if not (diagonal > 0.0).all():

@@ -17,6 +17,7 @@ from ._base import (
     judge,
     one_ridge,
     relative_residuals,
+    require_fits,
 )
 from ._cholesky import solved
 from ._curvature import require_dense
@@ -50,7 +51,7 @@ class Dual(AbstractCurvatureSolver):
         (10,)
 
     B stacks the n·outputs rows √w_i L_iᵀJ_i of a Gauss–Newton, Fisher or empirical Fisher matrix and μ = λ + λ_d > 0.
-    Cheaper than Cholesky when n·outputs < d: O((n·outputs)²d).
+    Cheaper than Cholesky when n·outputs < d: O((n·outputs)²d). B is held, and refused where it exceeds `max_bytes`.
     """
 
     def init(self, curvature: AnyCurvature) -> OutputSpace:
@@ -72,6 +73,7 @@ class Dual(AbstractCurvatureSolver):
                 f"the dual's factor would be {rows:,} × {curvature.dim:,}, {8e-9 * rows * curvature.dim:.1f} GB. "
                 'Use solver="cg", which needs only products.'
             )
+        require_fits(curvature, rows, "the dual's factor")
         matrix = factor(curvature)
         gram = matrix @ matrix.T
         gram[np.diag_indices(len(gram))] += ridge

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from ..._core import InputError, jaxpr_of
-from ...problem import Problem
+from ...problem import LinearModel, Problem
 
 MAX_BYTES = 2**30
 """What intermediate arrays may take unless another budget is given."""
@@ -72,6 +72,20 @@ def chunks_of(problem: Problem, max_bytes: int | None = None) -> Chunks:
     points = min(n, problem.chunk_rows, (half - vector) // point)
     vectors = max(1, half // (vector + points * point))
     return Chunks(int(points), int(vectors), int(half // solve), int(budget))
+
+
+def chunks_for(problem: Problem, max_bytes: int | None = None) -> Chunks | None:
+    """`chunks_of` a problem whose model is not linear; a linear one's products need no budget.
+
+    Raises:
+        InputError: a budget that no chunk meets, with the least that one does.
+    """
+    return None if isinstance(problem.model, LinearModel) else chunks_of(problem, max_bytes)
+
+
+def said(chunks: Chunks | None) -> dict[str, object]:
+    """The line of a summary that says what was worked on at once; none for a linear model."""
+    return {} if chunks is None else {"chunks": str(chunks)}
 
 
 def numbers_per_point(problem: Problem) -> int:

@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from ..._core import Array, ConvergenceError, InputError, brief, message, pick, succeeded
 from ...problem import DENSE_LIMIT
-from ._base import AbstractCurvatureSolver, AnyCurvature, CurvatureSolve
+from ._base import FACTOR_NUMBERS, AbstractCurvatureSolver, AnyCurvature, CurvatureSolve, fits
 from ._cg import CG
 from ._cholesky import Cholesky
 from ._dual import Dual
@@ -71,8 +71,8 @@ def solve(
         curvature: the matrix, from `curvature_at`.
         rhs: right-hand sides, shape (q, d).
         solver: "cholesky", "cg", "dual", "lissa", "nystrom", "ekfac", one of their classes with its options, or "auto":
-            the dual where the matrix has a factor with fewer rows than d and a ridge, else Cholesky where the dense
-            matrix fits, else CG. The result names the one that was used.
+            the dual where the matrix has a ridge and a factor with fewer rows than d that fits into memory, else
+            Cholesky where the dense matrix does, else CG. The result names the one that was used.
         throw: raise if a right-hand side did not converge.
 
     Raises:
@@ -94,16 +94,10 @@ def as_solver(solver: str | AbstractCurvatureSolver, curvature: AnyCurvature) ->
     if not isinstance(solver, str):
         raise InputError(f"solver is {brief(solver)}: choose auto, {', '.join(_NAMED)}, or pass a solver object.")
     if solver == "auto":
-        rows = curvature.factor_rows
-        if (
-            rows is not None
-            and rows < curvature.dim
-            and rows <= DENSE_LIMIT
-            and np.ndim(curvature.ridge) == 0
-            and curvature.ridge > 0.0
-        ):
+        rows, d = curvature.factor_rows, curvature.dim
+        if rows is not None and rows < d and rows <= DENSE_LIMIT and _ridged(curvature) and _held(curvature, rows):
             return _default("dual")
-        return _default("cholesky" if curvature.dim <= DENSE_LIMIT else "cg")
+        return _default("cholesky" if d <= DENSE_LIMIT and fits(curvature, d * d) else "cg")
     if solver not in _NAMED:
         raise InputError(f"unknown solver {solver!r}: choose auto, {', '.join(_NAMED)}, or pass a solver object.")
     return _default(solver)
@@ -113,6 +107,11 @@ def as_solver(solver: str | AbstractCurvatureSolver, curvature: AnyCurvature) ->
 def _default(name: str) -> AbstractCurvatureSolver:
     """The solver of that name with its defaults; made once, since a module takes longer to make than a small solve."""
     return _NAMED[name]()
+
+
+def _held(curvature: AnyCurvature, rows: int) -> bool:
+    """Whether a factor with so many rows may be in memory."""
+    return rows * curvature.dim <= FACTOR_NUMBERS and fits(curvature, rows * curvature.dim)
 
 
 def _ridged(curvature: AnyCurvature) -> bool:

@@ -3,8 +3,8 @@
 Of a model that is not linear one function is compiled, the outputs with their Jacobians; the rest is algebra.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import equinox as eqx
@@ -65,6 +65,21 @@ class GaussNewton:
 
 
 @dataclass(frozen=True, eq=False)
+class Line:
+    """(G + ρI)⁻¹v.
+
+    Attributes:
+        solution: of the solve, shape (d,).
+        residual: its relative residual.
+        products: with G that it took.
+    """
+
+    solution: Float[np.ndarray, " d"]
+    residual: float
+    products: int
+
+
+@dataclass(frozen=True, eq=False)
 class Anchor:
     """Everything at θ_s that the objectives near it share.
 
@@ -100,23 +115,23 @@ class Anchor:
         slopes = self.points.slopes[deleted].reshape(len(deleted), -1)
         return problem.scale * np.einsum("qk,qkd->d", slopes, jacobian)
 
-    def respond(
-        self, rho: float, force: Float[np.ndarray, " d"], missing: Int[np.ndarray, " m"] | None = None
-    ) -> tuple[Float[np.ndarray, " d"], float]:
-        """(G + ρI)⁻¹v, without the points `missing` in G, and its relative residual.
+    def respond(self, rho: float, force: Float[np.ndarray, " d"], missing: Int[np.ndarray, " m"] | None = None) -> Line:
+        """(G + ρI)⁻¹v, without the points `missing` in G.
 
         The eigendecomposition solves it, and one step of refinement, with a product that does not use it, restores the
         last digits. With points missing, or without eigenvectors, conjugate gradients solve it in the coordinates
         (G + ρI)^½, where the matrix is the identity up to what is missing.
         """
-        size = float(np.linalg.norm(force))
+        size, count = float(np.linalg.norm(force)), 0
         if size == 0.0:
-            return np.zeros_like(force), 0.0
-        removed = None if missing is None else self._rows_of(missing)
+            return Line(np.zeros_like(force), 0.0, 0)
+        removed = None if missing is None else self._product_of(missing)
 
         def product(vector: np.ndarray) -> np.ndarray:
+            nonlocal count
+            count += 1
             whole = self._product(vector) + rho * vector
-            return whole if removed is None else whole - removed.T @ (removed @ vector)
+            return whole if removed is None else whole - removed(vector)
 
         def approximate(vector: np.ndarray) -> np.ndarray:
             if removed is None and self.basis.values.size:
@@ -135,17 +150,24 @@ class Anchor:
         unit = force / size
         solution = approximate(unit)
         solution = solution + approximate(unit - product(solution))
-        return size * solution, float(np.linalg.norm(product(solution) - unit))
+        residual = float(np.linalg.norm(product(solution) - unit))
+        return Line(size * solution, residual, count)
 
     def _product(self, vector: Float[np.ndarray, " d"]) -> Float[np.ndarray, " d"]:
         if self.rows is not None:
             return self.rows.T @ (self.rows @ vector)
         return products(self.curvature, vector[None])[0]
 
-    def _rows_of(self, points: Int[np.ndarray, " m"]) -> Float[np.ndarray, "rows d"]:
-        problem = self.problem
+    def _product_of(self, points: Int[np.ndarray, " m"]) -> Callable[[np.ndarray], np.ndarray]:
+        """v ↦ the share of some points in Gv; where no matrix was wanted their Jacobian is not formed either."""
+        problem, risk = self.problem, self.risk
+        if self.rows is None and risk is not None and isinstance(self.curvature, Curvature):
+            kept = {"x": risk.x[points], "y": risk.y[points], "delete": risk.delete[:0]}
+            own = replace(self.curvature, risk=replace(risk, **kept, mesh=None), eps=np.ones(0), ridge=np.zeros(()))
+            return lambda vector: products(own, vector[None])[0]
         jacobian = jacobians(problem.model, self.theta, problem.data.x[points])
-        return factor_rows(jacobian, self.points.curvatures[points], problem.scale)
+        rows = factor_rows(jacobian, self.points.curvatures[points], problem.scale)
+        return lambda vector: rows.T @ (rows @ vector)
 
 
 def anchor_at(
@@ -211,9 +233,7 @@ def anchor_at(
 def _without_matrix(problem: Problem, theta: Float[np.ndarray, " d"], curvature: Curvature) -> Anchor:
     """From outputs alone; the sizes of gradients, which only rounding is judged by, from `SAMPLED` points."""
     x, y = np.asarray(problem.data.x), np.asarray(problem.data.y)
-    step = curvature.chunks.points if curvature.chunks is not None else len(x)
-    parts = [np.asarray(_outputs(problem.model, theta, x[k : k + step])) for k in range(0, len(x), step)]
-    outputs = np.concatenate(parts)
+    outputs = outputs_of(problem.model, theta, x, None if curvature.chunks is None else curvature.chunks.points)
     points = pointwise(problem.loss, outputs, y)
     some = np.unique(np.linspace(0, len(x) - 1, min(SAMPLED, len(x))).astype(np.int64))
     norms = [np.linalg.norm(np.asarray(_pulled(problem.model, theta, x[[k]], points.slopes[[k]]))) for k in some]
@@ -228,6 +248,22 @@ def _without_matrix(problem: Problem, theta: Float[np.ndarray, " d"], curvature:
         basis=GaussNewton(np.zeros(0), np.zeros((problem.dim, 0))),
         risk=curvature.risk if isinstance(curvature.risk, EmpiricalRisk) else None,
     )
+
+
+def outputs_of(
+    model: AbstractModel, theta: Float[np.ndarray, " d"], x: Float[np.ndarray, "n p"], step: int | None = None
+) -> Float[np.ndarray, "n *k"]:
+    """f(θ; x_i) of every point, of a model that is not linear `step` at a time.
+
+    Example:
+        >>> ef.analysis.outputs_of(ef.LinearModel(1), np.array([2.0]), np.array([[1.0], [3.0]]))
+        array([2., 6.])
+    """
+    if isinstance(model, LinearModel):
+        return x @ (theta if model.outputs is None else theta.reshape(-1, model.outputs))
+    if step is None or step >= len(x):
+        return np.asarray(_outputs(model, theta, x))
+    return np.concatenate([np.asarray(_outputs(model, theta, x[k : k + step])) for k in range(0, len(x), step)])
 
 
 @eqx.filter_jit

@@ -28,6 +28,7 @@ class Response:
     products: int
     linearised: np.ndarray
     linearised_residual: float
+    linearised_products: int
     result: RESULTS
 
 
@@ -89,6 +90,7 @@ def _solved(
                 products=0,
                 linearised=anchor + lines[k],
                 linearised_residual=left / size if size > 0.0 else 0.0,
+                linearised_products=0,
                 result=RESULTS.successful,
             )
         )
@@ -115,6 +117,7 @@ def responses_side_by_side(
             products=0,
             linearised=theta + found.line[k],
             linearised_residual=float(found.residual[k]),
+            linearised_products=0,
             result=RESULTS.successful,
         )
         if found.arrived[k]
@@ -131,7 +134,7 @@ def searched_response(
     start = np.zeros_like(anchor.theta)
     end = minimise(objective, anchor.basis, objective.rho, start, tol=tol, max_steps=max_steps)
     missing = None if delete_bregman else deleted
-    line, residual = anchor.respond(objective.rho, anchor.pull(deleted), missing)
+    line = anchor.respond(objective.rho, anchor.pull(deleted), missing)
     return Response(
         theta=anchor.theta + end.shift,
         change=end.shift,
@@ -140,7 +143,8 @@ def searched_response(
         value=end.value,
         steps=end.steps,
         products=end.products,
-        linearised=anchor.theta + line,
-        linearised_residual=residual,
+        linearised=anchor.theta + line.solution,
+        linearised_residual=line.residual,
+        linearised_products=line.products if not anchor.basis.values.size else 0,
         result=end.result,
     )

@@ -1,0 +1,78 @@
+"""The answers to one deletion from Hessians at θ_s, by conjugate gradients: for parameters too many for a matrix."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from .._core import InputError, succeeded
+from ..problem import Problem
+from ._point_gradients import point_gradients
+from .curvature import CG, AnyCurvature, CurvatureSolve, curvature_at, rtol_of, solve
+
+
+@dataclass(frozen=True, eq=False)
+class HessianAnswer:
+    """A predicted change upon removal.
+
+    Attributes:
+        change: shape (d,); NaN where there is no answer.
+        products: with a Hessian that it took.
+        good: whether its solves converged.
+        note: their residual, or why there is no answer.
+    """
+
+    change: Float[np.ndarray, " d"]
+    products: float
+    good: bool
+    note: str
+
+
+def by_products(
+    problem: Problem, theta: Float[np.ndarray, " d"], tol: float, max_steps: int, max_bytes: int | None
+) -> dict[str, HessianAnswer]:
+    """Influence, its second order and the Newton step for the problem's deletion.
+
+    As `influence` and `newton_step` define them, H_1⁻¹Σ_D g_j, with ½θ̈(1) added, and H_0⁻¹Σ_D g_j. A Hessian that a
+    direction of the search shows to be indefinite ends it: then there is no answer.
+
+    Args:
+        problem: what is trained.
+        theta: θ_s, shape (d,).
+        tol: residual of each solve; not below what products in the problem's precision reach.
+        max_steps: products of each solve.
+        max_bytes: memory for intermediate arrays.
+    """
+    whole, retained = (curvature_at(problem, theta, "hessian", eps=eps, max_bytes=max_bytes) for eps in (1.0, 0.0))
+    solver = CG(rtol=max(tol, rtol_of(whole, tol)), max_steps=max_steps)
+    gradients = point_gradients(problem, whole, None)
+    pull = gradients.sums()
+    first = _solved(whole, pull, solver)
+    second = first if isinstance(first, str) else _solved(whole, -gradients.bends(-first.solution), solver)
+    return {
+        "influence": _answer(theta, [(1.0, first)]),
+        "second order": _answer(theta, [(1.0, first), (0.5, second)]),
+        "Newton step": _answer(theta, [(1.0, _solved(retained, pull, solver))]),
+    }
+
+
+def _solved(matrix: AnyCurvature, rhs: Float[np.ndarray, "1 d"], solver: CG) -> CurvatureSolve | str:
+    """The solve, or why there is none."""
+    try:
+        return solve(matrix, rhs, solver, throw=False)
+    except InputError as refusal:
+        return str(refusal)
+
+
+def _answer(theta: np.ndarray, parts: list[tuple[float, CurvatureSolve | str]]) -> HessianAnswer:
+    """A weighted sum of solves; the largest residual."""
+    solves = [(weight, part) for weight, part in parts if not isinstance(part, str)]
+    if len(solves) < len(parts):
+        refusal = next(part for _, part in parts if isinstance(part, str))
+        return HessianAnswer(np.full_like(theta, np.nan), 0.0, False, f"no answer: {refusal}")
+    return HessianAnswer(
+        change=np.sum([weight * part.solution[0] for weight, part in solves], axis=0),
+        products=float(sum(int(part.steps[0]) + 1 for _, part in solves)),  # the last one finds the residual
+        good=all(bool(succeeded(part.result).all()) for _, part in solves),
+        note=f"residual {max(float(part.residual[0]) for _, part in solves):.1e}",
+    )
