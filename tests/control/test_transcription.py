@@ -25,15 +25,6 @@ def random_task(rng, *, points=(0, 3), d=3, T=1.5):
     return make_task(ef.linear_regression(data, list(points), l2=0.2), rng.standard_normal(d), s=0.0, T=T)
 
 
-def test_moments_have_their_closed_forms():
-    z = np.array([1e-9, 0.3, 0.999, 1.001, 7.0, 400.0])
-    first, second, third = _exponential._moments(z, 3)
-    # M₀ = (1 − e^{−z})/z; M₁ = (1 − M₀)/z loses log₁₀(1/z) digits, hence the test points.
-    np.testing.assert_allclose(first, -np.expm1(-z) / z, rtol=1e-14)
-    np.testing.assert_allclose(second[1:], ((1.0 - first) / z)[1:], rtol=1e-14)
-    np.testing.assert_allclose(third[2:], ((1.0 - 2.0 * second) / z)[2:], rtol=1e-13)
-
-
 @pytest.mark.parametrize(("method", "order"), [("exponential", 6), ("shooting", 4), ("collocation", 5)])
 def test_feasible_points_converge_to_the_flow_at_their_order(rng, method, order):
     """What a program believes about θ(T) is wrong by O(h^order), its quadrature's order."""

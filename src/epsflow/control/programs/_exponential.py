@@ -3,9 +3,10 @@
 In the eigenbasis of H_{-D} (see `linear._task`) δ̇ = −Λδ + f − Σ_j u_j x_j e_j with e_j = x_jᵀδ − r_j. On an interval
 of length h the residuals e_j are polynomials through K Gauss–Legendre nodes c_i; all else is integrated exactly:
 
-    δ(τh) = e^{−Λτh} δ(0) + f∘φ(τ) − Σ_j u_j x_j ∘ Σ_i e_ij A_i(τ),   A_i(τ) = ∫₀^{τh} e^{−Λ(τh − r)} L_i(r/h) dr.
+    δ(τh) = e^{−Λτh} δ(0) + f∘φ(τ) − Σ_j u_j x_j ∘ Σ_i e_ij A_i(τ),   A_i(τ) = ∫₀^{τh} e^{−Λ(τh − r)} L_i(r/h) dr
 
-Stiff directions cost nothing, and a program has N(d + (K+1)m) variables instead of the N(K+1)d of plain collocation.
+(see `flow._panels`, where u is known). Stiff directions cost nothing, and a program has N(d + (K+1)m) variables instead
+of the N(K+1)d of plain collocation.
 """
 
 from functools import lru_cache
@@ -13,7 +14,7 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Float
 
-from ..._core import decay_integral
+from ...flow._panels import LinearSystem, Panels, panels
 from ..linear._task import LinearTask
 from ..terms._deadline import Deadline
 from ..terms._window import Effort, MeshWindow
@@ -56,17 +57,14 @@ class Interval:
     """The numbers of one interval of length h, in the order in which `exponential_program` takes them."""
 
     def __init__(self, task: LinearTask, h: float):
-        nodes = (np.polynomial.legendre.leggauss(NODES)[0] + 1.0) / 2.0
-        rates, rows = task.rates, task.rows
-        self.decay = np.exp(-rates * h)
-        self.drift = task.drift * decay_integral(rates, np.asarray(h))
+        """From the panel of that length on which the flow itself collocates smooth weights."""
+        system = LinearSystem(task.rates, task.rows, task.residuals, task.drift)
+        panel, seen = Panels(*(part[0] for part in panels(system, np.array([h]), NODES))), NODES * task.points
+        self.decay, self.drift = panel.fade[:, -1], panel.drift[:, -1]
         # push[k, (i, j)]: what δ_k at the end loses to a unit force u_j e_ij.
-        self.push = np.einsum("ik,jk->kij", _kernels(rates, h, 1.0, nodes), rows).reshape(len(rates), -1)
-        self.start = np.einsum("jk,ik->ijk", rows, np.exp(-np.outer(nodes * h, rates))).reshape(-1, len(rates))
-        free = np.stack([rows @ (task.drift * decay_integral(rates, np.asarray(c * h))) for c in nodes])
-        self.free = (free - task.residuals).ravel()
-        kernels = np.stack([_kernels(rates, h, c, nodes) for c in nodes])
-        self.echo = np.einsum("lk,aik,jk->alij", rows, kernels, rows).reshape(len(self.free), -1)
+        self.push, self.echo = panel.push.T, panel.coupling[:, :seen].T
+        self.start = (panel.fade[:, :NODES].T[:, None] * task.rows).reshape(seen, -1)
+        self.free = ((task.rows @ panel.drift[:, :NODES]).T - task.residuals).ravel()
 
     @property
     def parameters(self) -> list[np.ndarray]:
@@ -99,24 +97,3 @@ def transcribe_exponentially(
         parameters=[task.start, *interval.parameters, task.form.factor],
         feasible=lambda values: interval.roll_out(task.start, values, task.points),
     )
-
-
-def _kernels(
-    rates: Float[np.ndarray, " d"], h: float, tau: float, nodes: Float[np.ndarray, " K"]
-) -> Float[np.ndarray, "K d"]:
-    """A_i(τ) = τh Σ_k l_ik τᵏ M_k(λτh), with L_i(x) = Σ_k l_ik xᵏ and M_k(z) = ∫₀¹ e^{−z(1−x)} xᵏ dx."""
-    lagrange = np.linalg.inv(np.vander(nodes, increasing=True))
-    moments = _moments(rates * tau * h, len(nodes))
-    return tau * h * np.einsum("ki,k,kd->id", lagrange, tau ** np.arange(len(nodes)), moments)
-
-
-def _moments(z: Float[np.ndarray, " d"], count: int) -> Float[np.ndarray, "count d"]:
-    """M_k(z), k < count: by the recurrence M_k = (1 − k M_{k−1})/z where it is stable, by quadrature for small z."""
-    large = np.maximum(z, 1.0)
-    recurrence = [-np.expm1(-large) / large]
-    for k in range(1, count):
-        recurrence.append((1.0 - k * recurrence[-1]) / large)
-    x, weights = np.polynomial.legendre.leggauss(16)
-    x, weights = (x + 1.0) / 2.0, weights / 2.0
-    small = [(weights * x**k) @ np.exp(-np.outer(1.0 - x, np.minimum(z, 1.0))) for k in range(count)]
-    return np.where(z > 1.0, recurrence, small)

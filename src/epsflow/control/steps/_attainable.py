@@ -4,12 +4,10 @@ Where lo ≤ e ≤ hi, the force w = u e, a ≤ u ≤ b, lies in the convex hull
 
     α⁻e − κ ≤ w ≤ α⁺e + κ,   α⁺ = a + φ(b − a),   α⁻ = a + (1 − φ)(b − a),   φ = hi/(hi − lo),   κ = (b − a)φ|lo|,
 
-with φ = 1, κ = 0 where lo ≥ 0 and φ = 0, κ = 0 where hi ≤ 0, which is exact. Backward from p_N = π, v's costate zero,
+with φ = 1, κ = 0 where lo ≥ 0 and φ = 0, κ = 0 where hi ≤ 0, which is exact. Backward from p_N = π (`_task.pulls`),
+with y = p_{k+1} + q_{k+1}, g_j = η x_jᵀy and α_j = α⁺ where g_j > 0, else α⁻,
 
-    y = p_{k+1} + q_{k+1},   g_j = η x_jᵀy,   α_j = α⁺ where g_j > 0, else α⁻,
-    p_k = p_{k+1} − ηΛy − Σ_j α_j g_j x_j,   q_k = βy,
-
-and as w_j g_j ≤ α_j g_j e_j + κ_j|g_j|, summing p_{k+1}ᵀδ_{k+1} + q_{k+1}ᵀv_{k+1} over k gives, for all controls,
+as w_j g_j ≤ α_j g_j e_j + κ_j|g_j|, summing p_{k+1}ᵀδ_{k+1} + q_{k+1}ᵀv_{k+1} over k gives, for all controls,
 
     πᵀδ_N ≥ p_0ᵀδ_0 + q_0ᵀv_0 + Σ_k [η fᵀy + Σ_j (α_j g_j r_j − κ_j|g_j|)],
 
@@ -28,7 +26,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from ..terms._deadline import UNLIMITED, Deadline
-from ._task import UNIT, StepTask, run
+from ..terms._window import on_bounds
+from ._task import UNIT, StepTask, pulls, run
 
 MOST_POINTS = 2_000
 """Paths after which the nearest point is left as it is; the bound stands."""
@@ -45,6 +44,10 @@ class Hull(NamedTuple):
     above: Float[np.ndarray, "N m"]
     below: Float[np.ndarray, "N m"]
     losses: Float[np.ndarray, "N m"]
+
+    def slopes(self, k: int, g: Float[np.ndarray, "*n m"]) -> Float[np.ndarray, "*n m"]:
+        """α of step k, for given g."""
+        return np.where(g > 0.0, self.above[k], self.below[k])
 
 
 def hull_of(bounds: tuple[float, float], low: Float[np.ndarray, "N m"], high: Float[np.ndarray, "N m"]) -> Hull:
@@ -83,26 +86,19 @@ class Extreme(NamedTuple):
 
 def extreme(task: StepTask, hull: Hull, direction: Float[np.ndarray, " k"]) -> Extreme:
     """Where μᵀLδ is least."""
-    linear, eta, beta = task.linear, task.size, task.momentum
-    decay, rows, columns = eta * linear.rates, linear.rows, eta * linear.rows
-    p = linear.form.pull(direction)
-    q, sides = np.zeros_like(p), np.empty(hull.above.shape, dtype=bool)
-    pulls = np.empty(hull.above.shape)
-    for k in range(task.count - 1, -1, -1):
-        y = p + q if beta else p
-        pulls[k] = g = columns @ y
-        sides[k] = up = g > 0.0
-        p = p - decay * y - (np.where(up, hull.above[k], hull.below[k]) * g) @ rows
-        q = beta * y
-    alpha, offsets = np.where(sides, hull.above, hull.below), np.where(sides, hull.losses, -hull.losses)
+    form, along = task.linear.form, np.empty(hull.above.shape)
+    for k, g in pulls(task, form.pull(direction), hull.slopes):
+        along[k] = g
+    up = along > 0.0
+    alpha, offsets = np.where(up, hull.above, hull.below), np.where(up, hull.losses, -hull.losses)
     path = run(task, alpha, offsets if hull.losses.any() else None)
-    image = linear.form.image(path.deltas[-1])
+    image = form.image(path.deltas[-1])
     return Extreme(
         least=float(direction @ image),
         image=image,
         forces=alpha * path.residuals + offsets,
         residuals=path.residuals,
-        pulls=np.abs(pulls),
+        pulls=np.abs(along),
         largest=float(np.abs(path.deltas).max()),
     )
 
@@ -198,8 +194,4 @@ def _mixed(task: StepTask, corral: list[Extreme], shares: np.ndarray) -> Float[n
     forces = sum(share * each.forces for share, each in zip(shares, corral, strict=True))
     residuals = sum(share * each.residuals for share, each in zip(shares, corral, strict=True))
     safe = np.where(residuals == 0.0, 1.0, residuals)
-    low, high = task.bounds
-    weights = np.clip(forces / safe, low, high)
-    for level in (low, high):  # rounding of the quotient
-        weights = np.where(np.abs(weights - level) <= 1e-11 * (high - low), level, weights)
-    return weights
+    return on_bounds(forces / safe, task.bounds, 1e-11)  # rounding of the quotient

@@ -9,9 +9,10 @@ import numpy as np
 from jaxtyping import Float
 
 from ..terms._deadline import UNLIMITED, Deadline
+from ..terms._levels import as_column
 from ._attainable import NearestPoint, nearest_point, one_sign
 from ._signs import ControlSet, everything, parts, settled_signs, tightened
-from ._task import StepTask, ends, run
+from ._task import StepTask, ends, pulls, run
 from ._vertex import fewest_between
 
 GAP, NODES, BRIEF, WINDOWS = 5e-7, 400, 40, 4
@@ -81,11 +82,11 @@ def step_optimum(
         elif own and weights_cost(task, near.weights) <= best.cost:
             weights = fewest_between(task, near.weights)
             best = _Best(weights, weights_cost(task, weights))
-        return StepOptimum(_shaped(task, best.weights), near.bound, near.inside and own, True, 1)
+        return StepOptimum(as_column(best.weights), near.bound, near.inside and own, True, 1)
     search = _Branching(task, best, own, deadline)
     bound = search.run(tightened(task, everything(task, signs, until)), max_sets if own else min(max_sets, BRIEF))
     weights = fewest_between(task, search.best.weights) if own else search.best.weights
-    return StepOptimum(_shaped(task, weights), bound, False, False, search.sets)
+    return StepOptimum(as_column(weights), bound, False, False, search.sets)
 
 
 def weights_cost(task: StepTask, weights: Float[np.ndarray, "N columns"]) -> float:
@@ -99,10 +100,6 @@ def _image(task: StepTask, weights: np.ndarray) -> np.ndarray:
 
 def _each(task: StepTask, weights: np.ndarray) -> np.ndarray:
     return np.broadcast_to(weights, (len(weights), task.points))
-
-
-def _shaped(task: StepTask, weights: np.ndarray) -> np.ndarray:
-    return weights if weights.shape[1] > 1 else weights[:, 0]
 
 
 def _soonest(task: StepTask, weights: np.ndarray, signs: np.ndarray) -> np.ndarray:
@@ -142,22 +139,20 @@ def _switches(task: StepTask, columns: int) -> list[np.ndarray]:
 def _improved(task: StepTask, weights: np.ndarray) -> _Best:
     """Coordinate descent: δ_N is affine in each weight, so the best value of each is known; from the last to the first.
 
-    A change of w_kj by dw moves Lδ_N by −ηY x_j dw, where Y = ∂Lδ_N/∂(δ, v)_{k+1} is carried along.
+    A change of w_kj by dw moves Lδ_N by −g dw (`pulls`), under the weights as they are by then.
     """
-    linear, (low, high) = task.linear, task.bounds
-    factor = np.diag(linear.form.factor) if linear.form.factor.ndim == 1 else linear.form.factor
+    form, (low, high) = task.linear.form, task.bounds
+    factor = form.pull(np.eye(len(form.factor)))
     weights, cost = np.array(weights, dtype=np.float64), np.inf
-    groups = linear.points // weights.shape[1]
+    groups = task.points // weights.shape[1]
     for _ in range(SWEEPS):
         path = run(task, _each(task, weights))
-        image = linear.form.image(path.deltas[-1])
+        image = form.image(path.deltas[-1])
         before, cost = cost, 0.5 * float(image @ image)
         if before - cost <= FALL * cost:
             break
-        by_state, by_velocity = factor, np.zeros_like(factor)
-        for k in range(task.count - 1, -1, -1):
-            y = task.size * (by_state + by_velocity)
-            pushes = (y @ linear.rows.T) * path.residuals[k]
+        for k, pull in pulls(task, factor, lambda k, _: weights[k]):
+            pushes = pull * path.residuals[k]
             moves = -pushes if groups == 1 else -pushes.sum(axis=1, keepdims=True)
             for c in range(weights.shape[1]):
                 length = float(moves[:, c] @ moves[:, c])
@@ -166,9 +161,6 @@ def _improved(task: StepTask, weights: np.ndarray) -> _Best:
                     wanted = min(max(wanted, low), high)
                     image = image + (wanted - weights[k, c]) * moves[:, c]
                     weights[k, c] = wanted
-            pulled = (y @ linear.rows.T) * np.broadcast_to(weights[k], linear.points)
-            by_state = by_state - y * linear.rates - pulled @ linear.rows
-            by_velocity = task.momentum * y / task.size
     return _Best(weights, weights_cost(task, weights))
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from ._attainable import Hull, hull_of
+from ._attainable import Hull, hull_of, one_sign
 from ._task import StepTask
 
 ROUNDS, SETTLING = 12, 0.99
@@ -57,8 +57,7 @@ def settled_signs(task: StepTask) -> tuple[Int[np.ndarray, " m"], int]:
     """
     linear = task.linear
     signs = np.where(linear.residual(linear.start) < 0.0, -1, 1)
-    low, high = np.where(signs > 0, 0.0, -np.inf), np.where(signs > 0, np.inf, 0.0)
-    hull = hull_of(task.bounds, *(np.broadcast_to(part, (task.count, task.points)) for part in (low, high)))
+    hull = one_sign(task, signs)
     ends, offsets = signs[:, None] * linear.rows, signs * linear.residuals
     p, q, total = ends, np.zeros_like(ends), np.zeros(len(ends))
     rounding = task.rounding(task.radius) * np.linalg.norm(linear.rows, axis=1)
@@ -77,7 +76,7 @@ def _back(
     linear, eta = task.linear, task.size
     y = p + q
     g = eta * (y @ linear.rows.T)
-    alpha = np.where(g > 0.0, hull.above[k], hull.below[k]) * g
+    alpha = hull.slopes(k, g) * g
     gained = eta * (y @ linear.drift) + alpha @ linear.residuals - np.abs(g) @ hull.losses[k]
     return p - eta * linear.rates * y - alpha @ linear.rows, task.momentum * y, total + gained
 

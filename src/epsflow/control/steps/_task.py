@@ -8,6 +8,7 @@ linear in the state (δ, v) and in w, as the flow is: what holds for the flow by
 with sums in place of integrals. β = 0 is gradient descent.
 """
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -54,6 +55,13 @@ class StepTask:
     def first(self, count: int) -> "StepTask":
         """The same problem with fewer steps."""
         return replace(self, linear=self.linear.until(self.linear.s + count))
+
+    @property
+    def homogeneous(self) -> "StepTask":
+        """What differences of its iterates obey: from rest at zero, with nothing but forces to move them."""
+        linear, still = self.linear, np.zeros_like(self.velocity)
+        pencil = replace(linear.pencil, residuals=np.zeros_like(linear.residuals), drift=still)
+        return replace(self, linear=replace(linear, pencil=pencil, start=still), velocity=still)
 
     @property
     def radius(self) -> float:
@@ -110,6 +118,29 @@ def ends(task: StepTask, weights: Float[np.ndarray, "k N m"]) -> Float[np.ndarra
         velocities = beta * velocities - eta * (linear.rates * deltas - linear.drift + forces @ linear.rows)
         deltas = deltas + velocities
     return deltas
+
+
+def pulls(
+    task: StepTask, end: Float[np.ndarray, "*k d"], alpha: Callable[[int, np.ndarray], np.ndarray]
+) -> Iterator[tuple[int, Float[np.ndarray, "*k m"]]]:
+    """g_kj = −∂p_Nᵀδ_N/∂w_kj, by which a force matters, from the last step to the first, for one p_N or several.
+
+    Backward from p_N and v's costate zero: y = p + q, g_j = η x_jᵀy, p ← p − ηΛy − Σ_j α_j g_j x_j, q ← βy.
+
+    Args:
+        task: the problem.
+        end: p_N.
+        alpha: of a step and its g: how much of e_kj the force w_kj is; asked when g has been used.
+    """
+    linear, beta = task.linear, task.momentum
+    decay, columns = task.size * linear.rates, task.size * linear.rows.T
+    p, q = end, np.zeros_like(end)
+    for k in range(task.count - 1, -1, -1):
+        y = p + q if beta else p
+        g = y @ columns
+        yield k, g
+        p = p - decay * y - (alpha(k, g) * g) @ linear.rows
+        q = beta * y
 
 
 def trained(

@@ -9,7 +9,8 @@ direction of w leaves Lδ_N where it is, and following it until a constraint is 
 import numpy as np
 from jaxtyping import Bool, Float
 
-from ._task import StepTask, run
+from ..terms._window import on_bounds
+from ._task import StepTask, pulls, run
 
 CLOSE = 1e-9
 """How far, relative to the bounds' distance, rounding may leave a weight from the bound that it has met."""
@@ -38,9 +39,12 @@ def _one_less(
     low, high = task.bounds
     held, path = np.where(between, 0.0, weights), run(task, weights)
     forces = weights * path.residuals
-    direction = np.zeros_like(weights)
-    direction[between] = np.linalg.svd(_pushes(task, held)[:, between])[2][-1]
-    along = _response(task, held, direction)
+    form, direction = task.linear.form, np.zeros_like(weights)
+    pushes = np.empty((*form.factor.shape[:1], *held.shape))  # −∂Lδ_N/∂w, where the held weights answer to it
+    for k, pull in pulls(task, form.pull(np.eye(len(pushes))), lambda k, _: held[k]):
+        pushes[:, k] = pull
+    direction[between] = np.linalg.svd(pushes[:, between])[2][-1]
+    along = run(task.homogeneous, held, direction).residuals
     # g(t) = g + t g' ≥ 0: signs of residuals, and of what is left to either bound.
     sides = np.where(path.residuals < 0.0, -1.0, 1.0)
     rooms = [(sides * path.residuals, sides * along)]
@@ -58,35 +62,5 @@ def _one_less(
         return None
     residuals = path.residuals + way * step * along
     quotient = (forces + way * step * direction) / np.where(residuals == 0.0, 1.0, residuals)
-    found = np.where(between, np.clip(quotient, low, high), weights)
-    for level in (low, high):
-        found = np.where(np.abs(found - level) <= CLOSE * (high - low), level, found)
+    found = np.where(between, on_bounds(quotient, task.bounds, CLOSE), weights)
     return found if ((found > low) & (found < high)).sum() < between.sum() else None
-
-
-def _pushes(task: StepTask, held: Float[np.ndarray, "N m"]) -> Float[np.ndarray, "k N m"]:
-    """∂Lδ_N/∂w of every force, where the held weights answer to what it does."""
-    linear, eta = task.linear, task.size
-    factor = linear.form.factor
-    p = np.diag(factor) if factor.ndim == 1 else factor
-    q, found = np.zeros_like(p), np.empty((len(p), *held.shape))
-    for k in range(len(held) - 1, -1, -1):
-        y = eta * (p + q)
-        pulls = y @ linear.rows.T
-        found[:, k] = -pulls
-        p, q = p - y * linear.rates - (held[k] * pulls) @ linear.rows, task.momentum * y / eta
-    return found
-
-
-def _response(
-    task: StepTask, held: Float[np.ndarray, "N m"], direction: Float[np.ndarray, "N m"]
-) -> Float[np.ndarray, "N m"]:
-    """How the residuals change with the forces."""
-    linear, eta = task.linear, task.size
-    delta, velocity, found = np.zeros_like(linear.start), np.zeros_like(linear.start), np.empty_like(held)
-    for k in range(len(held)):
-        found[k] = linear.rows @ delta
-        force = held[k] * found[k] + direction[k]
-        velocity = task.momentum * velocity - eta * (linear.rates * delta + force @ linear.rows)
-        delta = delta + velocity
-    return found

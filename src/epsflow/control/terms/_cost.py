@@ -38,8 +38,8 @@ class EndForm(NamedTuple):
         """Lδ, of one δ or of each row."""
         return self.factor * delta if self.factor.ndim == 1 else delta @ self.factor.T
 
-    def pull(self, mu: Float[np.ndarray, " k"]) -> Float[np.ndarray, " d"]:
-        """Lᵀμ."""
+    def pull(self, mu: Float[np.ndarray, "*b k"]) -> Float[np.ndarray, "*b d"]:
+        """Lᵀμ, of one μ or of each row."""
         return self.factor * mu if self.factor.ndim == 1 else mu @ self.factor
 
     def gradient(self, delta: Float[np.ndarray, " d"]) -> Float[np.ndarray, " d"]:
