@@ -12,7 +12,7 @@ from scipy.optimize import brentq
 from epsflow.control.polish._polish import polish
 from epsflow.control.polish._swept import INSERTIONS, SweptEngine
 from epsflow.control.programs._transcription import transcribe
-from epsflow.control.systems._descent import Descent
+from epsflow.control.systems._descent import Descent, swept
 from epsflow.control.systems._rollout import FINE_AGREEMENT, choose_steps
 from epsflow.control.systems._system import AbstractSystem
 from epsflow.control.terms._deadline import Deadline
@@ -57,7 +57,7 @@ def propose(method, system, start, guesses, window):
         return transcribe(system, start, window, NEVER, intervals=N, substeps=substeps).solve_from(guesses)
     durations = np.full(N, window.length / N)
     steps = choose_steps(system, jnp.asarray(start), durations, list(guesses.values()), window.unit)
-    return Descent(system, jnp.asarray(start), window, NEVER, steps=steps).solve_from(guesses)
+    return Descent(swept(system, jnp.asarray(start), window.length, steps), window, NEVER).solve_from(guesses)
 
 
 def polished(system, start, window, values):

@@ -1,8 +1,8 @@
 """Which ε(t) is best? A problem, θ0, s and T come in; `ScheduleSolution`s and family comparisons go out.
 
 The files of this folder are its doors. `_task.py` states the question; `_optimal.py` chooses a route; `_mesh.py` solves
-on a mesh and leaves it, `_steps.py` chooses a weight for each step of gradient descent, `_trained.py` and
-`_trainings.py` ask about an optimiser; `_families.py` searches one-line schedules. `_simulate.py` says what a schedule
+on a mesh and leaves it, `_steps.py` does so in whole steps, of gradient descent or of an optimiser, whose trainings
+`_trainings.py` makes; `_families.py` searches one-line schedules. `_simulate.py` says what a schedule
 costs, `_pontryagin.py` holds it against the necessary conditions, `_certify.py` bounds what any schedule could gain,
 `_solution.py` gives the verdict, `_exact.py` says when the target can be reached. Doors take a `ControlTask`; the wings
 never see one: `terms` (what all agree on), `linear` (linear regression, exactly), `steps` (the same in whole steps),

@@ -1,17 +1,19 @@
 """How good is a schedule? Its costate, a lower bound where one can be proved, and the words for both."""
 
+from typing import NamedTuple
+
 import numpy as np
+from jaxtyping import Float
 from scipy.optimize import fminbound, root_scalar
 
 from .._core import InputError
 from ..problem import Problem, Quadratic
 from ..schedules import AbstractPiecewiseConstant, AbstractSchedule, check_admissible, least_effort
-from ._pontryagin import extremal_of
-from ._simulate import effort_of, simulate
+from ._pontryagin import cells_of, extremal_of
+from ._simulate import effort_of, seed_costs, simulate
 from ._solution import Found, ScheduleSolution, verdict
-from ._steps import judge_steps
-from ._task import ControlTask, linear_of, make_task
-from ._trained import judge_trained
+from ._steps import scale_of
+from ._task import ControlTask, linear_of, make_task, steps_of
 from ._trainings import INTERVALS, recipes_of
 from .bounds._branching import prove
 from .bounds._dual import certify_signs
@@ -19,9 +21,11 @@ from .bounds._paths import Paths
 from .linear._path import LinearPath, linear_path
 from .polish._optimum import linear_optimum, nodes_of_branching
 from .polish._reach import reach, rounding_of
-from .terms._cost import AbstractCost
+from .steps._optimum import step_optimum
+from .systems._descent import SMALL
+from .terms._cost import AbstractCost, RetainedLoss
 from .terms._deadline import UNLIMITED, Deadline
-from .terms._extremal import AbstractPath
+from .terms._extremal import AbstractPath, Extremal
 from .terms._kinds import (
     SPENT,
     VERIFIED_GAP,
@@ -29,7 +33,16 @@ from .terms._kinds import (
     describe_arcs,
     singular_arcs_hold,
 )
-from .terms._levels import arcs_of, best_level, effort_between, in_numbers, levels_of
+from .terms._levels import (
+    arcs_of,
+    as_column,
+    best_level,
+    effort_between,
+    in_numbers,
+    interval_means,
+    levels_of,
+    step_weights,
+)
 
 
 def certify(
@@ -108,27 +121,18 @@ def judge(task: ControlTask, found: Found, deadline: Deadline = UNLIMITED) -> Sc
             counts.
         deadline: when to stop proving; what is proved by then stands.
     """
-    if task.trainings is not None:
-        return judge_trained(task, found)
-    if task.step_size is not None:
-        return judge_steps(task, found, deadline)
-    schedule = found.schedule
-    cost, error = simulate(task, schedule)
-    if found.extremal is not None and isinstance(found.extremal.path, LinearPath):
-        knots, levels = found.extremal.path.knots, found.extremal.path.levels
-    else:
-        knots, levels = in_numbers(schedule, task.s, task.T)
-    spent, columns = effort_between(knots, levels), 1 if levels.ndim == 1 else levels.shape[1]
-    multiplier = multiplier_of(task, schedule, spent)
+    schedule, reading = found.schedule, _read(task, found)
+    spent, columns = reading.effort, 1 if reading.levels.ndim == 1 else reading.levels.shape[1]
+    multiplier = task.price if task.in_steps else multiplier_of(task, schedule, spent)
     path = extremal_of(task, schedule, multiplier) if found.extremal is None else found.extremal
-    arcs = describe_arcs(knots, levels, task.bounds)
-    bound = found.lower_bound
-    if bound is None and columns == 1 and task.problem.delete.size > 1:
-        bound = _group_bound(task, schedule, deadline)
-    elif bound is None:
-        miss = np.asarray(path.theta(np.array([task.T]))[0] - task.target)
-        bound = _lower_bound(task, miss, nodes_of_branching(task.price, spent, task.budget), deadline)
-    small = bool(path.pmp_gap <= VERIFIED_GAP * (cost + task.price * spent))
+    # Training with an optimiser has just been simulated; all else is simulated in another way.
+    cost, error = simulate(task, schedule) if task.trainings is None else (path.cost, path.cost_error)
+    arcs = describe_arcs(reading.knots, reading.levels, task.bounds)
+    bound, arrived = _bound(task, found, reading, path, deadline)
+    unit = cost + task.price * spent
+    if task.trainings is not None:
+        unit = max(abs(unit), SMALL * scale_of(task))
+    small = bool(path.pmp_gap <= VERIFIED_GAP * unit)
     return verdict(
         task,
         found,
@@ -139,10 +143,71 @@ def judge(task: ControlTask, found: Found, deadline: Deadline = UNLIMITED) -> Sc
         effort=spent,
         multiplier=multiplier,
         lower_bound=bound + task.price * columns * least_effort(task.T - task.s, task.bounds),
-        exact=bool(cost <= error) and (arrives(task, schedule, deadline) if found.arrived is None else found.arrived),
-        stationary=small and singular_arcs_hold(path, arcs, found.mesh, multiplier),
-        mesh=found.mesh,
+        exact=bool(cost <= error) and (arrives(task, schedule, deadline) if arrived is None else arrived),
+        stationary=small and (task.in_steps or singular_arcs_hold(path, arcs, found.mesh, multiplier)),
+        # In steps, a weight between the bounds for longer than one is no switch.
+        mesh=1.0 if task.in_steps else found.mesh,
+        seeds=seed_costs(task, schedule),
     )
+
+
+class Reading(NamedTuple):
+    """A schedule in numbers.
+
+    Attributes:
+        knots: from s to T.
+        levels: ε between them; where the knots are whole steps, its mean.
+        effort: ∫|ε| dt.
+    """
+
+    knots: Float[np.ndarray, " knots"]
+    levels: Float[np.ndarray, "arcs *m"]
+    effort: float
+
+
+def _read(task: ControlTask, found: Found) -> Reading:
+    schedule = found.schedule
+    if task.in_steps:
+        weights, cells = step_weights(schedule, task.s, task.T), cells_of(task, schedule)
+        effort = effort_between(np.arange(task.s, task.T + 1.0), weights)
+        return Reading(cells, as_column(interval_means(weights, cells)), effort)
+    if found.extremal is not None and isinstance(found.extremal.path, LinearPath):
+        knots, levels = found.extremal.path.knots, found.extremal.path.levels
+    else:
+        knots, levels = in_numbers(schedule, task.s, task.T)
+    return Reading(knots, levels, effort_between(knots, levels))
+
+
+def _bound(
+    task: ControlTask, found: Found, reading: Reading, path: Extremal, deadline: Deadline
+) -> tuple[float, bool | None]:
+    """What no schedule costs less than, and whether the target is reached; None where that is still to be asked.
+
+    For linear regression, of the flow the dual maximum less its rounding where residual signs are settled, else what
+    branching on them proves: over one weight per point, and so for a shared one, too. Of one ε for several points what
+    no other single ε undercuts, by the best one that is found. For other models 0.
+    """
+    schedule, linear, points = found.schedule, task.linear, task.problem.delete.size
+    if task.trainings is not None:
+        # What retrained models lose on the retained points is no minimum of that loss.
+        return -np.inf if isinstance(task.cost, RetainedLoss) else 0.0, False
+    if found.lower_bound is not None:
+        return found.lower_bound, found.arrived
+    if linear is None:
+        return 0.0, False if task.in_steps else None
+    if task.in_steps:
+        weights = step_weights(schedule, task.s, task.T)
+        start = np.broadcast_to(weights, (len(weights), points))
+        best = step_optimum(steps_of(task), [start], shared=False, deadline=deadline)
+        return best.lower_bound, best.arrives
+    if reading.levels.ndim == 1 and points > 1:
+        constant = isinstance(schedule, AbstractPiecewiseConstant)
+        starts = [(reading.knots, reading.levels)] if constant else []
+        return linear_optimum(linear, starts, budget=task.budget, deadline=deadline).lower_bound, None
+    delta = np.asarray(path.theta(np.array([task.T]))[0] - task.target) @ linear.basis
+    paths, cost, mu = Paths([linear]), linear.form.value(delta), linear.form.image(delta)
+    nodes = nodes_of_branching(task.price, reading.effort, task.budget)
+    return max(0.0, prove(paths, certify_signs(paths), cost, mu, max_nodes=nodes, deadline=deadline).certain), None
 
 
 def arrives(task: ControlTask, schedule: AbstractSchedule, deadline: Deadline = UNLIMITED) -> bool:
@@ -179,29 +244,6 @@ def arrives(task: ControlTask, schedule: AbstractSchedule, deadline: Deadline = 
 
 PASSING = 100.0
 """How much farther than rounding a flow has to come from, and would go on, if it passes through the target."""
-
-
-def _group_bound(task: ControlTask, schedule: AbstractSchedule, deadline: Deadline) -> float:
-    """What no single ε for all points undercuts, by the best one that is found; for linear regression, else 0."""
-    if not isinstance(task.problem.risk, Quadratic):
-        return 0.0
-    linear = linear_of(task)
-    constant = isinstance(schedule, AbstractPiecewiseConstant)
-    starts = [arcs_of(schedule, task.s, task.T)] if constant else []
-    return linear_optimum(linear, starts, budget=task.budget, deadline=deadline).lower_bound
-
-
-def _lower_bound(task: ControlTask, miss: np.ndarray, max_nodes: int, deadline: Deadline) -> float:
-    """The dual maximum less its rounding where residual signs are settled; else what branching on them proves, or 0.
-
-    It is taken over one weight per point, and so holds for a shared one, too.
-    """
-    if not isinstance(task.problem.risk, Quadratic):
-        return 0.0
-    linear = linear_of(task)
-    delta = miss @ linear.basis
-    paths, cost, mu = Paths([linear]), linear.form.value(delta), linear.form.image(delta)
-    return max(0.0, prove(paths, certify_signs(paths), cost, mu, max_nodes=max_nodes, deadline=deadline).certain)
 
 
 SAMPLES = 2_001

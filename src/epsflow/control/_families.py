@@ -42,7 +42,7 @@ from .linear._search import least_in_box
 from .systems._trained_family import Least, least_trained, points_of
 from .terms._cost import AbstractCost
 from .terms._deadline import UNLIMITED, Deadline
-from .terms._levels import efforts, step_weights, step_weights_of
+from .terms._levels import efforts, step_weights_of
 from .terms._scale import Scale
 from .terms._seeds import SeedCosts
 
@@ -321,7 +321,7 @@ def _found(task: ControlTask, family: type[AbstractSchedule], best: FamilyMinimu
         at_bound=best.at_bound if exists else (),
         evaluations=best.evaluations,
         effort=effort_of(task, schedule),
-        seeds=_seeds(task, schedule),
+        seeds=seed_costs(task, schedule),
         result=result,
     )
 
@@ -370,10 +370,6 @@ def _family_costs(
     return jax.vmap(cost_of)(numbers)
 
 
-def _seeds(task: ControlTask, schedule: AbstractSchedule) -> SeedCosts | None:
-    return None if task.trainings is None else seed_costs(task.trainings, step_weights(schedule, task.s, task.T))
-
-
 def baseline(task: ControlTask) -> FamilyResult:
     """The notes' 1_[0,s]: the points are dropped when the request arrives."""
     schedule = Step(task.s)
@@ -387,7 +383,7 @@ def baseline(task: ControlTask) -> FamilyResult:
         status=FamilyStatus.BASELINE if task.bounds[0] <= 0.0 <= task.bounds[1] else FamilyStatus.OUTSIDE,
         evaluations=1,
         effort=0.0,
-        seeds=_seeds(task, schedule),
+        seeds=seed_costs(task, schedule),
     )
 
 

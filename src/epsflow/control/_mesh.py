@@ -26,7 +26,7 @@ from .programs._conic import solve_conic
 from .programs._exponential import transcribe_exponentially
 from .programs._primitives import UntranslatableError
 from .programs._transcription import DEGREE, take_apart, transcribe, translated_field
-from .systems._descent import Descent, best_switch
+from .systems._descent import Descent, best_switch, swept
 from .systems._rollout import FINE_AGREEMENT, choose_steps
 from .systems._system import AbstractSystem, RiskSystem
 from .terms._deadline import Deadline
@@ -34,7 +34,7 @@ from .terms._kinds import SearchMethod, describe_arcs, is_singular
 from .terms._levels import arcs_of, as_column, sampled
 from .terms._pieces import cut
 from .terms._reading import read_arcs
-from .terms._runs import Candidate
+from .terms._runs import Candidate, named_guesses
 from .terms._window import MeshWindow
 
 
@@ -140,7 +140,8 @@ def search_by_adjoint(setting: Setting, guesses: dict[str, Float[np.ndarray, "N 
         InputError: the system is too stiff for explicit steps.
     """
     guesses, steps = _with_switch(setting, guesses)
-    return Descent(setting.system, setting.start, setting.window, setting.deadline, steps=steps).solve_from(guesses)
+    slopes = swept(setting.system, setting.start, setting.window.length, steps)
+    return Descent(slopes, setting.window, setting.deadline).solve_from(guesses)
 
 
 def _with_switch(setting: Setting, guesses: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], int]:
@@ -253,18 +254,14 @@ def guesses_of(
     For linear regression also the best step, while there is time: `step_until`, or None for not at all. Others add
     the best switch on the mesh, which takes no flows but those that the polish needs as well (`_with_switch`).
     """
-    (low, high), count = task.bounds, len(knots) - 1
-    guesses = {
-        "high": np.full((count, columns), high),
-        "low": np.full((count, columns), low),
-        "half way": np.full((count, columns), 0.5 * (low + high)),
-    }
+    low, high = task.bounds
+    guesses = named_guesses(
+        task.bounds, (len(knots) - 1, columns), extra, lambda schedule: sampled(schedule, knots, columns)
+    )
     linear = isinstance(task.problem.risk, Quadratic)
     if linear and low <= 0.0 and high >= 1.0 and step_until is not None and not step_until.passed:
         best = search_family(task, Step, deadline=step_until).schedule
         guesses["best step"] = sampled(best, knots, columns)
-    for i, schedule in enumerate(extra):
-        guesses[f"given {i + 1}: {type(schedule).__name__}"] = np.clip(sampled(schedule, knots, columns), low, high)
     return guesses
 
 

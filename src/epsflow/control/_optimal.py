@@ -20,7 +20,6 @@ from ._families import baseline
 from ._solution import Found, ScheduleSolution
 from ._steps import search_steps
 from ._task import ControlTask, linear_of, make_task
-from ._trained import search_trained
 from ._trainings import recipes_of
 from .bounds._branching import GAP
 from .polish._optimum import linear_optimum
@@ -226,9 +225,7 @@ class AbstractRoute(abc.ABC):
 
 def choose(task: ControlTask, options: Options, deadline: Deadline) -> AbstractRoute:
     """The route for a task: steps, what the budget leaves no choice about, exact switch times, or a mesh."""
-    if task.trainings is not None:
-        return InTraining(task, options, deadline)
-    if task.step_size is not None:
+    if task.in_steps:
         return InSteps(task, options, deadline)
     if task.budget <= options.columns(task) * least_effort(task.T - task.s, task.bounds):
         return OnlySchedule(task, options, deadline)
@@ -238,19 +235,11 @@ def choose(task: ControlTask, options: Options, deadline: Deadline) -> AbstractR
 
 
 class InSteps(AbstractRoute):
-    """One weight for each step of gradient descent."""
+    """ε constant in each step of gradient descent, or on intervals of whole steps of an optimiser."""
 
     def search(self) -> Found:
         """See `AbstractRoute`."""
-        return search_steps(self.task, tuple(self.options.starts), self.options.columns(self.task), self.deadline)
-
-
-class InTraining(AbstractRoute):
-    """ε constant on intervals of whole steps of an optimiser."""
-
-    def search(self) -> Found:
-        """See `AbstractRoute`."""
-        return search_trained(self.task, tuple(self.options.starts), self.options.columns(self.task), self.deadline)
+        return search_steps(self.task, self.options.starts, self.options.columns(self.task), self.deadline)
 
 
 class OnlySchedule(AbstractRoute):

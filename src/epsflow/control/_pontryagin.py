@@ -8,20 +8,21 @@ steps (`systems._swept_path`); smooth schedules and stiff flows are two diffrax 
 gradient descent the costates are those of its steps, and S_k = ∂𝓔/∂ε_k (`systems._step_path`).
 """
 
+from functools import partial
+
 import numpy as np
 from jaxtyping import Float
 
-from .._core import InputError
 from ..problem import Problem, Quadratic
 from ..schedules import AbstractPiecewiseConstant, AbstractSchedule, check_admissible
 from ._simulate import training_error
-from ._task import ControlTask, descent_of, linear_of, make_task
-from ._trainings import INTERVALS, Trainings, recipes_of
+from ._task import ControlTask, linear_of, make_task, mesh_of, training_of
+from ._trainings import INTERVALS, recipes_of
 from .linear._path import linear_extremal
 from .linear._smooth_path import smooth_extremal
 from .systems._system import DENSE_NUMBERS, RiskSystem
 from .terms._cost import AbstractCost
-from .terms._extremal import Extremal, Point
+from .terms._extremal import Extremal
 from .terms._levels import arcs_of, in_numbers, step_weights
 
 DENSE_DIM = DENSE_NUMBERS // (16 * 512)
@@ -87,10 +88,8 @@ def extremal(
 def extremal_of(task: ControlTask, schedule: AbstractSchedule, multiplier: float) -> Extremal:
     """The extremal of a schedule at a price of ∫|ε| dt; the eigendecompositions of the task are used again."""
     risk = task.problem.risk
-    if task.trainings is not None:
-        return _in_training(task, task.trainings, schedule)
-    if task.step_size is not None:
-        return _in_steps(task, step_weights(schedule, task.s, task.T), multiplier)
+    if task.in_steps:
+        return _in_steps(task, schedule, multiplier)
     if isinstance(risk, Quadratic):
         linear = linear_of(task).priced(multiplier)
         if isinstance(schedule, AbstractPiecewiseConstant):
@@ -111,42 +110,18 @@ def extremal_of(task: ControlTask, schedule: AbstractSchedule, multiplier: float
     return general_extremal(risk, schedule, task.theta0, *window, task.target, task.cost, multiplier)
 
 
-def _in_steps(task: ControlTask, weights: Float[np.ndarray, "N columns"], multiplier: float) -> Extremal:
-    from .systems._step_path import step_extremal
-
-    found = descent_of(task).slopes(task.cost, task.target, weights)
-
-    def before(asked: tuple[int, ...]) -> Point:
-        return Point(found.thetas[list(asked)], found.costates[list(asked)])
-
-    knots = task.s + np.arange(len(weights) + 1.0)
-    given = found.weights, weights, knots, task.bounds, before
-    return step_extremal(*given, cost=found.value, error=found.rounding, price=multiplier)
-
-
-def cells_of(task: ControlTask, trainings: Trainings, schedule: AbstractSchedule) -> Float[np.ndarray, " knots"]:
-    """The intervals on which a schedule is judged: those of the mesh, cut at the steps in which it jumps."""
+def cells_of(task: ControlTask, schedule: AbstractSchedule) -> Float[np.ndarray, " knots"]:
+    """The intervals on which a schedule in steps is judged: those of the mesh, cut at the steps in which it jumps."""
     if not isinstance(schedule, AbstractPiecewiseConstant):
-        return trainings.knots
+        return mesh_of(task)
     jumps = arcs_of(schedule, task.s, task.T)[0]
-    return np.unique(np.concatenate([trainings.knots, np.floor(jumps), np.ceil(jumps)]))
+    return np.unique(np.concatenate([mesh_of(task), np.floor(jumps), np.ceil(jumps)]))
 
 
-def _in_training(task: ControlTask, trainings: Trainings, schedule: AbstractSchedule) -> Extremal:
+def _in_steps(task: ControlTask, schedule: AbstractSchedule, multiplier: float) -> Extremal:
     from .systems._step_path import step_extremal
 
-    weights, seeds = step_weights(schedule, task.s, task.T), trainings.seeds
-
-    def before(asked: tuple[int, ...]) -> Point:
-        first, *others = seeds.seeds
-        if others:
-            raise InputError(
-                f"θ(t) and the costate are different for each of the {1 + len(others)} seeds; ask with one key."
-            )
-        path = seeds.path(first, weights, asked)
-        return Point(path.thetas, path.costates)
-
-    slopes = seeds.slopes(weights)
-    error = training_error(trainings, weights, slopes)
-    given = slopes.weights, weights, cells_of(task, trainings, schedule), task.bounds, before
-    return step_extremal(*given, cost=slopes.cost, error=error)
+    weights, training = step_weights(schedule, task.s, task.T), training_of(task)
+    slopes = training.slopes(weights)
+    given = slopes.weights, weights, cells_of(task, schedule), task.bounds, partial(training.before, weights)
+    return step_extremal(*given, cost=slopes.cost, error=training_error(task, weights, slopes), price=multiplier)

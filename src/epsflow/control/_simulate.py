@@ -10,7 +10,6 @@ from ..problem import Quadratic
 from ..schedules import AbstractPiecewiseConstant, AbstractSchedule, Members
 from ._descent import from_rest
 from ._task import ControlTask, rounding_of
-from ._trainings import Trainings
 from .linear._decays import member_ends
 from .linear._pencil import SECULAR
 from .linear._task import LinearTask
@@ -45,7 +44,7 @@ def simulate(task: ControlTask, schedule: AbstractSchedule) -> Simulation:
     if task.trainings is not None:
         weights = step_weights(schedule, task.s, task.T)
         found = task.trainings.seeds.slopes(weights)
-        return Simulation(found.cost, training_error(task.trainings, weights, found))
+        return Simulation(found.cost, training_error(task, weights, found))
     whole = isinstance(schedule, AbstractPiecewiseConstant) and problem.dim < SECULAR
     if task.linear is not None and task.step_size is None and not whole:
         return _from_s(task, task.linear, schedule)
@@ -67,19 +66,21 @@ def simulate(task: ControlTask, schedule: AbstractSchedule) -> Simulation:
     return Simulation(float(cost), float(np.linalg.norm(slope) * off + 0.5 * curvature * off**2))
 
 
-def training_error(trainings: Trainings, weights: np.ndarray, found: MeanSlopes) -> float:
+def training_error(task: ControlTask, weights: np.ndarray, found: MeanSlopes) -> float:
     """Of a mean cost: what rounding does to it to first order; in single precision, how far it is from double's too."""
-    if trainings.exact is None:
+    if task.trainings is None or task.trainings.exact is None:
         return found.rounding
     with jax.enable_x64(True):
-        exact = float(trainings.exact.costs(weights).mean())
+        exact = float(task.trainings.exact.costs(weights).mean())
     return found.rounding + abs(found.cost - exact)
 
 
-def seed_costs(trainings: Trainings, weights: np.ndarray) -> SeedCosts:
-    """The cost of every seed, chosen for and held out."""
-    held_out = trainings.held_out
-    return SeedCosts(trainings.seeds.costs(weights), np.empty(0) if held_out is None else held_out.costs(weights))
+def seed_costs(task: ControlTask, schedule: AbstractSchedule) -> SeedCosts | None:
+    """The cost of every seed, chosen for and held out; None without an optimiser."""
+    if task.trainings is None:
+        return None
+    weights, held_out = step_weights(schedule, task.s, task.T), task.trainings.held_out
+    return SeedCosts(task.trainings.seeds.costs(weights), np.empty(0) if held_out is None else held_out.costs(weights))
 
 
 def _from_s(task: ControlTask, linear: LinearTask, schedule: AbstractSchedule) -> Simulation:

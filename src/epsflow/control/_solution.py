@@ -156,7 +156,8 @@ class ScheduleSolution(Shown, Stored):
         if bool(ended_as(self.result, RESULTS.no_start_succeeded)):
             words = ", ".join(sorted({candidate.status for candidate in self.candidates}))
             descent = "L-BFGS-B" if self.task.budget == np.inf else "SLSQP"
-            solver = {SearchMethod.ADJOINT: descent, SearchMethod.QP: "the QP solver"}.get(self.method, "IPOPT")
+            solvers = {SearchMethod.ADJOINT: descent, SearchMethod.STEPS: descent, SearchMethod.QP: "the QP solver"}
+            solver = solvers.get(self.method, "IPOPT")
             return f"{solver} failed from all {count} starts ({words})"
         return ""
 

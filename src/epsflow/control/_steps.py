@@ -1,33 +1,58 @@
-"""`optimal_schedule` and `certify` where θ moves by gradient descent: one weight for each step."""
+"""`optimal_schedule` where θ moves in whole steps, of gradient descent or of an optimiser: ε on a mesh of them.
+
+Linear regression under gradient descent is certified (`steps._optimum`); all else is L-BFGS-B by exact gradients.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
-from scipy.optimize import minimize
 
 from .._core import RESULTS, SUCCESS, InputError
-from ..schedules import AbstractSchedule, PiecewiseConstant, least_effort
-from ._pontryagin import extremal_of
-from ._simulate import simulate
-from ._solution import Found, ScheduleSolution, verdict
-from ._task import ControlTask, descent_of, steps_of
+from ..schedules import AbstractSchedule, PiecewiseConstant
+from ._pontryagin import cells_of
+from ._solution import Found
+from ._task import ControlTask, mesh_of, steps_of, training_of
 from .steps._optimum import step_optimum
+from .systems._descent import Descent, Rule, Slope
+from .systems._ensemble import AbstractSteps
+from .systems._step_path import mesh_gap
+from .systems._trained_family import least_trained, nearest_trained, points_of
+from .terms._arcs import Arcs
 from .terms._deadline import UNLIMITED, Deadline
-from .terms._kinds import VERIFIED_GAP, SearchMethod, describe_arcs
-from .terms._levels import as_column, effort_between, step_weights
-from .terms._window import on_bounds
+from .terms._kinds import VERIFIED_GAP, SearchMethod
+from .terms._levels import as_column, interval_means, interval_sums, step_weights
+from .terms._reading import read_arcs
+from .terms._runs import Candidate, named_guesses
+from .terms._window import MeshWindow, on_bounds
+
+DESCENT = Rule(fall=1e-14, near=VERIFIED_GAP)
+OPTIMISER = Rule(iterations=200, fall=1e-10, settled=1e-6, near=VERIFIED_GAP)
+"""When L-BFGS-B ends: with an optimiser a gradient is dear, and the cost of batches is rough."""
 
 ON_BOUND = 1e-3
-"""Distance from a bound, in units of their distance, at which a weight that L-BFGS-B found is tried on the bound."""
+"""Distance from a bound, in units of their distance, at which a level that L-BFGS-B found is tried on the bound."""
+
+ROUND = 1e-9
+"""What a switch at the end of a step may cost more than one beside it, relative to the cost."""
+
+SWITCHES = 9
+"""Knots at which a single switch is tried, for a start."""
+
+MOST_ARCS, SCANNED = 24, 2
+"""Switches beyond which a mesh is not left, and numbers up to which a box around them is scanned: the cost of batches
+is rough in the switch times, and a descent alone stays where it is."""
 
 
 def search_steps(
-    task: ControlTask, starts: tuple[AbstractSchedule, ...], columns: int, deadline: Deadline = UNLIMITED
+    task: ControlTask, starts: Sequence[AbstractSchedule], columns: int, deadline: Deadline = UNLIMITED
 ) -> Found:
     """The best weights: for linear regression with a lower bound on those of all others, else by L-BFGS-B.
 
     Args:
-        task: with a step size, without a price or a budget.
-        starts: schedules to start from.
+        task: in steps, without a price or a budget.
+        starts: schedules to start from, too.
         columns: one weight for all deleted points, or one for each.
         deadline: when to stop.
 
@@ -38,92 +63,159 @@ def search_steps(
         raise InputError(
             "with a step_size the optimum knows no price and no budget; leave them out, or ask for the flow's."
         )
-    knots = np.arange(task.s, task.T + 1.0)
-    given = [np.broadcast_to(step_weights(each, task.s, task.T), (len(knots) - 1, columns)) for each in starts]
     if task.linear is None:
-        weights, result = _descended(task, given, columns, deadline)
-        schedule = PiecewiseConstant(knots, as_column(weights))
-        return Found(schedule=schedule, method=SearchMethod.STEPS, lower_bound=0.0, mesh=1.0, result=result)
-    best = step_optimum(steps_of(task), given, shared=columns == 1, deadline=deadline)
+        return _Search(task, training_of(task), columns, deadline).best(starts)
+    knots = mesh_of(task)
+    given = [np.broadcast_to(step_weights(each, task.s, task.T), (len(knots) - 1, columns)) for each in starts]
+    found = step_optimum(steps_of(task), given, shared=columns == 1, deadline=deadline)
     return Found(
-        schedule=PiecewiseConstant(knots, best.weights),
+        schedule=PiecewiseConstant(knots, found.weights),
         method=SearchMethod.STEPS,
-        mesh=1.0,
-        lower_bound=best.lower_bound,
-        arrived=best.arrives,
+        lower_bound=found.lower_bound,
+        arrived=found.arrives,
         result=RESULTS.time_limit_reached if deadline.passed else SUCCESS,
     )
 
 
-def judge_steps(task: ControlTask, found: Found, deadline: Deadline = UNLIMITED) -> ScheduleSolution:
-    """`judge` for a task in steps."""
-    weights, knots = step_weights(found.schedule, task.s, task.T), np.arange(task.s, task.T + 1.0)
-    cost, error = simulate(task, found.schedule)
-    bound, arrived = found.lower_bound, bool(found.arrived)
-    if bound is None:
-        bound, arrived = _bound(task, weights, deadline)
-    extremal, spent = extremal_of(task, found.schedule, task.price), effort_between(knots, weights)
-    return verdict(
-        task,
-        found,
-        extremal,
-        describe_arcs(knots, as_column(weights), task.bounds),
-        cost=cost,
-        error=error,
-        effort=spent,
-        multiplier=task.price,
-        lower_bound=bound + task.price * weights.shape[1] * least_effort(task.T - task.s, task.bounds),
-        exact=arrived and bool(cost <= error),
-        stationary=bool(extremal.pmp_gap <= VERIFIED_GAP * (cost + task.price * spent)),
-        mesh=1.0,
-    )
+def scale_of(task: ControlTask, columns: int = 1) -> float:
+    """What going on with ε = 1 costs, or dropping the points at s if that costs more: the unit of the cost."""
+    training, count = training_of(task), round(task.T - task.s)
+    costs = [training.costs(np.full((count, columns), level)).mean() for level in (0.0, 1.0)]
+    finite = [abs(float(cost)) for cost in costs if np.isfinite(cost)]
+    return max([*finite, np.finfo(np.float64).tiny])
 
 
-def _bound(task: ControlTask, weights: Float[np.ndarray, "N columns"], deadline: Deadline) -> tuple[float, bool]:
-    """What no weights cost less than, and whether the target can be reached; nothing for other models."""
-    if task.linear is None:
-        return 0.0, False
-    columns = task.problem.delete.size
-    best = step_optimum(
-        steps_of(task), [np.broadcast_to(weights, (len(weights), columns))], shared=False, deadline=deadline
-    )
-    return best.lower_bound, best.arrives
+@dataclass(frozen=True, eq=False)
+class _Search:
+    """The best levels on a mesh, from several starts, and then with switches at any step.
 
+    Attributes:
+        task: the question.
+        training: from s on.
+        columns: components of ε.
+        deadline: when to stop.
+    """
 
-def _descended(
-    task: ControlTask, given: list[np.ndarray], columns: int, deadline: Deadline
-) -> tuple[Float[np.ndarray, "N columns"], RESULTS]:
-    """L-BFGS-B with the exact gradient, from the bounds, half way, and what is given; onto bounds where that helps."""
-    count, (low, high) = round(task.T - task.s), task.bounds
-    descent, question = descent_of(task), (task.cost, task.target)
-    starts = [np.full((count, columns), level) for level in (low, high, 0.5 * (low + high))] + given
-    scale = max(descent.slopes(*question, starts[0]).value, np.finfo(np.float64).tiny)
+    task: ControlTask
+    training: AbstractSteps
+    columns: int
+    deadline: Deadline
 
-    def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
-        found = descent.slopes(*question, flat.reshape(count, columns))
-        return found.value / scale, found.weights.ravel() / scale
+    @property
+    def knots(self) -> np.ndarray:
+        """The mesh."""
+        return mesh_of(self.task)
 
-    def stop(_: np.ndarray) -> None:
-        if deadline.passed:
-            raise StopIteration
+    @property
+    def lengths(self) -> np.ndarray:
+        """Steps of every interval."""
+        return np.diff(self.knots).astype(int)
 
-    best, least = starts[0], np.inf
-    for start in starts:
-        if least < np.inf and deadline.passed:
-            break
-        options = {"maxiter": 500, "ftol": 1e-14, "gtol": 1e-10}
-        run = minimize(
-            objective,
-            start.ravel(),
-            jac=True,
-            method="L-BFGS-B",
-            bounds=[(low, high)] * start.size,
-            callback=stop,
-            options=options,
+    def best(self, starts: Sequence[AbstractSchedule]) -> Found:
+        """The best levels that any start leads to, freed of the mesh where that gains something."""
+        optimiser = self.task.trainings is not None
+        window = MeshWindow(self.task.T - self.task.s, self.task.bounds, scale_of(self.task, self.columns))
+        descent = Descent(self.slopes, window, self.deadline, OPTIMISER if optimiser else DESCENT)
+        guesses = named_guesses(self.task.bounds, (len(self.lengths), self.columns), starts, self._means)
+        runs = descent.solve_from(guesses | self._switch() if optimiser else guesses)
+        proposals = [option for run in runs for option in self._options(run)]
+        costs = [self.cost(levels) for levels in proposals]
+        best = int(np.argmin(costs))
+        freed = self.freed(proposals[best], costs[best])
+        trouble = SUCCESS if any(run.success for run in runs) else RESULTS.no_start_succeeded
+        return Found(
+            schedule=PiecewiseConstant(self.knots, as_column(proposals[best])) if freed is None else freed,
+            method=SearchMethod.ADJOINT if optimiser else SearchMethod.STEPS,
+            polished=freed is not None,
+            candidates=tuple(runs),
+            result=RESULTS.time_limit_reached if self.deadline.passed else trouble,
         )
-        free = np.clip(run.x.reshape(count, columns), low, high)
-        for weights in (free, on_bounds(free, (low, high), ON_BOUND)):
-            cost = objective(weights.ravel())[0]
-            if cost < least:
-                best, least = weights, cost
-    return best, RESULTS.time_limit_reached if deadline.passed else SUCCESS
+
+    def slopes(self, levels: Float[np.ndarray, "N columns"]) -> Slope:
+        """Mean cost, and its derivatives by the levels."""
+        found = self.training.slopes(np.repeat(levels, self.lengths, axis=0))
+        return found.cost, interval_sums(found.weights, self.knots)
+
+    def cost(self, levels: Float[np.ndarray, "N columns"]) -> float:
+        """The mean cost."""
+        return float(self.training.costs(np.repeat(levels, self.lengths, axis=0)).mean())
+
+    def freed(self, levels: Float[np.ndarray, "N columns"], cost: float) -> PiecewiseConstant | None:
+        """The arcs of levels on the mesh with switches at any step; None where that gains nothing that holds there.
+
+        The step in which ε switches has a weight between the two levels, so that the cost is a continuous function of
+        the switch time.
+        """
+        bounds, arcs = self.task.bounds, read_arcs(self.task.bounds, self.knots, levels)
+        coarse = (self.lengths > 1).any()
+        if self.deadline.passed or not coarse or not 0 < len(arcs.times) <= MOST_ARCS:
+            return None
+        low, high = _near(arcs, float(self.lengths.max()))
+
+        def weights_of(rows: Float[np.ndarray, "k n"]) -> Float[np.ndarray, "k N columns"]:
+            return np.stack([self._weights(arcs.at(row).ordered().schedule()) for row in rows])
+
+        start = arcs.unknowns
+        if len(start) <= SCANNED:
+            count = points_of(len(start), float((high - low).max()))
+            least = least_trained(self.training, weights_of, low, high, count, self.deadline)
+        else:
+            least = nearest_trained(self.training, weights_of, start, low, high, self.deadline)
+        weights = weights_of(least.point[None])[0]
+        # Most minima lie where a step ends, and the cost has a kink: to the last digits of the search.
+        whole = on_bounds(weights, bounds, ON_BOUND)
+        if self.training.costs(whole).mean() <= least.cost * (1.0 + ROUND):
+            weights = whole
+        schedule = in_whole_steps(weights, self.task.s, self.knots)
+        gap = mesh_gap(self.training.slopes(weights).weights, weights, cells_of(self.task, schedule), bounds)
+        return schedule if gap <= VERIFIED_GAP * abs(least.cost) and least.cost < cost else None
+
+    def _weights(self, schedule: AbstractSchedule) -> np.ndarray:
+        return step_weights(schedule, self.task.s, self.task.T)
+
+    def _means(self, schedule: AbstractSchedule) -> np.ndarray:
+        return interval_means(self._weights(schedule), self.knots)
+
+    def _options(self, run: Candidate) -> list[np.ndarray]:
+        """What a run found, and the same with what is near a bound moved onto it."""
+        free = run.values.reshape(-1, self.columns)
+        moved = on_bounds(free, self.task.bounds, ON_BOUND)
+        return [free] if np.array_equal(free, moved) else [free, moved]
+
+    def _switch(self) -> dict[str, np.ndarray]:
+        """The best of a few controls that are high first and low from a knot on."""
+        (low, high), count = self.task.bounds, len(self.lengths)
+        switches = np.unique(np.linspace(0, count, SWITCHES).round().astype(int))[1:-1]
+        tried, costs = [], []
+        for switch in switches:
+            if self.deadline.passed:
+                break
+            tried.append(np.where(np.arange(count)[:, None] < switch, high, low * np.ones((1, self.columns))))
+            costs.append(self.cost(tried[-1]))
+        return {"best switch": tried[int(np.argmin(costs))]} if tried else {}
+
+
+def _near(arcs: Arcs, reach: float) -> tuple[np.ndarray, np.ndarray]:
+    """Where the unknowns of arcs may go: switch times not past half way to the next, nor farther than `reach`."""
+    low, high = arcs.ranges.T.copy()
+    n = 0
+    for row in arcs.components:
+        times = row.edges[1:-1]
+        here, half = slice(n, n + len(times)), 0.5 * (times[:-1] + times[1:])
+        # From one whole step to another: there the cost has its kinks.
+        low[here] = np.floor(np.maximum(times - reach, np.concatenate([row.edges[:1], half])))
+        high[here] = np.ceil(np.minimum(times + reach, np.concatenate([half, row.edges[-1:]])))
+        n += len(times)
+    return low, high
+
+
+def in_whole_steps(
+    weights: Float[np.ndarray, "N columns"], s: float, knots: Float[np.ndarray, " knots"]
+) -> PiecewiseConstant:
+    """The schedule with a weight for every step, of which `train_with` makes the same training.
+
+    It has a knot wherever the weights change.
+    """
+    changes = np.flatnonzero((weights[1:] != weights[:-1]).any(axis=1)) + 1
+    first = np.concatenate([[0], changes])
+    return PiecewiseConstant(np.append(s + first, knots[-1]), as_column(weights[first]))

@@ -23,7 +23,8 @@ from ._target import Target, leave_out_optimum, warn_of
 from ._trainings import Recipes, Trainings, as_trainings, stored
 from .linear._task import LinearTask, linear_task
 from .steps._task import StepTask
-from .systems._steps import HeavyBall
+from .systems._ensemble import AbstractSteps
+from .systems._steps import GradientSteps, HeavyBall
 from .terms._cost import AbstractCost, Distance, cost_and_gradient
 from .terms._window import Window
 
@@ -368,6 +369,18 @@ def descent_of(task: ControlTask) -> HeavyBall:
     assert task.step_size is not None  # whoever asks has made sure
     assert task.velocity is not None
     return HeavyBall(task.problem.risk, task.theta_s, task.velocity, task.step_size, task.momentum)
+
+
+def training_of(task: ControlTask) -> AbstractSteps:
+    """Training from s on, of a task in steps."""
+    if task.trainings is not None:
+        return task.trainings.seeds
+    return GradientSteps(descent_of(task), task.cost, task.target)
+
+
+def mesh_of(task: ControlTask) -> Float[np.ndarray, " knots"]:
+    """The intervals of whole steps on which ε of a task in steps is judged: each step, or those of an optimiser."""
+    return np.arange(task.s, task.T + 1.0) if task.trainings is None else task.trainings.knots
 
 
 def steps_of(task: ControlTask) -> StepTask:

@@ -1,5 +1,6 @@
-"""Optimal levels on a mesh for systems of any size: exact gradients by sweeps, and L-BFGS-B; SLSQP within a budget."""
+"""Optimal levels on a mesh by exact gradients, of whatever kind, and L-BFGS-B; SLSQP within a budget."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,10 +15,91 @@ from ..terms._window import Effort, MeshWindow
 from ._rollout import roll_out, sweep
 from ._system import AbstractSystem
 
-MAX_ITERATIONS = 500
 MESH_GAP = 1e-9
 """Σ_k |projected gradient| (b − a), relative to the unit of the cost, at which L-BFGS-B stops: no control on the mesh
 is better by more, to first order."""
+
+SMALL = 1e-3
+"""A cost below this part of its unit is measured by the unit: a cost may be zero, or below."""
+
+
+class Rule(NamedTuple):
+    """When a descent ends, and when that is a success. A gap is what the best admissible numbers gain, to first order.
+
+    Attributes:
+        iterations, evaluations: the most of either.
+        fall: relative fall of the cost in an iteration.
+        settled, near: the gap, in units of the cost, at which it ends, and up to which it has succeeded.
+    """
+
+    iterations: int = 500
+    evaluations: int = 15_000
+    fall: float = 0.0
+    settled: float = 0.0
+    near: float = 1e-6
+
+
+class Lowest(NamedTuple):
+    """Where a descent came to.
+
+    Attributes:
+        z: the numbers with the least cost that were tried.
+        cost: that cost, in its unit.
+        gap: what the best admissible numbers gain there, to first order; NaN where no cost was finite.
+        run: what SciPy says.
+    """
+
+    z: Float[np.ndarray, " z"]
+    cost: float
+    gap: float
+    run: Any
+
+
+Slope = tuple[float, np.ndarray]
+"""A cost, and its derivatives by the numbers that it is of, in their shape."""
+
+
+def descend_in_box(
+    objective: Callable[[np.ndarray], Slope],
+    start: Float[np.ndarray, " z"],
+    bounds: list[tuple[float, float]],
+    rule: Rule,
+    deadline: Deadline,
+) -> Lowest:
+    """L-BFGS-B in a box, from one start; where the cost is not finite the line search comes back.
+
+    Args:
+        objective: the cost and its slope.
+        start: where to begin.
+        bounds: of every number.
+        rule: when to end.
+        deadline: the same, by the clock.
+    """
+    low, high = np.array(bounds).T
+    best, worst = Lowest(start, np.inf, np.nan, None), 1.0
+
+    def cost(z: np.ndarray) -> Slope:
+        nonlocal best, worst
+        value, slope = objective(z)
+        if not np.isfinite(value):
+            return 10.0 * worst, np.zeros(z.size)
+        worst = max(worst, value)
+        if value < best.cost:
+            gap = float(np.sum(np.maximum(slope * (z - low), slope * (z - high))))
+            best = Lowest(z.copy(), value, gap, None)
+        return value, slope
+
+    def stop(intermediate_result: Any) -> None:
+        del intermediate_result
+        if deadline.passed or best.gap <= rule.settled * max(abs(best.cost), SMALL):
+            raise StopIteration
+
+    # L-BFGS-B bounds the largest projected component; their sum is at most as many times that as there are numbers.
+    gtol = MESH_GAP / (float(np.max(high - low)) * start.size)
+    limits = {"maxiter": rule.iterations, "maxfun": rule.evaluations, "maxcor": 20, "ftol": rule.fall, "gtol": gtol}
+    settings: dict[str, Any] = {"jac": True, "bounds": bounds, "callback": stop, "options": limits}
+    run = minimize(cost, start, method="L-BFGS-B", **settings)
+    return best._replace(run=run)
 
 
 class Unknowns(NamedTuple):
@@ -69,58 +151,75 @@ class Unknowns(NamedTuple):
 class Descent(AbstractTranscription):
     """L-BFGS-B, or SLSQP within a budget, on the levels of a mesh.
 
-    Every evaluation is one sweep, forward and backward (`_rollout`); nothing of size d × d is formed.
-
     Attributes:
-        system: f and φ.
-        start: x(s).
-        steps: Runge–Kutta steps per interval.
+        slopes: the cost of levels, without the price, and its derivatives; of a system see `swept`.
+        rule: when to end.
     """
 
     def __init__(
-        self, system: AbstractSystem, start: Float[Array, " d"], window: MeshWindow, deadline: Deadline, *, steps: int
+        self,
+        slopes: Callable[[Float[np.ndarray, "N controls"]], Slope],
+        window: MeshWindow,
+        deadline: Deadline,
+        rule: Rule = Rule(),  # noqa: B008
     ):
-        """Fix the problem and the steps."""
-        self.system, self.start, self.window, self.deadline, self.steps = system, start, window, deadline, steps
+        """Fix the problem, and when to end."""
+        self.slopes, self.window, self.deadline, self.rule = slopes, window, deadline, rule
 
     def solve(self, name: str, guess: Float[np.ndarray, "N controls"]) -> Candidate:
         """See `AbstractTranscription`."""
         window, unknowns = self.window, Unknowns(self.window, guess.shape)
-        durations, effort = np.full(len(guess), window.length / len(guess)), unknowns.effort
+        effort, start = unknowns.effort, unknowns.of(guess)
 
-        def cost(z: np.ndarray) -> tuple[float, np.ndarray]:
-            found = sweep(self.system, self.steps, self.start, durations, unknowns.levels(z))
-            value = float(found.cost + window.price * (effort @ z))
-            return value / window.unit, (unknowns.pull(found.levels) + window.price * effort) / window.unit
+        def cost(z: np.ndarray) -> Slope:
+            value, slope = self.slopes(unknowns.levels(z))
+            priced = float(value + window.price * (effort @ z))
+            return priced / window.unit, (unknowns.pull(slope) + window.price * effort) / window.unit
 
-        def check_time(intermediate_result: Any) -> None:
+        if window.budget < np.inf:
+            end = self._within_budget(cost, start, unknowns)
+        else:
+            end = descend_in_box(cost, start, unknowns.bounds, self.rule, self.deadline)
+        levels = window.onto_options(unknowns.levels(end.z), 1e-12)
+        # The line search gives up where rounding hides a descent; the gap says whether that is far from the minimum.
+        near = end.gap <= self.rule.near * max(abs(end.cost), SMALL)
+        success = near or (window.budget < np.inf and bool(end.run.success))
+        return Candidate(name, as_column(levels), str(end.run.message), success, int(end.run.nit), int(end.run.nfev))
+
+    def _within_budget(self, cost: Callable[[np.ndarray], Slope], start: np.ndarray, unknowns: Unknowns) -> Lowest:
+        """SLSQP; the gap is that of a linear program."""
+        row, limit, bounds = unknowns.effort[None], self.window.budget, unknowns.bounds
+
+        def stop(intermediate_result: Any) -> None:
             del intermediate_result
             if self.deadline.passed:
                 raise StopIteration
 
-        options: dict[str, Any] = {"jac": True, "bounds": unknowns.bounds, "callback": check_time}
-        if window.budget < np.inf:
-            limit = LinearConstraint(effort[None], -np.inf, window.budget)
-            limits = {"maxiter": MAX_ITERATIONS, "ftol": MESH_GAP * MESH_GAP}
-            run = minimize(cost, unknowns.of(guess), method="SLSQP", constraints=[limit], options=limits, **options)
-        else:
-            # L-BFGS-B bounds the largest projected component; their sum is at most N times that.
-            gtol = MESH_GAP / ((window.bounds[1] - window.bounds[0]) * guess.size)
-            limits = {"maxiter": MAX_ITERATIONS, "maxcor": 20, "ftol": 0.0, "gtol": gtol}
-            run = minimize(cost, unknowns.of(guess), method="L-BFGS-B", options=limits, **options)
-        best = as_column(window.onto_options(unknowns.levels(run.x), 1e-12))
-        # The line search gives up where rounding hides a descent; the gap says whether that is far from the minimum.
-        success = bool(run.success) or _gap(run.jac[: len(effort)], run.x, unknowns) <= 1e-6 * abs(run.fun)
-        return Candidate(name, best, str(run.message), success, int(run.nit), int(run.nfev))
+        limits = {"maxiter": self.rule.iterations, "ftol": MESH_GAP * MESH_GAP}
+        settings: dict[str, Any] = {"jac": True, "bounds": bounds, "callback": stop, "options": limits}
+        held = [LinearConstraint(row, -np.inf, limit)]
+        run = minimize(cost, start, method="SLSQP", constraints=held, **settings)
+        slope = run.jac[: start.size]
+        least = linprog(slope, row, [limit], bounds=bounds).fun
+        return Lowest(run.x, float(run.fun), float(slope @ run.x - least), run)
 
 
-def _gap(slope: np.ndarray, z: np.ndarray, unknowns: Unknowns) -> float:
-    """What the best admissible z gains, to first order: a linear program within a budget."""
-    if unknowns.window.budget < np.inf:
-        row, limit = unknowns.effort[None], [unknowns.window.budget]
-        return float(slope @ z - linprog(slope, row, limit, bounds=unknowns.bounds).fun)
-    low, high = np.array(unknowns.bounds).T
-    return float(np.sum(np.maximum(slope * (z - low), slope * (z - high))))
+def swept(
+    system: AbstractSystem, start: Float[Array, " d"], length: float, steps: int
+) -> Callable[[Float[np.ndarray, "N controls"]], Slope]:
+    """The cost of levels on equal intervals: one sweep, forward and backward; nothing of size d × d is formed.
+
+    Args:
+        system, start: what is controlled, from x(s) on.
+        length: T − s.
+        steps: Runge–Kutta steps per interval.
+    """
+
+    def slopes(levels: Float[np.ndarray, "N controls"]) -> Slope:
+        found = sweep(system, steps, start, np.full(len(levels), length / len(levels)), levels)
+        return found.cost, found.levels
+
+    return slopes
 
 
 def best_switch(

@@ -1,5 +1,6 @@
 """Discrete trainings that differ by their seeds alone: the mean cost of where they end, and its derivatives by ε."""
 
+import abc
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -7,9 +8,11 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from ...flow import Course, EndSlope, StepSlopes
+from ..._core import InputError
+from ...flow import Course, EndSlope
 from ...problem import AbstractRisk
 from ..terms._cost import AbstractCost, cost_and_gradient
+from ..terms._extremal import Point
 
 Weights = Float[np.ndarray, "N columns"]
 """ε of every step from s to T: one for all deleted points, or one for each."""
@@ -46,8 +49,28 @@ class MeanSlopes(NamedTuple):
         return float(self.costs.mean())
 
 
+class AbstractSteps(abc.ABC):
+    """Discrete training from s to T, of one seed or several: what its end costs, and what the weights do to that."""
+
+    @abc.abstractmethod
+    def costs(self, weights: Weights) -> Float[np.ndarray, " k"]:
+        """The cost of each seed; ∞ where a training left the finite numbers."""
+
+    @abc.abstractmethod
+    def slopes(self, weights: Weights) -> MeanSlopes:
+        """Costs, and the derivative of their mean."""
+
+    @abc.abstractmethod
+    def before(self, weights: Weights, asked: tuple[int, ...]) -> Point:
+        """θ and the costate before the steps that are asked for, counted from s.
+
+        Raises:
+            InputError: several seeds, which have no one θ.
+        """
+
+
 @dataclass(frozen=True, eq=False)
-class Ensemble:
+class Ensemble(AbstractSteps):
     """Trainings under common weights.
 
     Attributes:
@@ -61,21 +84,27 @@ class Ensemble:
     seeds: tuple[Seed, ...]
 
     def costs(self, weights: Weights) -> Float[np.ndarray, " k"]:
-        """The cost of each; ∞ where a training left the finite numbers."""
+        """See `AbstractSteps`."""
         return np.array([self._cost(seed, weights) for seed in self.seeds])
 
     def slopes(self, weights: Weights) -> MeanSlopes:
-        """Costs, and the derivative of their mean."""
-        each = [self.path(seed, weights) for seed in self.seeds]
+        """See `AbstractSteps`."""
+        each = [seed.course.slopes(weights, self._slope(seed), ()) for seed in self.seeds]
         return MeanSlopes(
             costs=np.array([slopes.value for slopes in each]),
             weights=np.mean([slopes.weights for slopes in each], axis=0),
             rounding=float(np.mean([slopes.rounding for slopes in each])),
         )
 
-    def path(self, seed: Seed, weights: Weights, asked: tuple[int, ...] = ()) -> StepSlopes:
-        """Of one training; with θ and costate before the steps that are asked for, counted from s."""
-        return seed.course.slopes(weights, self._slope(seed), asked)
+    def before(self, weights: Weights, asked: tuple[int, ...]) -> Point:
+        """See `AbstractSteps`."""
+        first, *others = self.seeds
+        if others:
+            raise InputError(
+                f"θ(t) and the costate are different for each of the {1 + len(others)} seeds; ask with one key."
+            )
+        path = first.course.slopes(weights, self._slope(first), asked)
+        return Point(path.thetas, path.costates)
 
     def _cost(self, seed: Seed, weights: Weights) -> float:
         reached = seed.course.end(weights)

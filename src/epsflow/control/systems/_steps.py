@@ -7,6 +7,7 @@ Linear regression runs in NumPy; other models compile one scan for each number o
 
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import equinox as eqx
@@ -19,7 +20,9 @@ from ..._core import Array
 from ...flow import StepSlopes
 from ...problem import AbstractRisk, Quadratic
 from ..terms._cost import AbstractCost, cost_and_gradient
+from ..terms._extremal import Point
 from ..terms._levels import as_column
+from ._ensemble import AbstractSteps, MeanSlopes
 
 UNIT = np.finfo(np.float64).eps
 
@@ -133,6 +136,37 @@ class HeavyBall(eqx.Module):
             costates[k] = p
         by_point = -pulls * residuals
         return by_point if weights.ndim == 2 else by_point.sum(axis=1), costates
+
+
+@dataclass(frozen=True, eq=False)
+class GradientSteps(AbstractSteps):
+    """Gradient descent as training of one seed.
+
+    Attributes:
+        ball: the iteration.
+        cost, target: of θ_N.
+    """
+
+    ball: HeavyBall
+    cost: AbstractCost
+    target: Float[Array, " d"]
+
+    def costs(self, weights: Float[np.ndarray, "N columns"]) -> Float[np.ndarray, " k"]:
+        """See `AbstractSteps`."""
+        return self.slopes(weights).costs  # what is compiled already
+
+    def slopes(self, weights: Float[np.ndarray, "N columns"]) -> MeanSlopes:
+        """See `AbstractSteps`."""
+        found = self._slopes(weights)
+        return MeanSlopes(np.array([found.value]), found.weights, found.rounding)
+
+    def before(self, weights: Float[np.ndarray, "N columns"], asked: tuple[int, ...]) -> Point:
+        """See `AbstractSteps`."""
+        found = self._slopes(weights)
+        return Point(found.thetas[list(asked)], found.costates[list(asked)])
+
+    def _slopes(self, weights: Float[np.ndarray, "N columns"]) -> StepSlopes:
+        return self.ball.slopes(self.cost, self.target, weights)
 
 
 def _shared(weights: Float[np.ndarray, "N *columns"]) -> Float[np.ndarray, "N *m"]:

@@ -2,14 +2,14 @@
 
 import itertools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from scipy.optimize import minimize
 
 from ..terms._deadline import Deadline
-from ._ensemble import Ensemble, MeanSlopes
+from ._descent import Rule, descend_in_box
+from ._ensemble import AbstractSteps, MeanSlopes
 
 FIRST, SECOND = {1: 33, 2: 7}, {1: 9, 2: 5}
 """Points per number of the first scan, over the whole range, and of the second, around the best of the first."""
@@ -20,8 +20,11 @@ def points_of(numbers: int, steps: float) -> int:
     return max(5, min(FIRST.get(numbers, 4), round(steps) + 1))
 
 
-NUDGE, ITERATIONS = 1e-6, 20
-"""Width of the differences of the weights by the numbers, of their range, and the most iterations of L-BFGS-B."""
+NUDGE = 1e-6
+"""Width of the differences of the weights by the numbers, of their range."""
+
+RULE = Rule(iterations=20, evaluations=40, fall=1e-12)
+"""When the descent ends."""
 
 Point = Float[np.ndarray, " p"]
 Rows = Float[np.ndarray, "k p"]
@@ -44,7 +47,7 @@ class Least(NamedTuple):
 
 
 def least_trained(
-    ensemble: Ensemble,
+    training: AbstractSteps,
     weights_of: Callable[[Rows], Float[np.ndarray, "k N columns"]],
     lower: Point,
     upper: Point,
@@ -54,13 +57,13 @@ def least_trained(
     """Least mean cost over a box of numbers; a minimum narrower than a cell of the first scan can be missed.
 
     Args:
-        ensemble: the trainings.
+        training: from s on.
         weights_of: the weights of all steps, from rows of numbers.
         lower, upper: the box.
         count: points per number of the first scan.
         deadline: when to stop; the first scan is then cut short.
     """
-    search = _Search(ensemble, weights_of, deadline)
+    search = _Search(training, weights_of, deadline)
     best = search.scan(lower, upper, count)
     cell = (upper - lower) / (count - 1)
     finer = SECOND.get(len(lower), 3)
@@ -71,7 +74,7 @@ def least_trained(
 
 
 def nearest_trained(
-    ensemble: Ensemble,
+    training: AbstractSteps,
     weights_of: Callable[[Rows], Float[np.ndarray, "k N columns"]],
     start: Point,
     lower: Point,
@@ -79,7 +82,7 @@ def nearest_trained(
     deadline: Deadline,
 ) -> Least:
     """Least mean cost that a descent from `start` finds within a box of numbers."""
-    search = _Search(ensemble, weights_of, deadline)
+    search = _Search(training, weights_of, deadline)
     search.descend(start, lower, upper)
     return search.least
 
@@ -88,9 +91,12 @@ class _Search:
     """All numbers that were tried, and what they cost."""
 
     def __init__(
-        self, ensemble: Ensemble, weights_of: Callable[[Rows], Float[np.ndarray, "k N columns"]], deadline: Deadline
+        self,
+        training: AbstractSteps,
+        weights_of: Callable[[Rows], Float[np.ndarray, "k N columns"]],
+        deadline: Deadline,
     ):
-        self.ensemble, self.weights_of, self.deadline = ensemble, weights_of, deadline
+        self.training, self.weights_of, self.deadline = training, weights_of, deadline
         self.tried: list[tuple[Point, float]] = []
 
     @property
@@ -106,7 +112,7 @@ class _Search:
             if self.tried and self.deadline.passed:
                 break
             point = np.array(row)
-            self.tried.append((point, float(self.ensemble.costs(self.weights_of(point[None])[0]).mean())))
+            self.tried.append((point, float(self.training.costs(self.weights_of(point[None])[0]).mean())))
         return self.least.point
 
     def descend(self, start: Point, low: Point, high: Point) -> None:
@@ -120,8 +126,6 @@ class _Search:
         def objective(x: Point) -> tuple[float, Point]:
             point = low + x * (high - low)
             found = self._tried(point)
-            if not np.isfinite(found.cost):  # a line search that went too far comes back
-                return 10.0, np.zeros(len(x))
             moves = NUDGE * np.diag(width)
             ahead, behind = np.minimum(point + moves, high), np.maximum(point - moves, low)
             change = self.weights_of(ahead) - self.weights_of(behind)
@@ -129,16 +133,9 @@ class _Search:
             slope = (change * found.weights).sum(axis=(1, 2)) / apart
             return found.cost / unit, slope * (high - low) / unit
 
-        def stop(intermediate_result: Any) -> None:
-            del intermediate_result
-            if self.deadline.passed:
-                raise StopIteration
-
-        limits = {"maxiter": ITERATIONS, "maxfun": 2 * ITERATIONS, "ftol": 1e-12, "gtol": 0.0}
-        settings: dict[str, Any] = {"jac": True, "method": "L-BFGS-B", "callback": stop, "options": limits}
-        minimize(objective, (start - low) / width, bounds=[(0.0, 1.0)] * len(start), **settings)
+        descend_in_box(objective, (start - low) / width, [(0.0, 1.0)] * len(start), RULE, self.deadline)
 
     def _tried(self, point: Point) -> MeanSlopes:
-        found = self.ensemble.slopes(self.weights_of(point[None])[0])
+        found = self.training.slopes(self.weights_of(point[None])[0])
         self.tried.append((point, found.cost if np.isfinite(found.cost) else np.inf))
         return found

@@ -1,6 +1,7 @@
 """What a search hands over: the runs of a solver, and the derivatives by the switch times."""
 
 import abc
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -8,6 +9,7 @@ from jaxtyping import Float
 from scipy.linalg import null_space
 
 from ..._core import spelled
+from ...schedules import AbstractSchedule
 from ._deadline import Deadline
 from ._window import MeshWindow
 
@@ -75,6 +77,27 @@ class Candidate(NamedTuple):
     sweeps: int = 0
 
     __repr__ = spelled
+
+
+def named_guesses(
+    bounds: tuple[float, float],
+    shape: tuple[int, int],
+    starts: Iterable[AbstractSchedule],
+    read: Callable[[AbstractSchedule], Float[np.ndarray, "N columns"]],
+) -> dict[str, Float[np.ndarray, "N controls"]]:
+    """Levels on a mesh to start from: the corners, the middle, and given schedules.
+
+    Args:
+        bounds: of ε.
+        shape: intervals and components of ε.
+        starts: the schedules.
+        read: the levels of one of them.
+    """
+    low, high = bounds
+    corners = {"high": high, "low": low, "half way": 0.5 * (low + high)}
+    guesses = {name: np.full(shape, level) for name, level in corners.items()}
+    given = {f"given {i}: {type(start).__name__}": read(start) for i, start in enumerate(starts, 1)}
+    return guesses | {name: np.broadcast_to(np.clip(levels, low, high), shape) for name, levels in given.items()}
 
 
 class AbstractTranscription(abc.ABC):
