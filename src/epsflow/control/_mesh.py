@@ -27,7 +27,7 @@ from .programs._exponential import transcribe_exponentially
 from .programs._primitives import UntranslatableError
 from .programs._transcription import DEGREE, take_apart, transcribe, translated_field
 from .systems._descent import Descent, best_switch, swept
-from .systems._rollout import FINE_AGREEMENT, choose_steps
+from .systems._rollout import FINE_AGREEMENT, choose_steps, roll_out
 from .systems._system import AbstractSystem, RiskSystem
 from .terms._deadline import Deadline
 from .terms._kinds import SearchMethod, describe_arcs, is_singular
@@ -49,6 +49,9 @@ SUBSTEP_LIMIT = 4
 QUICK_LIMIT, PROGRAM_LIMIT = 2_000_000, 50_000_000
 """Operations times states up to which shooting is quicker than the adjoint route (at 8e5 it may take a fifth of its
 time, at 5e6 four times as long), and beyond which no program is built: at 4e8 IPOPT takes minutes."""
+
+SWITCHES = 17
+"""Knots at which a single switch is tried, for a start."""
 
 MOST_ARCS = 24
 """Arcs on a mesh beyond which its switch times are not freed: what chatters has no structure to polish."""
@@ -146,11 +149,18 @@ def search_by_adjoint(setting: Setting, guesses: dict[str, Float[np.ndarray, "N 
 
 def _with_switch(setting: Setting, guesses: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], int]:
     """The guesses with the best single switch, and the Runge–Kutta steps per interval that they take."""
-    system, window = setting.system, setting.window
+    system, start, window = setting.system, setting.start, setting.window
     intervals = len(next(iter(guesses.values())))
     durations = np.full(intervals, window.length / intervals)
-    steps = choose_steps(system, setting.start, durations, list(guesses.values()), window.unit)
-    return guesses | {"best switch": best_switch(system, setting.start, window, intervals, steps=steps)}, steps
+    steps = choose_steps(system, start, durations, list(guesses.values()), window.unit)
+    best = best_switch(
+        lambda levels: roll_out(system, steps, start, durations, levels).cost,
+        window,
+        (intervals, system.controls),
+        np.linspace(0, intervals, min(SWITCHES, intervals + 1)),
+        setting.deadline,
+    )
+    return guesses | {"best switch": best}, steps
 
 
 def polish_mesh(setting: Setting, values: Float[np.ndarray, "N controls"]) -> Stationary | None:

@@ -15,7 +15,7 @@ from ._pontryagin import cells_of
 from ._solution import Found
 from ._task import ControlTask, mesh_of, steps_of, training_of
 from .steps._optimum import step_optimum
-from .systems._descent import Descent, Rule, Slope
+from .systems._descent import Descent, Rule, Slope, best_switch
 from .systems._ensemble import AbstractSteps
 from .systems._step_path import mesh_gap
 from .systems._trained_family import least_trained, nearest_trained, points_of
@@ -38,7 +38,7 @@ ROUND = 1e-9
 """What a switch at the end of a step may cost more than one beside it, relative to the cost."""
 
 SWITCHES = 9
-"""Knots at which a single switch is tried, for a start."""
+"""Knots of the mesh at which a single switch is tried with an optimiser, for a start; the outer ones are no switch."""
 
 MOST_ARCS, SCANNED = 24, 2
 """Switches beyond which a mesh is not left, and numbers up to which a box around them is scanned: the cost of batches
@@ -116,8 +116,12 @@ class _Search:
         optimiser = self.task.trainings is not None
         window = MeshWindow(self.task.T - self.task.s, self.task.bounds, scale_of(self.task, self.columns))
         descent = Descent(self.slopes, window, self.deadline, OPTIMISER if optimiser else DESCENT)
-        guesses = named_guesses(self.task.bounds, (len(self.lengths), self.columns), starts, self._means)
-        runs = descent.solve_from(guesses | self._switch() if optimiser else guesses)
+        shape = len(self.lengths), self.columns
+        guesses = named_guesses(self.task.bounds, shape, starts, self._means)
+        inside = np.unique(np.linspace(0, shape[0], SWITCHES).round())[1:-1]
+        if optimiser and shape[0] > 1 and not self.deadline.passed:
+            guesses["best switch"] = best_switch(self.cost, window, shape, inside, self.deadline)
+        runs = descent.solve_from(guesses)
         proposals = [option for run in runs for option in self._options(run)]
         costs = [self.cost(levels) for levels in proposals]
         best = int(np.argmin(costs))
@@ -181,18 +185,6 @@ class _Search:
         free = run.values.reshape(-1, self.columns)
         moved = on_bounds(free, self.task.bounds, ON_BOUND)
         return [free] if np.array_equal(free, moved) else [free, moved]
-
-    def _switch(self) -> dict[str, np.ndarray]:
-        """The best of a few controls that are high first and low from a knot on."""
-        (low, high), count = self.task.bounds, len(self.lengths)
-        switches = np.unique(np.linspace(0, count, SWITCHES).round().astype(int))[1:-1]
-        tried, costs = [], []
-        for switch in switches:
-            if self.deadline.passed:
-                break
-            tried.append(np.where(np.arange(count)[:, None] < switch, high, low * np.ones((1, self.columns))))
-            costs.append(self.cost(tried[-1]))
-        return {"best switch": tried[int(np.argmin(costs))]} if tried else {}
 
 
 def _near(arcs: Arcs, reach: float) -> tuple[np.ndarray, np.ndarray]:

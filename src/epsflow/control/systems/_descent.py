@@ -1,6 +1,7 @@
 """Optimal levels on a mesh by exact gradients, of whatever kind, and L-BFGS-B; SLSQP within a budget."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +13,7 @@ from ..terms._deadline import Deadline
 from ..terms._levels import as_column
 from ..terms._runs import AbstractTranscription, Candidate
 from ..terms._window import Effort, MeshWindow
-from ._rollout import roll_out, sweep
+from ._rollout import sweep
 from ._system import AbstractSystem
 
 MESH_GAP = 1e-9
@@ -37,6 +38,10 @@ class Rule(NamedTuple):
     fall: float = 0.0
     settled: float = 0.0
     near: float = 1e-6
+
+
+FLOW = Rule()
+"""For costs as smooth as those of a flow."""
 
 
 class Lowest(NamedTuple):
@@ -148,23 +153,20 @@ class Unknowns(NamedTuple):
         return np.concatenate([flat, -flat]) if self.split else flat
 
 
+@dataclass(frozen=True, eq=False)
 class Descent(AbstractTranscription):
     """L-BFGS-B, or SLSQP within a budget, on the levels of a mesh.
 
     Attributes:
         slopes: the cost of levels, without the price, and its derivatives; of a system see `swept`.
+        window, deadline: see `AbstractTranscription`.
         rule: when to end.
     """
 
-    def __init__(
-        self,
-        slopes: Callable[[Float[np.ndarray, "N controls"]], Slope],
-        window: MeshWindow,
-        deadline: Deadline,
-        rule: Rule = Rule(),  # noqa: B008
-    ):
-        """Fix the problem, and when to end."""
-        self.slopes, self.window, self.deadline, self.rule = slopes, window, deadline, rule
+    slopes: Callable[[Float[np.ndarray, "N controls"]], Slope]
+    window: MeshWindow
+    deadline: Deadline
+    rule: Rule = FLOW
 
     def solve(self, name: str, guess: Float[np.ndarray, "N controls"]) -> Candidate:
         """See `AbstractTranscription`."""
@@ -223,23 +225,28 @@ def swept(
 
 
 def best_switch(
-    system: AbstractSystem,
-    start: Float[Array, " d"],
+    cost: Callable[[Float[np.ndarray, "N controls"]], float | Array],
     window: MeshWindow,
-    intervals: int,
-    *,
-    steps: int,
-    points: int = 17,
+    shape: tuple[int, int],
+    knots: Float[np.ndarray, " k"],
+    deadline: Deadline,
 ) -> Float[np.ndarray, "N controls"]:
-    """The cheapest affordable control that is high first and low from one of a few knots on, at one rollout a knot.
+    """The cheapest affordable control that is high first and low from one of a few knots on.
 
     Where ∫|u| dt matters, "low" is the level with the least |u|.
+
+    Args:
+        cost: of levels, without the price.
+        window, shape: what the levels are chosen on.
+        knots: numbers of intervals after which it may switch.
+        deadline: after which no other knot is tried.
     """
-    durations = np.full(intervals, window.length / intervals)
-    knots = np.unique(np.linspace(0, intervals, min(points, intervals + 1)).astype(int))
     low, high = window.cheapest if window.priced else window.bounds[0], window.bounds[1]
-    rows = [np.where(np.arange(intervals) < knot, high, low) for knot in knots]
-    controls = [window.affordable(np.tile(row[:, None], (1, system.controls))) for row in rows]
-    costs = [roll_out(system, steps, start, durations, u).cost for u in controls]
-    prices = [window.price * window.spent(u) for u in controls]
-    return controls[int(np.nanargmin(np.add(costs, prices)))]
+    controls, costs = [], []
+    for knot in np.unique(knots.astype(int)):
+        if costs and deadline.passed:
+            break
+        row = np.where(np.arange(shape[0]) < knot, high, low)
+        controls.append(window.affordable(np.tile(row[:, None], (1, shape[1]))))
+        costs.append(float(cost(controls[-1])) + window.price * window.spent(controls[-1]))
+    return controls[int(np.nanargmin(costs))]
