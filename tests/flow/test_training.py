@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tracemalloc
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,7 @@ import optax
 import pytest
 
 import epsflow as ef
+from epsflow.flow import _minibatches as minibatches
 
 KEY, RATE = jax.random.key(7), 1e-2
 ADAM = optax.adam(RATE)
@@ -96,13 +98,37 @@ def test_batches_are_shuffled_epochs_of_the_documented_order(network, theta0):
     assert run.losses.shape == (600,)
 
 
-def test_data_on_disk_are_trained_on_as_those_in_memory(network, theta0, tmp_path):
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_data_on_disk_are_trained_on_as_those_in_memory(network, theta0, tmp_path, dtype):
     arguments = {"optimiser": ADAM, "steps": 30, "batch": 4, "key": KEY}
-    np.save(tmp_path / "x.npy", network.data.x)
-    mapped = ef.Dataset(np.load(tmp_path / "x.npy", mmap_mode="r"), network.data.y)
-    other = ef.Problem(network.model, network.loss, mapped, delete=[4, 11], l2=0.05, reduction="mean")
-    here, there = (ef.train_with(p, ef.Step(9.0), theta0, **arguments).theta for p in (network, other))
+    files = []
+    for name in ("x", "y"):
+        np.save(tmp_path / f"{name}.npy", getattr(network.data, name).astype(dtype))
+        files.append(np.load(tmp_path / f"{name}.npy", mmap_mode="r"))
+    options = {"delete": [4, 11], "l2": 0.05, "reduction": "mean", "dtype": dtype}
+    problems = [
+        ef.Problem(network.model, network.loss, ef.Dataset(*data), **options)
+        for data in (files, [np.asarray(file, np.float64) for file in files])
+    ]
+    there, here = (ef.train_with(p, ef.Step(9.0), theta0, **arguments).theta for p in problems)
     np.testing.assert_array_equal(here, there)
+    assert "risk" not in vars(problems[0])  # which would hold all rows
+
+
+def test_training_on_a_file_copies_no_more_than_the_rows_of_its_steps(tmp_path, monkeypatch):
+    monkeypatch.setattr(minibatches, "NUMBERS", 2**16)
+    x = np.memmap(tmp_path / "x.bin", np.float32, "w+", shape=(2**18, 32))  # 32 MB
+    x[::2] = 1.0
+    problem = ef.Problem(
+        ef.MLP((32, 1)), ef.SquaredLoss(), ef.Dataset(x, np.zeros(len(x))), reduction="mean", dtype="float32"
+    )
+    tracemalloc.start()
+    run = ef.train_with(problem, ef.Step(9.0), np.zeros(33), optimiser=ADAM, steps=10, batch=32, key=KEY)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert np.isfinite(run.theta).all()
+    # A permutation of n points, and where each is among the deleted ones, of 8 and 4 bytes; rows of 2**16 numbers.
+    assert peak < 2 * 12 * len(x) + 16 * 2**16 < x.nbytes / 4
 
 
 @pytest.mark.parametrize(("dtype", "least", "most"), [("float32", 1e-9, 1e-4), ("bfloat16", 1e-5, 0.1)])

@@ -163,10 +163,20 @@ def test_nan_in_a_memory_map_is_found_when_it_is_read(tmp_path):
         linear_regression(data, 0)
 
 
-def test_a_narrow_memory_map_is_refused(tmp_path):
+def test_a_memory_map_in_single_precision_is_for_networks(tmp_path):
     x = np.memmap(tmp_path / "x.bin", np.float32, "w+", shape=(3, 2))
-    with pytest.raises(InputError, match="x has dtype float32"):
-        Dataset(x, np.zeros(3))
+    x[:] = np.arange(6.0).reshape(3, 2) / 3.0
+    data = Dataset(x, np.zeros(3))
+    assert data.x is x
+    with pytest.raises(InputError, match=r"x is a memory map in float32, and linear models .*open_memmap"):
+        linear_regression(data)
+    own = Dataset(np.asarray(x, np.float64), np.zeros(3))
+    for dtype in ("float64", "float32"):
+        here, there = (Problem(MLP((2, 1)), SquaredLoss(), part, dtype=dtype) for part in (own, data))
+        np.testing.assert_array_equal(here.gradient(np.ones(3)), there.gradient(np.ones(3)))
+    assert data.subsample(2, seed=0).standardise().x.dtype == np.float64
+    with pytest.raises(InputError, match="x has dtype float16"):
+        Dataset(np.memmap(tmp_path / "half.bin", np.float16, "w+", shape=(3, 2)), np.zeros(3))
 
 
 # --- refusals ---

@@ -131,7 +131,7 @@ class Source:
             return Rows(*self._held, eps, self._put(points, None, "rows"))
         x, y = (np.asarray(part[points.ravel()]) for part in (self.problem.data.x, self.problem.data.y))
         check_rows(x, y, first)
-        parts = [part.reshape(*points.shape, *part.shape[1:]).astype(self.dtype) for part in (x, y)]
+        parts = [part.reshape(*points.shape, *part.shape[1:]).astype(self.dtype, copy=False) for part in (x, y)]
         x, y, place = (self._put(part, None, "rows") for part in (*parts, self._place[points]))
         return Rows(x, y, place, eps)
 
@@ -139,6 +139,8 @@ class Source:
     def _held(self) -> tuple[Array, Array, Array]:
         """All points on the device, for as long as this training lasts: in equal parts where a step takes all."""
         axes = ("rows",) if self.batch is None else ()
+        if isinstance(self.problem.data.x, np.memmap):
+            check_rows(self.problem.data.x, self.problem.data.y, 0)
         data = (np.asarray(part, self.dtype) for part in (self.problem.data.x, self.problem.data.y))
         x, y, place = (self._put(part, *axes) for part in (*data, self._place))
         return x, y, place

@@ -109,8 +109,9 @@ def fingerprint(source: Source, start: Array, optimiser: Any) -> dict[str, Any]:
     """What must agree for a training to be taken up. An optimiser is told by what it makes of three gradients."""
     problem, data = source.problem, source.problem.data
     sample = np.unique(np.linspace(0, data.n - 1, min(SAMPLED, data.n)).astype(np.int64))
+    rows = (part[sample].astype(np.float64) for part in (data.x, data.y))
     return {
-        "data": f"{data.n}×{data.x.shape[1]}, {_digest(data.x[sample], data.y[sample])}",
+        "data": f"{data.n}×{data.x.shape[1]}, {_digest(*rows)}",
         "delete": problem.delete.tolist(),
         "model": f"{type(problem.model).__name__}, {problem.dim} parameters",
         "loss": type(problem.loss).__name__,

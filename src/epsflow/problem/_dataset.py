@@ -27,7 +27,7 @@ class Dataset(Shown):
         array([0., 1., 1.])
 
     Attributes:
-        x: features, shape (n, p), float64; a copy, but a `numpy.memmap` stays on disk.
+        x: features, shape (n, p), float64; a copy, but a `numpy.memmap` stays on disk, in float64 or float32.
         y: targets, a copy, shape (n,), or (n, k) for several outputs; class labels are stored as the numbers 0, 1, ….
         name: what tables and figures call it.
         features: one name per column of x.
@@ -37,6 +37,9 @@ class Dataset(Shown):
     x may be a pandas or polars DataFrame or an Arrow Table of numbers, whose names are kept, and y a column of one.
     Labels that are strings or booleans are numbered from 0 in sorted order; `encode_labels` does so for numbers, such
     as −1 and 1.
+
+    The numbers of a memory map in float32 count as they are. Networks are trained on it in batches without a copy, in
+    any precision; a linear model, whose answers resolve the effect of a single point, refuses it.
 
     Raises:
         InputError: shapes that do not match, a narrow float type, no rows, masked entries, a feature named twice, a
@@ -122,7 +125,7 @@ class Dataset(Shown):
         if not 1 <= as_count(n, "n", least=0) <= self.n:
             raise InputError(f"cannot draw {n} points without replacement from {self.name}, which has {self.n}.")
         rows = np.sort(np.random.default_rng(seed).choice(self.n, size=n, replace=False))
-        return replace(self, x=self.x[rows], y=self.y[rows])
+        return replace(self, x=self.x[rows].astype(np.float64), y=self.y[rows].astype(np.float64))
 
 
 def _read(x: Any, y: Any, name: str, features: Iterable[str], target: str) -> dict[str, Any]:
@@ -147,6 +150,8 @@ def _read(x: Any, y: Any, name: str, features: Iterable[str], target: str) -> di
 
 def _as_data(array: object, name: str) -> np.ndarray:
     array = array if isinstance(array, np.memmap) else as_array(array, name)
+    if isinstance(array, np.memmap) and array.dtype in (np.float64, np.float32):
+        return array
     if array.dtype.kind == "f" and array.dtype.itemsize < 8:
         raise InputError(
             f"{name} has dtype {array.dtype}, but float64 is needed to resolve the effect of a single point. "
@@ -154,8 +159,6 @@ def _as_data(array: object, name: str) -> np.ndarray:
         )
     if array.dtype.kind not in "fiub":
         raise InputError(f"{name} holds {array.dtype} values; numbers are needed.")
-    if isinstance(array, np.memmap) and array.dtype == np.float64:
-        return array
     own = array.astype(np.float64)
     own.setflags(write=False)  # what was computed from it would no longer be about it
     return own
@@ -178,6 +181,7 @@ def _as_names(names: object, columns: int, data: str) -> tuple[str, ...]:
 
 
 def _standardised(array: np.ndarray) -> np.ndarray:
+    array = np.asarray(array, np.float64)
     # Divided by powers of two, which round nothing, so that no sum or square overflows or vanishes.
     peaks = np.abs(array).max(axis=0)
     reduced = np.ldexp(array, -np.frexp(peaks)[1])

@@ -1,8 +1,10 @@
 """The floating types in which a problem can compute, and what each rounds."""
 
 import jax.numpy as jnp
+import numpy as np
 
 from .._core import InputError, brief, require_x64
+from ._dataset import Dataset
 from ._models import AbstractModel, LinearModel
 from ._rounded_products import RoundedProducts
 
@@ -17,6 +19,18 @@ def check_dtype(dtype: object, model: object) -> None:
         raise InputError(
             "linear models are computed by NumPy in float64, where their answers are exact and certified; leave dtype "
             'out. `train_with(..., dtype="float32")` trains them in single precision.'
+        )
+
+
+def check_width(data: Dataset, model: object) -> None:
+    """Refuse a memory map in float32 for a linear model, with how to widen the file."""
+    narrow = [name for name, part in (("x", data.x), ("y", data.y)) if part.dtype != np.float64]
+    if narrow and isinstance(model, LinearModel):
+        raise InputError(
+            f"{data.name}: {narrow[0]} is a memory map in float32, and linear models are answered in float64, to "
+            "resolve the effect of a single point. If you accept its rounding, convert the file, some rows at a time: "
+            f'wide = numpy.lib.format.open_memmap("wide.npy", "w+", float, {narrow[0]}.shape); '
+            f"for k in range(0, len(wide), 65536): wide[k : k + 65536] = {narrow[0]}[k : k + 65536]."
         )
 
 
@@ -62,6 +76,7 @@ def computed(model: AbstractModel, dtype: str) -> AbstractModel:
 
     Example:
         >>> import jax.numpy as jnp
+    import numpy as np
         >>> ef.problem.computed(ef.MLP((1, 1)), "bfloat16")
         RoundedProducts(...)
     """

@@ -25,7 +25,7 @@ from .._core import (
     warn,
 )
 from ._collinear import caution_in_full, caution_of, free_directions, largest_entries
-from ._dataset import LARGEST, Dataset, check_range
+from ._dataset import LARGEST, Dataset, check_finite, check_range
 from ._design import Design, WideDesign
 from ._generalised import GeneralisedLinear
 from ._intercepts import intercepts
@@ -33,8 +33,8 @@ from ._losses import AbstractLoss, SquaredLoss, formula_of
 from ._minimum import Minimum, Points, by_factor
 from ._models import AbstractModel, LinearModel
 from ._penalty import Penalty, as_penalties
-from ._precision import check_dtype, computed, stored_in
-from ._quadratic import Gathered, Quadratic, gather
+from ._precision import check_dtype, check_width, computed, stored_in
+from ._quadratic import Quadratic, gather
 from ._risk import AbstractRisk, EmpiricalRisk, Weights, by_rows, loss_gradients, mesh_of
 from ._shapes import check_model, check_parts
 from ._weighted import weighted
@@ -72,7 +72,6 @@ class Problem(Shown):
             float64 says so. "bfloat16" is "float32" but for the operands of the model's matrix products and
             convolutions, forward and backward, rounded to 8 significant bits (2⁻⁹ of each); their sums, parameters,
             activations, losses and all else stay in float32. It saves time on accelerators only.
-        risk: R_ε as a pytree of arrays, NumPy's for linear regression.
         design: for linear regression the factor of the retained rows, to which its answers are exact; else None.
     """
 
@@ -84,7 +83,6 @@ class Problem(Shown):
     reduction: str
     chunk_rows: int
     dtype: str
-    risk: AbstractRisk = field(repr=False)
     design: Design | WideDesign | None = field(repr=False)
 
     def __init__(
@@ -119,6 +117,7 @@ class Problem(Shown):
             raise InputError(f"chunk_rows is {chunk_rows}; at least one row must be read at a time.")
         if sample_weight is not None:
             loss, data = weighted(model, loss, data, sample_weight)
+        check_width(data, model)
         check_range(data)
         check_model(model, loss, data, dtype)
         values = (model, loss, data, points, penalty, reduction, chunk_rows, dtype)
@@ -126,9 +125,10 @@ class Problem(Shown):
         for name, value in zip(names, values, strict=True):
             object.__setattr__(self, name, value)
         linear = isinstance(model, LinearModel) and model.outputs is None and formula_of(loss) is SquaredLoss
-        gathered = gather(data, points, penalty, self.scale) if linear else Gathered(self.empirical(), None)
-        object.__setattr__(self, "risk", gathered.risk)
-        object.__setattr__(self, "design", gathered.design)
+        gathered = gather(data, points, penalty, self.scale) if linear else None
+        object.__setattr__(self, "design", None if gathered is None else gathered.design)
+        if gathered is not None:
+            self.__dict__["risk"] = gathered.risk
         if self.caution:
             warn(f"{data.name}: {caution_in_full(self.caution)}.")
 
@@ -180,6 +180,11 @@ class Problem(Shown):
             )
         return float(each[0])
 
+    @cached_property
+    def risk(self) -> AbstractRisk:
+        """R_ε as a pytree of arrays, NumPy's for linear regression; of other models made when it is first asked for."""
+        return self.empirical()
+
     @property
     def points(self) -> Points:
         """The data and how they count, for what is computed from rows."""
@@ -209,7 +214,9 @@ class Problem(Shown):
     @cached_property
     def _reach(self) -> float:
         """How large parameters may be, so that squares of theirs and of H·θ are finite."""
-        if isinstance(self.risk, Quadratic):
+        if isinstance(self.data.x, np.memmap) and self.design is None:
+            return LARGEST**2  # not read for this: a training says where it leaves the finite numbers
+        if self.design is not None and isinstance(self.risk, Quadratic):
             largest = float(np.diag(np.asarray(self.risk.h_retained)).max(initial=0.0))
         else:
             largest = float(np.square(self.data.x).max(initial=0.0))
@@ -253,6 +260,8 @@ class Problem(Shown):
 
     def empirical(self) -> EmpiricalRisk:
         """R_ε as a sum over the data, for what sufficient statistics cannot say (per-point quantities)."""
+        if isinstance(self.data.x, np.memmap):
+            check_finite(self.data.x, self.data.y, self.data.name)
         return EmpiricalRisk(
             model=self.computed,
             loss=self.loss,
@@ -331,7 +340,7 @@ class Problem(Shown):
         if rows.size and not (rows.min() >= 0 and rows.max() < self.data.n):
             raise InputError(f"points must lie between 0 and {self.data.n - 1}; got {rows.min()} to {rows.max()}.")
         x, y = (np.asarray(part[rows], self.array_dtype) for part in (self.data.x, self.data.y))
-        if isinstance(self.risk, Quadratic):
+        if self.design is not None:
             return self.scale * x * (x @ theta - y)[:, None]
         if len(devices):
             mesh = mesh_of(devices, len(rows), "points")
@@ -351,12 +360,12 @@ class Problem(Shown):
                 f"{name} is about {size:.1g} in size; beyond {self._reach:.1g} its squares overflow. Measure the "
                 "targets (or the features) in other units."
             )
-        return vector if isinstance(self.risk, Quadratic) else jnp.asarray(vector, self.array_dtype)
+        return vector if self.design is not None else jnp.asarray(vector, self.array_dtype)
 
     def weights(self, eps: object, name: str = "eps") -> Float[Array, "*m"]:
         """ε as one finite float64 number, or as one per deleted point (NumPy's for linear regression)."""
         array = self.checked_weights(eps, name)
-        return array if isinstance(self.risk, Quadratic) else jnp.asarray(array, self.array_dtype)
+        return array if self.design is not None else jnp.asarray(array, self.array_dtype)
 
     def checked_weights(self, eps: object, name: str = "eps") -> Float[np.ndarray, "*m"]:
         """The same in NumPy for every problem; a copy."""
@@ -370,7 +379,7 @@ class Problem(Shown):
 
         Only linear regression can answer this without a parameter; other problems return None.
         """
-        if not isinstance(self.risk, Quadratic):
+        if self.design is None or not isinstance(self.risk, Quadratic):
             return None
         retained = self.risk.retained
         counted = np.asarray(self.risk.x_deleted)[np.broadcast_to(np.asarray(eps) != 0.0, self.delete.shape)]
