@@ -156,26 +156,36 @@ def devices(count: int) -> None:
     print(f"{count} virtual devices: {time.perf_counter() - before:.2f} s of wall time", flush=True)
 
 
+def trained(problem: ef.Problem, batch: int) -> np.ndarray:
+    """θ after 150 steps of Adam."""
+    options = {"optimiser": optax.adam(RATE), "steps": 150, "batch": batch, "key": KEY}
+    return ef.train_with(problem, ef.Constant(1.0), problem.model.init(jax.random.key(0)), **options).theta
+
+
+def gradient_pass(problem: ef.Problem, theta: np.ndarray, points: int | None = None) -> float:
+    """CPU seconds of a warm pass of per-point gradients over all points, from those of the first ones."""
+    x, y, place = (jnp.asarray(part, problem.dtype) for part in (problem.data.x, problem.data.y, theta))
+    gradients = jax.jit(jax.vmap(jax.grad(lambda t, a, b: problem.loss(problem.model(t, a), b)), (None, 0, 0)))
+    count = points or problem.data.n
+
+    def one_pass() -> None:
+        for k in range(0, count, 10):  # ten at a time are quicker than fifty
+            jax.block_until_ready(gradients(place, x[k : k + 10], y[k : k + 10]))
+
+    return seconds(one_pass, 1) * problem.data.n / count
+
+
 def influences(dtype: str) -> None:
     """In a process of its own: 100 points on 100 losses by EK-FAC, against a pass of per-point gradients."""
     problem, batch, _ = problem_of("mnist", dtype)
-    theta = problem.model.init(jax.random.key(0))
-    options = {"optimiser": optax.adam(RATE), "steps": 150, "batch": batch, "key": KEY}
-    theta = ef.train_with(problem, ef.Constant(1.0), theta, **options).theta
-    x, y, place = (jnp.asarray(part, dtype) for part in (problem.data.x, problem.data.y, theta))
-    gradients = jax.jit(jax.vmap(jax.grad(lambda t, a, b: problem.loss(problem.model(t, a), b)), (None, 0, 0)))
-
-    def one_pass() -> None:
-        for k in range(0, problem.data.n, 10):  # ten at a time are quicker than fifty
-            jax.block_until_ready(gradients(place, x[k : k + 10], y[k : k + 10]))
-
+    theta = trained(problem, batch)
     losses = ef.Losses(problem.model, problem.loss, problem.data.x[1_000:1_100], problem.data.y[1_000:1_100])
     given = {"points": list(range(100)), "functional": losses, "curvature": "ggn", "damping": 1e-2}
 
     def answer() -> ef.Influence:
         return ef.influence(problem, theta, solver=ef.EKFAC(), **given)
 
-    reference, before = seconds(one_pass, 1), time.process_time()
+    reference, before = gradient_pass(problem, theta), time.process_time()
     found = answer()
     cold, warm = time.process_time() - before, seconds(answer, 1)
     print(
@@ -183,6 +193,54 @@ def influences(dtype: str) -> None:
         f"{warm:.1f} s, ratio {warm / reference:.2f}, peak {peak():.2f} GB; {found.chunks}",
         flush=True,
     )
+
+
+def matrix_free(door: str, dtype: str) -> None:
+    """In a process of its own, cold: what else answers a deletion at a million parameters, without a matrix."""
+    problem, batch, _ = problem_of("mnist", dtype)
+    problem = ef.Problem(problem.model, problem.loss, problem.data, problem.delete, 1e-2, "mean", dtype=dtype)
+    theta = trained(problem, batch)
+    losses = ef.Losses(problem.model, problem.loss, problem.data.x[1_000:1_100], problem.data.y[1_000:1_100])
+    hundred = {"points": list(range(100)), "functional": lambda t: losses(t).mean(), "curvature": "ggn", "damping": 0.1}
+    few = {"damping": 0.1, "tol": 1e-2, "matrix": False, "throw": False}
+    start = problem.model.init(jax.random.key(1))
+    doors: dict[str, Callable[[], object]] = {
+        "influence by CG": lambda: ef.influence(problem, theta, solver=ef.CG(), **hundred),
+        "influence by Nyström, rank 20": lambda: ef.influence(problem, theta, solver=ef.Nystrom(rank=20), **hundred),
+        "influence by the dual, 12 points of data": lambda: _few_points(problem, theta),
+        "pbrf": lambda: ef.pbrf(problem, theta, max_steps=20, **few),
+        "decompose, solver CG": lambda: ef.decompose(problem, theta, solver=ef.CG(), theta0=start, max_steps=3, **few),
+        "endpoints": lambda: ef.endpoints(
+            problem, theta, theta0=start, steps=10, K=5, step_size=0.1, max_steps=3, **few
+        ),
+    }
+    reference = gradient_pass(problem, theta, 500)
+    before, clock = time.process_time(), time.perf_counter()
+    found = doors[door]()
+    took, wall = time.process_time() - before, time.perf_counter() - clock
+    print(
+        f"{door}, d = {problem.dim:,}, {dtype}: pass of per-point gradients {reference:.1f} s, cold {took:.1f} s "
+        f"({wall:.0f} s by the clock), ratio {took / reference:.1f}, peak {peak():.2f} GB; {found.chunks}",
+        flush=True,
+    )
+    print(found.summary(), flush=True)
+
+
+def _few_points(problem: ef.Problem, theta: np.ndarray) -> ef.Influence:
+    """The dual holds a row for each output of each point, so that its data must be few."""
+    data = ef.Dataset(problem.data.x[:12], problem.data.y[:12])
+    small = ef.Problem(problem.model, problem.loss, data, [0], problem.l2, "mean", dtype=problem.dtype)
+    return ef.influence(small, theta, points=list(range(12)), curvature="ggn", damping=0.1, solver="dual")
+
+
+DOORS = (
+    "influence by CG",
+    "influence by Nyström, rank 20",
+    "influence by the dual, 12 points of data",
+    "pbrf",
+    "decompose, solver CG",
+    "endpoints",
+)
 
 
 def apart(*words: str, flags: str = "") -> None:
@@ -203,7 +261,9 @@ def main() -> None:
     if options.only:
         name, *rest = options.only
         parts = {"first_step": first_step, "memory": memory, "devices": devices, "influences": influences}
+        parts["matrix_free"] = matrix_free
         kinds = {"first_step": (float,), "memory": (str, int), "devices": (int,), "influences": (str,)}
+        kinds["matrix_free"] = (str, str)
         parts[name](*(kind(word) for kind, word in zip(kinds[name], rest, strict=True)))
         return
     training()
@@ -214,6 +274,8 @@ def main() -> None:
         apart("devices", str(count), flags="--xla_force_host_platform_device_count=8")
     for dtype in () if options.skip_large else ("float32", "float64"):
         apart("influences", dtype)
+    for door in () if options.skip_large else DOORS:
+        apart("matrix_free", door, "float32" if door.startswith("influence") else "float64")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,17 @@ import pytest
 from epsflow import _core
 from epsflow.analysis.curvature import Curvature, curvature_at, solve
 from epsflow.analysis.curvature._ekfac import EKFAC, kronecker_layers
-from epsflow.problem import MLP, Dataset, LinearModel, LogisticLoss, Problem, SoftmaxCrossEntropy, SquaredLoss
+from epsflow.problem import (
+    CNN,
+    MLP,
+    Dataset,
+    FunctionModel,
+    LinearModel,
+    LogisticLoss,
+    Problem,
+    SoftmaxCrossEntropy,
+    SquaredLoss,
+)
 
 layers_of = eqx.filter_jit(kronecker_layers)
 dense = eqx.filter_jit(lambda curvature: curvature.matrix())
@@ -141,11 +151,97 @@ def test_ekfac_refuses_what_it_cannot_approximate():
     vector = jnp.ones((1, problem.dim))
     theta = np.ones(problem.dim)
     linear = Problem(LinearModel(3), LogisticLoss(), problem.data, l2=1.0)
+    own = Problem(FunctionModel(lambda w, x: jnp.tanh(w @ x), jnp.zeros(3)), LogisticLoss(), problem.data)
     for curvature, solver, words in (
         (curvature_at(problem, theta, "hessian", damping=1.0), "ekfac", "not a Hessian"),
         (curvature_at(problem, theta, "ggn"), "ekfac", "needs λ \\+ λ_d > 0"),
-        (curvature_at(linear, np.ones(3), "ggn"), "ekfac", "needs the layers of an `MLP`"),
+        (
+            curvature_at(linear, np.ones(3), "ggn"),
+            "ekfac",
+            "a LinearModel is one function of θ whose layers it does not know",
+        ),
+        (curvature_at(own, np.ones(3), "ggn", damping=1.0), "ekfac", "a FunctionModel is one function .* use solver="),
         (curvature_at(problem, theta, "ggn", damping=1.0), EKFAC(2, jax.random.key(0)), "labels are sampled for"),
     ):
         with pytest.raises(_core.InputError, match=words):
             solve(curvature, vector[:, : curvature.dim], solver)
+
+
+# --- convolutions ---
+
+
+@pytest.fixture(scope="module")
+def convolutional():
+    """Five images of 4 × 4 pixels in two channels, 3 × 3 kernels to three channels, and 12 → 2."""
+    rng = np.random.default_rng(11)
+    labels = rng.integers(0, 2, size=5).astype(float)
+    model = CNN((2, 4, 4), channels=(3,), widths=(2,))
+    problem = Problem(model, SoftmaxCrossEntropy(), Dataset(rng.normal(size=(5, 32)), labels), [2], reduction="mean")
+    theta = 0.5 * rng.normal(size=problem.dim)
+    curvature = curvature_at(problem, theta, "ggn", damping=0.1)
+    return problem, theta, curvature, layers_of(curvature)
+
+
+def test_the_eigenvalues_of_a_convolution_are_the_diagonal_of_the_exact_matrix_in_its_basis(convolutional):
+    _, _, curvature, layers = convolutional
+    exact, start = np.asarray(dense(curvature)), 0
+    for layer in layers:
+        outputs, inputs = layer.eigenvalues.shape
+        size = outputs * inputs
+        # θ holds W by rows, then b; a block is that of (W | b).
+        order = np.concatenate(
+            [np.arange(outputs * (inputs - 1)).reshape(outputs, -1), [[k] for k in range(outputs)]], 1
+        )
+        order[:, -1] += outputs * (inputs - 1)
+        block = exact[start : start + size, start : start + size][np.ix_(order.ravel(), order.ravel())]
+        basis = np.kron(layer.outputs, layer.inputs)
+        np.testing.assert_allclose(basis.T @ basis, np.eye(size), atol=1e-14)
+        diagonal = np.diag(basis.T @ block @ basis) - 0.1
+        np.testing.assert_allclose(layer.eigenvalues.ravel(), diagonal, atol=1e-14)  # sums of products of order one
+        start += size
+    assert start == curvature.dim
+
+
+def test_the_basis_of_a_convolution_belongs_to_sums_over_its_pixels(convolutional):
+    """A and S with JAX's own convolution, and what is added to its output as the place where δ is taken."""
+    problem, theta, _, layers = convolutional
+    kernels, bias, rest = theta[:54].reshape(3, 2, 3, 3), theta[54:57], theta[57:]
+    weight, last = rest[:24].reshape(2, 12), rest[24:]
+
+    def output(shift, image):
+        seen = jax.lax.conv(image[None], kernels, (1, 1), "SAME")[0] + bias[:, None, None] + shift
+        return weight @ jnp.tanh(seen).reshape(3, 2, 2, 2, 2).mean(axis=(2, 4)).ravel() + last
+
+    a, s = np.zeros((19, 19)), np.zeros((3, 3))
+    for image in problem.data.x.reshape(5, 2, 4, 4):
+        padded = np.pad(image, ((0, 0), (1, 1), (1, 1)))
+        seen = [[*padded[:, i : i + 3, j : j + 3].ravel(), 1.0] for i in range(4) for j in range(4)]
+        a += np.transpose(seen) @ seen / 5
+        jacobian = np.asarray(jax.jacrev(output)(jnp.zeros((3, 4, 4)), image)).reshape(2, 3, 16)
+        p = np.asarray(jax.nn.softmax(output(0.0, image)))
+        s += np.einsum("kop,kl,lqp->oq", jacobian, np.diag(p) - np.outer(p, p), jacobian) / 5
+    for basis, factor in ((layers[0].inputs, a), (layers[0].outputs, s)):
+        rotated = np.asarray(basis).T @ factor @ np.asarray(basis)
+        np.testing.assert_allclose(rotated, np.diag(np.diag(rotated)), atol=1e-13 * np.abs(factor).max())
+
+
+def test_where_all_pixels_are_alike_a_convolution_of_one_pixel_is_a_layer(convolutional):
+    """Kernels of 1 × 1 on images of one colour, whose mean is that of any pixel: the same function of the same θ."""
+    rng = np.random.default_rng(12)
+    colours, labels = rng.normal(size=(6, 3)), rng.integers(0, 2, size=6).astype(float)
+    models = {
+        CNN((3, 2, 2), channels=(4,), widths=(2,), kernel=1): np.repeat(colours, 4, axis=1),
+        MLP((3, 4, 2)): colours,
+    }
+    theta, vectors = rng.normal(size=26), jnp.asarray(rng.normal(size=(3, 26)))
+    found = [
+        solve(
+            curvature_at(Problem(model, SoftmaxCrossEntropy(), Dataset(x, labels)), theta, "ggn", damping=0.3),
+            vectors,
+            "ekfac",
+        )
+        for model, x in models.items()
+    ]
+    # Sums in another order, and eigenvectors of a factor that is four times as large.
+    np.testing.assert_allclose(found[0].solution, found[1].solution, atol=1e-12)
+    np.testing.assert_allclose(found[0].residual, found[1].residual, atol=1e-12)

@@ -25,6 +25,7 @@ from ._minimum import Minimum as Minimum
 from ._models import (
     MLP as MLP,
     AbstractModel as AbstractModel,
+    LayeredModel as LayeredModel,
     LinearModel as LinearModel,
 )
 from ._penalty import Penalty as Penalty, as_penalty as as_penalty

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Float, Key
 
 from .._core import Array, InputError, as_count
-from ._models import MLP, AbstractModel, activate, as_activation, as_sizes, widest
+from ._models import MLP, LayeredModel, Tap, activate, as_activation, as_sizes, untapped, widest
 
 
 def _as_image(value: object) -> tuple[int, int, int]:
@@ -28,7 +28,7 @@ def _as_widths(value: object) -> tuple[int, ...]:
     return as_sizes(value, "CNN widths", "(hidden…, outputs)", 1)
 
 
-class CNN(AbstractModel):
+class CNN(LayeredModel):
     """Convolutions and mean pooling, then a fully connected network.
 
     Example:
@@ -82,6 +82,13 @@ class CNN(AbstractModel):
         return [(out, into, self.kernel, self.kernel) for into, out in zip(before, self.channels, strict=False)]
 
     @property
+    def places(self) -> tuple[int | None, ...]:
+        """The pixels of each convolution, a quarter of those of the last one; none of the end."""
+        _, height, width = self.image
+        pixels = tuple((height * width) >> (2 * level) for level in range(len(self.channels)))
+        return (*pixels, *self.end.places)
+
+    @property
     def dim(self) -> int:
         """Number of weights and biases."""
         return sum(math.prod(shape) + shape[0] for shape in self._shapes()) + self.end.dim
@@ -99,13 +106,19 @@ class CNN(AbstractModel):
         if x.shape != (math.prod(self.image),):
             channels, height, width = self.image
             raise InputError(f"a CNN for images of {channels}×{height}×{width} cannot read a point of shape {x.shape}.")
-        image, start = x.reshape(self.image), 0
-        for shape in self._shapes():
-            middle = start + math.prod(shape)
-            kernels, bias = theta[start:middle].reshape(shape), theta[middle : middle + shape[0]]
-            image = _halved(activate(self.activation, _convolved(kernels, image) + bias[:, None, None]))
-            start = middle + shape[0]
-        return self.end(theta[start:], image.ravel())
+        return self.tapped(theta, x, untapped)
+
+    def tapped(self, theta: Float[Array, " d"], x: Float[Array, " p"], tap: Tap) -> Float[Array, "*k"]:
+        """The output for one point, with a `tap` at every layer.
+
+        What enters a convolution is what each pixel's kernel sees, shape (channels in · kernel², pixels).
+        """
+        image = x.reshape(self.image)
+        for weight, bias in self.layers(theta)[: len(self.channels)]:
+            seen = _patches(image, self.kernel)
+            values = tap(seen, weight.reshape(len(bias), -1) @ seen + bias[:, None])
+            image = _halved(activate(self.activation, values.reshape(-1, *image.shape[1:])))
+        return self.end.tapped(theta[self.dim - self.end.dim :], image.ravel(), tap)
 
     def init(self, key: Key[Array, ""]) -> Float[Array, " d"]:
         """Weights normal with variance 1/fan_in, biases zero."""
@@ -117,17 +130,16 @@ class CNN(AbstractModel):
         return jnp.concatenate([*parts, self.end.init(key)])
 
 
-def _convolved(kernels: Float[Array, "o c k k"], image: Float[Array, "c h w"]) -> Float[Array, "o h w"]:
-    """Σ_c Σ_{u,v} K_{ocuv} a_c[i + u − r, j + v − r].
+def _patches(image: Float[Array, "c h w"], size: int) -> Float[Array, "ckk hw"]:
+    """What each pixel's kernel sees, a_c[i + u − r, j + v − r] in row (c, u, v).
 
-    As one product with the k² shifted images. With JAX's own convolution a gradient for each point takes hundreds of
-    times as long on CPUs: its kernels then differ from point to point.
+    A convolution is one product with them. With JAX's own convolution a gradient for each point takes hundreds of times
+    as long on CPUs: its kernels then differ from point to point.
     """
-    size, (_, height, width) = kernels.shape[-1], image.shape
+    _, height, width = image.shape
     padded = jnp.pad(image, ((0, 0), (size // 2, size // 2), (size // 2, size // 2)))
     shifted = [padded[:, u : u + height, v : v + width] for u in range(size) for v in range(size)]
-    stacked = jnp.stack(shifted, axis=1).reshape(-1, height * width)
-    return (kernels.reshape(len(kernels), -1) @ stacked).reshape(-1, height, width)
+    return jnp.stack(shifted, axis=1).reshape(-1, height * width)
 
 
 def _halved(image: Float[Array, "c h w"]) -> Float[Array, "c h/2 w/2"]:

@@ -130,7 +130,41 @@ def activate(name: str, values: Float[Array, "*k"]) -> Float[Array, "*k"]:
     return _ACTIVATIONS[name](values)
 
 
-class MLP(AbstractModel):
+Tap = Callable[[Array, Array], Array]
+"""Sees what enters and leaves an affine layer, a and W a + b, and returns what goes on instead of W a + b."""
+
+
+def untapped(inputs: Array, outputs: Array) -> Array:
+    """W a + b as it is."""
+    return outputs
+
+
+class LayeredModel(AbstractModel):
+    """A network of affine layers, of each of which θ holds W by rows, then b.
+
+    Example:
+        >>> ef.CNN((8, 8), channels=(4,), widths=(10,)).places, ef.MLP((10, 8, 1)).places
+        ((64, None), (None, None))
+    """
+
+    @property
+    @abc.abstractmethod
+    def places(self) -> tuple[int | None, ...]:
+        """How many pixels share the weights of each layer; None for a fully connected one."""
+
+    @abc.abstractmethod
+    def layers(self, theta: Float[Array, " d"]) -> list[tuple[Float[Array, "out ..."], Float[Array, " out"]]]:
+        """The weights and biases of each layer."""
+
+    @abc.abstractmethod
+    def tapped(self, theta: Float[Array, " d"], x: Float[Array, " p"], tap: Tap) -> Float[Array, "*k"]:
+        """The output for one point, with a `tap` at every layer.
+
+        What enters a layer has shape (in,) and what leaves it (out,), or (in, places) and (out, places).
+        """
+
+
+class MLP(LayeredModel):
     """Fully connected network with biases.
 
     Example:
@@ -166,12 +200,20 @@ class MLP(AbstractModel):
         """σ, entry by entry."""
         return activate(self.activation, values)
 
+    @property
+    def places(self) -> tuple[int | None, ...]:
+        """No layer is shared."""
+        return (None,) * (len(self.widths) - 1)
+
     def __call__(self, theta: Float[Array, " d"], x: Float[Array, " p"]) -> Float[Array, "*k"]:
-        *hidden, (weight, bias) = self.layers(theta)
-        for hidden_weight, hidden_bias in hidden:
-            x = self.activate(hidden_weight @ x + hidden_bias)
-        output = weight @ x + bias
-        return output[0] if self.widths[-1] == 1 else output
+        return self.tapped(theta, x, untapped)
+
+    def tapped(self, theta: Float[Array, " d"], x: Float[Array, " p"], tap: Tap) -> Float[Array, "*k"]:
+        """The output for one point, with a `tap` at every layer."""
+        for level, (weight, bias) in enumerate(self.layers(theta)):
+            x = self.activate(x) if level else x
+            x = tap(x, weight @ x + bias)
+        return x[0] if self.widths[-1] == 1 else x
 
     def init(self, key: Key[Array, ""]) -> Float[Array, " d"]:
         """Weights normal with variance 1/fan_in, biases zero."""
