@@ -30,6 +30,7 @@ from ..schedules import (
     ExponentialDecay,
     LinearDecay,
     PolynomialDecay,
+    SearchSpace,
     Step,
     build_members,
     check_admissible,
@@ -43,7 +44,6 @@ from .systems._trained_family import Least, least_trained, points_of
 from .terms._cost import AbstractCost
 from .terms._deadline import UNLIMITED, Deadline
 from .terms._levels import efforts, step_weights_of
-from .terms._scale import Scale
 from .terms._seeds import SeedCosts
 
 FAMILIES: tuple[type[AbstractSchedule], ...] = (Step, LinearDecay, PolynomialDecay, ExponentialDecay)
@@ -153,9 +153,9 @@ def check_family(task: ControlTask, family: type[AbstractSchedule]) -> None:
         InputError: that of the member in the middle of its range.
     """
     space = family.search_space(task.s, task.T)
-    scale = Scale(space)
+    middle = space.unscaled(0.5 * (space.scaled(space.lower) + space.scaled(space.upper)))
     try:
-        check_admissible(space.build(scale.numbers(0.5 * (scale.lower + scale.upper))), task.s, task.T, task.bounds)
+        check_admissible(space.build(middle), task.s, task.T, task.bounds)
     except InputError as error:
         raise InputError(f"{error} Leave this family out: families=[…] names the others, and may be empty.") from error
 
@@ -254,13 +254,12 @@ def search_family(
     if task.linear is not None and task.step_size is None:
         best = least_member(task.linear, space, task.budget, _points(grid), deadline)
     else:
-        scale = Scale(space)
         search = _scanned if task.trainings is None else _least_trained
-        found = search(task, scale, _points(grid), deadline)
+        found = search(task, space, _points(grid), deadline)
         best = FamilyMinimum(
-            numbers=scale.numbers(found.point),
+            numbers=space.unscaled(found.point),
             cost=found.cost,
-            at_bound=scale.at_bound(found.point),
+            at_bound=space.at_bound(found.point),
             evaluations=found.evaluations,
             finished=found.finished,
         )
@@ -271,28 +270,30 @@ def _points(grid: int | None) -> int | None:
     return None if grid is None else as_count(grid, "grid", 5)
 
 
-def _scanned(task: ControlTask, scale: Scale, grid: int | None, deadline: Deadline) -> Least:
+def _scanned(task: ControlTask, space: SearchSpace, grid: int | None, deadline: Deadline) -> Least:
     """The best member of a model that has to be integrated."""
     solver, length = _solver(task)
-    low, width, numbers = scale.lower, scale.upper - scale.lower, len(scale.space.names)
+    low, numbers = space.scaled(space.lower), len(space.names)
+    width = space.scaled(space.upper) - low
 
     def costs(x: Float[np.ndarray, "1 k p"]) -> Float[np.ndarray, "1 k"]:
-        return np.asarray(_costs(task, scale, low + width * x[0], solver, length))[None]
+        return np.asarray(_costs(task, space, low + width * x[0], solver, length))[None]
 
     points = grid or SCAN_POINTS.get(numbers, 9)
     found = least_in_box(costs, 1, numbers, grid=points, refine=points, deadline=deadline)
     return Least(low + width * found.points[0], float(found.costs[0]), found.evaluations, found.finished)
 
 
-def _least_trained(task: ControlTask, scale: Scale, grid: int | None, deadline: Deadline) -> Least:
+def _least_trained(task: ControlTask, space: SearchSpace, grid: int | None, deadline: Deadline) -> Least:
     """The best member for training with an optimiser."""
     assert task.trainings is not None
 
     def weights(points: Float[np.ndarray, "k p"]) -> Float[np.ndarray, "k N columns"]:
-        return step_weights_of(build_members(scale.space, scale.numbers(points)), task.s, task.T)
+        return step_weights_of(build_members(space, space.unscaled(points)), task.s, task.T)
 
-    count = grid or points_of(len(scale.space.names), task.T - task.s)
-    return least_trained(task.trainings.seeds, weights, scale.lower, scale.upper, count, deadline)
+    count = grid or points_of(len(space.names), task.T - task.s)
+    box = space.scaled(space.lower), space.scaled(space.upper)
+    return least_trained(task.trainings.seeds, weights, *box, count, deadline)
 
 
 def _solver(task: ControlTask) -> tuple[Any, Any]:
@@ -327,9 +328,9 @@ def _found(task: ControlTask, family: type[AbstractSchedule], best: FamilyMinimu
 
 
 def _costs(
-    task: ControlTask, scale: Scale, grid: Float[np.ndarray, "k p"], solver: Any, length: Any
+    task: ControlTask, space: SearchSpace, grid: Float[np.ndarray, "k p"], solver: Any, length: Any
 ) -> Float[np.ndarray, " k"]:
-    space, numbers = scale.space, scale.numbers(grid)
+    numbers = space.unscaled(grid)
     if task.step_size is not None:
         weights = step_weights_of(build_members(space, numbers), task.s, task.T)
         costs = descent_of(task).costs(task.cost, task.target, weights)

@@ -39,6 +39,22 @@ class SearchSpace(NamedTuple):
 
     __repr__ = spelled
 
+    def scaled(self, numbers: object) -> Float[np.ndarray, "*k p"]:
+        """Numbers on the scale on which they are searched."""
+        given = np.asarray(numbers)
+        return np.where(self.log, np.log(np.where(self.log, given, 1.0)), given)
+
+    def unscaled(self, scaled: Float[np.ndarray, "*k p"]) -> Float[np.ndarray, "*k p"]:
+        """And back."""
+        return np.where(self.log, np.exp(np.where(self.log, scaled, 0.0)), scaled)
+
+    def at_bound(self, scaled: Float[np.ndarray, " p"]) -> tuple[str, ...]:
+        """The names of those that are at a bound, to 1e-7 of the range."""
+        lower, upper = self.scaled(self.lower), self.scaled(self.upper)
+        near = 1e-7 * (upper - lower)
+        on_bound = (scaled <= lower + near) | (scaled >= upper - near)
+        return tuple(name for name, on in zip(self.names, on_bound, strict=True) if on)
+
 
 class AbstractSchedule(Spelled, eqx.Module):
     """ε(t) = 1 for t ≤ start, `inner(t)` for start < t < end, 0 for t ≥ end.

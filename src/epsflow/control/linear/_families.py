@@ -15,7 +15,6 @@ from ...flow._decays import SCAN, Precision
 from ...schedules import SearchSpace, build_members
 from ..terms._deadline import UNLIMITED, Deadline
 from ..terms._levels import efforts
-from ..terms._scale import Scale
 from ._decays import member_ends
 from ._interpolant import Interpolant, interpolate, nodes
 from ._search import lattice, least_in_box
@@ -74,7 +73,7 @@ class Box(NamedTuple):
     def numbers(self, x: Float[np.ndarray, "*k p"]) -> Float[np.ndarray, "*k p"]:
         """The family's numbers at points of the unit box."""
         stretched = 0.5 + 0.5 * np.tanh(self.kappa * (x - 0.5)) / np.tanh(0.5 * self.kappa)
-        values = Scale(self.space).numbers(self.lower + (self.upper - self.lower) * np.clip(stretched, 0.0, 1.0))
+        values = self.space.unscaled(self.lower + (self.upper - self.lower) * np.clip(stretched, 0.0, 1.0))
         values = np.where(x <= 0.0, self.space.lower, np.where(x >= 1.0, self.space.upper, values))
         return np.clip(values, self.space.lower, self.space.upper)
 
@@ -88,8 +87,7 @@ class Box(NamedTuple):
 
 def box_of(task: LinearTask, space: SearchSpace) -> Box:
     """The unit box of a search space."""
-    scale, log = Scale(space), np.asarray(space.log)
-    lower, upper = scale.lower, scale.upper
+    log, lower, upper = np.asarray(space.log), space.scaled(space.lower), space.scaled(space.upper)
     rate = task.rates.max() + max(map(abs, task.bounds)) * np.square(task.rows).sum()
     times = ~log & (lower >= task.s) & (upper <= task.T)
     return Box(space, lower, upper, np.where(times, np.log1p(rate * task.length), 1e-3))

@@ -220,11 +220,6 @@ def _slsqp(engine: AbstractEngine, arcs: Arcs) -> Arcs:
         value, slope = near(unknowns(z))
         return (value / engine.unit, slope * scale / engine.unit) if np.isfinite(value) else (1e30, np.zeros_like(z))
 
-    def check_time(intermediate_result: Any) -> None:
-        del intermediate_result
-        if engine.deadline.passed:
-            raise StopIteration
-
     constraints: list[Any] = [LinearConstraint(arcs.order, 0.0, np.inf)] if len(arcs.order) else []
     if engine.budget < np.inf:
         left = {
@@ -233,8 +228,8 @@ def _slsqp(engine: AbstractEngine, arcs: Arcs) -> Arcs:
         }
         constraints.append({"type": "ineq", **left})
     options = {"ftol": 1e-13, "maxiter": 100}
-    given = {"jac": True, "bounds": bounds, "constraints": constraints, "callback": check_time, "options": options}
-    run = minimize(cost, (arcs.unknowns - origin) / scale, method="SLSQP", **given)
+    given = {"jac": True, "bounds": bounds, "constraints": constraints, "options": options}
+    run = minimize(cost, (arcs.unknowns - origin) / scale, method="SLSQP", callback=engine.deadline.stop, **given)
     found = arcs.at(unknowns(run.x)).ordered()
     better = engine.cost(found) < engine.cost(arcs) or not engine.keeps(arcs)
     return found if better and (engine.keeps(found) or not engine.keeps(arcs)) else arcs

@@ -26,7 +26,7 @@ NODES = 3
 
 @lru_cache(maxsize=32)
 def exponential_program(
-    d: int, m: int, controls: int, intervals: int, factor: tuple[int, ...], effort: Effort = Effort.FREE
+    d: int, m: int, controls: int, intervals: int, factor: tuple[int, ...], effort: Effort
 ) -> Program:
     """The program for d parameters and m deleted points, with one control for all of them or one each.
 

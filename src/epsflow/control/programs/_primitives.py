@@ -350,7 +350,7 @@ _ELEMENTWISE: dict[str, Operation] = {
     "rsqrt": lambda x: 1 / ca.sqrt(x),
     "square": lambda x: x * x,
 }
-_COMPARISONS = {name: getattr(operator, name) for name in ("eq", "ne", "lt", "le", "gt", "ge")}
+COMPARISONS = {name: getattr(operator, name) for name in ("eq", "ne", "lt", "le", "gt", "ge")}
 _LOGICAL = {"and": ca.logic_and, "not": ca.logic_not, "or": ca.logic_or, "xor": operator.ne}
 _REDUCTIONS = {"and": ca.logic_and, "max": ca.fmax, "min": ca.fmin, "or": ca.logic_or, "prod": operator.mul}
 _CUMULATIVE = {"max": ca.fmax, "min": ca.fmin, "prod": operator.mul, "sum": operator.add}
@@ -362,7 +362,7 @@ def _move_rule(name: str, eqn: JaxprEqn, args: Sequence[Value]) -> list[Value]:
 
 RULES: dict[str, Rule] = {
     **{name: functools.partial(_elementwise, op) for name, op in _ELEMENTWISE.items()},
-    **{name: functools.partial(_compare, op) for name, op in _COMPARISONS.items()},
+    **{name: functools.partial(_compare, op) for name, op in COMPARISONS.items()},
     **{name: functools.partial(_logical, op) for name, op in _LOGICAL.items()},
     **{f"reduce_{name}": functools.partial(_reduce, op) for name, op in _REDUCTIONS.items()},
     **{f"cum{name}": functools.partial(_cumulative, op) for name, op in _CUMULATIVE.items()},

@@ -15,6 +15,7 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var
 
 from ._casadi import ca
 from ._primitives import (
+    COMPARISONS,
     MOVES,
     RULES,
     Number,
@@ -30,21 +31,16 @@ from ._primitives import (
 )
 
 _FOLDS: dict[str, Callable[..., np.ndarray]] = {
+    **COMPARISONS,
     "add": np.add,
     "and": np.bitwise_and,
     "convert_element_type": np.asarray,
     "copy": np.asarray,
-    "eq": np.equal,
     "exp": np.exp,
-    "ge": np.greater_equal,
-    "gt": np.greater,
-    "le": np.less_equal,
     "log": np.log,
-    "lt": np.less,
     "max": np.maximum,
     "min": np.minimum,
     "mul": np.multiply,
-    "ne": np.not_equal,
     "neg": np.negative,
     "not": np.invert,
     "or": np.bitwise_or,

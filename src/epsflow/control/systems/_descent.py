@@ -191,14 +191,8 @@ class Descent(AbstractTranscription):
     def _within_budget(self, cost: Callable[[np.ndarray], Slope], start: np.ndarray, unknowns: Unknowns) -> Lowest:
         """SLSQP; the gap is that of a linear program."""
         row, limit, bounds = unknowns.effort[None], self.window.budget, unknowns.bounds
-
-        def stop(intermediate_result: Any) -> None:
-            del intermediate_result
-            if self.deadline.passed:
-                raise StopIteration
-
         limits = {"maxiter": self.rule.iterations, "ftol": MESH_GAP * MESH_GAP}
-        settings: dict[str, Any] = {"jac": True, "bounds": bounds, "callback": stop, "options": limits}
+        settings: dict[str, Any] = {"jac": True, "bounds": bounds, "callback": self.deadline.stop, "options": limits}
         held = [LinearConstraint(row, -np.inf, limit)]
         run = minimize(cost, start, method="SLSQP", constraints=held, **settings)
         slope = run.jac[: start.size]

@@ -31,6 +31,11 @@ class Deadline:
         """Whether time is up."""
         return time.monotonic() > self.end
 
+    def stop(self, _: object) -> None:
+        """What SciPy's minimisers ask after every iteration: ends the search when time is up."""
+        if self.passed:
+            raise StopIteration
+
 
 UNLIMITED = Deadline(None)
 """Where nobody waits."""
