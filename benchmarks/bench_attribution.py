@@ -64,7 +64,7 @@ def bare(problem: ef.Problem, rule: optax.GradientTransformation, batch: int | N
     """The training by itself."""
     x, y = jnp.asarray(problem.data.x), jnp.asarray(problem.data.y)
     words = tuple(int(word) for word in np.asarray(jax.random.key_data(jax.random.key(0))))
-    points = epoch_batches(words, len(x), batch or len(x), np.arange(STEPS))  # drawn beforehand, as the density's are
+    points = epoch_batches(words, len(x), batch or len(x), range(STEPS))  # drawn beforehand, as the density's are
 
     @jax.jit
     def train(theta: jax.Array, state: Any) -> Any:

@@ -166,7 +166,7 @@ def test_what_was_computed_before_a_bad_row_is_kept(network, theta0, tmp_path):
     mapped = ef.Dataset(np.load(tmp_path / "x.npy", mmap_mode="r"), network.data.y)
     problem = ef.Problem(network.model, network.loss, mapped, delete=[4], reduction="mean")
     words = tuple(int(word) for word in np.asarray(jax.random.key_data(KEY)))
-    first = int(np.flatnonzero((ef.flow.epoch_batches(words, 23, 1, np.arange(23)) == 19).ravel())[0])
+    first = int(np.flatnonzero((ef.flow.epoch_batches(words, 23, 1, range(23)) == 19).ravel())[0])
     done = []
     with pytest.raises(ef.InputError, match="NaN or infinity"):
         ef.train_with(

@@ -126,7 +126,7 @@ class Source:
         if self.batch is None:
             return Rows(*self._held, eps)
         points = np.zeros((self.leg, self.batch), np.int32)
-        points[:count] = epoch_batches(self.words, self.problem.data.n, self.batch, first + np.arange(count))
+        points[:count] = epoch_batches(self.words, self.problem.data.n, self.batch, range(first, first + count))
         if not self.streamed:
             return Rows(*self._held, eps, self._put(points, None, "rows"))
         x, y = (np.asarray(part[points.ravel()]) for part in (self.problem.data.x, self.problem.data.y))
@@ -167,21 +167,21 @@ class Source:
         return jax.device_put(part, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(*axes)))
 
 
-def epoch_batches(
-    words: tuple[int, ...], n: int, size: int, steps: Int[np.ndarray, " count"]
-) -> Int[np.ndarray, "count b"]:
-    """The points of each step: epoch e is a permutation seeded by the key and e; its last n mod b points rest.
+def epoch_batches(words: tuple[int, ...], n: int, size: int, steps: range) -> Int[np.ndarray, "count b"]:
+    """The points of consecutive steps: epoch e is a permutation seeded by the key and e; its last n mod b points rest.
 
     Example:
-        >>> ef.flow.epoch_batches((0,), n=4, size=2, steps=np.arange(4)).shape
+        >>> ef.flow.epoch_batches((0,), n=4, size=2, steps=range(4)).shape
         (4, 2)
     """
-    each = n // size
-    epochs, places = np.divmod(steps, each)
-    found = np.empty((len(steps), size), np.int64)
-    for epoch in np.unique(epochs):
-        now = epochs == epoch
-        found[now] = epoch_order(words, int(epoch), n)[: each * size].reshape(each, size)[places[now]]
+    each, found = n // size, np.empty((len(steps), size), np.int32)
+    done = 0
+    while done < len(steps):
+        epoch, place = divmod(steps[done], each)
+        count = min(each - place, len(steps) - done)
+        order = epoch_order(words, epoch, n)
+        found[done : done + count].reshape(-1)[:] = order[place * size : (place + count) * size]
+        done += count
     return found
 
 

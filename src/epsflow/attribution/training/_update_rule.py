@@ -89,7 +89,7 @@ def batches_of(problem: Problem, batch: Any, key: Any, count: int) -> Int[Array,
         if key is None:
             raise InputError("batches are drawn at random: pass key=jax.random.key(0), or another seed.")
         words = tuple(int(word) for word in np.asarray(jax.random.key_data(key)).ravel())
-        return jnp.asarray(epoch_batches(words, n, size, np.arange(count)))
+        return jnp.asarray(epoch_batches(words, n, size, range(count)))
     rows = as_array(batch, "batch")
     if rows.ndim != 2 or rows.dtype.kind not in "iu" or len(rows) < count or not rows.size:
         raise InputError(
