@@ -113,12 +113,15 @@ class CNN(LayeredModel):
 
         What enters a convolution is what each pixel's kernel sees, shape (channels in · kernel², pixels).
         """
-        image = x.reshape(self.image)
+        # Channels last: no layer moves numbers around.
+        image = x.reshape(self.image).transpose(1, 2, 0)
         for weight, bias in self.layers(theta)[: len(self.channels)]:
-            seen = _patches(image, self.kernel)
-            values = tap(seen, weight.reshape(len(bias), -1) @ seen + bias[:, None])
-            image = _halved(activate(self.activation, values.reshape(-1, *image.shape[1:])))
-        return self.end.tapped(theta[self.dim - self.end.dim :], image.ravel(), tap)
+            seen = _seen(image, self.kernel)
+            by_kernel = seen.reshape(len(seen), self.kernel, self.kernel, -1).transpose(3, 2, 1, 0)
+            values = seen @ weight.transpose(3, 2, 1, 0).reshape(-1, len(bias)) + bias
+            values = tap(by_kernel.reshape(-1, len(seen)), values.T).T
+            image = _halved(activate(self.activation, values.reshape(*image.shape[:2], -1)))
+        return self.end.tapped(theta[self.dim - self.end.dim :], image.transpose(2, 0, 1).ravel(), tap)
 
     def init(self, key: Key[Array, ""]) -> Float[Array, " d"]:
         """Weights normal with variance 1/fan_in, biases zero."""
@@ -130,19 +133,23 @@ class CNN(LayeredModel):
         return jnp.concatenate([*parts, self.end.init(key)])
 
 
-def _patches(image: Float[Array, "c h w"], size: int) -> Float[Array, "ckk hw"]:
-    """What each pixel's kernel sees, a_c[i + u − r, j + v − r] in row (c, u, v).
+def _seen(image: Float[Array, "h w c"], size: int) -> Float[Array, "hw kkc"]:
+    """What each pixel's kernel sees, a_c[i + u − r, j + v − r] in column (v, u, c): rows are gathered, then columns.
 
     A convolution is one product with them. With JAX's own convolution a gradient for each point takes hundreds of times
-    as long on CPUs: its kernels then differ from point to point.
+    as long on CPUs: its kernels then differ from point to point. With the channels first, that of the risk takes 1.7
+    times as long.
     """
-    _, height, width = image.shape
-    padded = jnp.pad(image, ((0, 0), (size // 2, size // 2), (size // 2, size // 2)))
-    shifted = [padded[:, u : u + height, v : v + width] for u in range(size) for v in range(size)]
-    return jnp.stack(shifted, axis=1).reshape(-1, height * width)
+    height, width, _ = image.shape
+    edge = (size // 2, size // 2)
+    seen = jnp.pad(image, (edge, edge, (0, 0)))
+    seen = jnp.concatenate([seen[u : u + height] for u in range(size)], axis=2)
+    seen = jnp.concatenate([seen[:, v : v + width] for v in range(size)], axis=2)
+    return seen.reshape(height * width, -1)
 
 
-def _halved(image: Float[Array, "c h w"]) -> Float[Array, "c h/2 w/2"]:
+def _halved(image: Float[Array, "h w c"]) -> Float[Array, "h/2 w/2 c"]:
     """The mean of each 2×2 square."""
-    channels, height, width = image.shape
-    return image.reshape(channels, height // 2, 2, width // 2, 2).mean(axis=(2, 4))
+    height, width, channels = image.shape
+    squares = image.reshape(height // 2, 2, width // 2, 2, channels)
+    return 0.25 * (squares[:, 0, :, 0] + squares[:, 0, :, 1] + squares[:, 1, :, 0] + squares[:, 1, :, 1])
