@@ -118,9 +118,9 @@ def as_vector(value: object, name: str, size: int, *, narrow: bool = False) -> F
         raise InputError(
             f"{name} has shape {array.shape}; this problem needs a vector of length {size}, shape ({size},)."
         )
-    bad = np.flatnonzero(~np.isfinite(array))
-    if bad.size:
-        raise InputError(f"{name}[{bad[0]}] is {array[bad[0]]}; every entry must be finite.")
+    if not np.isfinite(array).all():
+        first = int(np.argmin(np.isfinite(array)))
+        raise InputError(f"{name}[{first}] is {array[first]}; every entry must be finite.")
     return array.copy()
 
 

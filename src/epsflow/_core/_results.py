@@ -103,9 +103,9 @@ def decide(*cases: tuple[Any, Any], otherwise: Any = None) -> RESULTS:
     """
     default = RESULTS.successful if otherwise is None else otherwise
     conditions = [np.asarray(condition) for condition, _ in cases]
+    conditions = np.broadcast_arrays(*conditions) if len(conditions) > 1 else conditions
     if otherwise is None and not any(condition.any() for condition in conditions):
-        return _item(np.zeros(np.broadcast_shapes(*(condition.shape for condition in conditions)), np.int32))
-    conditions = np.broadcast_arrays(*conditions)
+        return _item(np.zeros(conditions[0].shape, np.int32))
     codes = np.select(conditions, [_code(outcome) for _, outcome in cases], _code(default))
     return _item(codes.astype(np.int32))
 
@@ -140,5 +140,8 @@ def _code(result: Any) -> np.ndarray:
     return np.asarray(code)
 
 
+_STRUCTURE = jax.tree.structure(SUCCESS)
+
+
 def _item(codes: Any) -> RESULTS:
-    return jax.tree.unflatten(jax.tree.structure(RESULTS.successful), [codes])
+    return jax.tree.unflatten(_STRUCTURE, [codes])

@@ -1,5 +1,6 @@
 """Influence functions: what removing points would do to θ, or to a functional of θ, from derivatives at one θ."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,6 +22,7 @@ from .curvature import (
     Chunks,
     Curvature,
     CurvatureSolve,
+    LinearCurvature,
     Prepared,
     curvature_at,
     said,
@@ -157,13 +159,13 @@ def influence(
     _check_choices(at, points, curvature, damping, order)
     matrix = matrix_at(problem, theta, at, curvature, damping, max_bytes, devices)
     gradients, prepared = point_gradients(problem, matrix, points), Prepared(matrix, solver)
-    shape = None
-    if functional is not None and isinstance(matrix, Curvature):
-        shape = value_shape(functional, matrix.theta)
-    several = max(gradients.count, int(np.prod(shape or ())))
-    if isinstance(matrix, Curvature) and order == 1 and matrix.chunks is not None and several > matrix.chunks.solves:
-        found = _in_chunks(problem, matrix, prepared, gradients, functional, shape, throw=throw)
-    else:
+    found = None
+    if not isinstance(matrix, LinearCurvature):
+        shape = None if functional is None else value_shape(functional, matrix.theta)
+        several = max(gradients.count, math.prod(shape or ()))
+        if order == 1 and matrix.chunks is not None and several > matrix.chunks.solves:
+            found = _in_chunks(problem, matrix, prepared, gradients, functional, shape, throw=throw)
+    if found is None:
         found = _at_once(matrix, prepared, gradients, functional, order, 0.5 if at == "trained" else -0.5, throw=throw)
     error = np.nan
     if estimate_error and problem.dtype != "float64":
@@ -189,7 +191,7 @@ def influence(
         caution=problem.caution,
         dtype=problem.dtype,
         error=error,
-        chunks=matrix.chunks if isinstance(matrix, Curvature) else None,
+        chunks=None if isinstance(matrix, LinearCurvature) else matrix.chunks,
     )
 
 
@@ -245,7 +247,7 @@ def _in_chunks(
     throw: bool,
 ) -> _First:
     """Right-hand sides a few at a time, those of the points or of φ, whichever are fewer."""
-    count = int(np.prod(shape or ()))
+    count = math.prod(shape or ())
     if functional is not None and count < gradients.count:
         found = for_functional(matrix, prepared, gradients, functional, count, throw=throw)
     else:
@@ -302,7 +304,7 @@ def matrix_at(
 ) -> AnyCurvature:
     """C + λ_d I at the optimum that is looked from."""
     eps = 1.0 if at == "trained" else 0.0
-    place = trained_optimum(problem, theta, eps=eps)
+    place = trained_optimum(problem, theta, eps=eps) if theta is None else theta
     return curvature_at(problem, place, curvature, damping=damping, eps=eps, max_bytes=max_bytes, devices=devices)
 
 

@@ -104,7 +104,7 @@ class GeneralisedLinear(Spelled):
     def hessian(self, local: Local, weights: Float[np.ndarray, " n"]) -> Float[np.ndarray, "d d"]:
         """∇²R_ε."""
         matrix = self.gram(weights, local.points.curvatures)
-        matrix[np.diag_indices(len(matrix))] += self.l2
+        matrix.flat[:: len(matrix) + 1] += self.l2
         return matrix
 
     def pull(self, weights: Float[np.ndarray, " n"], slopes: Float[np.ndarray, "n *k"]) -> Float[np.ndarray, " d"]:
@@ -142,9 +142,13 @@ class GeneralisedLinear(Spelled):
 
     def point_gradients(self, local: Local) -> Float[np.ndarray, "n d"]:
         """g_i = c∇ℓ_i of every point."""
-        if self.outputs is None:
-            return self.x * (self.scale * local.points.slopes)[:, None]
-        return (self.scale * self.x[:, :, None] * local.points.slopes[:, None, :]).reshape(len(self.x), -1)
+        return self.outer(self.scale * local.points.slopes)
+
+    def outer(self, slopes: Float[np.ndarray, "n *k"]) -> Float[np.ndarray, "n d"]:
+        """x_i s_iᵀ of every point, as θ is stored."""
+        if slopes.ndim == 1:
+            return self.x * slopes[:, None]
+        return (self.x[:, :, None] * slopes[:, None, :]).reshape(len(self.x), -1)
 
     def hessian_product(
         self, local: Local, weights: Float[np.ndarray, " n"], vector: Float[np.ndarray, " d"]

@@ -126,7 +126,7 @@ def losses(loss: AbstractLoss, outputs: Float[np.ndarray, "n *k"], targets: np.n
 @losses.register(LogisticLoss)
 def _(loss: LogisticLoss, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
     # log(1 + eᶠ) − yf for a label of 0 or 1 is log(1 + e^{±f}), in whose larger tail the sum keeps its digits.
-    signed = outputs * np.where(targets > 0.5, -1.0, 1.0)
+    signed = _sign(targets) * outputs
     tail = np.abs(outputs)
     np.negative(tail, out=tail)  # in place: new arrays cost as much as the arithmetic
     np.exp(tail, out=tail)
@@ -143,7 +143,8 @@ def _(loss: SquaredLoss, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray
 
 @slopes.register(LogisticLoss)
 def _(loss: LogisticLoss, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    return expit(outputs) - targets
+    sign = _sign(targets)
+    return sign * expit(sign * outputs)  # not expit(f) − y, which loses the digits of a confident prediction
 
 
 @slopes.register(SquaredLoss)
@@ -171,6 +172,11 @@ def _(loss: SquaredLoss, outputs: np.ndarray, targets: np.ndarray) -> Pointwise:
     return Pointwise(0.5 * _over_outputs(gap**2), gap, _diagonal(np.ones_like(gap)))
 
 
+def _sign(targets: np.ndarray) -> Float[np.ndarray, "n *k"]:
+    """−1 for the label 1, 1 for 0: ℓ = log(1 + e^{±f})."""
+    return np.where(targets > 0.5, -1.0, 1.0)
+
+
 @slope_bends.register(SquaredLoss)
 def _(loss: SquaredLoss, outputs: np.ndarray, targets: np.ndarray, directions: np.ndarray) -> np.ndarray:
     return np.zeros_like(outputs)
@@ -179,13 +185,13 @@ def _(loss: SquaredLoss, outputs: np.ndarray, targets: np.ndarray, directions: n
 @pointwise.register(LogisticLoss)
 def _(loss: LogisticLoss, outputs: np.ndarray, targets: np.ndarray) -> Pointwise:
     # With e = e^{−|f|} no sum cancels: both tails keep their digits.
-    tail = np.exp(-np.abs(outputs))
-    whole = 1.0 + tail
-    likely, positive = 1.0 / whole, targets > 0.5
-    slopes = np.where(positive == (outputs >= 0.0), tail * likely, likely)
-    slopes = np.where(positive, -slopes, slopes)
-    values = _over_outputs((np.maximum(outputs, 0.0) - targets * outputs) + np.log1p(tail))
-    return Pointwise(values, slopes, _diagonal(tail * likely * likely))
+    sign = _sign(targets)
+    tail, signed = np.exp(-np.abs(outputs)), sign * outputs
+    likely = 1.0 / (1.0 + tail)
+    unlikely = tail * likely
+    slopes = sign * np.where(signed < 0.0, unlikely, likely)
+    values = _over_outputs(np.maximum(signed, 0.0) + np.log1p(tail))
+    return Pointwise(values, slopes, _diagonal(unlikely * likely))
 
 
 @slope_bends.register(LogisticLoss)

@@ -149,7 +149,7 @@ class Problem(Shown):
         """What makes answers about this problem worth less than they look, in words; empty if nothing is known to."""
         return caution_of(self.design, self.in_words)
 
-    @property
+    @cached_property
     def dim(self) -> int:
         """Number of parameters d."""
         return self.model.dim
@@ -164,7 +164,7 @@ class Problem(Shown):
         """The type of arrays."""
         return stored_in(self.dtype)
 
-    @property
+    @cached_property
     def l2(self) -> float:
         """λ, for what needs one penalty for all parameters.
 
@@ -201,12 +201,12 @@ class Problem(Shown):
             raise InputError("only linear regression knows θ(0) by its factor; for other problems use `retrain`.")
         return by_factor(self.points, self.design, np.zeros(self.delete.shape), np.zeros(self.dim))
 
-    @property
+    @cached_property
     def scale(self) -> float:
         """c: 1 for "sum", 1/n for "mean"."""
         return 1.0 if self.reduction == "sum" else 1.0 / self.data.n
 
-    @property
+    @cached_property
     def convex(self) -> bool:
         """Whether R_ε is convex for every ε ≥ 0: a linear model under a convex loss."""
         return isinstance(self.model, LinearModel) and self.loss.convex

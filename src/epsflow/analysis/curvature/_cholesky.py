@@ -1,5 +1,6 @@
 """(C + λ_d I)h = v by a dense factor, C + λ_d I = LLᵀ: one factorisation for all right-hand sides."""
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +33,12 @@ UNIT = np.finfo(np.float64).eps
 def solved(dtype: Any) -> float:
     """The same for another precision."""
     return max(SOLVED, 1e4 * float(np.finfo(dtype).eps))
+
+
+@functools.cache
+def _lapack(name: str, dtype: Any) -> Any:
+    """LAPACK's routine of that name for a type; looked up once, which takes as long as a small solve."""
+    return get_lapack_funcs((name,), dtype=dtype)[0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,8 +83,7 @@ class Cholesky(AbstractCurvatureSolver):
         if not (diagonal > 0.0).all():
             raise InputError(_not_definite(curvature.kind, matrix))
         widths = np.sqrt(diagonal)
-        (potrf,) = get_lapack_funcs(("potrf",), (matrix,))
-        triangle, failed = potrf(matrix / widths / widths[:, None], lower=1, clean=0)
+        triangle, failed = _lapack("potrf", matrix.dtype)(matrix / widths / widths[:, None], lower=1, clean=0)
         least = 0.0 if failed else float(np.diagonal(triangle).min()) ** 2
         if least < WELL_CONDITIONED and isinstance(curvature, LinearCurvature) and curvature.factored:
             triangle = np.asfortranarray(_by_rows(curvature, widths).T)
@@ -94,9 +100,8 @@ class Cholesky(AbstractCurvatureSolver):
         """Two triangular solves for each right-hand side."""
         # Fortran's order on both sides: LAPACK solves in place of the copy, without a transposition.
         scaled = (rhs / state.widths).T
-        (potrs,) = get_lapack_funcs(("potrs",), (state.triangle,))
-        solution = potrs(state.triangle, scaled, lower=1)[0].T / state.widths
-        residual = relative_residuals(solution @ state.matrix / state.widths, rhs / state.widths)
+        solution = _lapack("potrs", state.triangle.dtype)(state.triangle, scaled, lower=1)[0].T / state.widths
+        residual = relative_residuals(solution @ state.matrix / state.widths, scaled.T)
         return CurvatureSolve(
             solution=solution,
             residual=residual,

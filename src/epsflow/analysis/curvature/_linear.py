@@ -81,7 +81,7 @@ class LinearCurvature:
     def matrix(self) -> Float[np.ndarray, "d d"]:
         """C + λ_d I."""
         dense = self.model.gram(self.weights, self.blocks)
-        dense[np.diag_indices(len(dense))] += self.ridge
+        dense.flat[:: len(dense) + 1] += self.ridge
         return dense
 
     def factor(self) -> Float[np.ndarray, "rows d"]:

@@ -41,9 +41,9 @@ class Prepared:
         """
         vectors = np.asarray(rhs)
         answer = self.solver.compute(self.state, vectors)
-        failed = np.flatnonzero(~succeeded(answer.result))
-        if not failed.size:
+        if answer.converged:
             return answer
+        failed = np.flatnonzero(~succeeded(answer.result))
         finite = np.isfinite(vectors).all(axis=1)
         if not finite.all():
             raise InputError(f"right-hand side {int(np.argmin(finite))} of the solve contains NaN or inf.")

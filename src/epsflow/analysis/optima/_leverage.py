@@ -1,7 +1,8 @@
 """Leverage and leave-one-out diagnostics of least squares, without refitting: one factor, two passes over the rows."""
 
+import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +14,8 @@ from ...flow import checked
 from ...problem import Design, Problem, WideDesign, factor_rows
 
 UNIT = float(np.finfo(np.float64).eps)
+
+(trtri,) = get_lapack_funcs(("trtri",), dtype=np.float64)
 
 CHUNK_NUMBERS = 2_000_000
 """Entries of X in memory at once beside the results (16 MB)."""
@@ -90,12 +93,14 @@ class Factor(NamedTuple):
         theta: the fit, shape (d,).
         ridge: κ = λ/c.
         rounding: below this, 1 − P_ii carries no digit.
+        size: of ‖|X||θ|‖ at most: the lengths of the columns times |θ|.
     """
 
     inverse: Float[np.ndarray, "d d"]
     theta: Float[np.ndarray, " d"]
     ridge: float
     rounding: float
+    size: float
 
 
 @checked
@@ -124,16 +129,16 @@ def leverage(problem: Problem) -> Leverage:
     """
     factor = factorise(problem)
     x, y, n, d = problem.data.x, problem.data.y, problem.data.n, problem.dim
-    leverages, residuals, solved, sizes = np.empty(n), np.empty(n), np.empty((n, d)), np.empty(n)
+    # A row of `solved` for each parameter: what is done to all points is done along rows, several times as fast.
+    leverages, residuals, solved = np.empty(n), np.empty(n), np.empty((d, n))
     for rows in _chunks(n, d):
         block = np.asarray(x[rows])
-        whitened = block @ factor.inverse
-        np.einsum("id,id->i", whitened, whitened, out=leverages[rows])
+        whitened = factor.inverse.T @ block.T
+        np.einsum("di,di->i", whitened, whitened, out=leverages[rows])
         np.subtract(y[rows], block @ factor.theta, out=residuals[rows])
-        np.matmul(whitened, factor.inverse.T, out=solved[rows])
-        np.add(np.abs(block) @ np.abs(factor.theta), np.abs(y[rows]), out=sizes[rows])
-    if np.linalg.norm(residuals) <= _noise(n, d) * np.linalg.norm(sizes):
-        residuals[:] = 0.0  # a perfect fit, whose residuals are rounding
+        np.matmul(factor.inverse, whitened, out=solved[:, rows])
+    if _is_perfect(problem, factor, residuals):
+        residuals[:] = 0.0
     variances = np.einsum("kd,kd->k", factor.inverse, factor.inverse)  # diagonal of A⁻¹
     dof = d - factor.ridge * float(variances.sum())
     if n - 1 - dof <= 0.0:
@@ -141,23 +146,12 @@ def leverage(problem: Problem) -> Leverage:
             f"{problem.data.name}: {n} points leave no degree of freedom for a residual variance without one of them "
             f"({dof:.3g} are used by the fit). Use more points, fewer features, or a larger l2."
         )
-    delete = np.asarray(problem.delete)
-    joint, determined = leave_out(factor, np.asarray(x[delete])[None], np.asarray(y[delete])[None])
-    if not determined[0]:
-        direction = problem.undetermined_direction()
-        raise InputError(
-            f"{problem.data.name}: without the deleted points the optimum is not unique"
-            f"{f' (along {direction})' if direction else ''}. Delete fewer points, or add l2 > 0."
-        )
-    # A point that holds nearly all of ‖ê‖² leaves a difference of large numbers: the fit is made again without it.
-    alone = np.flatnonzero(residuals**2 > DOMINANT * float(residuals @ residuals) * (1.0 - leverages))
-    alone = alone[1.0 - leverages[alone] > factor.rounding]
-    refitted = {int(i): _squares_without(problem, int(i)) for i in alone}
-    found = _diagnose(factor, leverages, residuals, solved, joint[0], dof, np.sqrt(variances), refitted)
-    return replace(found, caution=problem.caution)
+    joint = _joint_change(problem, factor)
+    return _diagnose(problem, factor, leverages, residuals, solved.T, joint, dof, np.sqrt(variances))
 
 
 def _diagnose(
+    problem: Problem,
     factor: Factor,
     leverages: np.ndarray,
     residuals: np.ndarray,
@@ -165,33 +159,34 @@ def _diagnose(
     joint: np.ndarray,
     dof: float,
     scales: np.ndarray,
-    refitted: dict[int, float],
 ) -> Leverage:
-    """All diagnostics from P_ii, ê_i and A⁻¹x_i; what is 0/0 (a perfect fit, an undetermined deletion) is NaN.
-
-    `refitted`: ‖ê_(i)‖² of points for which it was computed directly.
-    """
+    """All diagnostics from P_ii, ê_i and A⁻¹x_i; what is 0/0 (a perfect fit, an undetermined deletion) is NaN."""
     n, ridge, theta = len(leverages), factor.ridge, factor.theta
-    determined = 1.0 - leverages > factor.rounding
-    kept = np.where(determined, 1.0 - leverages, np.nan)
+    kept = 1.0 - leverages
+    determined = kept > factor.rounding
+    kept[~determined] = np.nan
     rss = float(residuals @ residuals)
     left_out = residuals / kept  # y_i − x_iᵀθ_(i)
     change = solved * -left_out[:, None]  # θ(0) − θ(1)
-    # ‖X(θ(1) − θ(0))‖², by AΔ = x_i ê_i/(1−P_ii); then RSS_(i) from Xᵀê = κθ: no second look at the data.
-    moved = leverages * left_out**2
-    rss_without = rss - left_out**2 + moved
-    dof_without = np.full(n, dof)
+    # RSS_(i) from Xᵀê = κθ and AΔ = x_i ê_i/(1 − P_ii): no second look at the data.
+    part = left_out * residuals
+    rss_without, dof_without = rss - part, dof
+    moved = leverages * left_out**2  # ‖X(θ(1) − θ(0))‖²
     if ridge > 0.0:
         lengths = np.einsum("id,id->i", change, change)
-        moved = moved - ridge * lengths
-        rss_without = rss_without + ridge * (-2.0 * change @ theta - lengths)
+        moved -= ridge * lengths
+        rss_without += ridge * (-2.0 * change @ theta - lengths)
         dof_without = dof - ridge * np.einsum("id,id->i", solved, solved) / kept
-    rss_without[list(refitted)] = list(refitted.values())
+    # A point that holds nearly all of ‖ê‖² leaves a difference of large numbers: the fit is made again without it.
+    for i in np.flatnonzero(part > DOMINANT * rss).tolist():
+        rss_without[i] = _squares_without(problem, i)
     with np.errstate(divide="ignore", invalid="ignore"):
         variance = rss / (n - dof)
         variances = np.maximum(rss_without, 0.0) / (n - 1 - dof_without)
-        s_without = np.sqrt(variances)
-        external = residuals / (s_without * np.sqrt(kept))
+        s_without, root = np.sqrt(variances), np.sqrt(kept)
+        external = residuals / (s_without * root)
+        dfbetas = solved * (left_out / s_without)[:, None]
+        dfbetas *= 1.0 / scales
         return Leverage(
             theta=theta,
             leverages=leverages,
@@ -201,13 +196,43 @@ def _diagnose(
             degrees_of_freedom=dof,
             variance=variance,
             variances=variances,
-            studentised_residuals=residuals / np.sqrt(variance * kept),
+            studentised_residuals=residuals / (math.sqrt(variance) * root),
             external_residuals=external,
             cooks_distance=moved / (dof * variance),
-            dffits=external * np.sqrt(leverages / kept),
-            dfbetas=solved * (left_out / s_without)[:, None] / scales,
+            dffits=external * (np.sqrt(leverages) / root),
+            dfbetas=dfbetas,
             determined=determined,
+            caution=problem.caution,
         )
+
+
+def _joint_change(problem: Problem, factor: Factor) -> Float[np.ndarray, " d"]:
+    """θ(0) − θ(1) for the problem's own deleted points.
+
+    Raises:
+        InputError: deleted points without which θ is not determined.
+    """
+    if not problem.delete.size:
+        return np.zeros(problem.dim)
+    x, y = np.asarray(problem.data.x[problem.delete]), np.asarray(problem.data.y[problem.delete])
+    joint, determined = leave_out(factor, x[None], y[None])
+    if not determined[0]:
+        direction = problem.undetermined_direction()
+        raise InputError(
+            f"{problem.data.name}: without the deleted points the optimum is not unique"
+            f"{f' (along {direction})' if direction else ''}. Delete fewer points, or add l2 > 0."
+        )
+    return joint[0]
+
+
+def _is_perfect(problem: Problem, factor: Factor, residuals: Float[np.ndarray, " n"]) -> bool:
+    """Whether ‖ê‖ is rounding: a small share of ‖|X||θ| + |y|‖, for which the rows are read only where it might be."""
+    x, y, n, d = problem.data.x, problem.data.y, problem.data.n, problem.dim
+    size, noise = math.sqrt(residuals @ residuals), _noise(n, d)
+    if size > 2.0 * noise * (factor.size + math.sqrt(y @ y)):
+        return False
+    sizes = (np.abs(x[rows]) @ np.abs(factor.theta) + np.abs(y[rows]) for rows in _chunks(n, d))
+    return bool(size <= noise * np.linalg.norm([np.linalg.norm(part) for part in sizes]))
 
 
 def _squares_without(problem: Problem, point: int) -> float:
@@ -229,7 +254,7 @@ def _squares_without(problem: Problem, point: int) -> float:
 
 def _noise(n: int, d: int) -> float:
     """‖ê‖ below this share of ‖|X||θ| + |y|‖ is rounding: Householder's QR is backward stable."""
-    return 2.0 * UNIT * max(d, np.sqrt(n))
+    return 2.0 * UNIT * max(d, math.sqrt(n))
 
 
 def factorise(problem: Problem, damping: float = 0.0) -> Factor:
@@ -248,28 +273,28 @@ def factorise(problem: Problem, damping: float = 0.0) -> Factor:
             "any model, `newton_step_all` one Newton step towards them."
         )
     if isinstance(design, Design) and problem.delete.size == 0 and damping == 0.0:
-        triangle, target, sizes = design.triangle, design.projected, design.sizes
+        target, widths, scaled, sizes = design.projected, design.scales, design.scaled, design.sizes
     else:
         triangle, target = _extended(problem, design, damping)
-        sizes = None
-    widths = np.sqrt(np.einsum("ij,ij->j", triangle, triangle))
-    if sizes is None:
-        sizes = np.linalg.svd(triangle / np.where(widths > 0.0, widths, 1.0), compute_uv=False)
-    if sizes[-1] <= max(d, 4.0 * np.sqrt(problem.data.n)) * UNIT * sizes[0]:
+        widths = np.linalg.norm(triangle, axis=0)
+        scaled = triangle / np.where(widths > 0.0, widths, 1.0)
+        sizes = np.linalg.svd(scaled, compute_uv=False)
+    if sizes[-1] <= max(d, 4.0 * math.sqrt(problem.data.n)) * UNIT * sizes[0]:
         direction = problem.undetermined_direction(1.0)
         raise InputError(
             f"{problem.data.name}: X has rank below {d} (its scaled columns have singular values {sizes[-1]:.2e} to "
             f"{sizes[0]:.2e}), so θ is not determined{f' along {direction}' if direction else ''}. "
             "Remove a dependent column, or add l2 > 0."
         )
-    (trtri,) = get_lapack_funcs(("trtri",), (triangle,))
-    inverse, _ = trtri(triangle / widths)
-    inverse = inverse / widths[:, None]
+    inverse, _ = trtri(scaled)
+    inverse /= widths[:, None]
+    theta = inverse @ target
     return Factor(
-        inverse=np.sqrt(problem.scale) * inverse,
-        theta=inverse @ target,
+        inverse=math.sqrt(problem.scale) * inverse,
+        theta=theta,
         ridge=(problem.l2 + damping) / problem.scale,
         rounding=d * UNIT * float(sizes[0] / sizes[-1]),
+        size=float(widths @ np.abs(theta)) / math.sqrt(problem.scale),
     )
 
 
@@ -291,9 +316,7 @@ def leave_out(
     factor: Factor, x: Float[np.ndarray, "k q d"], y: Float[np.ndarray, "k q"]
 ) -> tuple[Float[np.ndarray, "k d"], Bool[np.ndarray, " k"]]:
     """θ(0) − θ(1) = −A⁻¹X_Dᵀ(I − P_DD)⁻¹ê_D for k groups of q points, and whether I − P_DD is regular."""
-    _, size, _ = x.shape
-    if size == 0:
-        return np.zeros((len(x), x.shape[2])), np.ones(len(x), bool)
+    size = x.shape[1]
     whitened = x @ factor.inverse
     kept = np.eye(size) - whitened @ np.swapaxes(whitened, 1, 2)
     determined = np.linalg.eigvalsh(kept)[:, 0] > factor.rounding

@@ -7,14 +7,16 @@ solve costs a product with R⁻¹ and a system of the size of the set.
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.linalg
 from jaxtyping import Bool, Float, Int
+from scipy.linalg import get_lapack_funcs
 
 from ..._core import InputError
 from ...problem import Design, GeneralisedLinear, Local, Problem, Quadratic, factor_rows, statistics
 from ._leverage import factorise
 
 UNIT = np.finfo(np.float64).eps
+
+potrf, trtri = get_lapack_funcs(("potrf", "trtri"), dtype=np.float64)
 
 DIGITS = 1e-11
 """Rounding up to which the Cholesky factor of a Hessian serves: its square root is lost, at most, to squaring rows."""
@@ -69,7 +71,9 @@ class Removal:
 
     def residuals(self, solutions: Float[np.ndarray, "k d"], damping: float) -> Float[np.ndarray, " k"]:
         """‖(H_0 + λ_d I)Δ − Σg_j‖/‖Σg_j‖ of solutions for the sets' own pulls; 0 where nothing pulls."""
-        image = solutions @ self.hessian + damping * solutions - self.pulls
+        image = solutions @ self.hessian
+        image += damping * solutions
+        image -= self.pulls
         if self.rows.shape[1] == 1:
             row = self.rows[:, 0]
             image = image - row * np.einsum("kd,kd->k", row, solutions)[:, None]
@@ -107,16 +111,14 @@ def _inverse(
     """
     d = len(hessian)
     matrix = hessian.copy()
-    matrix[np.diag_indices(d)] += damping
+    matrix.flat[:: d + 1] += damping
     widths = np.sqrt(np.maximum(np.diagonal(matrix), np.finfo(np.float64).tiny))
-    try:
-        factor = np.linalg.cholesky(matrix / widths / widths[:, None])
-        inverse = scipy.linalg.solve_triangular(factor, np.eye(d), lower=True, check_finite=False).T
+    triangle, failed = potrf(matrix / widths / widths[:, None])
+    if not failed:
+        inverse, _ = trtri(triangle)
         rounding = UNIT * d * float(np.einsum("ij,ij->", inverse, inverse))
         if rounding <= DIGITS:
             return inverse / widths[:, None], rounding
-    except np.linalg.LinAlgError:
-        pass
     everyone = np.arange(len(model.x))
     weighted = (_rows(model, local, everyone[rows, None])[1].reshape(-1, d) for rows in model.chunks())
     design = factor_rows(((rows, np.zeros(len(rows))) for rows in weighted), d, model.l2 + damping)
@@ -145,7 +147,7 @@ def _of_linear(problem: Problem, theta: np.ndarray, sets: np.ndarray, damping: f
 def _assemble(
     hessian: np.ndarray, inverse: np.ndarray, rows: np.ndarray, pulls: np.ndarray, *, rounding: float, norm: float
 ) -> Removal:
-    whitened = rows @ inverse
+    whitened = (rows.reshape(-1, rows.shape[2]) @ inverse).reshape(rows.shape)  # one product instead of k
     if rows.shape[1] == 1:
         kept = 1.0 - np.einsum("krd,krd->k", whitened, whitened)
         definite = kept > rounding
