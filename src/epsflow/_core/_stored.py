@@ -37,13 +37,15 @@ class Stored:
         return {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}  # pyright: ignore
 
 
-def read_fields(cls: type, text: str, known: Iterable[type]) -> dict[str, Any]:
+def read_fields(cls: type, text: str, known: Iterable[type], **given: Any) -> dict[str, Any]:
     """The fields of a document of a class, not yet put together.
 
     Args:
         cls: what `to_json` was called on.
         text: what it wrote.
-        known: the classes that may occur in it. A class may say how it is made of what was written, in `_revived`.
+        known: the classes that may occur in it. A class may say how it is made of what was written, in
+            `_revived(given, **fields)`.
+        given: what is not stored, and such a class needs.
 
     Raises:
         InputError: another document, or a class that is not known.
@@ -59,7 +61,7 @@ def read_fields(cls: type, text: str, known: Iterable[type]) -> dict[str, Any]:
     if kind != name or version != FORMAT:
         raise InputError(f"this document holds a {kind} (format {version}); a {name} (format {FORMAT}) is needed.")
     classes = {name_of(each): each for each in known}
-    return {key: _revive(entry, classes) for key, entry in fields.items()}
+    return {key: _revive(entry, classes, given) for key, entry in fields.items()}
 
 
 def name_of(cls: type) -> str:
@@ -117,18 +119,18 @@ OWN: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def _revive(entry: Any, classes: Mapping[str, type]) -> Any:
+def _revive(entry: Any, classes: Mapping[str, type], given: Mapping[str, Any]) -> Any:
     """What `_plain` wrote; sequences come back as tuples."""
     if isinstance(entry, list):
-        return tuple(_revive(each, classes) for each in entry)
+        return tuple(_revive(each, classes, given) for each in entry)
     if not isinstance(entry, dict):
         return entry
     kind: str = entry["is"]
     parts: Any = entry["of"]
     if isinstance(parts, dict):
-        parts = {key: _revive(each, classes) for key, each in parts.items()}
+        parts = {key: _revive(each, classes, given) for key, each in parts.items()}
     elif isinstance(parts, list):
-        parts = [_revive(each, classes) for each in parts]
+        parts = [_revive(each, classes, given) for each in parts]
     if kind in OWN:
         return OWN[kind](parts)
     if kind not in classes:
@@ -138,4 +140,5 @@ def _revive(entry: Any, classes: Mapping[str, type]) -> Any:
     cls = classes[kind]
     if issubclass(cls, enum.Enum):
         return cls[parts]
-    return getattr(cls, "_revived", cls)(**parts)
+    revived = getattr(cls, "_revived", None)
+    return cls(**parts) if revived is None else revived(given, **parts)

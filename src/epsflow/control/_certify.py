@@ -1,17 +1,15 @@
 """How good is a schedule? Its costate, a lower bound where one can be proved, and the words for both."""
 
-from typing import NamedTuple
-
 import numpy as np
 from jaxtyping import Float
 from scipy.optimize import fminbound, root_scalar
 
-from .._core import InputError
+from .._core import SUCCESS, InputError, succeeded
 from ..problem import Problem, Quadratic
 from ..schedules import AbstractPiecewiseConstant, AbstractSchedule, check_admissible, least_effort
 from ._pontryagin import cells_of, extremal_of
 from ._simulate import effort_of, seed_costs, simulate
-from ._solution import Found, ScheduleSolution, verdict
+from ._solution import Found, ScheduleSolution
 from ._steps import scale_of
 from ._task import ControlTask, linear_of, make_task, steps_of
 from ._trainings import INTERVALS, recipes_of
@@ -29,15 +27,18 @@ from .terms._extremal import AbstractPath, Extremal
 from .terms._kinds import (
     SPENT,
     VERIFIED_GAP,
+    Scope,
     SearchMethod,
+    Status,
+    classify,
     describe_arcs,
+    scope_of,
     singular_arcs_hold,
 )
 from .terms._levels import (
     arcs_of,
     as_column,
     best_level,
-    effort_between,
     in_numbers,
     interval_means,
     levels_of,
@@ -121,65 +122,61 @@ def judge(task: ControlTask, found: Found, deadline: Deadline = UNLIMITED) -> Sc
             counts.
         deadline: when to stop proving; what is proved by then stands.
     """
-    schedule, reading = found.schedule, _read(task, found)
-    spent, columns = reading.effort, 1 if reading.levels.ndim == 1 else reading.levels.shape[1]
+    schedule, (knots, levels) = found.schedule, _in_arcs(task, found)
+    spent, columns = effort_of(task, schedule), 1 if levels.ndim == 1 else levels.shape[1]
     multiplier = task.price if task.in_steps else multiplier_of(task, schedule, spent)
     path = extremal_of(task, schedule, multiplier) if found.extremal is None else found.extremal
     # Training with an optimiser has just been simulated; all else is simulated in another way.
     cost, error = simulate(task, schedule) if task.trainings is None else (path.cost, path.cost_error)
-    arcs = describe_arcs(reading.knots, reading.levels, task.bounds)
-    bound, arrived = _bound(task, found, reading, path, deadline)
-    unit = cost + task.price * spent
+    arcs = describe_arcs(knots, levels, task.bounds)
+    proved, arrived = _bound(task, found, columns, path, deadline)
+    objective = unit = cost + task.price * spent
+    bound = min(proved + task.price * columns * least_effort(task.T - task.s, task.bounds), objective)
+    exact = bool(cost <= error) and (arrives(task, schedule, deadline) if arrived is None else arrived)
+    scope = scope_of(objective, error, bound, exact=exact and task.price == 0.0)
     if task.trainings is not None:
         unit = max(abs(unit), SMALL * scale_of(task))
-    small = bool(path.pmp_gap <= VERIFIED_GAP * unit)
-    return verdict(
-        task,
-        found,
-        path,
-        arcs,
+    stationary = path.pmp_gap <= VERIFIED_GAP * unit and (
+        task.in_steps or singular_arcs_hold(path, arcs, found.mesh, multiplier)
+    )
+    # After a search that did not end well only a certificate counts.
+    if scope is Scope.NONE and stationary and bool(succeeded(found.result)) and np.isfinite([objective, error]).all():
+        scope = Scope.LOCAL
+    # In steps, a weight between the bounds for longer than one is no switch.
+    kind = classify(exact, path, arcs, 1.0 if task.in_steps else found.mesh, multiplier)
+    return ScheduleSolution(
+        task=task,
+        schedule=schedule,
         cost=cost,
-        error=error,
+        cost_error=error,
         effort=spent,
         multiplier=multiplier,
-        lower_bound=bound + task.price * columns * least_effort(task.T - task.s, task.bounds),
-        exact=bool(cost <= error) and (arrives(task, schedule, deadline) if arrived is None else arrived),
-        stationary=small and (task.in_steps or singular_arcs_hold(path, arcs, found.mesh, multiplier)),
-        # In steps, a weight between the bounds for longer than one is no switch.
-        mesh=1.0 if task.in_steps else found.mesh,
+        lower_bound=bound,
+        status=Status.UNVERIFIED if scope is Scope.NONE else kind,
+        scope=scope,
+        arcs=arcs,
+        extremal=path,
+        candidates=found.candidates,
+        method=found.method,
+        polished=found.polished,
+        second_order=found.second_order,
         seeds=seed_costs(task, schedule),
+        result=SUCCESS if scope in (Scope.GLOBAL, Scope.WITHIN_ERROR) else found.result,
     )
 
 
-class Reading(NamedTuple):
-    """A schedule in numbers.
-
-    Attributes:
-        knots: from s to T.
-        levels: ε between them; where the knots are whole steps, its mean.
-        effort: ∫|ε| dt.
-    """
-
-    knots: Float[np.ndarray, " knots"]
-    levels: Float[np.ndarray, "arcs *m"]
-    effort: float
-
-
-def _read(task: ControlTask, found: Found) -> Reading:
-    schedule = found.schedule
+def _in_arcs(task: ControlTask, found: Found) -> tuple[Float[np.ndarray, " knots"], Float[np.ndarray, "arcs *m"]]:
+    """Knots from s to T, and ε between them; in steps, its means."""
     if task.in_steps:
-        weights, cells = step_weights(schedule, task.s, task.T), cells_of(task, schedule)
-        effort = effort_between(np.arange(task.s, task.T + 1.0), weights)
-        return Reading(cells, as_column(interval_means(weights, cells)), effort)
+        cells = cells_of(task, found.schedule)
+        return cells, as_column(interval_means(step_weights(found.schedule, task.s, task.T), cells))
     if found.extremal is not None and isinstance(found.extremal.path, LinearPath):
-        knots, levels = found.extremal.path.knots, found.extremal.path.levels
-    else:
-        knots, levels = in_numbers(schedule, task.s, task.T)
-    return Reading(knots, levels, effort_between(knots, levels))
+        return found.extremal.path.knots, found.extremal.path.levels
+    return in_numbers(found.schedule, task.s, task.T)
 
 
 def _bound(
-    task: ControlTask, found: Found, reading: Reading, path: Extremal, deadline: Deadline
+    task: ControlTask, found: Found, columns: int, path: Extremal, deadline: Deadline
 ) -> tuple[float, bool | None]:
     """What no schedule costs less than, and whether the target is reached; None where that is still to be asked.
 
@@ -200,13 +197,13 @@ def _bound(
         start = np.broadcast_to(weights, (len(weights), points))
         best = step_optimum(steps_of(task), [start], shared=False, deadline=deadline)
         return best.lower_bound, best.arrives
-    if reading.levels.ndim == 1 and points > 1:
+    if columns < points:
         constant = isinstance(schedule, AbstractPiecewiseConstant)
-        starts = [(reading.knots, reading.levels)] if constant else []
+        starts = [arcs_of(schedule, task.s, task.T)] if constant else []
         return linear_optimum(linear, starts, budget=task.budget, deadline=deadline).lower_bound, None
     delta = np.asarray(path.theta(np.array([task.T]))[0] - task.target) @ linear.basis
     paths, cost, mu = Paths([linear]), linear.form.value(delta), linear.form.image(delta)
-    nodes = nodes_of_branching(task.price, reading.effort, task.budget)
+    nodes = nodes_of_branching(task.price, effort_of(task, schedule), task.budget)
     return max(0.0, prove(paths, certify_signs(paths), cost, mu, max_nodes=nodes, deadline=deadline).certain), None
 
 

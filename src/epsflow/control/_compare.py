@@ -102,9 +102,8 @@ class Comparison(Tabular, Stored):
         Raises:
             InputError: another document, another problem, or a class of schedule or cost that is not known here.
         """
-        fields = read_fields(cls, text, [*known_classes(), FamilyResult, FamilyStatus, SecondOpinion])
-        task, optimum = fields.pop("task").of(problem, optimiser), fields.pop("optimum")
-        return cls(task=task, optimum=None if optimum is None else optimum.of(problem, optimiser), **fields)
+        known = [*known_classes(), FamilyResult, FamilyStatus, SecondOpinion]
+        return cls(**read_fields(cls, text, known, problem=problem, optimiser=optimiser))
 
     @property
     def admissible(self) -> tuple[FamilyResult, ...]:

@@ -1,12 +1,12 @@
 """What the control room answers with, and what it claims about it."""
 
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from .._core import RESULTS, SUCCESS, Array, Shown, Stored, ended_as, read_fields, succeeded, with_error
+from .._core import RESULTS, SUCCESS, Array, Shown, Stored, ended_as, read_fields, with_error
 from ..problem import Problem
 from ..schedules import AbstractSchedule
 from ._pontryagin import extremal_of
@@ -14,7 +14,7 @@ from ._task import ControlTask, descendants, known_schedules
 from ._trainings import StoredRecipes
 from .terms._cost import AbstractCost
 from .terms._extremal import Extremal
-from .terms._kinds import Arc, Scope, SearchMethod, Status, classify, scope_of
+from .terms._kinds import Arc, Scope, SearchMethod, Status
 from .terms._levels import thresholds
 from .terms._runs import Candidate, SecondOrder
 from .terms._seeds import SeedCosts
@@ -48,19 +48,6 @@ class Found:
     extremal: Extremal | None = None
     arrived: bool | None = None
     result: RESULTS = field(default_factory=lambda: SUCCESS)
-
-
-class StoredSolution(NamedTuple):
-    """A solution without its problem: its fields, with a `StoredTask`."""
-
-    values: dict[str, Any]
-
-    def of(self, problem: Problem, optimiser: Any = None) -> "ScheduleSolution":
-        """The solution, for the problem that it was found for; what was not stored is computed again."""
-        values = dict(self.values)
-        task = values.pop("task").of(problem, optimiser)
-        again = extremal_of(task, values["schedule"], values["multiplier"])
-        return ScheduleSolution(task=task, **values | {"extremal": values["extremal"].along(again.path)})
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -180,11 +167,14 @@ class ScheduleSolution(Shown, Stored):
             InputError: another document, another problem or optimiser, or a class of schedule or cost that is not known
                 here.
         """
-        return cls._revived(**read_fields(cls, text, known_classes())).of(problem, optimiser)
+        given = {"problem": problem, "optimiser": optimiser}
+        return cls._revived(given, **read_fields(cls, text, known_classes(), **given))
 
     @classmethod
-    def _revived(cls, **values: Any) -> "StoredSolution":
-        return StoredSolution(values)
+    def _revived(cls, given: dict[str, Any], **values: Any) -> "ScheduleSolution":
+        del given  # its task has it
+        again = extremal_of(values["task"], values["schedule"], values["multiplier"])
+        return cls(**values | {"extremal": values["extremal"].along(again.path)})
 
     def _facts(self) -> dict[str, object]:
         return {
@@ -225,58 +215,6 @@ class ScheduleSolution(Shown, Stored):
             for k, arc in enumerate(self.arcs, 1)
             for words in [{"from": arc.start, "to": arc.end, "ε": arc.level, "on": arc.kind}]
         ]
-
-
-def verdict(
-    task: ControlTask,
-    found: Found,
-    extremal: Extremal,
-    arcs: tuple[Arc, ...],
-    *,
-    cost: float,
-    error: float,
-    effort: float,
-    multiplier: float,
-    lower_bound: float,
-    exact: bool,
-    stationary: bool,
-    mesh: float,
-    seeds: SeedCosts | None = None,
-) -> ScheduleSolution:
-    """What is claimed of a schedule. After a search that did not end well only a certificate counts.
-
-    Args:
-        task, found, extremal, arcs: the question, the schedule, its Pontryagin figures, and what it looks like.
-        cost, error, effort, multiplier, lower_bound, seeds: see `ScheduleSolution`.
-        exact: whether it is certified to arrive at the target.
-        stationary: whether first-order conditions hold.
-        mesh: length of an interval that it is bound to; 0 without any.
-    """
-    objective = cost + task.price * effort
-    bound = min(lower_bound, objective)
-    scope = scope_of(objective, error, bound, exact=exact and task.price == 0.0)
-    if scope is Scope.NONE and stationary and bool(succeeded(found.result)) and np.isfinite([objective, error]).all():
-        scope = Scope.LOCAL
-    kind = classify(exact, extremal, arcs, mesh, multiplier)
-    return ScheduleSolution(
-        task=task,
-        schedule=found.schedule,
-        cost=cost,
-        cost_error=error,
-        effort=effort,
-        multiplier=multiplier,
-        lower_bound=bound,
-        status=Status.UNVERIFIED if scope is Scope.NONE else kind,
-        scope=scope,
-        arcs=arcs,
-        extremal=extremal,
-        candidates=found.candidates,
-        method=found.method,
-        polished=found.polished,
-        second_order=found.second_order,
-        seeds=seeds,
-        result=SUCCESS if scope in (Scope.GLOBAL, Scope.WITHIN_ERROR) else found.result,
-    )
 
 
 def known_classes() -> list[type]:

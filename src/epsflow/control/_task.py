@@ -2,7 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass, fields
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -131,43 +131,27 @@ class ControlTask(Shown, Stored):
         return values | {"problem": fingerprint(self.problem), "trainings": made}
 
     @classmethod
-    def _revived(cls, **values: Any) -> "StoredTask":
-        return StoredTask(values.pop("problem"), values)
-
-
-class StoredTask(NamedTuple):
-    """A task without its problem.
-
-    Attributes:
-        problem: its fingerprint.
-        values: the other fields.
-    """
-
-    problem: dict[str, Any]
-    values: dict[str, Any]
-
-    def of(self, problem: Problem, optimiser: Any = None) -> ControlTask:
+    def _revived(cls, given: dict[str, Any], problem: dict[str, Any], trainings: Any, **values: Any) -> "ControlTask":
         """The task, for the problem that it was made for; with an optimiser, trained again.
 
         Raises:
             InputError: another problem, or another optimiser.
         """
-        as_instance(problem, "problem", Problem, "pass the problem that the result was found for")
-        given, known = fingerprint(problem), self.problem
-        other = [f"{name} {known[name]} (here {given[name]})" for name in given if given[name] != known[name]]
+        here = as_instance(given["problem"], "problem", Problem, "pass the problem that the result was found for")
+        known = fingerprint(here)
+        other = [f"{name} {problem[name]} (here {known[name]})" for name in known if known[name] != problem[name]]
         if other:
             raise InputError(f"this was found for another problem: {', '.join(other)}.")
-        values = dict(self.values)
-        window = Window(values["s"], values["T"], *values["bounds"])
-        made = values.pop("trainings")
-        if made is not None:
+        if trainings is not None:
             question = {name: values[name] for name in ("s", "T", "target", "cost")}
-            return ControlTask(problem=problem, trainings=made.of(problem, optimiser, **question), **values)
-        rest = {name: values[name] for name in ("theta0", "target", "cost", "price")}
-        linear = _in_eigenbasis(problem, window=window, **rest)
+            return cls(problem=here, trainings=trainings.of(here, given["optimiser"], **question), **values)
+        window = Window(values["s"], values["T"], *values["bounds"])
+        linear = _in_eigenbasis(
+            here, window=window, **{name: values[name] for name in ("theta0", "target", "cost", "price")}
+        )
         if linear is not None and values["step_size"] is not None:
             linear = restarted(linear, values["step_size"], values["momentum"]).linear
-        return ControlTask(problem=problem, linear=linear, **values)
+        return cls(problem=here, linear=linear, **values)
 
 
 def fingerprint(problem: Problem) -> dict[str, Any]:
@@ -245,9 +229,12 @@ def make_task(
     as_instance(cost, "cost", AbstractCost, "write Distance(), QuadraticForm(W), PredictionGap(x) or RetainedLoss()")
     cost.check(problem, given)
     limit, price = check_effort(budget, price, T - s, bounds), as_scalar(price, "price")
+    question = {"problem": problem, "s": s, "T": T, "bounds": bounds, "cost": cost}
     if recipes is not None:
         _check_left_out(size, limit, price)
-        return _trained_task(problem, theta0, recipes, Window(s, T, *bounds), given, cost)
+        made = as_trainings(problem, theta0, recipes, s=s, T=T, target=given, cost=cost)
+        theta0, goal, theta_s = (problem.parameters(each) for each in (made.starts[0], made.target, made.theta_s))
+        return ControlTask(**question, theta0=theta0, target=goal, theta_s=theta_s, theta_s_error=0.0, trainings=made)
     start = problem.parameters(theta0, "theta0")
     time = T if size is None else T * size
     _check_size(problem, time, start)
@@ -261,16 +248,12 @@ def make_task(
         linear, theta_s, velocity, error = descend(problem, start, round(s), linear, size, momentum)
     warn_of(problem, goal, float(np.linalg.norm(np.asarray(theta_s) - np.asarray(goal.theta))))
     return ControlTask(
-        problem=problem,
+        **question,
         theta0=start,
-        s=s,
-        T=T,
-        bounds=bounds,
         target=goal.theta,
         target_error=goal.error,
         theta_s=theta_s,
         theta_s_error=error,
-        cost=cost,
         budget=limit,
         price=price,
         step_size=size,
@@ -287,30 +270,6 @@ def _check_left_out(step_size: float | None, budget: float, price: float) -> Non
             "an optimiser has a learning rate and a momentum of its own, and its optimum knows no price and no budget: "
             "leave step_size, price and budget out."
         )
-
-
-def _trained_task(
-    problem: Problem,
-    theta0: object,
-    recipes: Recipes,
-    window: Window,
-    target: Float[Array, " d"] | None,
-    cost: AbstractCost,
-) -> ControlTask:
-    """The question about trainings with an optimiser."""
-    made = as_trainings(problem, theta0, recipes, s=window.s, T=window.T, target=target, cost=cost)
-    return ControlTask(
-        problem=problem,
-        theta0=problem.parameters(made.starts[0]),
-        s=window.s,
-        T=window.T,
-        bounds=window.bounds,
-        target=problem.parameters(made.target),
-        theta_s=problem.parameters(made.theta_s),
-        theta_s_error=0.0,
-        cost=cost,
-        trainings=made,
-    )
 
 
 def _in_eigenbasis(problem: Problem, *, theta0: Float[Array, " d"], **question: Any) -> LinearTask | None:

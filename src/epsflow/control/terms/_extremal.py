@@ -139,10 +139,11 @@ class Extremal(Shown, Stored):
         Raises:
             InputError: another document.
         """
-        return cls._revived(**read_fields(cls, text, ()))
+        return cls._revived({}, **read_fields(cls, text, ()))
 
     @classmethod
-    def _revived(cls, **figures: Any) -> "Extremal":
+    def _revived(cls, given: dict[str, Any], **figures: Any) -> "Extremal":
+        del given
         return cls(**figures, path=ForgottenPath())
 
     def _stored(self) -> dict[str, Any]:
