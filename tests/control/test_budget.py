@@ -43,9 +43,8 @@ def test_a_spent_budget_is_spent_exactly_and_its_multiplier_is_a_price(question)
 def test_half_a_budget_has_a_singular_arc(question):
     """S ≡ −ρ on an interval: levels between 0 and 1 on a mesh beat the best 13 arcs, whose gap no polish closes."""
     budget, gaps = 0.5, []
-    bangs = polish_linear(
-        linear_of(make_task(*question, s=S, T=T)), np.array([S, 0.7, T]), np.array([1.0, 0.0]), budget=budget
-    )
+    linear = linear_of(make_task(*question, s=S, T=T, budget=budget))
+    bangs = polish_linear(linear, np.array([S, 0.7, T]), np.array([1.0, 0.0]))
     for intervals in (25, 100):
         found = solve(question, budget=budget, intervals=intervals, method="exponential")
         assert found.effort == pytest.approx(budget, rel=1e-9)

@@ -1,5 +1,7 @@
 """The parts of the family search of linear regression: where members end, polynomials through them, boxes, efforts."""
 
+from dataclasses import replace
+
 import jax
 import numpy as np
 import pytest
@@ -60,8 +62,8 @@ def test_stacked_members_end_where_single_ones_do(task):
 @pytest.mark.parametrize("family", [ef.Step, ef.LinearDecay, ef.PolynomialDecay, ef.ExponentialDecay])
 @pytest.mark.parametrize(("price", "budget"), [(0.0, np.inf), (0.05, np.inf), (0.0, 0.4)])
 def test_no_member_of_a_fine_grid_is_better(task, family, price, budget):
-    linear, space = task.linear.priced(price), family.search_space(S, T)
-    found = least_member(linear, space, budget)
+    linear, space = replace(task.linear, price=price, budget=budget), family.search_space(S, T)
+    found = least_member(linear, space)
     points = lattice({1: 801, 2: 31}[len(space.names)], len(space.names))
     members = build_members(space, box_of(linear, space).numbers(points))
     spent = efforts(members, S, T)

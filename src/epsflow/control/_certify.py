@@ -200,10 +200,10 @@ def _bound(
     if columns < points:
         constant = isinstance(schedule, AbstractPiecewiseConstant)
         starts = [arcs_of(schedule, task.s, task.T)] if constant else []
-        return linear_optimum(linear, starts, budget=task.budget, deadline=deadline).lower_bound, None
+        return linear_optimum(linear, starts, deadline=deadline).lower_bound, None
     delta = np.asarray(path.theta(np.array([task.T]))[0] - task.target) @ linear.basis
     paths, cost, mu = Paths([linear]), linear.form.value(delta), linear.form.image(delta)
-    nodes = nodes_of_branching(task.price, effort_of(task, schedule), task.budget)
+    nodes = nodes_of_branching(linear, effort_of(task, schedule))
     return max(0.0, prove(paths, certify_signs(paths), cost, mu, max_nodes=nodes, deadline=deadline).certain), None
 
 

@@ -252,7 +252,7 @@ def search_family(
     space = family.search_space(task.s, task.T)
     check_family(task, family)
     if task.linear is not None and task.step_size is None:
-        best = least_member(task.linear, space, task.budget, _points(grid), deadline)
+        best = least_member(task.linear, space, _points(grid), deadline)
     else:
         search = _scanned if task.trainings is None else _least_trained
         found = search(task, space, _points(grid), deadline)

@@ -228,7 +228,7 @@ def _freed_bangs(task: ControlTask, schedule: PiecewiseConstant) -> Stationary |
     if task.priced and any(is_singular(arc, mesh, 1.0) for arc in describe_arcs(knots, levels, task.bounds)):
         return None
     linear = linear_of(task)
-    return polish_linear(linear.grouped if levels.ndim == 1 else linear, knots, levels, budget=task.budget)
+    return polish_linear(linear.grouped if levels.ndim == 1 else linear, knots, levels)
 
 
 def _proposals(

@@ -301,9 +301,7 @@ class ExactSwitches(AbstractRoute):
             constant = isinstance(start, AbstractPiecewiseConstant)
             levels = as_column(sampled(start, knots, columns))
             starts.append(arcs_of(start, task.s, task.T) if constant else (knots, levels))
-        optimum = linear_optimum(
-            linear_of(task), starts, shared=columns == 1, budget=task.budget, deadline=self.deadline
-        )
+        optimum = linear_optimum(linear_of(task), starts, shared=columns == 1, deadline=self.deadline)
         return Found(
             schedule=optimum.schedule,
             method=SearchMethod.POLISH,

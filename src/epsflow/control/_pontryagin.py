@@ -91,7 +91,7 @@ def extremal_of(task: ControlTask, schedule: AbstractSchedule, multiplier: float
     if task.in_steps:
         return _in_steps(task, schedule, multiplier)
     if isinstance(risk, Quadratic):
-        linear = linear_of(task).priced(multiplier)
+        linear = linear_of(task).at_price(multiplier)
         if isinstance(schedule, AbstractPiecewiseConstant):
             return linear_extremal(linear, *arcs_of(schedule, task.s, task.T))
         return smooth_extremal(linear, schedule)

@@ -146,9 +146,8 @@ class ControlTask(Shown, Stored):
             question = {name: values[name] for name in ("s", "T", "target", "cost")}
             return cls(problem=here, trainings=trainings.of(here, given["optimiser"], **question), **values)
         window = Window(values["s"], values["T"], *values["bounds"])
-        linear = _in_eigenbasis(
-            here, window=window, **{name: values[name] for name in ("theta0", "target", "cost", "price")}
-        )
+        rest = {name: values[name] for name in ("theta0", "target", "cost", "price", "budget")}
+        linear = _in_eigenbasis(here, window=window, **rest)
         if linear is not None and values["step_size"] is not None:
             linear = restarted(linear, values["step_size"], values["momentum"]).linear
         return cls(problem=here, linear=linear, **values)
@@ -241,7 +240,8 @@ def make_task(
     goal = leave_out_optimum(problem, start, cost) if given is None else Target(given, 0.0)
     _check_size(problem, time, goal.theta, goal.error)
     window, velocity = Window(s, T, *bounds), None
-    linear = _in_eigenbasis(problem, theta0=start, window=window, target=goal.theta, cost=cost, price=price)
+    given = {"window": window, "target": goal.theta, "cost": cost, "price": price, "budget": limit}
+    linear = _in_eigenbasis(problem, theta0=start, **given)
     if size is None:
         theta_s, error = (start, 0.0) if s == 0.0 else _trained(problem, start, s, linear)
     else:

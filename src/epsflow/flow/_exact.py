@@ -81,7 +81,8 @@ def propagate(rates: Array, drift: Array, start: Array, elapsed: Array) -> np.nd
         array([1.72932943])
     """
     with np.errstate(over="ignore", invalid="ignore"):
-        return np.asarray(np.exp(-rates * elapsed) * start + decay_integral(rates, elapsed) * drift)
+        decayed = np.exp(-rates * elapsed) * start
+        return np.asarray(decayed + decay_integral(rates, elapsed) * drift if np.any(drift) else decayed)
 
 
 def distinct_levels(levels: Float[np.ndarray, "*shape"]) -> tuple[Float[np.ndarray, "u c"], Int[np.ndarray, " n"]]:

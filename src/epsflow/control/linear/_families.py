@@ -96,20 +96,18 @@ def box_of(task: LinearTask, space: SearchSpace) -> Box:
 def least_member(
     task: LinearTask,
     space: SearchSpace,
-    budget: float = np.inf,
     grid: int | None = None,
     deadline: Deadline = UNLIMITED,
 ) -> FamilyMinimum:
     """The least cost + ρ∫|ε| dt among the members within the budget.
 
     Args:
-        task: the problem, with its price ρ.
+        task: the problem, with its price ρ, or its budget.
         space: the family; its members are smooth, or constant, between their jumps.
-        budget: of ∫|ε| dt.
         grid: points per number of the scan; default: `GRID`.
         deadline: when to stop; the scan, and a look at its best place, are made in any case.
     """
-    search = _Search(task, box_of(task, space), budget, deadline)
+    search = _Search(task, box_of(task, space), deadline)
     numbers = len(space.names)
     points = grid or GRID.get(numbers, WIDE)
     whole = search.whole() if numbers in GRID else None
@@ -132,24 +130,23 @@ def least_member(
 class _Search:
     """One search, how many members it has computed, and whether its deadline has cut it short."""
 
-    def __init__(self, task: LinearTask, box: Box, budget: float, deadline: Deadline):
-        self.task, self.box, self.budget, self.evaluations = task, box, budget, 0
-        self.deadline, self.cut = deadline, False
-        self.priced = task.price > 0.0 or budget < np.inf
-        self.limit = budget * (1.0 - SLACK) + 1e-12 * task.length
+    def __init__(self, task: LinearTask, box: Box, deadline: Deadline):
+        self.task, self.box, self.deadline = task, box, deadline
+        self.evaluations, self.cut = 0, False
+        self.limit = task.budget * (1.0 - SLACK) + 1e-12 * task.length
 
     def values(self, x: Float[np.ndarray, "k p"], precision: Precision) -> Float[np.ndarray, "k c"]:
         """Lδ(T) of members, and ∫|ε| dt in a last column if it matters."""
         members = build_members(self.box.space, self.box.numbers(x))
         self.evaluations += len(x)
         ends = self.task.form.image(member_ends(self.task, members, precision).states)
-        if not self.priced:
+        if not self.task.priced:
             return ends
         return np.column_stack([ends, efforts(members, self.task.s, self.task.T)])
 
     def objective(self, values: Float[np.ndarray, "*k c"]) -> Float[np.ndarray, "*k"]:
         """The cost with its price; infinite where it is not finite, or beyond the budget."""
-        ends, spent = (values[..., :-1], values[..., -1]) if self.priced else (values, 0.0)
+        ends, spent = (values[..., :-1], values[..., -1]) if self.task.priced else (values, 0.0)
         costs = 0.5 * np.square(ends).sum(axis=-1) + self.task.price * spent
         return np.where(np.isfinite(costs) & (spent <= self.limit), costs, np.inf)
 
@@ -218,11 +215,11 @@ class _Search:
         x, cost = points[np.argmin(costs)], float(costs.min())
         if not 0.0 < cost < np.inf:
             return x, cost
-        price, ends = self.task.price, -1 if self.priced else None
+        price, ends = self.task.price, -1 if self.task.priced else None
 
         def function(u: np.ndarray) -> tuple[float, np.ndarray]:
             values, slopes = fit.with_slopes(u)
-            spent, dearer = (values[-1], slopes[:, -1]) if self.priced else (0.0, 0.0)
+            spent, dearer = (values[-1], slopes[:, -1]) if self.task.priced else (0.0, 0.0)
             value = 0.5 * float(values[:ends] @ values[:ends]) + price * spent
             return value / cost, (slopes[:, :ends] @ values[:ends] + price * dearer) / cost
 

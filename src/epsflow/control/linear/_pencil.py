@@ -9,6 +9,7 @@ costate ṗ = H_u p (backward) are sums of exponentials. NumPy throughout: struc
 other here, and none may cost a compilation.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -145,6 +146,15 @@ def advance(
 ) -> Float[np.ndarray, "*times d"]:
     """δ after some time: one for each problem, or several, from one δ or from as many; see `coordinates`."""
     return spectrum.from_basis(coordinates(spectrum, spectrum.to_basis(delta), elapsed))
+
+
+def advance_through(
+    spectra: Iterable[Spectrum], delta: Float[np.ndarray, "*shape d"], durations: Float[np.ndarray, "arcs *times"]
+) -> Float[np.ndarray, "*times d"]:
+    """δ after several arcs, one after the other; see `advance`."""
+    for one, elapsed in zip(spectra, durations, strict=True):
+        delta = advance(one, delta, elapsed)
+    return delta
 
 
 def coordinates(

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from ..._core import Array
 from ...problem import JACOBI, Quadratic
 from ..terms._cost import AbstractCost, Distance, EndForm
+from ..terms._levels import levels_of
 from ..terms._window import Window
 from ._pencil import Pencil, Spectrum, advance
 
@@ -31,6 +32,7 @@ class LinearTask:
         target: in the original coordinates, shape (D,).
         origin: δ(0), shape (d,); training up to s has ε = 1.
         price: ρ ≥ 0, what a unit of ∫|u| dt costs, per point.
+        budget: B, the most that ∫|u| dt may be, summed over the components of u; ∞ for none.
     """
 
     pencil: Pencil
@@ -41,6 +43,7 @@ class LinearTask:
     target: Float[np.ndarray, " D"]
     origin: Float[np.ndarray, " d"]
     price: float = 0.0
+    budget: float = np.inf
 
     @property
     def rates(self) -> Float[np.ndarray, " d"]:
@@ -95,9 +98,19 @@ class LinearTask:
         """See `Pencil.residual`."""
         return self.pencil.residual(delta)
 
-    def priced(self, price: float) -> "LinearTask":
-        """The same problem at another price of ∫|u| dt."""
-        return self if price == self.price else replace(self, price=price)
+    @property
+    def priced(self) -> bool:
+        """Whether ∫|u| dt matters."""
+        return self.price > 0.0 or self.budget < np.inf
+
+    @property
+    def options(self) -> tuple[float, ...]:
+        """The levels that u may have where S decides: the bounds, and 0 between them where ∫|u| dt matters."""
+        return levels_of(self.bounds, float(self.priced))
+
+    def at_price(self, price: float) -> "LinearTask":
+        """The same problem at another price of ∫|u| dt, and without a budget."""
+        return self if (price, np.inf) == (self.price, self.budget) else replace(self, price=price, budget=np.inf)
 
     @cached_property
     def grouped(self) -> "LinearTask":
@@ -128,6 +141,7 @@ def linear_task(
     target: Float[Array, " d"],
     cost: AbstractCost | None = None,
     price: float = 0.0,
+    budget: float = np.inf,
 ) -> LinearTask:
     """The control problem in the eigenbasis: θ(0) = θ0, ε = 1 until s, free within bounds until T.
 
@@ -137,7 +151,7 @@ def linear_task(
         window: s, T and the bounds of ε.
         target: where θ(T) should be, shape (d,).
         cost: of θ(T); default: the distance.
-        price: of ∫|ε| dt.
+        price, budget: of ∫|ε| dt.
     """
     basis, goal = np.asarray(risk.retained.vectors), np.asarray(target)
     h, b = np.asarray(risk.h_retained), np.asarray(risk.b_retained)
@@ -155,13 +169,14 @@ def linear_task(
     pencil = Pencil(rates, rows=coupled[:-2], residuals=root * (y - x @ goal), drift=coupled[-1])
     return LinearTask(
         pencil=pencil,
-        start=advance(pencil.spectrum(1.0), coupled[-2], np.asarray([window.s]))[0],
+        start=advance(pencil.spectrum(1.0), coupled[-2], window.s),
         window=window,
         form=(cost or Distance()).form(rates, basis),
         basis=basis,
         target=goal,
         origin=coupled[-2],
         price=price,
+        budget=budget,
     )
 
 

@@ -90,7 +90,7 @@ class AbstractEngine(abc.ABC):
     rounding: float
 
     @abc.abstractmethod
-    def priced(self, price: float) -> "AbstractEngine":
+    def at_price(self, price: float) -> "AbstractEngine":
         """The same, with a price in place of the budget."""
 
     @abc.abstractmethod

@@ -9,12 +9,12 @@ import numpy as np
 from jaxtyping import Float
 
 from ..linear._path import LinearPath, linear_extremal, linear_path
-from ..linear._pencil import advance
+from ..linear._pencil import advance_through
 from ..linear._task import LinearTask
 from ..terms._arcs import Arcs, bangs
 from ..terms._deadline import UNLIMITED, Deadline
 from ..terms._extremal import Extremal
-from ..terms._levels import best_level, levels_of
+from ..terms._levels import best_level
 from ._engine import AbstractEngine, Derivatives, Survey, Violation
 from ._polish import Stationary, polish
 
@@ -43,12 +43,10 @@ class ExactDerivatives(Derivatives):
 
     Attributes:
         cost, gradient, hessian: see `Derivatives`; the gradient is ∂𝓔/∂τ + ρ(|u₋| − |u₊|).
-        slopes: dS/dt at each switch, shape (k,): nonzero where it is transversal, positive where ε falls.
         carried: w_i(T) = ∂δ(T)/∂τ_i, shape (k, d).
         miss, velocity: δ(T) in the eigenbasis of H_{-D} and dδ/dt there, shape (d,).
     """
 
-    slopes: Float[np.ndarray, " k"]
     carried: Float[np.ndarray, "k d"]
     miss: Float[np.ndarray, " d"]
     velocity: Float[np.ndarray, " d"]
@@ -59,12 +57,11 @@ class ExactEngine(AbstractEngine):
     """Bang-bang arcs of linear regression, by sums of exponentials.
 
     Attributes:
-        task: the problem, with its price.
-        budget, deadline: see `AbstractEngine`.
+        task: the problem, with its price and its budget.
+        deadline: see `AbstractEngine`.
     """
 
     task: LinearTask
-    budget: float = np.inf
     deadline: Deadline = UNLIMITED
     most = np.inf
     exact = True
@@ -86,20 +83,18 @@ class ExactEngine(AbstractEngine):
         return SHORTEST * self.task.length
 
     @property
-    def options(self) -> tuple[float, ...]:
-        """The levels of its arcs."""
-        return levels_of(self.task.bounds, float(self.price > 0.0 or self.budget < np.inf))
-
-    def priced(self, price: float) -> "ExactEngine":
+    def budget(self) -> float:
         """See `AbstractEngine`."""
-        return ExactEngine(self.task.priced(price), deadline=self.deadline)
+        return self.task.budget
+
+    def at_price(self, price: float) -> "ExactEngine":
+        """See `AbstractEngine`."""
+        return ExactEngine(self.task.at_price(price), self.deadline)
 
     def cost(self, arcs: Arcs) -> float:
         """See `AbstractEngine`."""
         knots, levels = arcs.knots_and_levels
-        delta = self.task.start
-        for level, duration in zip(levels, np.diff(knots), strict=True):
-            delta = advance(self.task.spectrum(level), delta, np.array([duration]))[0]
+        delta = advance_through(map(self.task.spectrum, levels), self.task.start, np.diff(knots))
         return self.task.form.value(delta) + self.price * arcs.effort
 
     def slope_near(self, arcs: Arcs) -> Callable[[np.ndarray], tuple[float, Float[np.ndarray, " n"]]]:
@@ -142,12 +137,10 @@ class ExactEngine(AbstractEngine):
             images = np.stack([task.form.image(row) for row in carried])
             hessian += images @ images.T
         end, place = path.deltas[-1], np.argsort(joint.order)
-        single = falls[np.arange(count), joint.owner[joint.order]]
         return ExactDerivatives(
             cost=task.form.value(end) + self.price * arcs.effort,
             gradient=turns.gradient[place] + self.price * arcs.spending,
             hessian=hessian[np.ix_(place, place)],
-            slopes=(turning / single)[place],
             carried=carried[place],
             miss=end,
             velocity=task.drift - task.rates * end - (turns.weights[-1] * task.residual(end)) @ task.rows,
@@ -179,8 +172,6 @@ class ExactEngine(AbstractEngine):
 class Polished(Stationary):
     """Bang-bang arcs of linear regression that are stationary, and their extremal. See `Stationary`."""
 
-    derivatives: ExactDerivatives
-
     @property
     def extremal(self) -> Extremal:
         """Costate, switching function, Hamiltonian, PMP gap, and the cost; with the multiplier of a budget."""
@@ -188,58 +179,43 @@ class Polished(Stationary):
         return self.survey.extremal
 
     @property
+    def path(self) -> LinearPath:
+        """δ and p along the arcs."""
+        assert isinstance(self.extremal.path, LinearPath)  # for the type checker
+        return self.extremal.path
+
+    @property
     def cost(self) -> float:
         """The cost of θ(T)."""
         return self.extremal.cost
 
     @property
-    def miss(self) -> Float[np.ndarray, " d"]:
-        """δ(T) in the eigenbasis of H_{-D}."""
-        return self.derivatives.miss
+    def image(self) -> Float[np.ndarray, " k"]:
+        """Lδ(T)."""
+        return self.path.task.form.image(self.path.deltas[-1])
 
     @property
     def exact(self) -> bool:
         """The objective is zero to rounding (exact unlearning); Pontryagin's conditions then say nothing."""
         return self.survey.cost <= self.extremal.cost_error
 
-    @property
-    def converged(self) -> bool:
-        """The PMP gap is rounding, and the Hessian is not indefinite."""
-        hessian = self.derivatives.hessian
-        least = np.linalg.eigvalsh(hessian)[0] if hessian.size else 0.0
-        # What is left of a gap when every switch is off by rounding: S' h² summed over the switches.
-        settled = self.extremal.pmp_gap <= 1e-9 * self.survey.cost + self.extremal.cost_error
-        return self.exact or bool(settled and least >= -1e-9 * np.abs(hessian).max(initial=0.0))
-
-    @property
-    def may_vanish(self) -> bool:
-        """The PMP gap exceeds the cost, so that 𝓔 = 0 may be within reach: ask `exact_unlearning_time`."""
-        return self.extremal.pmp_gap > self.objective
-
 
 def polish_linear(
     task: LinearTask,
     knots: Float[np.ndarray, " knots"],
     levels: Float[np.ndarray, "K *m"],
-    *,
-    budget: float = np.inf,
-    insertions: int = INSERTIONS,
     deadline: Deadline = UNLIMITED,
 ) -> Polished:
     """The local optimum that a schedule leads to.
 
     Args:
-        task: linear regression, and what effort costs.
+        task: linear regression, and what effort costs, or may be: not less than the least that the bounds allow.
         knots, levels: where to start; what is not bang-bang is rounded.
-        budget: B, not less than the least that the bounds allow.
-        insertions: the most arcs that may be inserted.
         deadline: when to insert no more.
     """
-    engine = ExactEngine(task, budget, deadline)
+    engine = ExactEngine(task, deadline)
     arcs = _initial(engine, knots, levels)
-    found = polish(
-        ExactEngine(task, deadline=deadline), arcs, min(insertions, PRICED) if task.price > 0.0 else insertions
-    )
+    found = polish(engine.at_price(task.price), arcs, PRICED if task.price > 0.0 else INSERTIONS)
     if not engine.keeps(found.arcs):
         start = found.arcs if len(found.arcs.times) <= PRICED else arcs
         found = polish(engine, start if start.times.size else _cut_off(engine, start), PRICED)
@@ -264,16 +240,16 @@ def _initial(engine: ExactEngine, knots: np.ndarray, levels: np.ndarray) -> Arcs
 
     What is bang-bang already is taken as it is: insertion finds the arcs that it lacks.
     """
-    task, options = engine.task, np.array(engine.options)
+    task, options = engine.task, np.array(engine.task.options)
     nearest = options[np.argmin(np.abs(levels[..., None] - options), axis=-1)]
-    rounded = bangs(engine.options, knots, nearest).tidied(engine.shortest)
+    rounded = bangs(task.options, knots, nearest).tidied(engine.shortest)
     if (nearest == levels).all():
         return rounded
     found = linear_extremal(task, knots, levels)
     edges = np.unique(np.concatenate([[task.s, task.T], *found.zeros]))
     switching = found.path.signals(0.5 * (edges[:-1] + edges[1:])).switching
     best = np.reshape(best_level(np.ravel(switching), options, task.price), switching.shape)
-    return min((rounded, bangs(engine.options, edges, best).tidied(engine.shortest)), key=engine.cost)
+    return min((rounded, bangs(task.options, edges, best).tidied(engine.shortest)), key=engine.cost)
 
 
 class _Turns(NamedTuple):

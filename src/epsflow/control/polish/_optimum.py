@@ -1,31 +1,33 @@
 """The optimum of linear regression: polish, exact-unlearning test and certificate in one call."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ...schedules import AbstractPiecewiseConstant, least_effort
-from ..bounds._branching import NODES, MixedBound, branch, prove
+from ..bounds._branching import GAP, NODES, MixedBound, branching, prove
 from ..bounds._dual import DualBound, SignCertificate, certify_signs, evaluate_dual
 from ..bounds._paths import Paths
+from ..bounds._quadratic import quadratic_bound
+from ..bounds._sets import Reach
+from ..bounds._together import Search, run
 from ..linear._path import linear_extremal
-from ..linear._pencil import SECULAR, advance
 from ..linear._task import LinearTask
 from ..terms._deadline import UNLIMITED, Deadline
 from ..terms._extremal import Extremal
 from ..terms._kinds import EXACT_FRACTION, SPENT
-from ..terms._levels import arcs_of, effort_between, levels_of
+from ..terms._levels import arcs_of, effort_between
 from ._exact import Polished, polish_linear
-from ._group import search_group
 from ._reach import ExactUnlearning, reach
-
-SWITCHES, SCANS = 33, 4
-"""Times at which a single switch is tried, and how often: each scan is sixteen times finer than the one before."""
+from ._starts import Start, best_pairs, best_switches
 
 PROVED = 1e-9
 """Relative gap to the dual bound at which no further start is polished: far below the one that certificates ask for."""
+
+MOST_PAIRS = 2
+"""Patterns of levels with two switches of which the best are polished for one ε for several points."""
 
 BRIEF = 40
 """Nodes of a first branching, and of one where a price or a spent budget keeps the cost above the bound anyway."""
@@ -64,37 +66,58 @@ class LinearOptimum:
 
 def linear_optimum(
     task: LinearTask,
-    starts: Sequence[tuple[np.ndarray, np.ndarray]] = (),
+    starts: Sequence[Start] = (),
     *,
     shared: bool = True,
-    budget: float = np.inf,
     deadline: Deadline = UNLIMITED,
 ) -> LinearOptimum:
     """Polish the best single switches and `starts`, keep the best, ask whether 𝓔 = 0 is possible, and certify.
 
     Args:
-        task: the problem.
+        task: the problem, and what ∫|u| dt costs or may be.
         starts: knots and levels of further schedules to start from, such as candidates of a transcription.
         shared: one ε for all deleted points, or one each (which keeps the problem convex). The same for one point.
-        budget: the most that ∫|u| dt may be, summed over the components of u.
         deadline: when to stop; the first start is polished in any case.
     """
     one_weight = shared or task.points == 1
-    if one_weight and task.points > 1:
-        return _group_optimum(task.grouped, starts, budget, deadline)
+    task = task.grouped if one_weight else task
     paths = Paths([task])
+    return run(optimising(paths, [*best_switches(task, one_weight), *starts], deadline=deadline), paths)
+
+
+def optimising(
+    paths: Paths,
+    starts: Sequence[Start],
+    *,
+    problem: int = 0,
+    nodes: int = NODES,
+    brief: int = BRIEF,
+    deadline: Deadline = UNLIMITED,
+) -> Search[LinearOptimum]:
+    """`linear_optimum` as one of several searches, from given starts only.
+
+    Args:
+        paths: of this problem alone.
+        starts: knots and levels; vectors for one ε, matrices for one per point.
+        problem: its number among those that are searched together.
+        nodes: of branching where a residual's sign is mixed; 0 for no such bound.
+        brief: likewise, from the first start, before any other is polished.
+        deadline: as there.
+    """
+    task = paths.tasks[0]
+    if task.points > 1 and starts[0][1].ndim == 1:
+        return (yield from _of_group(paths, starts, deadline))
     signs = certify_signs(paths)
-    switches = _best_switches(task, one_weight, priced=task.price > 0.0 or budget < np.inf)
-    best, bound = _search(paths, [*switches, *starts], signs, budget, deadline)
-    found = best.extremal
-    if (bound is None or not _proves(best, bound)) and not signs.settled and found.cost > found.cost_error:
-        nodes = nodes_of_branching(task.price, spent(best.schedule, task), budget)
-        mu = task.form.image(best.miss)
-        bound = branch(paths, signs, found.cost, mu, max_nodes=nodes, deadline=deadline)
+    brief = min(brief, nodes)
+    best, bound = yield from _search(paths, starts, signs, problem, nodes=brief, deadline=deadline)
+    found, most = best.extremal, min(nodes, nodes_of_branching(task, best.arcs.effort))
+    unproved = bound is None or not (_proves(best, bound) or brief >= most)
+    if unproved and not signs.settled and nodes and found.cost > found.cost_error:
+        bound = yield from branching(Reach.of(problem, task), signs, found.cost, best.image, GAP, most, deadline)
     lower = 0.0 if bound is None else bound.certain
     schedule, arrival = best.schedule, None
     if lower <= max(found.cost_error, EXACT_FRACTION * task.form.value(task.start)) and not deadline.passed:
-        arrival = _arrival(task, one_weight, budget, deadline)
+        arrival = _arrival(task, deadline)
     if arrival is not None and arrival.schedule is not None:
         schedule = arrival.schedule
         found = linear_extremal(task, *arcs_of(schedule, task.s, task.T))
@@ -102,61 +125,65 @@ def linear_optimum(
     return LinearOptimum(schedule, found, best, arrival, signs, bound, lower)
 
 
-def _group_optimum(
-    task: LinearTask, starts: Sequence[tuple[np.ndarray, np.ndarray]], budget: float, deadline: Deadline
-) -> LinearOptimum:
-    """`linear_optimum` for one ε for several points; where no quadratic bound holds, by one weight per row."""
-    switches = _best_switches(task, True, priced=task.price > 0.0 or budget < np.inf)
-    run = search_group(task, [*switches, *starts], budget, deadline)
-    best, found, bound, signs = run.best, run.best.extremal, None, None
-    least = task.price * least_effort(task.length, task.bounds)
-    lower = run.lower_bound - least
+def _of_group(paths: Paths, starts: Sequence[Start], deadline: Deadline) -> Search[LinearOptimum]:
+    """`optimising` for one ε for several points; where no quadratic bound holds, by one weight per row."""
+    task, signs, bound = paths.tasks[0], None, None
+    tried = itertools.chain(starts, itertools.islice(best_pairs(task), MOST_PAIRS))
+    best, _ = yield from _search(paths, tried, None, deadline=deadline)
+    found, least = best.extremal, task.price * least_effort(task.length, task.bounds)
+    lower = -np.inf if best.exact or deadline.passed else _quadratic(task, best, deadline) - least
     if lower <= 0.0 and found.cost > found.cost_error and not deadline.passed:
-        paths = Paths([task])
         signs = certify_signs(paths)
-        bound = prove(paths, signs, found.cost, task.form.image(best.miss), max_nodes=1, deadline=deadline)
+        bound = prove(paths, signs, found.cost, best.image, max_nodes=1, deadline=deadline)
         lower = max(lower, bound.certain)
     lower = min(max(lower, 0.0), best.objective - least)
     return LinearOptimum(best.schedule, found, best, None, signs, bound, lower)
 
 
-def nodes_of_branching(price: float, effort: float, budget: float) -> int:
+def _quadratic(task: LinearTask, found: Polished, deadline: Deadline) -> float:
+    """On the objective of any ε, by a quadratic form around the control that was found; −∞ where there is none.
+
+    Within a budget B the extremal has a price ρ, at which no ε costs less than V: cost ≥ V − ρ∫|u| dt ≥ V − ρB.
+    """
+    given_up = found.path.task.price * task.budget if task.budget < np.inf else 0.0
+    return quadratic_bound(found.path, deadline).value - given_up - found.extremal.cost_error
+
+
+def nodes_of_branching(task: LinearTask, effort: float) -> int:
     """How far to branch over sign changes: briefly where a price or a spent budget keeps the cost above the bound."""
-    binds = price > 0.0 or effort >= (1.0 - SPENT) * budget
+    binds = task.price > 0.0 or effort >= (1.0 - SPENT) * task.budget
     return BRIEF if binds else NODES
-
-
-def spent(schedule: AbstractPiecewiseConstant, task: LinearTask) -> float:
-    """∫|u| dt over the window, summed over the components of u."""
-    return effort_between(*arcs_of(schedule, task.s, task.T))
 
 
 def _search(
     paths: Paths,
-    starts: Sequence[tuple[np.ndarray, np.ndarray]],
-    signs: SignCertificate,
-    budget: float,
+    starts: Iterable[Start],
+    signs: SignCertificate | None,
+    problem: int = 0,
+    *,
+    nodes: int = 0,
     deadline: Deadline,
-) -> tuple[Polished, DualBound | MixedBound | None]:
+) -> Search[tuple[Polished, DualBound | MixedBound | None]]:
     """The cheapest of the polished starts, and its bound: dual where the signs are settled, else by a brief branching.
 
-    The first start that its bound proves the best ends the search.
+    The first start that its bound proves the best ends the search. Of a group, without `signs`, nothing is proved here.
     """
-    task, runs = paths.tasks[0], []
-    free, own = task.price == 0.0 and budget == np.inf, task.points == 1 or starts[0][1].ndim > 1
+    task, best, proof = paths.tasks[0], None, None
     for start in starts:
-        if runs and deadline.passed:
+        if best is not None and deadline.passed:
             break
-        run = polish_linear(task, *start, budget=budget, deadline=deadline)
-        bound, mu = None, task.form.image(run.miss)
-        if signs.settled:
-            bound = evaluate_dual(paths, mu, signs.signs)
-        elif free and own and not runs and run.cost > run.extremal.cost_error:
-            bound = branch(paths, signs, run.cost, mu, max_nodes=BRIEF, deadline=deadline)
-        runs.append((run, bound))
-        if bound is not None and free and _proves(run, bound):
+        found, bound = polish_linear(task, *start, deadline), None
+        if signs is not None and signs.settled:
+            bound = evaluate_dual(paths, found.image, signs.signs)
+        elif signs is not None and not task.priced and best is None and not found.exact and nodes:
+            given = found.cost, found.image, GAP, nodes, deadline
+            bound = yield from branching(Reach.of(problem, task), signs, *given)
+        if best is None or found.objective < best.objective:
+            best, proof = found, bound
+        if bound is not None and not task.priced and _proves(found, bound):
             break
-    return min(runs, key=lambda each: each[0].objective)
+    assert best is not None  # there is a first start
+    return best, proof
 
 
 def _proves(run: Polished, bound: DualBound | MixedBound) -> bool:
@@ -166,42 +193,12 @@ def _proves(run: Polished, bound: DualBound | MixedBound) -> bool:
     return bool(run.cost - bound.certain <= PROVED * run.cost)
 
 
-def _best_switches(task: LinearTask, one_weight: bool, *, priced: bool) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The best schedules with one switch between any two levels, cheapest first; constants included."""
-    found = []
-    for first, second in itertools.permutations(levels_of(task.bounds, float(priced))[::-1], 2):
-        cost, elapsed = _best_switch(task, first, second)
-        knots = np.unique([task.s, task.s + elapsed, task.T])
-        levels = np.array([first, second] if len(knots) == 3 else [first if elapsed > 0.0 else second])
-        found.append((cost, (knots, levels if one_weight else np.tile(levels[:, None], task.points))))
-    return [start for _, start in sorted(found, key=lambda pair: pair[0])]
-
-
-def _best_switch(task: LinearTask, first: float, second: float) -> tuple[float, float]:
-    """The least cost with one switch between two levels, and the time after s.
-
-    On a grid that is finer near s; with few parameters, where a scan costs less than a Newton step, on ever finer ones
-    around its best point as well.
-    """
-    before, after = task.spectrum(first), task.spectrum(second)
-    elapsed, k, costs = task.length * np.linspace(0.0, 1.0, SWITCHES) ** 2, 0, np.zeros(1)
-    for scan in range(SCANS if len(task.rates) < SECULAR else 1):
-        if scan > 0:
-            elapsed = np.linspace(elapsed[max(k - 1, 0)], elapsed[min(k + 1, SWITCHES - 1)], SWITCHES)
-        ends = advance(after, advance(before, task.start, elapsed), task.length - elapsed)
-        effort = abs(first) * elapsed + abs(second) * (task.length - elapsed)
-        costs = task.form.values(ends) + task.price * effort
-        k = int(np.argmin(costs))
-    return float(costs[k]), float(elapsed[k])
-
-
-def _arrival(task: LinearTask, one_weight: bool, budget: float, deadline: Deadline) -> ExactUnlearning | None:
+def _arrival(task: LinearTask, deadline: Deadline) -> ExactUnlearning | None:
     """The exact-unlearning schedule with the fewest switches, if it fits in the window and in the budget."""
     low, high = task.bounds
-    impossible = task.drift.any() or not low <= 0.0 <= high
-    if impossible or task.price > 0.0 or (one_weight and task.points > 1):
+    if task.drift.any() or not low <= 0.0 <= high or task.price > 0.0:
         return None
     arrival = reach(task, deadline)
-    if arrival.schedule is None or arrival.time > task.T or spent(arrival.schedule, task) > budget:
+    if arrival.schedule is None or arrival.time > task.T:
         return None
-    return arrival
+    return arrival if effort_between(*arcs_of(arrival.schedule, task.s, task.T)) <= task.budget else None

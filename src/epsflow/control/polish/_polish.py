@@ -11,6 +11,7 @@ possible on an interval, and then ever more switches lower the cost by ever less
 """
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -40,15 +41,22 @@ class Stationary:
         arcs: the control.
         objective: φ, and what the price that was given adds.
         survey: what Pontryagin's conditions say, at the price, or at the multiplier of a budget that is spent.
-        derivatives: by the unknowns of the arcs, likewise.
         spending: ∂(∫|u| dt)/∂(unknowns) where a budget is spent; else None.
+        engine: of the problem, likewise.
+        known: the derivatives, where the search needed them.
     """
 
     arcs: Arcs
     objective: float
     survey: Survey
-    derivatives: Derivatives
     spending: Float[np.ndarray, " n"] | None
+    engine: AbstractEngine
+    known: Derivatives | None = None
+
+    @cached_property
+    def derivatives(self) -> Derivatives:
+        """By the unknowns of the arcs, at the same price as the survey."""
+        return self.engine.derivatives(self.arcs) if self.known is None else self.known
 
     @property
     def schedule(self) -> AbstractPiecewiseConstant:
@@ -74,7 +82,7 @@ def polish(engine: AbstractEngine, arcs: Arcs, insertions: int) -> Stationary:
     rounds, kept, least = 0, None, np.inf
     while True:
         arcs = descend(engine, arcs)
-        valued = engine.priced(multiplier(engine, arcs))
+        valued = engine.at_price(multiplier(engine, arcs))
         survey = valued.survey(arcs)
         cost = survey.cost - (valued.price - engine.price) * arcs.effort
         if kept is None or (engine.keeps(arcs) and cost < least):
@@ -87,18 +95,16 @@ def polish(engine: AbstractEngine, arcs: Arcs, insertions: int) -> Stationary:
             break
         arcs, rounds = revised, rounds + 1
     arcs, valued, survey = kept
-    found = valued.derivatives(arcs)
-    held = arcs.spending if valued.price > engine.price else None
+    known, held = None, arcs.spending if valued.price > engine.price else None
     if not _by_newton(engine):
+        found = valued.derivatives(arcs)
         arcs = _last_digits(valued, arcs, found, engine.budget if held is not None else None)
-        valued = engine.priced(multiplier(engine, arcs))
+        valued = engine.at_price(multiplier(engine, arcs))
         survey = valued.survey(arcs)
-        if valued.exact:
-            found = valued.derivatives(arcs)
-        else:
-            found = replace(found, gradient=valued.slope_near(arcs)(arcs.unknowns)[1])
+        if not valued.exact:  # whose Hessian is dear
+            known = replace(found, gradient=valued.slope_near(arcs)(arcs.unknowns)[1])
     cost = survey.cost - (valued.price - engine.price) * arcs.effort
-    return Stationary(arcs, cost, survey, found, held)
+    return Stationary(arcs, cost, survey, held, valued, known)
 
 
 def multiplier(engine: AbstractEngine, arcs: Arcs) -> float:

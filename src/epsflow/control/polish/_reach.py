@@ -19,7 +19,7 @@ from ..bounds._paths import MAX_ARCS, Paths, Request, one_sign
 from ..linear._exponentials import ExponentialSum, resolving_grid
 from ..linear._task import LinearTask
 from ..terms._arcs import Arcs, bangs
-from ..terms._cost import Distance
+from ..terms._cost import EndForm
 from ..terms._deadline import UNLIMITED, Deadline
 from ._exact import ExactEngine, polish_linear
 
@@ -106,7 +106,7 @@ def reach(task: LinearTask, deadline: Deadline = UNLIMITED, near: float = 0.0) -
         near: ‖δ(s)‖ up to which θ(s) is the target, if that is known no better.
     """
     require_rest(task)
-    task = replace(task, form=Distance().form(task.rates, task.basis), price=0.0)
+    task = replace(task.at_price(0.0), form=EndForm(np.ones(len(task.rates))))
     paths = Paths([task])
     signs = certify_signs(paths)
     rounding, away = rounding_of(task), float(np.linalg.norm(task.start))
@@ -133,7 +133,7 @@ def reach(task: LinearTask, deadline: Deadline = UNLIMITED, near: float = 0.0) -
         window = task.until(task.s + later)
         support = evaluate_dual(Paths([window]), p, signs.signs)
         best = polish_linear(window, support.knots, support.levels[:, 0] if task.points == 1 else support.levels)
-        p = best.miss
+        p = best.path.deltas[-1]
         if later - elapsed <= ARRIVAL * later or np.linalg.norm(p) <= rounding:
             arrival = _finish(task, window, best.arcs, later)
             if arrival is not None:

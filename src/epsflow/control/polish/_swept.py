@@ -67,7 +67,7 @@ class SweptEngine(AbstractEngine):
         """See `AbstractEngine`."""
         return SHORTEST * self.length
 
-    def priced(self, price: float) -> "SweptEngine":
+    def at_price(self, price: float) -> "SweptEngine":
         """See `AbstractEngine`."""
         return replace(self, price=price, budget=np.inf)
 

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from ..._core import InputError, Spelled
 from ..linear._pencil import Pencil, Spectrum, advance
 from ..linear._task import LinearTask
-from ..terms._cost import Distance
+from ..terms._cost import EndForm
 from ..terms._window import Window
 
 Many = Float[np.ndarray, " b"]
@@ -81,7 +81,7 @@ class LinearBatch(Spelled):
             pencil=pencil.knowing(1.0, self.high.take(np.asarray(k))),
             start=self.start[k],
             window=Window(float(self.s[k]), float(self.T[k]), 0.0, 1.0),
-            form=Distance().form(self.rates[k], self.basis[k]),
+            form=EndForm(np.ones(self.rates.shape[1])),
             basis=self.basis[k],
             target=self.target[k],
             origin=self.origin[k],
