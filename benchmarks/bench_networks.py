@@ -220,9 +220,10 @@ def matrix_free(door: str, dtype: str) -> None:
         "influence by Nyström, rank 20": lambda: ef.influence(problem, theta, solver=ef.Nystrom(rank=20), **hundred),
         "influence by the dual, 12 points of data": lambda: _few_points(problem, theta),
         "pbrf": lambda: ef.pbrf(problem, theta, max_steps=20, **few),
-        "decompose, solver CG": lambda: ef.decompose(problem, theta, solver=ef.CG(), theta0=start, max_steps=3, **few),
+        "pbrf, metric ggn": lambda: ef.pbrf(problem, theta, metric="ggn", max_steps=20, **few),
+        "decompose, solver CG": lambda: ef.decompose(problem, theta, solver=ef.CG(), theta0=start, max_steps=12, **few),
         "endpoints": lambda: ef.endpoints(
-            problem, theta, theta0=start, steps=10, K=5, step_size=0.1, max_steps=3, **few
+            problem, theta, theta0=start, steps=10, K=5, step_size=0.1, max_steps=12, **few
         ),
     }
     reference = gradient_pass(problem, theta, 500)
@@ -249,6 +250,7 @@ DOORS = (
     "influence by Nyström, rank 20",
     "influence by the dual, 12 points of data",
     "pbrf",
+    "pbrf, metric ggn",
     "decompose, solver CG",
     "endpoints",
 )

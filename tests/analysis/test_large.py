@@ -124,6 +124,7 @@ def test_a_tolerance_that_rounding_does_not_admit_ends_and_says_so(network, thet
     assert no.value.result.steps.max() < 1_000 < 10 * network.dim
 
 
+@pytest.mark.slow
 def test_pbrf_without_a_matrix_and_in_chunks_is_that_with_one(network, theta):
     whole, parts = (
         ef.pbrf(network, theta, damping=0.1, matrix=matrix, max_bytes=budget)

@@ -10,6 +10,7 @@ import epsflow as ef
 from epsflow.analysis import _endpoints
 from epsflow.analysis.curvature import _base, _cholesky, _dual
 from epsflow.analysis.optima import _anchor
+from epsflow.analysis.optima._units import ggn_diagonal
 
 N, WIDTHS, D = 43, (7, 13, 3), 146
 
@@ -116,6 +117,19 @@ def test_a_response_that_keeps_its_points_needs_no_jacobian(network, theta, with
     line = found.linearised[0] - theta
     product = np.asarray(kept.ggn_product(theta, line, 0.0)) + 0.3 * line
     np.testing.assert_allclose(product, force, rtol=0, atol=1e-9 * np.linalg.norm(force))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", [ef.MLP(WIDTHS), "a function"])
+def test_the_proximal_term_of_the_diagonal_needs_no_jacobian_of_all_points(network, theta, model):
+    if model == "a function":
+        whole = ef.MLP(WIDTHS)
+        model = ef.FunctionModel(lambda t, x: whole(t, x), theta)
+    asked = ef.Problem(model, network.loss, network.data, [3, 4], 0.2, "mean")
+    found = ggn_diagonal(asked, theta, matrix=False, max_bytes=BUDGET)
+    # G is the Gauss–Newton product without its penalty; sums of a hundred terms.
+    exact = np.array([row @ network.ggn_product(theta, row) for row in np.eye(D)])
+    np.testing.assert_allclose(found, exact - 0.2, rtol=0, atol=1e-12 * exact.max())
 
 
 def test_what_holds_a_matrix_is_refused_beyond_the_budget_and_not_chosen(network, theta):

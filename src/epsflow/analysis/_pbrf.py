@@ -181,7 +181,8 @@ def pbrf(
     """
     place, dampings = as_vector(theta, "theta", problem.dim), _dampings(damping)
     sets, chunks = deletion_sets(problem, points), chunks_for(problem, max_bytes)
-    views = [_viewed(problem, place, float(lam), as_choice(metric, "metric", METRICS)) for lam in dampings]
+    held = {"matrix": matrix, "max_bytes": max_bytes}
+    views = [_viewed(problem, place, float(lam), as_choice(metric, "metric", METRICS), held) for lam in dampings]
     limits = {"tol": tol, "max_steps": max_steps, "delete_bregman": delete_bregman}
     rows = _table(views, sets, matrix=matrix, place={"max_bytes": max_bytes, "devices": devices}, **limits)
     table = [[_in_own_units(one, view.units) for one in row] for row, view in zip(rows, views, strict=True)]
@@ -225,10 +226,10 @@ class _View:
     units: Float[np.ndarray, " d"]
 
 
-def _viewed(problem: Problem, theta: Float[np.ndarray, " d"], lam: float, metric: str) -> _View:
+def _viewed(problem: Problem, theta: Float[np.ndarray, " d"], lam: float, metric: str, held: dict[str, Any]) -> _View:
     linear, quadratic = isinstance(problem.model, LinearModel), isinstance(problem.risk, Quadratic)
     if metric == "ggn" and lam > 0.0:
-        units, rest = np.sqrt(problem.l2 + lam * ggn_diagonal(problem, theta)), 1.0
+        units, rest = np.sqrt(problem.l2 + lam * ggn_diagonal(problem, theta, **held)), 1.0
     elif linear and not quadratic and problem.l2 + lam == 0.0:
         # Without a proximal term nothing ties the features' units together; with one they are as they are.
         units, rest = feature_units(problem), 0.0

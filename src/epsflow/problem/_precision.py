@@ -75,8 +75,6 @@ def computed(model: AbstractModel, dtype: str) -> AbstractModel:
     """The model as it is computed: with rounded products in "bfloat16", else itself.
 
     Example:
-        >>> import jax.numpy as jnp
-    import numpy as np
         >>> ef.problem.computed(ef.MLP((1, 1)), "bfloat16")
         RoundedProducts(...)
     """

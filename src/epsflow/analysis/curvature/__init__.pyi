@@ -11,6 +11,7 @@ from ._cg import CG as CG
 from ._cholesky import Cholesky as Cholesky
 from ._curvature import Curvature as Curvature, require_dense as require_dense
 from ._curvature_at import curvature_at as curvature_at
+from ._diagonal import diagonal as diagonal
 from ._dual import Dual as Dual
 from ._ekfac import EKFAC as EKFAC
 from ._linear import LinearCurvature as LinearCurvature

@@ -93,7 +93,7 @@ class Curvature(eqx.Module):
             return 0.5 * (dense + dense.T) + (self.ridge - self.penalty) * jnp.eye(self.dim, dtype=self.theta.dtype)
 
         def gram(_: Array, *chunk: Array) -> Array:
-            rows = self._factor(*chunk)
+            rows = self.rows(*chunk)
             # Without the barrier XLA folds the transposition into the product, which is three times slower.
             return jax.lax.optimization_barrier(rows.T) @ rows
 
@@ -101,7 +101,7 @@ class Curvature(eqx.Module):
 
     def factor(self) -> Float[Array, "rows d"]:
         """B with C + λ_d I = BᵀB + ridge·I: the rows √w_i L_iᵀJ_i of every point."""
-        return self._factor(self._data_risk.x, self._data_risk.y, self._data_risk.weights(self.eps))
+        return self.rows(self._data_risk.x, self._data_risk.y, self._data_risk.weights(self.eps))
 
     def sampled_mv(self, vector: Float[Array, " d"], points: Int[Array, " b"]) -> Float[Array, " d"]:
         """An unbiased estimate of (C + λ_d I)v from b points drawn uniformly, with replacement."""
@@ -149,7 +149,10 @@ class Curvature(eqx.Module):
     def _output_factors(self, outputs: Array, y: Array) -> Array:
         return jax.vmap(lambda f, t: output_factor(self.kind, self._data_risk.loss, f, t))(outputs, y)
 
-    def _factor(self, x: Array, y: Array, weights: Array) -> Array:
+    def rows(
+        self, x: Float[Array, "b p"], y: Float[Array, "b *t"], weights: Float[Array, " b"]
+    ) -> Float[Array, "rows d"]:
+        """The given points' rows of B, √w_i L_iᵀJ_i."""
         jacobians = jax.vmap(jax.jacrev(self._data_risk.model), (None, 0))(self.theta, x).reshape(len(x), -1, self.dim)
         factors = self._output_factors(self._outputs(self.theta, x), y) * jnp.sqrt(weights)[:, None, None]
         return jnp.einsum("bkr,bkd->brd", factors, jacobians).reshape(-1, self.dim)

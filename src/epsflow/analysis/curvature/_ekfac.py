@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, Key
 
 from ..._core import RESULTS, Array, InputError
-from ...problem import AbstractModel, EmpiricalRisk, LayeredModel, RoundedProducts, with_rounded_products
+from ...problem import EmpiricalRisk, LayeredModel, RoundedProducts, with_rounded_products
 from ._base import AbstractCurvatureSolver, AnyCurvature, CurvatureSolve, judge, one_ridge, products, relative_residuals
 from ._curvature import Curvature
 from ._labels import output_factor, sample_labels
@@ -144,6 +144,22 @@ def kronecker_layers(
     return [KroneckerLayer(*basis, value) for basis, value in zip(bases, values, strict=True)]
 
 
+def layer_squares(curvature: Curvature) -> list[Float[Array, "o i"]]:
+    """Σ w_i E[G_i²] entry by entry for every layer, the diagonal of its block as it is: Λ in the plain basis."""
+
+    def squares(index: Array, x: Array, y: Array, weights: Array) -> list[Array]:
+        parts = zip(*_back_propagate(curvature, index, x, y, None, None), strict=True)
+        plain = [(a, s, *(jnp.eye(side, dtype=a.dtype) for side in (a.shape[-1], s.shape[2]))) for a, s in parts]
+        return [_squares(a, s, weights, *bases) for a, s, *bases in plain]
+
+    return curvature.sum_points(squares, _points_together(curvature, None))
+
+
+def is_layered(curvature: Curvature) -> bool:
+    """Whether the layers of its model are known."""
+    return isinstance(_model(curvature), LayeredModel)
+
+
 def _moments(
     inputs: Float[Array, "b *places i"], deltas: Float[Array, "b r o *places"], weights: Float[Array, " b"]
 ) -> tuple[Float[Array, "i i"], Float[Array, "o o"]]:
@@ -186,16 +202,21 @@ def _points_together(curvature: Curvature, samples: int | None) -> int | None:
 
 
 def _network(curvature: Curvature) -> tuple[EmpiricalRisk, LayeredModel]:
-    risk = curvature.risk
+    risk, model = curvature.risk, _model(curvature)
     if not isinstance(risk, EmpiricalRisk):
         raise InputError("EK-FAC needs the points of the data, which sufficient statistics do not hold.")
-    model = risk.model.model if isinstance(risk.model, RoundedProducts) else risk.model
     if not isinstance(model, LayeredModel):
         raise _no_layers(model)
     return risk, model
 
 
-def _no_layers(model: AbstractModel) -> InputError:
+def _model(curvature: Curvature) -> Any:
+    """f, without what rounds its products."""
+    model = getattr(curvature.risk, "model", None)
+    return model.model if isinstance(model, RoundedProducts) else model
+
+
+def _no_layers(model: Any) -> InputError:
     return InputError(
         f"EK-FAC factors a network layer by layer, and a {type(model).__name__} is one function of θ whose layers it "
         'does not know. Build the network as an ef.MLP or an ef.CNN; or use solver="cg" (exact), "nystrom", or "dual" '

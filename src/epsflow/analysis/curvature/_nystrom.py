@@ -71,8 +71,7 @@ class Nystrom(AbstractCurvatureSolver):
                 "Give a damping > 0, or the full rank."
             )
         _check_memory(curvature, rank)
-        draws = np.asarray(jax.random.normal(self.key, (d, rank), dtype=curvature.theta.dtype))
-        approximation = _sketch(curvature, draws, ridge)
+        approximation = _sketch(curvature, _orthonormal(self.key, curvature, rank), ridge)
         if approximation is None or (rank == d and not (approximation.values + ridge > 0.0).all()):
             least = np.linalg.eigvalsh(_core(curvature, self.key, rank, ridge))[0]
             raise InputError(
@@ -105,24 +104,50 @@ class Nystrom(AbstractCurvatureSolver):
         )
 
 
-def _sketch(curvature: AnyCurvature, draws: Float[np.ndarray, "d r"], ridge: float) -> Approximation | None:
+def _orthonormal(key: Key[Array, ""], curvature: AnyCurvature, rank: int) -> Float[np.ndarray, "d r"]:
+    """Ω with orthonormal columns, in Fortran's order."""
+    draws = jax.random.normal(key, (curvature.dim, rank), dtype=curvature.theta.dtype)
+    return _factored(np.array(draws, order="F"))[0]
+
+
+def _factored(columns: Float[np.ndarray, "d r"]) -> tuple[Float[np.ndarray, "d r"], Float[np.ndarray, "r r"]]:
+    """Q and R of columns in Fortran's order, in their place."""
+    factors: Any = scipy.linalg.qr(columns, mode="economic", overwrite_a=True, check_finite=False)
+    return factors
+
+
+def _sketch(curvature: AnyCurvature, sketch: Float[np.ndarray, "d r"], ridge: float) -> Approximation | None:
     """UΛUᵀ from rank products with the matrix; None where the sketch shows negative curvature."""
-    sketch = np.linalg.qr(draws)[0]
-    image = products(curvature, np.ascontiguousarray(sketch.T)).T - ridge * sketch
+    image = _data_image(curvature, sketch, ridge)
     # Shifted by its own rounding, so that a matrix of lower rank than the sketch has a Cholesky factor.
-    shift = curvature.unit * np.sqrt(curvature.dim) * np.linalg.norm(image)
-    image = image + shift * sketch
+    shift = np.finfo(image.dtype).eps * np.sqrt(curvature.dim) * np.linalg.norm(image)
+    _add(image, shift, sketch)
     core = sketch.T @ image
     try:
         triangle = np.linalg.cholesky(0.5 * (core + core.T))
     except np.linalg.LinAlgError:
         return None
-    root = scipy.linalg.solve_triangular(triangle, image.T, lower=True).T
+    (trsm,) = scipy.linalg.get_blas_funcs(("trsm",), (image,))
+    root = trsm(1.0, triangle, image, side=1, lower=1, trans_a=1, overwrite_b=1)  # image·L⁻ᵀ
     if not np.isfinite(root).all():
         return None
-    vectors, singular, _ = np.linalg.svd(root, full_matrices=False)
-    # Again orthonormal to rounding, whatever the conditioning of the sketch did to it.
-    return Approximation(curvature, np.linalg.qr(vectors)[0], np.maximum(singular**2 - shift, 0.0), ridge)
+    # U is orthonormal to rounding, whatever the conditioning of the sketch did to the root: Q times the small one's.
+    basis, small = _factored(root)
+    left, singular, _ = np.linalg.svd(small)
+    return Approximation(curvature, basis @ left, np.maximum(singular**2 - shift, 0.0), ridge)
+
+
+def _data_image(curvature: AnyCurvature, sketch: Float[np.ndarray, "d r"], ridge: float) -> Float[np.ndarray, "d r"]:
+    """C₀Ω, in Fortran's order."""
+    image = np.array(products(curvature, np.ascontiguousarray(sketch.T)).T, order="F")
+    _add(image, -ridge, sketch)
+    return image
+
+
+def _add(total: Float[np.ndarray, "d r"], factor: float, columns: Float[np.ndarray, "d r"]) -> None:
+    """total += factor·columns, a column at a time: no third array of their size."""
+    for k in range(total.shape[1]):
+        total[:, k] += total.dtype.type(factor) * columns[:, k]
 
 
 def _check_memory(curvature: AnyCurvature, rank: int) -> None:
@@ -139,6 +164,6 @@ def _check_memory(curvature: AnyCurvature, rank: int) -> None:
 
 def _core(curvature: AnyCurvature, key: Key[Array, ""], rank: int, ridge: float) -> Float[np.ndarray, "r r"]:
     """ΩᵀC₀Ω."""
-    sketch = np.linalg.qr(np.asarray(jax.random.normal(key, (curvature.dim, rank), dtype=curvature.theta.dtype)))[0]
-    core = sketch.T @ (products(curvature, np.ascontiguousarray(sketch.T)).T - ridge * sketch)
+    sketch = _orthonormal(key, curvature, rank)
+    core = sketch.T @ _data_image(curvature, sketch, ridge)
     return 0.5 * (core + core.T)

@@ -9,6 +9,7 @@ from jaxtyping import Float
 
 from ..._core import Array
 from ...problem import AbstractModel, LinearModel, Problem, pointwise
+from ..curvature import curvature_at, diagonal
 from ._anchor import CHUNK_NUMBERS, factor_rows, linearised
 
 
@@ -45,11 +46,27 @@ def feature_units(problem: Problem) -> Float[np.ndarray, " d"]:
     return np.repeat(np.exp2(np.round(np.log2(np.where(lengths > 0.0, lengths, 1.0)))), problem.dim // x.shape[1])
 
 
-def ggn_diagonal(problem: Problem, theta: Float[np.ndarray, " d"]) -> Float[np.ndarray, " d"]:
+def ggn_diagonal(
+    problem: Problem, theta: Float[np.ndarray, " d"], *, matrix: bool = True, max_bytes: int | None = None
+) -> Float[np.ndarray, " d"]:
     """G_kk at θ, without penalty; of a linear model with several outputs their mean, one number for each feature.
 
-    Outputs are added in the loss, and have one unit. Where a parameter moves no output, the mean of the others.
+    Outputs are added in the loss, and have one unit. Where a parameter moves no output, the mean of the others. From
+    Jacobians, which `matrix` uses again; else within `max_bytes`.
     """
+    if matrix or isinstance(problem.model, LinearModel):
+        total = _from_jacobians(problem, theta)
+    else:
+        ggn: Any = curvature_at(problem, theta, "ggn", penalty=False, max_bytes=max_bytes)
+        total = diagonal(ggn)
+    if isinstance(problem.model, LinearModel) and problem.model.outputs is not None:
+        each = total.reshape(-1, problem.model.outputs)
+        total = np.repeat(each.mean(axis=1), problem.model.outputs)
+    moving = total > 0.0
+    return np.where(moving, total, total[moving].mean() if moving.any() else 1.0)
+
+
+def _from_jacobians(problem: Problem, theta: Float[np.ndarray, " d"]) -> Float[np.ndarray, " d"]:
     total = np.zeros(problem.dim)
     step = max(1, CHUNK_NUMBERS // problem.dim)
     for start in range(0, problem.data.n, step):
@@ -57,11 +74,7 @@ def ggn_diagonal(problem: Problem, theta: Float[np.ndarray, " d"]) -> Float[np.n
         outputs, jacobian = linearised(problem.model, theta, x)
         rows = factor_rows(jacobian, pointwise(problem.loss, outputs, y).curvatures, problem.scale)
         total += np.einsum("rd,rd->d", rows, rows)
-    if isinstance(problem.model, LinearModel) and problem.model.outputs is not None:
-        each = total.reshape(-1, problem.model.outputs)
-        total = np.repeat(each.mean(axis=1), problem.model.outputs)
-    moving = total > 0.0
-    return np.where(moving, total, total[moving].mean() if moving.any() else 1.0)
+    return total
 
 
 def in_units(problem: Problem, units: Float[np.ndarray, " d"]) -> Problem:
