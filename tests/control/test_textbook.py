@@ -12,8 +12,8 @@ from scipy.optimize import brentq
 from epsflow.control.polish._polish import polish
 from epsflow.control.polish._swept import INSERTIONS, SweptEngine
 from epsflow.control.programs._transcription import transcribe
-from epsflow.control.systems._descent import Descent, swept
-from epsflow.control.systems._rollout import FINE_AGREEMENT, choose_steps
+from epsflow.control.systems._descent import Descent
+from epsflow.control.systems._rollout import FINE_AGREEMENT, choose_steps, swept
 from epsflow.control.systems._system import AbstractSystem
 from epsflow.control.terms._deadline import Deadline
 from epsflow.control.terms._pieces import cut

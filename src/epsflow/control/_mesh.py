@@ -26,8 +26,8 @@ from .programs._conic import solve_conic
 from .programs._exponential import transcribe_exponentially
 from .programs._primitives import UntranslatableError
 from .programs._transcription import DEGREE, take_apart, transcribe, translated_field
-from .systems._descent import Descent, best_switch, swept
-from .systems._rollout import FINE_AGREEMENT, choose_steps, roll_out
+from .systems._descent import Descent, best_switch
+from .systems._rollout import FINE_AGREEMENT, choose_steps, roll_out, swept
 from .systems._system import AbstractSystem, RiskSystem
 from .terms._deadline import Deadline
 from .terms._kinds import SearchMethod, describe_arcs, is_singular

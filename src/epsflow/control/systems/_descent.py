@@ -13,8 +13,6 @@ from ..terms._deadline import Deadline
 from ..terms._levels import as_column
 from ..terms._runs import AbstractTranscription, Candidate
 from ..terms._window import Effort, MeshWindow
-from ._rollout import sweep
-from ._system import AbstractSystem
 
 MESH_GAP = 1e-9
 """Σ_k |projected gradient| (b − a), relative to the unit of the cost, at which L-BFGS-B stops: no control on the mesh
@@ -158,7 +156,7 @@ class Descent(AbstractTranscription):
     """L-BFGS-B, or SLSQP within a budget, on the levels of a mesh.
 
     Attributes:
-        slopes: the cost of levels, without the price, and its derivatives; of a system see `swept`.
+        slopes: the cost of levels, without the price, and its derivatives; of a system see `swept` in `_rollout`.
         window, deadline: see `AbstractTranscription`.
         rule: when to end.
     """
@@ -198,24 +196,6 @@ class Descent(AbstractTranscription):
         slope = run.jac[: start.size]
         least = linprog(slope, row, [limit], bounds=bounds).fun
         return Lowest(run.x, float(run.fun), float(slope @ run.x - least), run)
-
-
-def swept(
-    system: AbstractSystem, start: Float[Array, " d"], length: float, steps: int
-) -> Callable[[Float[np.ndarray, "N controls"]], Slope]:
-    """The cost of levels on equal intervals: one sweep, forward and backward; nothing of size d × d is formed.
-
-    Args:
-        system, start: what is controlled, from x(s) on.
-        length: T − s.
-        steps: Runge–Kutta steps per interval.
-    """
-
-    def slopes(levels: Float[np.ndarray, "N controls"]) -> Slope:
-        found = sweep(system, steps, start, np.full(len(levels), length / len(levels)), levels)
-        return found.cost, found.levels
-
-    return slopes
 
 
 def best_switch(

@@ -16,6 +16,7 @@ there are steps: neither the number of pieces nor that of steps compiles anythin
 and the slopes of one.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import diffrax
@@ -117,6 +118,24 @@ def sweep(
         states=rolled.states,
         costates=np.concatenate([costates[first], np.asarray(last)[None]]),
     )
+
+
+def swept(
+    system: AbstractSystem, start: Float[Array, " d"], length: float, steps: int
+) -> Callable[[Float[np.ndarray, "N controls"]], tuple[float, np.ndarray]]:
+    """The cost of levels on equal intervals, and its derivatives, as a function of them; see `sweep`.
+
+    Args:
+        system, start: what is controlled, from x(s) on.
+        length: T − s.
+        steps: Runge–Kutta steps per interval.
+    """
+
+    def slopes(levels: Float[np.ndarray, "N controls"]) -> tuple[float, np.ndarray]:
+        found = sweep(system, steps, start, np.full(len(levels), length / len(levels)), levels)
+        return found.cost, found.levels
+
+    return slopes
 
 
 class _Chunk(NamedTuple):
