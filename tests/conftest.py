@@ -10,12 +10,15 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+import type_checks
+
 # Before any array is made, and before epsflow is imported: the hook wraps a module as it is loaded.
 jax.config.update("jax_enable_x64", True)
 # Tests run each compiled function a few times, so compiling quickly matters more than running quickly.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")
 os.environ["MPLBACKEND"] = "Agg"
 jaxtyping.install_import_hook("epsflow", "beartype.beartype")
+jaxtyping.jaxtyped = type_checks.once_per_kind  # which the hook writes before every definition
 
 # The first example of a property compiles, which takes longer than any sensible deadline.
 settings.register_profile("epsflow", deadline=None, derandomize=True)
