@@ -216,12 +216,11 @@ def arrives(task: ControlTask, schedule: AbstractSchedule, deadline: Deadline = 
     """
     if not isinstance(task.problem.risk, Quadratic):
         return bool(np.array_equal(np.asarray(task.theta_s), np.asarray(task.target)))
-    linear, (low, high) = linear_of(task), task.bounds
+    linear = linear_of(task)
     rounding = rounding_of(linear)
     if float(np.linalg.norm(linear.start)) <= max(rounding, task.target_error):
         return True
-    at_rest = not linear.drift.any() and low <= 0.0 <= high
-    if not (at_rest and isinstance(schedule, AbstractPiecewiseConstant)):
+    if not (linear.at_rest and isinstance(schedule, AbstractPiecewiseConstant)):
         return False
     knots, levels = arcs_of(schedule, task.s, task.T)
     shared, acting = levels.ndim == 1, np.flatnonzero(levels.reshape(len(levels), -1).any(axis=1))

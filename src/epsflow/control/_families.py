@@ -38,12 +38,13 @@ from ..schedules import (
 from ._simulate import effort_of, seed_costs, simulate
 from ._task import ControlTask, descent_of, known_schedules, make_task
 from ._trainings import recipes_of
-from .linear._families import FamilyMinimum, least_member
+from .linear._families import least_member
 from .linear._search import least_in_box
-from .systems._trained_family import Least, least_trained, points_of
+from .systems._trained_family import least_trained, points_of
 from .terms._cost import AbstractCost
 from .terms._deadline import UNLIMITED, Deadline
 from .terms._levels import efforts, step_weights_of
+from .terms._runs import Least
 from .terms._seeds import SeedCosts
 
 FAMILIES: tuple[type[AbstractSchedule], ...] = (Step, LinearDecay, PolynomialDecay, ExponentialDecay)
@@ -255,15 +256,9 @@ def search_family(
         best = least_member(task.linear, space, _points(grid), deadline)
     else:
         search = _scanned if task.trainings is None else _least_trained
-        found = search(task, space, _points(grid), deadline)
-        best = FamilyMinimum(
-            numbers=space.unscaled(found.point),
-            cost=found.cost,
-            at_bound=space.at_bound(found.point),
-            evaluations=found.evaluations,
-            finished=found.finished,
-        )
-    return _found(task, family, best, SUCCESS if best.finished else RESULTS.time_limit_reached)
+        best = search(task, space, _points(grid), deadline)
+        best = best._replace(numbers=space.unscaled(best.numbers))
+    return _found(task, family, best)
 
 
 def _points(grid: int | None) -> int | None:
@@ -306,12 +301,12 @@ def _solver(task: ControlTask) -> tuple[Any, Any]:
     return choose_solver(sizes, task.T - task.s), sizes.length
 
 
-def _found(task: ControlTask, family: type[AbstractSchedule], best: FamilyMinimum, result: RESULTS) -> FamilyResult:
+def _found(task: ControlTask, family: type[AbstractSchedule], best: Least) -> FamilyResult:
     """The member that a search has found, simulated again; its cost is infinite where there is none."""
     space, exists = family.search_space(task.s, task.T), best.cost < np.inf
-    schedule = space.build(best.numbers)
+    schedule, at_bound = space.build(best.numbers), space.at_bound(space.scaled(best.numbers))
     cost, error = simulate(task, schedule) if exists else (np.inf, 0.0)
-    inside = FamilyStatus.AT_BOUND if best.at_bound else FamilyStatus.INSIDE
+    inside = FamilyStatus.AT_BOUND if at_bound else FamilyStatus.INSIDE
     return FamilyResult(
         family=family.__name__,
         schedule=schedule,
@@ -319,11 +314,11 @@ def _found(task: ControlTask, family: type[AbstractSchedule], best: FamilyMinimu
         cost=cost,
         cost_error=error,
         status=inside if exists else FamilyStatus.NO_MEMBER,
-        at_bound=best.at_bound if exists else (),
+        at_bound=at_bound if exists else (),
         evaluations=best.evaluations,
         effort=effort_of(task, schedule),
         seeds=seed_costs(task, schedule),
-        result=result,
+        result=SUCCESS if best.finished else RESULTS.time_limit_reached,
     )
 
 

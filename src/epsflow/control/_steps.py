@@ -165,7 +165,7 @@ class _Search:
             least = least_trained(self.training, weights_of, low, high, count, self.deadline)
         else:
             least = nearest_trained(self.training, weights_of, start, low, high, self.deadline)
-        weights = weights_of(least.point[None])[0]
+        weights = weights_of(least.numbers[None])[0]
         # Most minima lie where a step ends, and the cost has a kink: to the last digits of the search.
         whole = on_bounds(weights, bounds, ON_BOUND)
         if self.training.costs(whole).mean() <= least.cost * (1.0 + ROUND):

@@ -15,6 +15,7 @@ from ...flow._decays import SCAN, Precision
 from ...schedules import SearchSpace, build_members
 from ..terms._deadline import UNLIMITED, Deadline
 from ..terms._levels import efforts
+from ..terms._runs import Least
 from ._decays import member_ends
 from ._interpolant import Interpolant, interpolate, nodes
 from ._search import lattice, least_in_box
@@ -35,24 +36,6 @@ PLACES, MOVES = 3, 30
 """Places of the scan that are looked at closely, and how often a small box may follow a valley."""
 SLACK = 1e-9
 """Fraction of the budget left to the error of the polynomials."""
-
-
-class FamilyMinimum(NamedTuple):
-    """The best member found.
-
-    Attributes:
-        numbers: that pick it, shape (p,).
-        cost: with the price of its effort; infinite if no member is within the budget.
-        at_bound: names of the numbers that are at their bounds.
-        evaluations: members whose flow was computed.
-        finished: whether the search ended before its deadline.
-    """
-
-    numbers: Float[np.ndarray, " p"]
-    cost: float
-    at_bound: tuple[str, ...]
-    evaluations: int
-    finished: bool
 
 
 class Box(NamedTuple):
@@ -98,7 +81,7 @@ def least_member(
     space: SearchSpace,
     grid: int | None = None,
     deadline: Deadline = UNLIMITED,
-) -> FamilyMinimum:
+) -> Least:
     """The least cost + ρ∫|ε| dt among the members within the budget.
 
     Args:
@@ -116,15 +99,8 @@ def least_member(
         best, cost = found.points[0], float(found.costs[0])
     else:
         best, cost = search.closely(whole, points)
-    at_bound = tuple(name for name, x in zip(space.names, best, strict=True) if min(x, 1.0 - x) <= 1e-7)
     best = np.where(best <= 1e-7, 0.0, np.where(best >= 1.0 - 1e-7, 1.0, best))
-    return FamilyMinimum(
-        numbers=search.box.numbers(best),
-        cost=cost,
-        at_bound=at_bound,
-        evaluations=search.evaluations,
-        finished=not search.cut,
-    )
+    return Least(search.box.numbers(best), cost, search.evaluations, finished=not search.cut)
 
 
 class _Search:

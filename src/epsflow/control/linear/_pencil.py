@@ -149,7 +149,7 @@ def advance(
 
 
 def advance_through(
-    spectra: Iterable[Spectrum], delta: Float[np.ndarray, "*shape d"], durations: Float[np.ndarray, "arcs *times"]
+    spectra: Iterable[Spectrum], delta: Float[np.ndarray, "*shape d"], durations: Iterable[np.ndarray | float]
 ) -> Float[np.ndarray, "*times d"]:
     """δ after several arcs, one after the other; see `advance`."""
     for one, elapsed in zip(spectra, durations, strict=True):

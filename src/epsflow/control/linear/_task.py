@@ -104,6 +104,11 @@ class LinearTask:
         return self.price > 0.0 or self.budget < np.inf
 
     @property
+    def at_rest(self) -> bool:
+        """Whether the target stays where it is under an admissible ε: f = 0, and ε = 0 is within the bounds."""
+        return not self.drift.any() and self.window.low <= 0.0 <= self.window.high
+
+    @property
     def options(self) -> tuple[float, ...]:
         """The levels that u may have where S decides: the bounds, and 0 between them where ∫|u| dt matters."""
         return levels_of(self.bounds, float(self.priced))

@@ -58,11 +58,6 @@ class LinearOptimum:
     bound: DualBound | MixedBound | None
     lower_bound: float
 
-    @property
-    def gap(self) -> float:
-        """𝓔 − lower bound ≥ 0."""
-        return self.extremal.cost - self.lower_bound
-
 
 def linear_optimum(
     task: LinearTask,
@@ -195,8 +190,7 @@ def _proves(run: Polished, bound: DualBound | MixedBound) -> bool:
 
 def _arrival(task: LinearTask, deadline: Deadline) -> ExactUnlearning | None:
     """The exact-unlearning schedule with the fewest switches, if it fits in the window and in the budget."""
-    low, high = task.bounds
-    if task.drift.any() or not low <= 0.0 <= high or task.price > 0.0:
+    if not task.at_rest or task.price > 0.0:
         return None
     arrival = reach(task, deadline)
     if arrival.schedule is None or arrival.time > task.T:

@@ -204,8 +204,8 @@ def _out_of_reach(task: LinearTask, until: float, certified: bool) -> ExactUnlea
 
 def require_rest(task: LinearTask) -> None:
     """Refuse a target that is not at rest under an admissible ε."""
-    low, high = task.bounds
-    if task.drift.any() or not low <= 0.0 <= high:
+    if not task.at_rest:
+        low, high = task.bounds
         raise InputError(
             "exact unlearning needs the leave-out optimum as target and 0 within the bounds "
             f"(here [{low:g}, {high:g}]): elsewhere, or with ε kept from 0, the flow does not stay where it arrives."

@@ -17,9 +17,12 @@ from jaxtyping import Bool, Float
 
 from ..._core import spelled
 from ..linear._interpolant import nodes as chebyshev, polynomials, transform
-from ..linear._pencil import Spectrum, advance
+from ..linear._pencil import Spectrum, advance_through
 from ..linear._search import least_in_box
 from ._stack import LinearBatch, Many, cost_of_ends, rounding
+
+Ends = Callable[[Float[np.ndarray, "b k"]], Float[np.ndarray, "b k d"]]
+"""δ(T) of the members that fractions of the window pick."""
 
 SCAN, REFINE = 201, 17
 """Points of the first scan (that of `best_in_family`), and of each scan of a smaller box."""
@@ -59,9 +62,10 @@ class BatchBest(NamedTuple):
 
 def single_switch_ends(batch: LinearBatch, elapsed: Many, late: Bool[np.ndarray, " b"]) -> Float[np.ndarray, "b d"]:
     """δ(T) under 1 then 0, or (`late`) 0 then 1, with the switch `elapsed` after s."""
-    rest = batch.length - elapsed
-    down = advance(batch.low, advance(batch.high, batch.start, elapsed), rest)
-    up = advance(batch.high, advance(batch.low, batch.start, elapsed), rest)
+    durations = elapsed, batch.length - elapsed
+    down, up = (
+        advance_through(pair, batch.start, durations) for pair in ((batch.high, batch.low), (batch.low, batch.high))
+    )
     return np.where(late[:, None], up, down)
 
 
@@ -98,10 +102,10 @@ def rewound(
         depths: K, between 0 and the least T.
     """
     trained = batch.T[:, None] * np.ones_like(depths)
-    starts = (advance(batch.high, batch.origin, times) for times in (trained - depths, trained))
-    rest = np.broadcast_to(depths, trained.shape)
-    checkpoints, ends = (np.linalg.norm(advance(batch.low, start, rest), axis=2) for start in starts)
-    return checkpoints, ends
+    rest, pair = np.broadcast_to(depths, trained.shape), (batch.high, batch.low)
+    ends = (advance_through(pair, batch.origin, (times, rest)) for times in (trained - depths, trained))
+    checkpoints, descended = (np.linalg.norm(end, axis=2) for end in ends)
+    return checkpoints, descended
 
 
 def best_steps(batch: LinearBatch) -> BatchBest:
@@ -127,23 +131,19 @@ def _best_switches(batch: LinearBatch, first: Spectrum, second: Spectrum) -> Bat
     length = batch.length[:, None]
 
     def ends(fractions: np.ndarray) -> np.ndarray:
-        return advance(second, advance(first, batch.start, fractions * length), (1.0 - fractions) * length)
+        return advance_through((first, second), batch.start, (fractions * length, (1.0 - fractions) * length))
 
-    return _found(batch, ends, 2)
-
-
-def _found(batch: LinearBatch, ends: Callable[[np.ndarray], np.ndarray], arcs: int) -> BatchBest:
-    fractions, _ = _least(batch, ends)
-    final = ends(fractions[:, None])[:, 0]
-    errors = rounding(batch, final, arcs)
-    times = np.where(fractions >= 1.0, batch.T, batch.s + fractions * batch.length)
-    return BatchBest(times, cost_of_ends(final), errors, np.ones(len(times), dtype=bool))
+    return _least(batch, ends, ends, 2)
 
 
-def _least(batch: LinearBatch, ends: Callable[[np.ndarray], np.ndarray]) -> tuple[Many, Many]:
-    """The best fraction of the window for every problem, and its cost."""
+def _least(batch: LinearBatch, ends: Ends, exact: Ends, arcs: int) -> BatchBest:
+    """The best fraction of the window for every problem: seen by `ends`, and computed again by as many exact arcs."""
     found = least_in_box(lambda x: cost_of_ends(ends(x[..., 0])), len(batch.rates), 1, grid=SCAN, refine=REFINE)
-    return found.points[:, 0], found.costs
+    fractions = found.points[:, 0]
+    final = exact(found.points)[:, 0]
+    costs, errors = cost_of_ends(final), rounding(batch, final, arcs)
+    times = np.where(fractions >= 1.0, batch.T, batch.s + fractions * batch.length)
+    return BatchBest(times, costs, errors, np.abs(costs - found.costs) <= 1e-9 * costs + 1e3 * errors)
 
 
 def best_linear_decays(batch: LinearBatch) -> BatchBest:
@@ -166,14 +166,13 @@ def best_linear_decays(batch: LinearBatch) -> BatchBest:
     # Steps are rounded up to quarters of an octave, so that few groups are formed.
     octave = 2.0 ** np.floor(np.log2(steps))
     steps = (np.ceil(4.0 * steps / octave) * octave / 4.0).astype(np.int64)
-    parts = [np.empty(len(steps)) for _ in range(3)]
-    resolved = np.empty(len(steps), dtype=bool)
+    n = len(steps)
+    best = BatchBest(np.empty(n), np.empty(n), np.empty(n), np.empty(n, dtype=bool))
     for count, size in sorted(set(zip(steps.tolist(), nodes.tolist(), strict=True))):
         members = np.flatnonzero((steps == count) & (nodes == size))
-        found = _decays(batch.take(members), count, size)
-        for part, values in zip((*parts, resolved), found, strict=True):
+        for part, values in zip(best, _decays(batch.take(members), count, size), strict=True):
             part[members] = values
-    return BatchBest(parts[0], parts[1], parts[2], resolved)
+    return best
 
 
 def _decays(batch: LinearBatch, steps: int, nodes: int) -> BatchBest:
@@ -187,13 +186,8 @@ def _decays(batch: LinearBatch, steps: int, nodes: int) -> BatchBest:
     def ends(fractions: np.ndarray) -> np.ndarray:
         return polynomials(fractions, nodes + 1) @ coefficients
 
-    fractions, seen = _least(batch, ends)
-    final = decay_ends(batch, fractions[:, None], steps)[:, 0]
-    costs, errors = cost_of_ends(final), rounding(batch, final, steps + 1)
-    # The interpolant's own error at the member it chose.
-    agreed = np.abs(costs - seen) <= 1e-9 * costs + 1e3 * errors
-    times = np.where(fractions >= 1.0, batch.T, batch.s + fractions * batch.length)
-    return BatchBest(times, costs, errors, resolved & agreed)
+    best = _least(batch, ends, lambda fractions: decay_ends(batch, fractions, steps), steps + 1)
+    return best._replace(resolved=best.resolved & resolved)
 
 
 def decay_ends(batch: LinearBatch, fractions: Float[np.ndarray, "b k"], steps: int) -> Float[np.ndarray, "b k d"]:

@@ -2,12 +2,12 @@
 
 import itertools
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
 from ..terms._deadline import Deadline
+from ..terms._runs import Least
 from ._descent import Rule, descend_in_box
 from ._ensemble import AbstractSteps, MeanSlopes
 
@@ -28,22 +28,6 @@ RULE = Rule(iterations=20, evaluations=40, fall=1e-12)
 
 Point = Float[np.ndarray, " p"]
 Rows = Float[np.ndarray, "k p"]
-
-
-class Least(NamedTuple):
-    """The best numbers found.
-
-    Attributes:
-        point: they, on the scale on which they are searched.
-        cost: the mean over the seeds; infinite if no training stays finite.
-        evaluations: members that were trained.
-        finished: whether the search ended before its deadline.
-    """
-
-    point: Point
-    cost: float
-    evaluations: int
-    finished: bool
 
 
 def least_trained(
@@ -113,7 +97,7 @@ class _Search:
                 break
             point = np.array(row)
             self.tried.append((point, float(self.training.costs(self.weights_of(point[None])[0]).mean())))
-        return self.least.point
+        return self.least.numbers
 
     def descend(self, start: Point, low: Point, high: Point) -> None:
         """L-BFGS-B within a box, with the exact slopes by the weights and differences of the weights by the numbers."""

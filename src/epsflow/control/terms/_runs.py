@@ -100,6 +100,22 @@ def named_guesses(
     return guesses | {name: np.broadcast_to(np.clip(levels, low, high), shape) for name, levels in given.items()}
 
 
+class Least(NamedTuple):
+    """The best of a few numbers that pick a schedule.
+
+    Attributes:
+        numbers: they, shape (p,).
+        cost: of that schedule, with the price of its effort; infinite where none is finite and within the budget.
+        evaluations: schedules whose cost was computed.
+        finished: whether the search ended before its deadline.
+    """
+
+    numbers: Float[np.ndarray, " p"]
+    cost: float
+    evaluations: int
+    finished: bool
+
+
 class AbstractTranscription(abc.ABC):
     """A control problem on a mesh, ready to be solved from any guess.
 
