@@ -8,7 +8,7 @@ import pytest
 import epsflow as ef
 import reference
 from epsflow.control._descent import restarted
-from epsflow.control._task import make_task
+from epsflow.control._task import descent_of, make_task
 from epsflow.control.steps._optimum import step_optimum, weights_cost
 from epsflow.control.systems._steps import HeavyBall
 
@@ -199,6 +199,18 @@ def test_a_solution_in_steps_survives_json(row_one, zero):
     assert weights_cost(task, np.asarray(best.schedule.values)[:, None]) == pytest.approx(best.cost, rel=1e-12)
 
 
+@pytest.mark.parametrize("asked", [{"price": 0.3}, {"budget": 0.7}, {"price": 0.05, "budget": 0.7}], ids=str)
+def test_no_weights_on_a_lattice_are_worth_more_within_a_budget_and_at_a_price(row_one, zero, asked):
+    best = ef.optimal_schedule(row_one, zero, s=0, T=4, step_size=0.4, **asked)
+    price, budget = asked.get("price", 0.0), asked.get("budget", np.inf)
+    rows = np.array(list(itertools.product(np.linspace(0.0, 1.0, 9), repeat=4)))
+    rows = rows[rows.sum(axis=1) <= budget]
+    costs = descent_of(best.task).costs(best.task.cost, best.task.target, rows[:, :, None]) + price * rows.sum(axis=1)
+    assert best.objective <= costs.min() * (1.0 + 1e-9)
+    assert best.effort <= budget * (1.0 + 1e-9)
+    assert best.scope is ef.Scope.LOCAL
+
+
 def test_a_shared_weight_is_held_against_the_bound_of_one_each():
     problem, theta0, question, _ = made(3, points=2, momentum=0.0, share=0.05)
     shared = ef.optimal_schedule(problem, theta0, **question)
@@ -224,7 +236,6 @@ def test_a_deadline_leaves_a_bound(row_one, zero):
         ({"step_size": -1.0}, "a positive number is needed"),
         ({"momentum": 0.5}, "belongs to gradient descent: give its step_size"),
         ({"step_size": 0.1, "momentum": 1.0}, r"must lie in \[0, 1\)"),
-        ({"step_size": 0.1, "price": 1.0}, "no price and no budget"),
         ({"step_size": 0.1, "method": "qp"}, "is for the flow"),
     ],
 )

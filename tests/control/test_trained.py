@@ -15,6 +15,7 @@ from epsflow.control.systems._steps import HeavyBall
 
 KEYS = jax.random.split(jax.random.key(11), 4)
 ADAM, SGD = optax.adam(2e-2), optax.sgd(0.1)
+RECIPES = Recipes(optimiser=ADAM, batch=5, key=KEYS[0])
 CLIPPED = optax.chain(optax.clip_by_global_norm(0.3), optax.sgd(0.1, momentum=0.8))
 
 
@@ -137,6 +138,60 @@ def test_no_weights_on_a_coarse_lattice_cost_less(network, theta0):
     assert best.cost <= least * (1.0 + 1e-9)
 
 
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"price": 4e-4},
+        {"budget": 9.0},
+        {"price": 4e-4, "budget": 4.0, "bounds": (-1.0, 1.0)},
+        {"budget": 0.0},
+    ],
+    ids=str,
+)
+def test_within_a_budget_and_at_a_price_no_weights_on_a_lattice_are_worth_more(network, theta0, asked):
+    target = network.model.init(jax.random.key(1))
+    question = {"s": 10, "T": 31, "target": target, "optimiser": ADAM, "batch": 5, "key": KEYS[0]}
+    best = ef.optimal_schedule(network, theta0, intervals=3, **question, **asked)
+    price, budget, (low, high) = asked.get("price", 0.0), asked.get("budget", np.inf), asked.get("bounds", (0.0, 1.0))
+    seeds, levels = best.task.trainings.seeds, np.linspace(low, high, 5)
+    lattice = np.array([np.repeat(row, 7)[:, None] for row in itertools.product(levels, repeat=3)])
+    spent = np.abs(lattice).sum(axis=(1, 2))
+    least = min(
+        seeds.costs(weights).mean() + price * effort
+        for weights, effort in zip(lattice, spent, strict=True)
+        if effort <= budget
+    )
+    assert best.objective <= least * (1.0 + 1e-9)
+    assert best.effort <= budget * (1.0 + 1e-9)
+    assert best.scope is ef.Scope.LOCAL
+    assert best.multiplier >= price
+
+
+def test_the_worth_of_a_budget_is_what_a_little_more_of_it_gains(network, theta0):
+    target = network.model.init(jax.random.key(1))
+    question = {"s": 10, "T": 31, "target": target, "optimiser": ADAM, "batch": 5, "key": KEYS[0], "intervals": 3}
+    less, mean, more = (ef.optimal_schedule(network, theta0, budget=budget, **question) for budget in (8.4, 8.5, 8.6))
+    # The cost is smooth while the same step switches: central differences of width 0.1 leave 0.01 of its curvature.
+    assert (less.cost - more.cost) / 0.2 == pytest.approx(mean.multiplier, rel=1e-3)
+    again = ef.certify(network, mean.schedule, theta0, budget=8.5, **question)
+    assert again.multiplier == pytest.approx(mean.multiplier, rel=1e-9)
+
+
+@pytest.mark.parametrize("asked", [{"price": 4e-4}, {"budget": 9.5}], ids=str)
+def test_a_price_and_a_budget_bind_the_families_of_trainings(network, theta0, asked):
+    target = network.model.init(jax.random.key(1))
+    question = {"s": 10, "T": 31, "target": target, "optimiser": ADAM, "batch": 5, "key": KEYS[0]}
+    step = ef.best_in_family(network, ef.Step, theta0, **question, **asked)
+    task = make_task(network, theta0, **{name: question[name] for name in ("s", "T", "target")}, recipes=RECIPES)
+    price, budget, tried = asked.get("price", 0.0), asked.get("budget", 21.0), np.arange(0.0, 21.25, 0.25)
+    costs = [
+        task.trainings.seeds.costs(np.clip(tau - np.arange(21), 0.0, 1.0)[:, None]).mean() + price * tau
+        for tau in tried[tried <= budget]
+    ]
+    assert step.cost + price * step.effort <= min(costs) * (1.0 + 1e-9)
+    assert step.effort <= budget * (1.0 + 1e-9)
+
+
 def test_the_best_step_beats_every_whole_step(network, theta0):
     question = {"s": 10, "T": 40, "optimiser": ADAM, "batch": 5, "key": KEYS[:2]}
     step = ef.best_in_family(network, ef.Step, theta0, **question)
@@ -218,7 +273,7 @@ def test_training_that_leaves_the_finite_numbers_says_where(network, theta0):
         ({"batch": 5, "key": KEYS[:2], "held_out": KEYS[1:]}, "named twice"),
         ({"s": 1.5}, "s = 1.5 is no whole number"),
         ({"step_size": 0.1}, "an optimiser has a learning rate"),
-        ({"price": 1.0}, "no price and no budget"),
+        ({"budget": -1.0}, "no schedule meets the budget"),
         ({"method": "shooting"}, "is for the flow"),
         ({"dtype": "float16"}, "choose 'float64', 'float32' or 'bfloat16'"),
         ({"optimiser": None, "batch": 5}, "belongs to training with an optimiser"),

@@ -21,6 +21,7 @@ from .polish._optimum import linear_optimum, nodes_of_branching
 from .polish._reach import reach, rounding_of
 from .steps._optimum import step_optimum
 from .systems._descent import SMALL
+from .systems._step_path import StepPath, worth_of_a_unit
 from .terms._cost import AbstractCost, RetainedLoss
 from .terms._deadline import UNLIMITED, Deadline
 from .terms._extremal import AbstractPath, Extremal
@@ -124,7 +125,7 @@ def judge(task: ControlTask, found: Found, deadline: Deadline = UNLIMITED) -> Sc
     """
     schedule, (knots, levels) = found.schedule, _in_arcs(task, found)
     spent, columns = effort_of(task, schedule), 1 if levels.ndim == 1 else levels.shape[1]
-    multiplier = task.price if task.in_steps else multiplier_of(task, schedule, spent)
+    multiplier = multiplier_of(task, schedule, spent)
     path = extremal_of(task, schedule, multiplier) if found.extremal is None else found.extremal
     # Training with an optimiser has just been simulated; all else is simulated in another way.
     cost, error = simulate(task, schedule) if task.trainings is None else (path.cost, path.cost_error)
@@ -249,11 +250,14 @@ def multiplier_of(task: ControlTask, schedule: AbstractSchedule, spent: float) -
     """ρ ≥ 0, for which the schedule comes nearest to Pontryagin's conditions of min cost + ρ∫|ε| dt.
 
     The price (0 if none was given) where the budget is not spent. Where it is, the switches of a schedule that jumps
-    between the bounds and 0 say it (`_at_switches`); any other one is given the ρ with the least PMP gap.
+    between the bounds and 0 say it (`_at_switches`); any other one, and one in steps, is given the ρ with the least PMP
+    gap.
     """
     if task.budget == np.inf or spent < (1.0 - SPENT) * task.budget:
         return task.price
     path = extremal_of(task, schedule, 0.0).path
+    if isinstance(path, StepPath):
+        return max(task.price, worth_of_a_unit(np.diff(path.knots), path.switching, path.eps, task.bounds))
     if isinstance(schedule, AbstractPiecewiseConstant):
         knots, levels = arcs_of(schedule, task.s, task.T)
         rho = _at_switches(knots, levels, path) if np.isin(levels, levels_of(task.bounds, 1.0)).all() else None

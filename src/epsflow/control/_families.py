@@ -36,10 +36,11 @@ from ..schedules import (
     check_admissible,
 )
 from ._simulate import effort_of, seed_costs, simulate
-from ._task import ControlTask, descent_of, known_schedules, make_task
+from ._task import ControlTask, descent_of, known_schedules, make_task, training_of
 from ._trainings import recipes_of
 from .linear._families import least_member
 from .linear._search import least_in_box
+from .systems._ensemble import PricedSteps
 from .systems._trained_family import least_trained, points_of
 from .terms._cost import AbstractCost
 from .terms._deadline import UNLIMITED, Deadline
@@ -281,14 +282,14 @@ def _scanned(task: ControlTask, space: SearchSpace, grid: int | None, deadline: 
 
 def _least_trained(task: ControlTask, space: SearchSpace, grid: int | None, deadline: Deadline) -> Least:
     """The best member for training with an optimiser."""
-    assert task.trainings is not None
+    training = PricedSteps(training_of(task), task.price, task.budget)
 
     def weights(points: Float[np.ndarray, "k p"]) -> Float[np.ndarray, "k N columns"]:
         return step_weights_of(build_members(space, space.unscaled(points)), task.s, task.T)
 
     count = grid or points_of(len(space.names), task.T - task.s)
     box = space.scaled(space.lower), space.scaled(space.upper)
-    return least_trained(task.trainings.seeds, weights, *box, count, deadline)
+    return least_trained(training, weights, *box, count, deadline)
 
 
 def _solver(task: ControlTask) -> tuple[Any, Any]:
@@ -325,17 +326,17 @@ def _found(task: ControlTask, family: type[AbstractSchedule], best: Least) -> Fa
 def _costs(
     task: ControlTask, space: SearchSpace, grid: Float[np.ndarray, "k p"], solver: Any, length: Any
 ) -> Float[np.ndarray, " k"]:
-    numbers = space.unscaled(grid)
+    numbers, spent = space.unscaled(grid), None
     if task.step_size is not None:
         weights = step_weights_of(build_members(space, numbers), task.s, task.T)
-        costs = descent_of(task).costs(task.cost, task.target, weights)
+        costs, spent = descent_of(task).costs(task.cost, task.target, weights), np.abs(weights).sum(axis=(1, 2))
     else:
         window = jnp.asarray([task.s, task.T])
         arguments = jnp.asarray(numbers), task.theta_s, window, task.target, task.cost, solver, length
         costs = np.asarray(_family_costs(task.problem.risk, space.build, *arguments))
     if not task.priced:
         return costs
-    spent = efforts(build_members(space, numbers), task.s, task.T)
+    spent = efforts(build_members(space, numbers), task.s, task.T) if spent is None else spent
     # Members that spend the budget to rounding are within it.
     return np.where(spent <= task.budget * (1.0 + 1e-10), costs + task.price * spent, np.inf)
 

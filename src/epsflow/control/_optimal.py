@@ -101,13 +101,14 @@ def optimal_schedule(
             where the polished bang-bang schedule leaves something to gain.
         step_size: η. θ then moves by gradient descent, θ_{k+1} = θ_k − η∇R_{ε_k}(θ_k), s and T count its steps, and
             the schedule has one ε_k for each, in units of steps (`PiecewiseConstant` with knots s, s + 1, …, T). For
-            linear regression the optimum is certified as the flow's is, and tends to it as O(η); for other models it is
-            local. `method="auto"` only, without budget and price.
+            linear regression the optimum is certified as the flow's is, and tends to it as O(η); for other models, and
+            with a budget or a price, it is local. `method="auto"` only.
         momentum: β of the heavy ball, v_{k+1} = βv_k − η∇R, θ_{k+1} = θ_k + v_{k+1}; v = 0 at the start of training.
         optimiser: of optax. θ then moves as `train_with` moves it, s and T count its steps, and ε is constant on each
             of the intervals, which begin and end with whole steps. The gradient by ε is that of this very training, to
             rounding, by checkpointed reverse mode with memory ∝ √(T − s). The optimum is local: Karush–Kuhn–Tucker
-            conditions hold on the mesh. Where a schedule is not constant, a step has the mean of ε(t) over it.
+            conditions hold on the mesh, at a price and within a budget, too. Where a schedule is not constant, a step
+            has the mean of ε(t) over it.
         batch: b, points per step of an optimiser. Default: all.
         key: seed of the batches, or several seeds, over whose trainings the cost is averaged:
             `jax.random.split(jax.random.key(0), 8)`. With a function θ0(key) each seed has a start of its own.
@@ -225,10 +226,10 @@ class AbstractRoute(abc.ABC):
 
 def choose(task: ControlTask, options: Options, deadline: Deadline) -> AbstractRoute:
     """The route for a task: steps, what the budget leaves no choice about, exact switch times, or a mesh."""
-    if task.in_steps:
-        return InSteps(task, options, deadline)
     if task.budget <= options.columns(task) * least_effort(task.T - task.s, task.bounds):
         return OnlySchedule(task, options, deadline)
+    if task.in_steps:
+        return InSteps(task, options, deadline)
     if options.method == "auto" and isinstance(task.problem.risk, Quadratic):
         return ExactSwitches(task, options, deadline)
     return OnMesh(task, options, deadline)

@@ -13,7 +13,7 @@ from ._task import ControlTask, rounding_of
 from .linear._decays import member_ends
 from .linear._pencil import SECULAR
 from .linear._task import LinearTask
-from .systems._ensemble import MeanSlopes
+from .systems._ensemble import MeanSlopes, PricedSteps
 from .terms._cost import cost_and_gradient
 from .terms._levels import efforts, step_weights
 from .terms._seeds import SeedCosts
@@ -96,5 +96,10 @@ def _from_s(task: ControlTask, linear: LinearTask, schedule: AbstractSchedule) -
 
 
 def effort_of(task: ControlTask, schedule: AbstractSchedule) -> float:
-    """∫|ε| dt over (s, T), summed over the components of ε; exact for piecewise-constant schedules."""
+    """∫|ε| dt over (s, T), summed over the components of ε; exact for piecewise-constant schedules.
+
+    In steps, of which each has the mean of ε, the sum of these.
+    """
+    if task.in_steps:
+        return PricedSteps.effort(step_weights(schedule, task.s, task.T))
     return float(efforts(Members.of([schedule]), task.s, task.T)[0])

@@ -5,23 +5,24 @@ Linear regression under gradient descent is certified (`steps._optimum`); all el
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float
 
-from .._core import RESULTS, SUCCESS, InputError
+from .._core import RESULTS, SUCCESS
 from ..schedules import AbstractSchedule, PiecewiseConstant
 from ._pontryagin import cells_of
 from ._solution import Found
 from ._task import ControlTask, mesh_of, steps_of, training_of
 from .steps._optimum import step_optimum
 from .systems._descent import Descent, Rule, Slope, best_switch
-from .systems._ensemble import AbstractSteps
-from .systems._step_path import mesh_gap
+from .systems._ensemble import AbstractSteps, PricedSteps
+from .systems._step_path import mesh_gap, worth_of_a_unit
 from .systems._trained_family import least_trained, nearest_trained, points_of
 from .terms._arcs import Arcs
 from .terms._deadline import UNLIMITED, Deadline
-from .terms._kinds import VERIFIED_GAP, SearchMethod
+from .terms._kinds import SPENT, VERIFIED_GAP, SearchMethod
 from .terms._levels import as_column, interval_means, interval_sums, step_weights
 from .terms._reading import read_arcs
 from .terms._runs import Candidate, named_guesses
@@ -51,19 +52,12 @@ def search_steps(
     """The best weights: for linear regression with a lower bound on those of all others, else by L-BFGS-B.
 
     Args:
-        task: in steps, without a price or a budget.
+        task: in steps.
         starts: schedules to start from, too.
         columns: one weight for all deleted points, or one for each.
         deadline: when to stop.
-
-    Raises:
-        InputError: a price or a budget.
     """
-    if task.priced:
-        raise InputError(
-            "with a step_size the optimum knows no price and no budget; leave them out, or ask for the flow's."
-        )
-    if task.linear is None:
+    if task.linear is None or task.priced:
         return _Search(task, training_of(task), columns, deadline).best(starts)
     knots = mesh_of(task)
     given = [np.broadcast_to(step_weights(each, task.s, task.T), (len(knots) - 1, columns)) for each in starts]
@@ -114,16 +108,17 @@ class _Search:
     def best(self, starts: Sequence[AbstractSchedule]) -> Found:
         """The best levels that any start leads to, freed of the mesh where that gains something."""
         optimiser = self.task.trainings is not None
-        window = MeshWindow(self.task.T - self.task.s, self.task.bounds, scale_of(self.task, self.columns))
+        window = self.window
         descent = Descent(self.slopes, window, self.deadline, OPTIMISER if optimiser else DESCENT)
         shape = len(self.lengths), self.columns
         guesses = named_guesses(self.task.bounds, shape, starts, self._means)
+        guesses = {name: window.affordable(values) for name, values in guesses.items()}
         inside = np.unique(np.linspace(0, shape[0], SWITCHES).round())[1:-1]
         if optimiser and shape[0] > 1 and not self.deadline.passed:
             guesses["best switch"] = best_switch(self.cost, window, shape, inside, self.deadline)
         runs = descent.solve_from(guesses)
         proposals = [option for run in runs for option in self._options(run)]
-        costs = [self.cost(levels) for levels in proposals]
+        costs = [self.cost(levels) + self.task.price * window.spent(levels) for levels in proposals]
         best = int(np.argmin(costs))
         freed = self.freed(proposals[best], costs[best])
         trouble = SUCCESS if any(run.success for run in runs) else RESULTS.no_start_succeeded
@@ -134,6 +129,12 @@ class _Search:
             candidates=tuple(runs),
             result=RESULTS.time_limit_reached if self.deadline.passed else trouble,
         )
+
+    @cached_property
+    def window(self) -> MeshWindow:
+        """What the levels are chosen on."""
+        task, unit = self.task, scale_of(self.task, self.columns)
+        return MeshWindow(task.T - task.s, task.bounds, unit, task.price, task.budget, np.diff(self.knots))
 
     def slopes(self, levels: Float[np.ndarray, "N columns"]) -> Slope:
         """Mean cost, and its derivatives by the levels."""
@@ -150,7 +151,7 @@ class _Search:
         The step in which ε switches has a weight between the two levels, so that the cost is a continuous function of
         the switch time.
         """
-        bounds, arcs = self.task.bounds, read_arcs(self.task.bounds, self.knots, levels)
+        options, arcs = self.window.options, read_arcs(self.window.options, self.knots, levels)
         coarse = (self.lengths > 1).any()
         if self.deadline.passed or not coarse or not 0 < len(arcs.times) <= MOST_ARCS:
             return None
@@ -159,20 +160,29 @@ class _Search:
         def weights_of(rows: Float[np.ndarray, "k n"]) -> Float[np.ndarray, "k N columns"]:
             return np.stack([self._weights(arcs.at(row).ordered().schedule()) for row in rows])
 
-        start = arcs.unknowns
-        if len(start) <= SCANNED:
+        start, training = arcs.unknowns, PricedSteps(self.training, self.task.price, self.task.budget)
+        if len(start) <= SCANNED and self.task.budget == np.inf:
             count = points_of(len(start), float((high - low).max()))
-            least = least_trained(self.training, weights_of, low, high, count, self.deadline)
-        else:
-            least = nearest_trained(self.training, weights_of, start, low, high, self.deadline)
+            least = least_trained(training, weights_of, low, high, count, self.deadline)
+        else:  # within a budget few numbers of a box are admissible, and the start is
+            least = nearest_trained(training, weights_of, start, low, high, self.deadline)
         weights = weights_of(least.numbers[None])[0]
         # Most minima lie where a step ends, and the cost has a kink: to the last digits of the search.
-        whole = on_bounds(weights, bounds, ON_BOUND)
-        if self.training.costs(whole).mean() <= least.cost * (1.0 + ROUND):
+        whole = on_bounds(weights, options, ON_BOUND)
+        if training.costs(whole).mean() <= least.cost * (1.0 + ROUND):
             weights = whole
         schedule = in_whole_steps(weights, self.task.s, self.knots)
-        gap = mesh_gap(self.training.slopes(weights).weights, weights, cells_of(self.task, schedule), bounds)
+        gap = self._gap(weights, schedule)
         return schedule if gap <= VERIFIED_GAP * abs(least.cost) and least.cost < cost else None
+
+    def _gap(self, weights: Float[np.ndarray, "N columns"], schedule: PiecewiseConstant) -> float:
+        """What ε gains to first order that is constant where the mesh, and the schedule's jumps, let it be."""
+        task, cells, slopes = self.task, cells_of(self.task, schedule), self.training.slopes(weights).weights
+        rho = task.price
+        if PricedSteps.effort(weights) >= (1.0 - SPENT) * task.budget:
+            means = interval_means(slopes, cells), interval_means(weights, cells)
+            rho = max(rho, worth_of_a_unit(np.diff(cells), *means, task.bounds))
+        return mesh_gap(slopes, weights, cells, task.bounds, rho)
 
     def _weights(self, schedule: AbstractSchedule) -> np.ndarray:
         return step_weights(schedule, self.task.s, self.task.T)
@@ -183,7 +193,7 @@ class _Search:
     def _options(self, run: Candidate) -> list[np.ndarray]:
         """What a run found, and the same with what is near a bound moved onto it."""
         free = run.values.reshape(-1, self.columns)
-        moved = on_bounds(free, self.task.bounds, ON_BOUND)
+        moved = self.window.onto_options(free, ON_BOUND)
         return [free] if np.array_equal(free, moved) else [free, moved]
 
 

@@ -228,9 +228,10 @@ def make_task(
     as_instance(cost, "cost", AbstractCost, "write Distance(), QuadraticForm(W), PredictionGap(x) or RetainedLoss()")
     cost.check(problem, given)
     limit, price = check_effort(budget, price, T - s, bounds), as_scalar(price, "price")
-    question = {"problem": problem, "s": s, "T": T, "bounds": bounds, "cost": cost}
+    question = {"problem": problem, "s": s, "T": T, "bounds": bounds, "cost": cost, "budget": limit, "price": price}
     if recipes is not None:
-        _check_left_out(size, limit, price)
+        if size is not None:
+            raise InputError("an optimiser has a learning rate and a momentum of its own: leave step_size out.")
         made = as_trainings(problem, theta0, recipes, s=s, T=T, target=given, cost=cost)
         theta0, goal, theta_s = (problem.parameters(each) for each in (made.starts[0], made.target, made.theta_s))
         return ControlTask(**question, theta0=theta0, target=goal, theta_s=theta_s, theta_s_error=0.0, trainings=made)
@@ -254,22 +255,11 @@ def make_task(
         target_error=goal.error,
         theta_s=theta_s,
         theta_s_error=error,
-        budget=limit,
-        price=price,
         step_size=size,
         momentum=momentum,
         velocity=velocity,
         linear=linear,
     )
-
-
-def _check_left_out(step_size: float | None, budget: float, price: float) -> None:
-    """Refuse what a question about an optimiser does not know."""
-    if step_size is not None or budget < np.inf or price > 0.0:
-        raise InputError(
-            "an optimiser has a learning rate and a momentum of its own, and its optimum knows no price and no budget: "
-            "leave step_size, price and budget out."
-        )
 
 
 def _in_eigenbasis(problem: Problem, *, theta0: Float[Array, " d"], **question: Any) -> LinearTask | None:

@@ -133,7 +133,10 @@ class Unknowns(NamedTuple):
     @property
     def effort(self) -> Float[np.ndarray, " z"]:
         """∂(∫|u| dt)/∂z."""
-        return np.full(len(self.bounds), self.window.sign * self.window.length / self.shape[0])
+        window, (count, controls) = self.window, self.shape
+        lengths = np.full(count, window.length / count) if window.durations is None else window.durations
+        each = window.sign * np.repeat(lengths, controls)
+        return np.concatenate([each, each]) if self.split else each
 
     def of(self, levels: Float[np.ndarray, "N controls"]) -> Float[np.ndarray, " z"]:
         """The z of levels."""
@@ -189,7 +192,8 @@ class Descent(AbstractTranscription):
     def _within_budget(self, cost: Callable[[np.ndarray], Slope], start: np.ndarray, unknowns: Unknowns) -> Lowest:
         """SLSQP; the gap is that of a linear program."""
         row, limit, bounds = unknowns.effort[None], self.window.budget, unknowns.bounds
-        limits = {"maxiter": self.rule.iterations, "ftol": MESH_GAP * MESH_GAP}
+        fall = max(MESH_GAP * MESH_GAP, 0.1 * self.rule.fall)
+        limits = {"maxiter": self.rule.iterations, "ftol": fall}
         settings: dict[str, Any] = {"jac": True, "bounds": bounds, "callback": self.deadline.stop, "options": limits}
         held = [LinearConstraint(row, -np.inf, limit)]
         run = minimize(cost, start, method="SLSQP", constraints=held, **settings)

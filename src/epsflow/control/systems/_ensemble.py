@@ -70,6 +70,48 @@ class AbstractSteps(abc.ABC):
 
 
 @dataclass(frozen=True, eq=False)
+class PricedSteps(AbstractSteps):
+    """The same training, with Σ|ε| paid for, and no more of it than a budget.
+
+    Attributes:
+        training: it.
+        price: ρ.
+        budget: the most that Σ|ε| may be; ∞ for none.
+    """
+
+    training: AbstractSteps
+    price: float
+    budget: float
+
+    @staticmethod
+    def effort(weights: Weights) -> float:
+        """Σ|ε|."""
+        return float(np.abs(weights).sum())
+
+    def affords(self, weights: Weights) -> bool:
+        """Whether weights keep to the budget, to rounding."""
+        return self.effort(weights) <= self.budget * (1.0 + 1e-10)
+
+    def costs(self, weights: Weights) -> Float[np.ndarray, " k"]:
+        """Cost and price of each seed; ∞ beyond the budget, too."""
+        if not self.affords(weights):
+            return np.array([np.inf])
+        return self.training.costs(weights) + self.price * self.effort(weights)
+
+    def slopes(self, weights: Weights) -> MeanSlopes:
+        """Costs with the price, and the derivative of their mean; whatever the budget."""
+        found = self.training.slopes(weights)
+        return found._replace(
+            costs=found.costs + self.price * self.effort(weights),
+            weights=found.weights + self.price * np.sign(weights),
+        )
+
+    def before(self, weights: Weights, asked: tuple[int, ...]) -> Point:
+        """See `AbstractSteps`."""
+        return self.training.before(weights, asked)
+
+
+@dataclass(frozen=True, eq=False)
 class Ensemble(AbstractSteps):
     """Trainings under common weights.
 

@@ -85,6 +85,33 @@ def step_extremal(
     )
 
 
+def worth_of_a_unit(
+    lengths: Float[np.ndarray, " K"],
+    slopes: Float[np.ndarray, "K *m"],
+    eps: Float[np.ndarray, "K *m"],
+    bounds: tuple[float, float],
+) -> float:
+    """The ρ ≥ 0 at which weights come nearest to the Karush–Kuhn–Tucker conditions; the least of several.
+
+    Their gap is a convex, piecewise linear function of ρ, which bends where an interval's best level changes: at |S|.
+
+    Args:
+        lengths: steps of the intervals.
+        slopes, eps: S and ε in each.
+        bounds: of ε.
+    """
+    slopes, eps = (part.reshape(len(lengths), -1) for part in (slopes, eps))
+
+    def gap(rho: float) -> float:
+        options = np.array(levels_of(bounds, rho))
+        best = np.stack([best_level(column, options, rho) for column in slopes.T], axis=1)
+        return float(lengths @ (slopes * (eps - best) + rho * (np.abs(eps) - np.abs(best))).sum(axis=1))
+
+    prices = np.unique(np.append(np.abs(slopes), 0.0))
+    gaps, rounding = np.array([gap(rho) for rho in prices]), 1e-12 * float((lengths @ np.abs(slopes)).sum())
+    return float(prices[np.argmax(gaps <= gaps.min() + rounding)])
+
+
 def mesh_gap(
     slopes: Float[np.ndarray, "N columns"],
     weights: Float[np.ndarray, "N columns"],

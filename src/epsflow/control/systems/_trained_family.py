@@ -2,14 +2,16 @@
 
 import itertools
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+from scipy.optimize import minimize
 
 from ..terms._deadline import Deadline
 from ..terms._runs import Least
 from ._descent import Rule, descend_in_box
-from ._ensemble import AbstractSteps, MeanSlopes
+from ._ensemble import MeanSlopes, PricedSteps
 
 FIRST, SECOND = {1: 33, 2: 7}, {1: 9, 2: 5}
 """Points per number of the first scan, over the whole range, and of the second, around the best of the first."""
@@ -23,6 +25,9 @@ def points_of(numbers: int, steps: float) -> int:
 NUDGE = 1e-6
 """Width of the differences of the weights by the numbers, of their range."""
 
+SPARE = 1e-9
+"""Part of a budget that a search within it leaves."""
+
 RULE = Rule(iterations=20, evaluations=40, fall=1e-12)
 """When the descent ends."""
 
@@ -31,7 +36,7 @@ Rows = Float[np.ndarray, "k p"]
 
 
 def least_trained(
-    training: AbstractSteps,
+    training: PricedSteps,
     weights_of: Callable[[Rows], Float[np.ndarray, "k N columns"]],
     lower: Point,
     upper: Point,
@@ -41,7 +46,7 @@ def least_trained(
     """Least mean cost over a box of numbers; a minimum narrower than a cell of the first scan can be missed.
 
     Args:
-        training: from s on.
+        training: from s on, with what ε costs and may cost.
         weights_of: the weights of all steps, from rows of numbers.
         lower, upper: the box.
         count: points per number of the first scan.
@@ -58,7 +63,7 @@ def least_trained(
 
 
 def nearest_trained(
-    training: AbstractSteps,
+    training: PricedSteps,
     weights_of: Callable[[Rows], Float[np.ndarray, "k N columns"]],
     start: Point,
     lower: Point,
@@ -76,7 +81,7 @@ class _Search:
 
     def __init__(
         self,
-        training: AbstractSteps,
+        training: PricedSteps,
         weights_of: Callable[[Rows], Float[np.ndarray, "k N columns"]],
         deadline: Deadline,
     ):
@@ -100,26 +105,49 @@ class _Search:
         return self.least.numbers
 
     def descend(self, start: Point, low: Point, high: Point) -> None:
-        """L-BFGS-B within a box, with the exact slopes by the weights and differences of the weights by the numbers."""
+        """L-BFGS-B within a box, with the exact slopes by the weights and differences of the weights by the numbers.
+
+        SLSQP where a budget may stop it.
+        """
         if self.tried and self.deadline.passed:
             return
         width = np.where(high > low, high - low, 1.0)
         first = self._tried(start)
         unit = max(abs(first.cost) if np.isfinite(first.cost) else 1.0, np.finfo(np.float64).tiny)
 
-        def objective(x: Point) -> tuple[float, Point]:
-            point = low + x * (high - low)
-            found = self._tried(point)
-            moves = NUDGE * np.diag(width)
+        def slope(x: Point, by_weight: Float[np.ndarray, "N columns"]) -> Point:
+            """A derivative by the weights, as one by the numbers on [0, 1]."""
+            point, moves = low + x * (high - low), NUDGE * np.diag(width)
             ahead, behind = np.minimum(point + moves, high), np.maximum(point - moves, low)
             change = self.weights_of(ahead) - self.weights_of(behind)
             apart = np.maximum(np.diag(ahead - behind), np.finfo(np.float64).tiny)
-            slope = (change * found.weights).sum(axis=(1, 2)) / apart
-            return found.cost / unit, slope * (high - low) / unit
+            return (change * by_weight).sum(axis=(1, 2)) / apart * (high - low)
 
-        descend_in_box(objective, (start - low) / width, [(0.0, 1.0)] * len(start), RULE, self.deadline)
+        def objective(x: Point) -> tuple[float, Point]:
+            found = self._tried(low + x * (high - low))
+            return found.cost / unit, slope(x, found.weights) / unit
+
+        begin, box, budget = (start - low) / width, [(0.0, 1.0)] * len(start), self.training.budget
+        if budget == np.inf:
+            descend_in_box(objective, begin, box, RULE, self.deadline)
+            return
+
+        def weights(x: Point) -> Float[np.ndarray, "N columns"]:
+            return self.weights_of((low + x * (high - low))[None])[0]
+
+        # A hair below the budget, so that what the search ends with is within it.
+        held: dict[str, Any] = {
+            "type": "ineq",
+            "fun": lambda x: ((1.0 - SPARE) * budget - self.training.effort(weights(x))) / len(first.weights),
+            "jac": lambda x: -slope(x, np.sign(weights(x))) / len(first.weights),
+        }
+        limits = {"maxiter": RULE.iterations, "ftol": RULE.fall}
+        settings: dict[str, Any] = {"jac": True, "bounds": box, "callback": self.deadline.stop, "options": limits}
+        minimize(objective, begin, method="SLSQP", constraints=[held], **settings)
 
     def _tried(self, point: Point) -> MeanSlopes:
-        found = self.training.slopes(self.weights_of(point[None])[0])
-        self.tried.append((point, found.cost if np.isfinite(found.cost) else np.inf))
+        weights = self.weights_of(point[None])[0]
+        found = self.training.slopes(weights)
+        known = np.isfinite(found.cost) and self.training.affords(weights)
+        self.tried.append((point, found.cost if known else np.inf))
         return found

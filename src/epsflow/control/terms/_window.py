@@ -45,7 +45,7 @@ class Effort(enum.Enum):
 
 
 class MeshWindow(NamedTuple):
-    """Controls on intervals of equal length from s to T.
+    """Controls on intervals from s to T.
 
     Attributes:
         length: T − s.
@@ -53,6 +53,7 @@ class MeshWindow(NamedTuple):
         unit: the cost is measured in it, so that a solver's tolerances fit.
         price: ρ, of ∫|u| dt summed over the components of u.
         budget: B, the most that it may be; ∞ for none.
+        durations: of the intervals, where they are not alike.
     """
 
     length: float
@@ -60,6 +61,7 @@ class MeshWindow(NamedTuple):
     unit: float
     price: float = 0.0
     budget: float = np.inf
+    durations: Float[np.ndarray, " N"] | None = None
 
     @property
     def priced(self) -> bool:
@@ -90,7 +92,9 @@ class MeshWindow(NamedTuple):
 
     def spent(self, values: Float[np.ndarray, "N *controls"]) -> float:
         """∫|u| dt."""
-        return float(np.abs(values).sum()) * self.length / len(values)
+        if self.durations is None:
+            return float(np.abs(values).sum()) * self.length / len(values)
+        return float(self.durations @ np.abs(values).reshape(len(values), -1).sum(axis=1))
 
     def affordable(self, values: Float[np.ndarray, "N *controls"]) -> Float[np.ndarray, "N *controls"]:
         """The values, moved towards the cheapest level by one factor until the budget is kept.
