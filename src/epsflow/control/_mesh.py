@@ -154,7 +154,7 @@ def _with_switch(setting: Setting, guesses: dict[str, np.ndarray]) -> tuple[dict
     durations = np.full(intervals, window.length / intervals)
     steps = choose_steps(system, start, durations, list(guesses.values()), window.unit)
     best = best_switch(
-        lambda levels: roll_out(system, steps, start, durations, levels).cost,
+        lambda levels: roll_out(system, steps, start, durations, levels),
         window,
         (intervals, system.controls),
         np.linspace(0, intervals, min(SWITCHES, intervals + 1)),

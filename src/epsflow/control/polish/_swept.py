@@ -74,8 +74,8 @@ class SweptEngine(AbstractEngine):
     def cost(self, arcs: Arcs) -> float:
         """See `AbstractEngine`."""
         joint = arcs.joint
-        rolled = roll_out(self.system, self._steps(joint), self.start, joint.durations, joint.levels)
-        value = rolled.cost + self.price * arcs.effort
+        value = roll_out(self.system, self._steps(joint), self.start, joint.durations, joint.levels)
+        value += self.price * arcs.effort
         return value if np.isfinite(value) else np.inf
 
     def slope_near(self, arcs: Arcs) -> Callable[[np.ndarray], tuple[float, Float[np.ndarray, " n"]]]:

@@ -94,7 +94,7 @@ def descend_in_box(
 
     def stop(intermediate_result: Any) -> None:
         del intermediate_result
-        if deadline.passed or best.gap <= rule.settled * max(abs(best.cost), SMALL):
+        if deadline.passed or best.gap < rule.settled * max(abs(best.cost), SMALL):
             raise StopIteration
 
     # L-BFGS-B bounds the largest projected component; their sum is at most as many times that as there are numbers.

@@ -154,4 +154,4 @@ class Ensemble(AbstractSteps):
         return value if np.isfinite(value) else np.inf
 
     def _slope(self, seed: Seed) -> Callable[[Float[np.ndarray, " d"]], EndSlope]:
-        return lambda theta: EndSlope(*cost_and_gradient(self.cost, self.risk, theta, seed.target))
+        return lambda theta: cost_and_gradient(self.cost, self.risk, theta, seed.target)

@@ -12,8 +12,8 @@ Numer. Math. 87 (2000) 247): from the last stage to the first
     w_i = b_i p + Σ_j a_ji V_j,  V_i = h ∂_xf(X_i, u)ᵀw_i,  ∂x = p + ΣV_i,  ∂u = hΣ ∂_uf(X_i, u)ᵀw_i,  ∂h = Σ K_iᵀw_i.
 
 So f and its derivative are compiled once each, for `CHUNK` steps at most, and a loop in Python chains as many chunks as
-there are steps: neither the number of pieces nor that of steps compiles anything. Memory: the states between chunks,
-and the slopes of one.
+there are steps: neither the number of pieces nor that of steps compiles anything. Memory: the states before all steps,
+and the slopes of one chunk.
 """
 
 from collections.abc import Callable
@@ -45,18 +45,6 @@ STAGES = np.stack([np.pad(a, (0, len(WEIGHTS) - len(a))) for a in (np.zeros(0), 
 """b, and a with row i for stage i. The seventh stage of Tsit5 only estimates an error."""
 
 
-class Rollout(NamedTuple):
-    """Where a control leads.
-
-    Attributes:
-        cost: φ(x_K).
-        states: x_k, at both ends of every piece, shape (K + 1, d).
-    """
-
-    cost: float
-    states: Float[np.ndarray, "knots d"]
-
-
 class Sweep(NamedTuple):
     """The cost of a control and what each of its numbers does to it.
 
@@ -81,8 +69,8 @@ def roll_out(
     start: Float[Array, " d"],
     durations: Float[np.ndarray, " K"],
     levels: Float[np.ndarray, "K controls"],
-) -> Rollout:
-    """φ(x_K), and the states on the way.
+) -> float:
+    """φ(x_K).
 
     Args:
         system: f and φ.
@@ -91,7 +79,7 @@ def roll_out(
         durations: Δ_k.
         levels: u_k.
     """
-    return _forward(system, _Chunks.of(steps, durations, levels), start)[0]
+    return end_cost(system, _forward(system, _Chunks.of(steps, durations, levels), start)[0])
 
 
 def sweep(
@@ -103,19 +91,19 @@ def sweep(
 ) -> Sweep:
     """Forward for the cost, backward for its exact derivatives. Arguments as in `roll_out`."""
     chunks = _Chunks.of(steps, durations, levels)
-    rolled, starts = _forward(system, chunks, start)
-    last, pulled = _slope(system, jnp.asarray(rolled.states[-1])), []
+    end, passed = _forward(system, chunks, start)
+    last, pulled = _slope(system, end), []
     p = last
-    for chunk, x in zip(reversed(chunks.parts), reversed(starts), strict=True):
-        p, found = _retreat(system, chunk, _advance(system, chunk, x)[1], p)
-        pulled.append([np.asarray(each)[: chunk.used] for each in found])
-    costates, by_level, by_length = (np.concatenate(part) for part in zip(*reversed(pulled), strict=True))
+    for chunk, states in zip(reversed(chunks.parts), reversed(passed), strict=True):
+        p, found = _retreat(system, chunk, states, p)
+        pulled.append([np.asarray(each)[: chunk.used] for each in (states, *found)])
+    states, costates, by_level, by_length = (np.concatenate(part) for part in zip(*reversed(pulled), strict=True))
     first, share = chunks.first, 1.0 / chunks.steps
     return Sweep(
-        cost=rolled.cost,
+        cost=end_cost(system, end),
         levels=np.add.reduceat(by_level, first),
         durations=np.add.reduceat(by_length, first) * share,
-        states=rolled.states,
+        states=np.concatenate([states[first], np.asarray(end)[None]]),
         costates=np.concatenate([costates[first], np.asarray(last)[None]]),
     )
 
@@ -179,15 +167,15 @@ class _Chunks(NamedTuple):
         return np.cumsum(self.steps) - self.steps
 
 
-def _forward(system: AbstractSystem, chunks: _Chunks, start: Array) -> tuple[Rollout, list[Array]]:
-    """The rollout, and the states at which its chunks begin."""
-    x, starts, states = jnp.asarray(start), [], []
+def _forward(
+    system: AbstractSystem, chunks: _Chunks, start: Array
+) -> tuple[Float[Array, " d"], list[Float[Array, "chunk d"]]]:
+    """The end, and the states before the steps of every chunk."""
+    x, states = jnp.asarray(start), []
     for chunk in chunks.parts:
-        starts.append(x)
         x, before = _advance(system, chunk, x)
-        states.append(np.asarray(before)[: chunk.used])
-    here = np.concatenate(states)[chunks.first]
-    return Rollout(end_cost(system, x), np.concatenate([here, np.asarray(x)[None]])), starts
+        states.append(before)
+    return x, states
 
 
 def end_cost(system: AbstractSystem, x: Float[Array, " d"]) -> float:
@@ -293,7 +281,7 @@ def choose_steps(
     """
     steps, last = 1, np.full(len(controls), np.inf)
     while steps * len(durations) <= STEP_LIMIT:
-        here = np.array([roll_out(system, steps, start, durations, u).cost for u in controls])
+        here = np.array([roll_out(system, steps, start, durations, u) for u in controls])
         if np.isfinite(here).all() and (np.abs(here - last) <= agreement * np.maximum(np.abs(here), 1e-6 * unit)).all():
             return steps
         steps, last = 2 * steps, here

@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ..._core import Array, InputError, Spelled, as_float64, spelled
+from ...flow import EndSlope
 from ...problem import AbstractRisk, EmpiricalRisk, Problem, Quadratic
 
 
@@ -258,30 +259,18 @@ def _short(factor: Float[np.ndarray, "k d"]) -> EndForm:
     return EndForm(np.asarray(np.linalg.qr(factor, mode="r")) if len(factor) > factor.shape[1] else factor)
 
 
-class Slope(NamedTuple):
-    """A cost of θ, and its gradient there: the costate at T.
-
-    Attributes:
-        value: the cost.
-        gradient: ∇cost, shape (d,).
-    """
-
-    value: float
-    gradient: Float[np.ndarray, " d"]
-
-
 def cost_and_gradient(
     cost: AbstractCost, risk: AbstractRisk, theta: Float[Array, " d"], target: Float[Array, " d"]
-) -> Slope:
-    """The cost of θ and its gradient; for linear regression in NumPy, where it is ½‖Lδ‖²."""
+) -> EndSlope:
+    """The cost of θ, and its gradient there, the costate at T; for linear regression in NumPy, where it is ½‖Lδ‖²."""
     if isinstance(risk, Quadratic):
         at, goal, q = np.asarray(theta), np.asarray(target), np.asarray(risk.retained.vectors)
         form = cost.form(np.asarray(risk.retained.values), q)
         if not type(cost).__module__.startswith("epsflow."):
             _check_form(cost, form, risk, (at, goal), q)
-        return Slope(float(cost.value(risk, at, goal)), q @ form.gradient((at - goal) @ q))
+        return EndSlope(float(cost.value(risk, at, goal)), q @ form.gradient((at - goal) @ q))
     value, gradient = _traced(cost, risk, theta, target)
-    return Slope(float(value), np.asarray(gradient))
+    return EndSlope(float(value), np.asarray(gradient))
 
 
 def _check_form(
