@@ -8,6 +8,7 @@ import pytest
 from epsflow.problem import (
     AbstractLoss,
     Dataset,
+    EmpiricalRisk,
     LinearModel,
     LogisticLoss,
     Problem,
@@ -42,8 +43,9 @@ CASES = {
 }
 
 
-@pytest.fixture(params=CASES)
-def problem(request, rng) -> Problem:
+@pytest.fixture(scope="module", params=CASES)
+def problem(request) -> Problem:
+    rng = np.random.default_rng(0)
     loss, outputs = CASES[request.param]
     shape = (N,) if outputs is None else (N, outputs)
     y = rng.standard_normal(shape)
@@ -54,9 +56,32 @@ def problem(request, rng) -> Problem:
     return Problem(LinearModel(P, outputs), loss, Dataset(rng.standard_normal((N, P)), y), DELETE, 0.4, "mean")
 
 
-@pytest.fixture
-def theta(problem, rng) -> np.ndarray:
-    return rng.standard_normal(problem.dim)
+@pytest.fixture(scope="module")
+def theta(problem) -> np.ndarray:
+    return np.random.default_rng(1).standard_normal(problem.dim)
+
+
+@pytest.fixture(scope="module")
+def vector(problem) -> np.ndarray:
+    return np.random.default_rng(2).standard_normal(problem.dim)
+
+
+@jax.jit
+def measure(risk: EmpiricalRisk, theta: jax.Array, vector: jax.Array) -> dict[str, jax.Array]:
+    """All that is compared, in one program for each loss."""
+    return {
+        "value": risk.value(theta, WEIGHTS),
+        "gradient": risk.gradient(theta, WEIGHTS),
+        "hessian": risk.hessian(theta, WEIGHTS),
+        "product": risk.hvp(theta, vector, WEIGHTS),
+        "points": risk.point_gradients(theta, jnp.arange(N)),
+        "third": jax.jvp(lambda t: risk.hvp(t, vector, WEIGHTS), (theta,), (vector,))[1],
+    }
+
+
+@pytest.fixture(scope="module")
+def theirs(problem, theta, vector) -> dict[str, np.ndarray]:
+    return jax.tree.map(np.asarray, measure(problem.empirical(), theta, vector))
 
 
 def close(ours, theirs) -> None:
@@ -64,35 +89,26 @@ def close(ours, theirs) -> None:
     np.testing.assert_allclose(ours, theirs, rtol=1e-13, atol=1e-14)
 
 
-def test_value_gradient_and_hessian_are_those_of_the_empirical_risk(problem, theta):
-    ours, theirs = problem.generalised(), problem.empirical()
+def test_value_gradient_and_hessian_are_those_of_the_empirical_risk(problem, theta, theirs):
+    ours = problem.generalised()
     local, weights = ours.at(theta), ours.weights(WEIGHTS)
-    theta = jnp.asarray(theta)
-    close(ours.value(local, weights), theirs.value(theta, WEIGHTS))
-    close(ours.gradient(local, weights), theirs.gradient(theta, WEIGHTS))
-    close(ours.hessian(local, weights), theirs.hessian(theta, WEIGHTS))
+    close(ours.value(local, weights), theirs["value"])
+    close(ours.gradient(local, weights), theirs["gradient"])
+    close(ours.hessian(local, weights), theirs["hessian"])
 
 
-def test_products_and_gradients_of_points_are_those_of_the_empirical_risk(problem, theta, rng):
-    ours, theirs = problem.generalised(), problem.empirical()
-    local, vector = ours.at(theta), rng.standard_normal(problem.dim)
-    close(
-        ours.hessian_product(local, ours.weights(WEIGHTS), vector),
-        theirs.hvp(jnp.asarray(theta), jnp.asarray(vector), WEIGHTS),
-    )
-    close(ours.point_gradients(local), theirs.point_gradients(jnp.asarray(theta), jnp.arange(N)))
+def test_products_and_gradients_of_points_are_those_of_the_empirical_risk(problem, theta, vector, theirs):
+    ours = problem.generalised()
+    local = ours.at(theta)
+    close(ours.hessian_product(local, ours.weights(WEIGHTS), vector), theirs["product"])
+    close(ours.point_gradients(local), theirs["points"])
     some = ours.rows(np.array([4, 1]))
-    close(some.point_gradients(some.at(theta)), theirs.point_gradients(jnp.asarray(theta), jnp.array([4, 1])))
+    close(some.point_gradients(some.at(theta)), theirs["points"][[4, 1]])
 
 
-def test_the_third_derivative_is_that_of_the_empirical_risk(problem, theta, rng):
-    ours, theirs = problem.generalised(), problem.empirical()
-    vector = rng.standard_normal(problem.dim)
-    bends = ours.pull(ours.weights(WEIGHTS), ours.bends(ours.at(theta), vector))
-    third = jax.jvp(
-        lambda t: theirs.hvp(t, jnp.asarray(vector), WEIGHTS), (jnp.asarray(theta),), (jnp.asarray(vector),)
-    )[1]
-    close(bends, third)
+def test_the_third_derivative_is_that_of_the_empirical_risk(problem, theta, vector, theirs):
+    ours = problem.generalised()
+    close(ours.pull(ours.weights(WEIGHTS), ours.bends(ours.at(theta), vector)), theirs["third"])
 
 
 def test_chunks_of_rows_do_not_matter(problem, theta, monkeypatch):
