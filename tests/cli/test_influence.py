@@ -39,6 +39,16 @@ def test_newton_is_exact_and_influence_is_short_by_the_leverage(small, command, 
     assert rows["influence"]["relative error"] == pytest.approx(leverage, rel=1e-9)
 
 
+def test_another_solver_is_one_more_row(small, command):
+    ran = command("influence", *small, "--solver", "cg", "--json")
+    rows = {row["method"]: row for row in ran.json["methods"]}
+    exact, found = (rows[f"damped GGN influence{by}, λ_d = 0.001"] for by in ("", " by cg"))
+    np.testing.assert_allclose(found["theta"], exact["theta"], rtol=1e-9)  # a residual of 1e-10, twelve points
+    ran = command("influence", *small, "--solver", "ekfac")
+    assert ran.status == 0
+    assert "by ekfac, λ_d = 0.001: no answer: EK-FAC factors a network layer by layer, and a LinearModel" in ran.out
+
+
 @pytest.fixture(scope="module")
 def classes_csv(tmp_path_factory) -> Path:
     """Twelve points with two features, and a label that a line does not separate."""

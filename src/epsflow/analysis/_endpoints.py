@@ -1,7 +1,7 @@
 """`endpoints`: every answer to one deletion side by side, with its distance to retraining and what it cost."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,9 +26,10 @@ from ._deletions import require_deletion
 from ._hessian_products import by_products
 from ._influence import influence
 from ._pbrf import pbrf, require_damping
+from ._point_gradients import point_gradients
 from .algorithms._descent import as_step_size, as_steps
 from .algorithms._walk import Walker
-from .curvature import Chunks, chunks_for, said
+from .curvature import AbstractCurvatureSolver, Chunks, chunks_for, curvature_at, said, solve
 from .optima._anchor import Anchor, anchor_at, outputs_of
 from .optima._derivatives import derivatives
 from .optima._newton import newton_step
@@ -152,6 +153,7 @@ def endpoints(
     max_steps: int = 1_000,
     matrix: bool = True,
     max_bytes: int | None = None,
+    solver: str | AbstractCurvatureSolver | None = None,
     throw: bool = True,
 ) -> Endpoints:
     """Retraining, influence, second order, Newton, damped GGN influence, PBRF, D2D and R2D for the problem's deletion.
@@ -178,6 +180,8 @@ def endpoints(
         matrix: False forms no d×d, n×n or n×d matrix: influence, its second order and the Newton step are solved by
             conjugate gradients, to a residual of `tol` within `max_steps` products each.
         max_bytes: as in `pbrf`.
+        solver: of one more row, the damped GGN influence by a solver of `influence` ("ekfac", `Nystrom(rank=20)`, …)
+            beside the exact one; None for none.
         throw: raise if retraining did not converge. Other rows are marked, with a note: a method that cannot answer
             (a singular or indefinite Hessian, say) has NaN.
 
@@ -198,7 +202,7 @@ def endpoints(
     if not as_count(K, "K", least=0) <= as_count(steps, "steps", least=0):
         raise InputError(f"K = {K} steps of unlearning and {steps} of training: 0 ≤ K ≤ steps is needed.")
     eta = as_step_size(problem, trained, step_size, max_bytes)
-    search = _Search(tol, max_steps, matrix, max_bytes)
+    search = _Search(tol, max_steps, matrix, max_bytes, solver)
     table = {RETRAINING: _retrained(problem, trained, trained, search)}
     if not problem.convex:
         table["retraining, cold"] = _retrained(problem, start, trained, search)
@@ -235,6 +239,7 @@ class _Search:
     max_steps: int
     matrix: bool
     max_bytes: int | None
+    solver: str | AbstractCurvatureSolver | None = None
 
     def anchor(self, problem: Problem, theta: np.ndarray) -> Anchor:
         """The model at θ."""
@@ -264,7 +269,11 @@ def _local(problem: Problem, trained: np.ndarray, damping: float, search: _Searc
     if not search.matrix:
         rows = by_products(problem, trained, search.tol, search.max_steps, search.max_bytes)
         known = {name: _Row(trained + a.change, 0.0, a.products, a.good, a.note) for name, a in rows.items()}
-        return {**known, **_bregman(problem, trained, damping, search)}
+        return {
+            **known,
+            **_bregman(problem, trained, damping, search),
+            **_approximated(problem, trained, damping, search),
+        }
     # All of it is computed lazily: a method that refuses (an indefinite Hessian) leaves the others alone.
     return {
         "influence": _attempt(trained, d, lambda: _influenced(influence(problem, theta=trained, throw=False))),
@@ -273,6 +282,7 @@ def _local(problem: Problem, trained: np.ndarray, damping: float, search: _Searc
         ),
         "Newton step": _attempt(trained, d, lambda: _newton(newton_step(problem, trained))),
         **_bregman(problem, trained, damping, search),
+        **_approximated(problem, trained, damping, search),
     }
 
 
@@ -310,6 +320,26 @@ def _bregman(problem: Problem, trained: np.ndarray, damping: float, search: _Sea
     note = f"‖∇Q‖ = {float(answer.gradient_norm):.1e}" + ("" if good else f": {message(answer.result)}")
     costs = float(answer.steps + 1), float(answer.products) + formed
     return dict(zip(names, (line, _Row(answer.theta, *costs, good, note)), strict=True))
+
+
+def _approximated(problem: Problem, trained: np.ndarray, damping: float, search: _Search) -> dict[str, _Row]:
+    """The damped GGN influence by the solver that was asked for."""
+    solver = search.solver
+    if solver is None:
+        return {}
+    ggn = curvature_at(problem, trained, "ggn", damping=damping, max_bytes=search.max_bytes)
+    pull = point_gradients(problem, ggn, None).sums()
+    cost = 1.0  # the residual's product
+
+    def answer() -> tuple[np.ndarray, bool, str]:
+        nonlocal cost
+        found = solve(ggn, pull, solver, throw=False)
+        cost += float(found.steps[0])
+        return found.solution[0], found.converged, f"residual {float(found.residual[0]):.1e}"
+
+    row = _attempt(trained, 0.0, answer)
+    name = solver if isinstance(solver, str) else type(solver).__name__
+    return {f"damped GGN influence by {name}, λ_d = {damping:g}": replace(row, products=cost)}
 
 
 def _descents(

@@ -1,5 +1,6 @@
 """`epsflow influence`: every answer to a deletion beside retraining."""
 
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,25 +23,48 @@ ROUNDING = 1e-12
 """A relative change of θ below this is none."""
 
 
+@dataclass(frozen=True)
+class Solving:
+    """How the linear systems are solved, as it was given.
+
+    Attributes:
+        solver: of one more row, the damped influence by it; None for none.
+        matrix: whether matrices of the parameters may be formed.
+        max_bytes: memory for intermediate arrays of a model that is not linear.
+    """
+
+    solver: options.InfluenceSolver = None
+    matrix: options.Matrix = True
+    max_bytes: options.MaxBytes = None
+
+
 def influence(
     source: Source,
     training: Training,
+    solving: Solving,
     out: options.InfluenceFolder = None,
     report: options.PageFolder = None,
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
     """The endpoints and the table; files only where asked."""
-    run(source, training, out, report, as_json=as_json, quiet=quiet)
+    run(source, training, solving, folder=out, report=report, as_json=as_json, quiet=quiet)
 
 
 def run(
-    source: Source, training: Training, folder: Path | None, report: Path | None, *, as_json: bool, quiet: bool
+    source: Source,
+    training: Training,
+    solving: Solving,
+    *,
+    folder: Path | None,
+    report: Path | None,
+    as_json: bool,
+    quiet: bool,
 ) -> None:
     """Check, compute, write, print.
 
     Args:
-        source, training: the options.
+        source, training, solving: the options.
         folder, report: where to write the files, and the page; None for nowhere.
         as_json: print the document instead of the table.
         quiet: print the finding only.
@@ -73,6 +97,9 @@ def run(
             steps=training.steps,
             K=training.extra_steps,
             step_size=trained.step_size,
+            matrix=solving.matrix,
+            max_bytes=solving.max_bytes,
+            solver=solving.solver,
         )
         begin("writing")
         document = to_json({**heading("influence", source, trained.deletion), **_answers(training, trained, result)})
@@ -151,8 +178,8 @@ def _table(trained: "Trained", result: "Endpoints") -> Table:
 
 
 def _notes(result: "Endpoints") -> list[str]:
-    """How exact each answer is, or why there is none."""
-    notes = []
+    """How exact each answer is, or why there is none; and in what pieces they were computed."""
+    notes = [] if result.chunks is None else [f"memory: {result.chunks}"]
     for row in result.rows():
         told = row["converged"] or row["note"].startswith("no")
         notes.append(f"{row['method']}: {row['note'] if told else 'not converged: ' + row['note']}")
@@ -175,5 +202,6 @@ def _answers(training: Training, trained: "Trained", result: "Endpoints") -> dic
         "options": asked,
         "training": trained.story,
         "theta_trained": result.theta,
+        "chunks": None if result.chunks is None else asdict(result.chunks),
         "methods": rows,
     }

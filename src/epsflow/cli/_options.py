@@ -264,6 +264,17 @@ CompareFolder = Annotated[
     Path | None,
     typer.Option("--out", metavar="DIR", help="Also write result.json and schedule.pdf/.png into this folder."),
 ]
+InfluenceSolver = Annotated[
+    Literal["cg", "dual", "cholesky", "nystrom", "ekfac", "lissa"] | None,
+    typer.Option("--solver", help="One more row: the damped influence by this solver, ekfac for an MLP or a CNN."),
+]
+Matrix = Annotated[
+    bool, typer.Option("--matrix/--no-matrix", help="Whether matrices of the parameters may be formed; none if many.")
+]
+MaxBytes = Annotated[
+    int | None,
+    typer.Option("--max-bytes", min=1, metavar="BYTES", help="Memory for intermediate arrays. Default: 1 GiB."),
+]
 InfluenceFolder = Annotated[
     Path | None,
     typer.Option("--out", metavar="DIR", help="Also write result.json and endpoints.pdf/.png into this folder."),

@@ -25,6 +25,8 @@ IN_OPTIONS = (
     (r", add l2 > 0, or pass theta0 to pick one", ", or add --l2"),
     (r"[;.]? throw=False [^.;]*", ""),
     (r"\b(give|add|Add|Give) l2 > 0", r"\1 --l2"),
+    (r"\bmatrix=False needs none", "--no-matrix needs none"),
+    (r"\bmax_bytes is\b", "--max-bytes is"),
 )
 """What the library advises in Python, as patterns, and the same on the command line."""
 
