@@ -11,6 +11,7 @@ the polish's.
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -21,9 +22,19 @@ from rich.table import Table
 import epsflow as ef
 from epsflow.control._task import linear_of
 from epsflow.control.bounds._dual import settled_signs
-from epsflow.control.programs._conic import CHOSEN, SOLVERS, solve_conic
+from epsflow.control.programs._conic import OPTIONS, SOLVER, solve_conic
 
 jax.config.update("jax_enable_x64", True)
+
+SOLVERS: dict[str, dict[str, Any]] = {
+    "daqp": {"daqp": {"eps_prox": 1e-7}},
+    "highs": {"highs": {"output_flag": False}},
+    "hpipm": {},
+    SOLVER: OPTIONS,
+    "proxqp": {"proxqp": {"verbose": False, "eps_abs": 1e-9, "max_iter": 100_000}},
+    "qpoases": {"printLevel": "none", "nWSR": 100_000, "sparse": False},
+}
+"""Plugins, with the options that let each reach 1e-9 in silence."""
 
 
 def problem(d: int) -> tuple[ef.Problem, np.ndarray]:
@@ -43,7 +54,7 @@ def timed(call: Callable[[], Any], repeats: int = 3) -> tuple[Any, float]:
 
 
 def main() -> None:
-    table = Table(title=f"condensed QP, conic plugins of CasADi (chosen: {CHOSEN})")
+    table = Table(title=f"condensed QP, conic plugins of CasADi (chosen: {SOLVER})")
     for column in ("d", "intervals", "solver", "error", "to optimum", "time / polish", "status"):
         table.add_column(column, justify="right" if column not in ("solver", "status") else "left")
     for d, intervals in ((10, 50), (10, 100), (10, 200), (100, 100)):
@@ -54,9 +65,9 @@ def main() -> None:
         linear, runs = linear_of(best.task), {}
         for solver in SOLVERS:
             try:
-                runs[solver] = timed(
-                    lambda c=linear, n=intervals, s=solver: solve_conic(c, settled_signs(c, "the program"), n, solver=s)
-                )
+                signs = settled_signs(linear, "the program")
+                given = {"solver": solver, "options": SOLVERS[solver]}
+                runs[solver] = timed(partial(solve_conic, linear, signs, intervals, **given))
             except RuntimeError as error:
                 table.add_row(
                     str(d), str(intervals), solver, "-", "-", "-", f"refused: {str(error).splitlines()[-1][:40]}"

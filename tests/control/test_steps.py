@@ -10,7 +10,7 @@ import reference
 from epsflow.control._descent import restarted
 from epsflow.control._task import descent_of, make_task
 from epsflow.control.steps._optimum import step_optimum, weights_cost
-from epsflow.control.systems._steps import HeavyBall
+from epsflow.control.systems._steps import GradientSteps, HeavyBall
 
 FLOW = 1.06312561447804595
 """The optimum of the flow for T = 2, to 17 digits."""
@@ -133,7 +133,8 @@ def test_other_models_have_exact_gradients_and_a_local_claim():
     weights = np.array([[0.2, 0.9], [0.5, 0.1], [0.0, 1.0]])
 
     def slopes(values):
-        return HeavyBall(problem.risk, start, np.zeros(3), 0.3, 0.6).slopes(ef.Distance(), target, values)
+        ball = HeavyBall(problem.risk, start, np.zeros(3), 0.3, 0.6)
+        return GradientSteps(ball, ef.Distance(), target).path(values)
 
     exact = slopes(weights)
     moved = [
@@ -205,7 +206,7 @@ def test_no_weights_on_a_lattice_are_worth_more_within_a_budget_and_at_a_price(r
     price, budget = asked.get("price", 0.0), asked.get("budget", np.inf)
     rows = np.array(list(itertools.product(np.linspace(0.0, 1.0, 9), repeat=4)))
     rows = rows[rows.sum(axis=1) <= budget]
-    costs = descent_of(best.task).costs(best.task.cost, best.task.target, rows[:, :, None]) + price * rows.sum(axis=1)
+    costs = descent_of(best.task).many(rows[:, :, None]) + price * rows.sum(axis=1)
     assert best.objective <= costs.min() * (1.0 + 1e-9)
     assert best.effort <= budget * (1.0 + 1e-9)
     assert best.scope is ef.Scope.LOCAL

@@ -11,7 +11,7 @@ import pytest
 import epsflow as ef
 from epsflow.control._task import make_task
 from epsflow.control._trainings import Recipes
-from epsflow.control.systems._steps import HeavyBall
+from epsflow.control.systems._steps import GradientSteps, HeavyBall
 
 KEYS = jax.random.split(jax.random.key(11), 4)
 ADAM, SGD = optax.adam(2e-2), optax.sgd(0.1)
@@ -99,7 +99,8 @@ def test_plain_gradient_descent_is_that_of_a_step_size(network, theta0):
     eta, weights = 0.2, np.random.default_rng(2).uniform(size=(30, 1))
     seeds = seeds_of(network, theta0, 0, 30, target=np.zeros(network.dim), optimiser=optax.sgd(eta))
     found, zero = seeds.slopes(weights), np.zeros(network.dim)
-    other = HeavyBall(network.risk, np.asarray(theta0), zero, eta, 0.0).slopes(ef.Distance(), zero, weights[:, 0])
+    ball = HeavyBall(network.risk, np.asarray(theta0), zero, eta, 0.0)
+    other = GradientSteps(ball, ef.Distance(), zero).path(weights[:, 0])
     assert found.cost == pytest.approx(other.value, rel=1e-12)
     np.testing.assert_allclose(found.weights[:, 0], other.weights, rtol=1e-10, atol=1e-14)
 

@@ -329,7 +329,7 @@ def _costs(
     numbers, spent = space.unscaled(grid), None
     if task.step_size is not None:
         weights = step_weights_of(build_members(space, numbers), task.s, task.T)
-        costs, spent = descent_of(task).costs(task.cost, task.target, weights), np.abs(weights).sum(axis=(1, 2))
+        costs, spent = descent_of(task).many(weights), np.abs(weights).sum(axis=(1, 2))
     else:
         window = jnp.asarray([task.s, task.T])
         arguments = jnp.asarray(numbers), task.theta_s, window, task.target, task.cost, solver, length

@@ -313,18 +313,17 @@ def linear_of(task: ControlTask) -> LinearTask:
     return task.linear
 
 
-def descent_of(task: ControlTask) -> HeavyBall:
+def descent_of(task: ControlTask) -> GradientSteps:
     """Gradient descent from s on, in the coordinates of the problem, of a task with a step size."""
     assert task.step_size is not None  # whoever asks has made sure
     assert task.velocity is not None
-    return HeavyBall(task.problem.risk, task.theta_s, task.velocity, task.step_size, task.momentum)
+    ball = HeavyBall(task.problem.risk, task.theta_s, task.velocity, task.step_size, task.momentum)
+    return GradientSteps(ball, task.cost, task.target)
 
 
 def training_of(task: ControlTask) -> AbstractSteps:
     """Training from s on, of a task in steps."""
-    if task.trainings is not None:
-        return task.trainings.seeds
-    return GradientSteps(descent_of(task), task.cost, task.target)
+    return descent_of(task) if task.trainings is None else task.trainings.seeds
 
 
 def mesh_of(task: ControlTask) -> Float[np.ndarray, " knots"]:

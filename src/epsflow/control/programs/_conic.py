@@ -25,19 +25,13 @@ from ..terms._levels import as_column
 from ..terms._runs import Candidate
 from ._casadi import ca
 
-SOLVERS: dict[str, dict[str, Any]] = {
-    "daqp": {"daqp": {"eps_prox": 1e-7}},
-    "highs": {"highs": {"output_flag": False}},
-    "hpipm": {},
-    "osqp": {"osqp": {"verbose": False, "eps_abs": 1e-8, "eps_rel": 1e-8, "max_iter": 20_000, "polish": True}},
-    "proxqp": {"proxqp": {"verbose": False, "eps_abs": 1e-9, "max_iter": 100_000}},
-    "qpoases": {"printLevel": "none", "nWSR": 100_000, "sparse": False},
+SOLVER = "osqp"
+OPTIONS: dict[str, Any] = {
+    "osqp": {"verbose": False, "eps_abs": 1e-8, "eps_rel": 1e-8, "max_iter": 20_000, "polish": True}
 }
-"""CasADi's conic plugins that the benchmark compares, with the options that let each reach 1e-9 in silence. OSQP's
-polishing does so from 1e-8 on, while stopping at 1e-9 can take it minutes (500 intervals in `bench_scaling.py`)."""
-
-CHOSEN = "osqp"
-"""As accurate as any at every size, silent, and it ends; HiGHS is faster where it does, but cycles on some programs."""
+"""CasADi's plugin: as accurate as any at every size, silent, and it ends; HiGHS is faster where it does, but cycles on
+some programs. Its polishing reaches 1e-9 from 1e-8 on, while stopping at 1e-9 can take it minutes (500 intervals in
+`bench_scaling.py`)."""
 
 
 class Condensed(NamedTuple):
@@ -101,14 +95,21 @@ def condense(task: LinearTask, signs: np.ndarray, intervals: int) -> Condensed:
     return Condensed(-target, offset, constraints, np.concatenate([low * start, -high * start]))
 
 
-def solve_conic(task: LinearTask, signs: Int[np.ndarray, " m"], intervals: int, *, solver: str = CHOSEN) -> ConicRun:
+def solve_conic(
+    task: LinearTask,
+    signs: Int[np.ndarray, " m"],
+    intervals: int,
+    *,
+    solver: str = SOLVER,
+    options: dict[str, Any] = OPTIONS,
+) -> ConicRun:
     """The optimum on a mesh by one of CasADi's conic solvers.
 
     Args:
         task: linear regression with one weight per deleted point.
         signs: σ_j, which every e_j must keep under all admissible controls: otherwise this is not its program.
         intervals: N.
-        solver: a name in `SOLVERS`.
+        solver, options: of CasADi.
     """
     program = condense(task, signs, intervals)
     scale = max(float(np.linalg.norm(program.offset)), np.finfo(np.float64).tiny)
@@ -116,7 +117,7 @@ def solve_conic(task: LinearTask, signs: Int[np.ndarray, " m"], intervals: int, 
     matrix = program.map / (scale * unit)  # of order one in w·unit, so that tolerances mean the same in every problem
     hessian, slope = matrix.T @ matrix, -(matrix.T @ program.offset) / scale
     shapes = {"h": ca.Sparsity.dense(*hessian.shape), "a": ca.Sparsity.dense(*program.rows.shape)}
-    run = ca.conic("qp", solver, shapes, {**SOLVERS[solver], "error_on_fail": False})
+    run = ca.conic("qp", solver, shapes, {**options, "error_on_fail": False})
     found = run(h=hessian, g=slope, a=program.rows, lba=program.lower * unit, uba=np.inf)
     stats = run.stats()
     w = np.asarray(found["x"]).ravel() / unit

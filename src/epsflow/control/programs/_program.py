@@ -39,8 +39,8 @@ class Program:
     Attributes:
         solver: CasADi's interface to IPOPT.
         watch: what stops it between two iterations when time is up.
-        variables: numbers per interval: the controls, inner states, and last the state that the interval ends with.
-        controls: the first of them, 1 or m.
+        controls: 1 or m, the first of the variables of every interval; inner states follow, and last the state that the
+            interval ends with.
         intervals: N.
         effort: how |u| is written. Where both signs occur, the variables of all intervals are followed by N·m numbers
             n ≥ 0, and the equations by as many inequalities n + u ≥ 0; the budget is the last constraint.
@@ -48,7 +48,6 @@ class Program:
 
     solver: Any
     watch: "Watch"
-    variables: int
     controls: int
     intervals: int
     effort: Effort
@@ -136,7 +135,7 @@ def build_program(
             "max_iter": MAX_ITERATIONS,
         },
     }
-    return Program(ca.nlpsol("schedule", "ipopt", program, options), watch, variables, controls, intervals, effort)
+    return Program(ca.nlpsol("schedule", "ipopt", program, options), watch, controls, intervals, effort)
 
 
 def _add_effort(program: dict[str, Any], u: Any, unit: Any, effort: Effort) -> None:

@@ -60,48 +60,17 @@ class HeavyBall(eqx.Module):
         """The iterates, with one weight for all deleted points or one each."""
         columns = _shared(weights)
         if isinstance(self.risk, Quadratic):
-            thetas, end = self._path(self.risk, columns)
+            rows = self.steps(self.risk, np.asarray(self.theta), np.asarray(self.velocity), columns)
+            each, velocities = zip(*rows, strict=True)
+            thetas, end = np.array(each), velocities[-1]
         else:
             thetas, end = (np.asarray(part) for part in _walked(self, columns))
         amplified = len(weights) / (1.0 - self.momentum)
         return Iterates(thetas, end, UNIT * thetas.shape[1] * (1.0 + amplified) * float(np.abs(thetas).max()))
 
-    def slopes(
-        self, cost: AbstractCost, target: Float[Array, " d"], weights: Float[np.ndarray, "N *columns"]
-    ) -> StepSlopes:
-        """The cost of θ_N and its derivatives by reverse mode through the steps; with every θ and costate."""
-        columns = _shared(weights)
-        if isinstance(self.risk, Quadratic):
-            thetas = self._path(self.risk, columns)[0]
-            value, slope = cost_and_gradient(cost, self.risk, thetas[-1], target)
-            by_weights, costates = self._pulled_back(self.risk, thetas, slope, columns)
-        else:
-            found = _differentiated(self, cost, target, columns)
-            (value, thetas), (by_weights, costates) = jax.tree.map(np.asarray, found)
-        return StepSlopes(
-            value=float(value),
-            weights=by_weights.reshape(weights.shape),
-            rounding=float(UNIT * len(weights) * abs(value)),
-            thetas=thetas,
-            costates=costates,
-        )
-
-    def costs(
-        self, cost: AbstractCost, target: Float[Array, " d"], weights: Float[np.ndarray, "k N columns"]
-    ) -> Float[np.ndarray, " k"]:
-        """The cost of θ_N under each of k rows of weights; infinite where it is not finite."""
-        if isinstance(self.risk, Quadratic):
-            theta, velocity = (np.tile(np.asarray(part), (len(weights), 1)) for part in (self.theta, self.velocity))
-            ends, _ = deque(self._steps(self.risk, theta, velocity, np.swapaxes(weights, 0, 1)), maxlen=1)[0]
-            costs = np.array([float(cost.value(self.risk, end, np.asarray(target))) for end in ends])
-        else:
-            columns = weights if weights.shape[2] > 1 else weights[:, :, 0]
-            costs = np.asarray(_many(self, cost, target, columns))
-        return np.where(np.isfinite(costs), costs, np.inf)
-
     # ---- linear regression --------------------------------------------------------------------------------------
 
-    def _steps(
+    def steps(
         self, risk: Quadratic, theta: np.ndarray, velocity: np.ndarray, weights: np.ndarray
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """θ and v before and after every step; of one start, or of several, each with a row of weights in each step."""
@@ -114,13 +83,7 @@ class HeavyBall(eqx.Module):
             theta = theta + velocity
             yield theta, velocity
 
-    def _path(self, risk: Quadratic, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """θ_0 to θ_N, and v_N."""
-        start = np.asarray(self.theta), np.asarray(self.velocity)
-        thetas, velocities = zip(*self._steps(risk, *start, weights), strict=True)
-        return np.array(thetas), velocities[-1]
-
-    def _pulled_back(
+    def pulled_back(
         self, risk: Quadratic, path: np.ndarray, slope: np.ndarray, weights: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """By ε, and costates: from p_N = ∇cost backward, y = p_{k+1} + q_{k+1}, p_k = p_{k+1} − ηH_{ε_k}y, q_k = βy."""
@@ -151,22 +114,48 @@ class GradientSteps(AbstractSteps):
     cost: AbstractCost
     target: Float[Array, " d"]
 
-    def costs(self, weights: Float[np.ndarray, "N columns"]) -> Float[np.ndarray, " k"]:
-        """See `AbstractSteps`."""
-        return self.slopes(weights).costs  # what is compiled already
+    def path(self, weights: Float[np.ndarray, "N *columns"]) -> StepSlopes:
+        """The cost of θ_N and its derivatives by reverse mode through the steps; with every θ and costate."""
+        ball, columns = self.ball, _shared(weights)
+        if isinstance(ball.risk, Quadratic):
+            thetas = ball.run(columns).thetas
+            value, slope = cost_and_gradient(self.cost, ball.risk, thetas[-1], self.target)
+            by_weights, costates = ball.pulled_back(ball.risk, thetas, slope, columns)
+        else:
+            found = _differentiated(ball, self.cost, self.target, columns)
+            (value, thetas), (by_weights, costates) = jax.tree.map(np.asarray, found)
+        return StepSlopes(
+            value=float(value),
+            weights=by_weights.reshape(weights.shape),
+            rounding=float(UNIT * len(weights) * abs(value)),
+            thetas=thetas,
+            costates=costates,
+        )
 
     def slopes(self, weights: Float[np.ndarray, "N columns"]) -> MeanSlopes:
         """See `AbstractSteps`."""
-        found = self._slopes(weights)
+        found = self.path(weights)
         return MeanSlopes(np.array([found.value]), found.weights, found.rounding)
 
     def before(self, weights: Float[np.ndarray, "N columns"], asked: tuple[int, ...]) -> Point:
         """See `AbstractSteps`."""
-        found = self._slopes(weights)
+        found = self.path(weights)
         return Point(found.thetas[list(asked)], found.costates[list(asked)])
 
-    def _slopes(self, weights: Float[np.ndarray, "N columns"]) -> StepSlopes:
-        return self.ball.slopes(self.cost, self.target, weights)
+    def costs(self, weights: Float[np.ndarray, "N columns"]) -> Float[np.ndarray, " k"]:
+        """See `AbstractSteps`."""
+        return self.slopes(weights).costs  # what is compiled already
+
+    def many(self, weights: Float[np.ndarray, "k N columns"]) -> Float[np.ndarray, " k"]:
+        """The cost under each of k rows of weights; infinite where it is not finite."""
+        ball, cost, target = self.ball, self.cost, self.target
+        if isinstance(ball.risk, Quadratic):
+            theta, velocity = (np.tile(np.asarray(part), (len(weights), 1)) for part in (ball.theta, ball.velocity))
+            ends, _ = deque(ball.steps(ball.risk, theta, velocity, np.swapaxes(weights, 0, 1)), maxlen=1)[0]
+            costs = np.array([float(cost.value(ball.risk, end, np.asarray(target))) for end in ends])
+        else:
+            costs = np.asarray(_many(ball, cost, target, weights if weights.shape[2] > 1 else weights[:, :, 0]))
+        return np.where(np.isfinite(costs), costs, np.inf)
 
 
 def _shared(weights: Float[np.ndarray, "N *columns"]) -> Float[np.ndarray, "N *m"]:
