@@ -35,6 +35,7 @@ from epsflow.control.polish._swept import SweptEngine
 from epsflow.control.systems._rollout import choose_steps, roll_out, sweep
 from epsflow.control.terms._deadline import UNLIMITED
 from epsflow.control.terms._reading import read_arcs
+from epsflow.control.terms._window import MeshWindow
 from epsflow.flow import Course, EndSlope, course_of
 
 jax.config.update("jax_enable_x64", True)
@@ -115,8 +116,8 @@ def row(case: Case) -> tuple[str, ...]:
     levels = np.where(np.arange(case.intervals) < case.intervals // 2, high, low)[:, None]
     durations = np.full(case.intervals, (case.T - case.s) / case.intervals)
     steps = choose_steps(system, task.theta_s, durations, [levels], baseline)
-    fixed = {"length": case.T - case.s, "unit": baseline, "most": case.intervals, "steps": steps}
-    engine = SweptEngine(system, task.theta_s, **fixed, deadline=UNLIMITED)
+    mesh = MeshWindow(case.T - case.s, case.bounds, baseline)
+    engine = SweptEngine(system, task.theta_s, mesh, most=case.intervals, steps=steps, deadline=UNLIMITED)
     knots = np.linspace(case.s, case.T, case.intervals + 1)
     halves = read_arcs(case.bounds, knots, levels)
     switch = cost(case, task.target, descend(engine, halves).schedule())

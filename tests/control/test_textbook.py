@@ -65,8 +65,7 @@ def polished(system, start, window, values):
     arcs = read_arcs(window.bounds, knots, values[:, None])
     pieces, begin = cut(arcs.joint.knots, arcs.joint.levels, N), jnp.asarray(start)
     steps = choose_steps(system, begin, pieces.durations, [pieces.levels], window.unit, FINE_AGREEMENT)
-    fixed = {"length": window.length, "unit": window.unit, "most": N, "steps": steps, "deadline": NEVER}
-    return polish(SweptEngine(system, begin, **fixed), arcs, INSERTIONS)
+    return polish(SweptEngine(system, begin, window, most=N, steps=steps, deadline=NEVER), arcs, INSERTIONS)
 
 
 def simulated(system, start, knots, levels):

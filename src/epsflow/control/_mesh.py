@@ -179,17 +179,8 @@ def polish_mesh(setting: Setting, values: Float[np.ndarray, "N controls"]) -> St
     count = max(intervals, 2 ** math.ceil(math.log2(2 * len(arcs.joint.part))))
     pieces = cut(arcs.joint.knots, arcs.joint.levels, count)
     steps = choose_steps(setting.system, setting.start, pieces.durations, [pieces.levels], window.unit, FINE_AGREEMENT)
-    engine = SweptEngine(
-        setting.system,
-        setting.start,
-        length=window.length,
-        unit=window.unit,
-        most=count,
-        steps=steps,
-        deadline=setting.deadline,
-        price=window.price,
-        budget=window.budget,
-    )
+    fixed = {"most": count, "steps": steps, "deadline": setting.deadline}
+    engine = SweptEngine(setting.system, setting.start, window, **fixed)
     return polish(engine, arcs, INSERTIONS)
 
 

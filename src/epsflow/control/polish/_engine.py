@@ -11,6 +11,7 @@ from jaxtyping import Float
 from ..terms._arcs import Arcs
 from ..terms._deadline import Deadline
 from ..terms._extremal import Extremal
+from ..terms._window import MeshWindow
 
 KEPT = 1e-9
 """Fraction of the budget by which SLSQP may exceed it."""
@@ -70,20 +71,16 @@ class AbstractEngine(abc.ABC):
     """Costs and derivatives of the arcs of one problem.
 
     Attributes:
-        unit: the cost is measured in it, so that a solver's tolerances fit.
-        price: ρ, of ∫|u| dt, part of the cost throughout.
-        budget: B, the most that ∫|u| dt may be; ∞ for none.
-        shortest: length of an arc below which it is deleted.
+        window: its length, the unit of the cost, and the price of ∫|u| dt, part of the cost throughout, or its budget.
+        least: length of an arc, relative to that of the window, below which it is deleted.
         most: intervals between knots for which there is room.
         deadline: when to stop.
         exact: whether the Hessian is exact, and hardly dearer than a gradient.
         rounding: relative error of the Hessian, below which a curvature counts as none.
     """
 
-    unit: float
-    price: float
-    budget: float
-    shortest: float
+    window: MeshWindow
+    least: float
     most: float
     deadline: Deadline
     exact: bool
@@ -109,6 +106,11 @@ class AbstractEngine(abc.ABC):
     def survey(self, arcs: Arcs) -> Survey:
         """Where the arcs have the wrong level."""
 
+    @property
+    def shortest(self) -> float:
+        """Length of an arc below which it is deleted."""
+        return self.least * self.window.length
+
     def keeps(self, arcs: Arcs) -> bool:
         """Whether arcs are within the budget."""
-        return arcs.effort <= self.budget * (1.0 + KEPT)
+        return arcs.effort <= self.window.budget * (1.0 + KEPT)

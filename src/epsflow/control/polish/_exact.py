@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ from ..terms._arcs import Arcs, bangs
 from ..terms._deadline import UNLIMITED, Deadline
 from ..terms._extremal import Extremal
 from ..terms._levels import best_level
+from ..terms._window import MeshWindow
 from ._engine import AbstractEngine, Derivatives, Survey, Violation
 from ._polish import Stationary, polish
 
@@ -63,29 +65,17 @@ class ExactEngine(AbstractEngine):
 
     task: LinearTask
     deadline: Deadline = UNLIMITED
+    least = SHORTEST
     most = np.inf
     exact = True
     rounding = 1e-14
 
-    @property
-    def unit(self) -> float:
-        """½‖Lδ(s)‖²."""
-        return self.task.form.value(self.task.start) or 1.0
-
-    @property
-    def price(self) -> float:
-        """See `AbstractEngine`."""
-        return self.task.price
-
-    @property
-    def shortest(self) -> float:
-        """See `AbstractEngine`."""
-        return SHORTEST * self.task.length
-
-    @property
-    def budget(self) -> float:
-        """See `AbstractEngine`."""
-        return self.task.budget
+    @cached_property
+    def window(self) -> MeshWindow:
+        """See `AbstractEngine`; the unit is ½‖Lδ(s)‖²."""
+        task = self.task
+        unit = task.form.value(task.start) or 1.0
+        return MeshWindow(task.length, task.bounds, unit, task.price, task.budget)
 
     def at_price(self, price: float) -> "ExactEngine":
         """See `AbstractEngine`."""
@@ -95,7 +85,7 @@ class ExactEngine(AbstractEngine):
         """See `AbstractEngine`."""
         knots, levels = arcs.knots_and_levels
         delta = advance_through(map(self.task.spectrum, levels), self.task.start, np.diff(knots))
-        return self.task.form.value(delta) + self.price * arcs.effort
+        return self.task.form.value(delta) + self.task.price * arcs.effort
 
     def slope_near(self, arcs: Arcs) -> Callable[[np.ndarray], tuple[float, Float[np.ndarray, " n"]]]:
         """See `AbstractEngine`."""
@@ -103,8 +93,8 @@ class ExactEngine(AbstractEngine):
         def slope(unknowns: np.ndarray) -> tuple[float, Float[np.ndarray, " n"]]:
             at = arcs.at(unknowns)
             turns = _turns(self.task, at)
-            cost = self.task.form.value(turns.path.deltas[-1]) + self.price * at.effort
-            return cost, turns.gradient[np.argsort(at.joint.order)] + self.price * at.spending
+            cost = self.task.form.value(turns.path.deltas[-1]) + self.task.price * at.effort
+            return cost, turns.gradient[np.argsort(at.joint.order)] + self.task.price * at.spending
 
         return slope
 
@@ -138,8 +128,8 @@ class ExactEngine(AbstractEngine):
             hessian += images @ images.T
         end, place = path.deltas[-1], np.argsort(joint.order)
         return ExactDerivatives(
-            cost=task.form.value(end) + self.price * arcs.effort,
-            gradient=turns.gradient[place] + self.price * arcs.spending,
+            cost=task.form.value(end) + self.task.price * arcs.effort,
+            gradient=turns.gradient[place] + self.task.price * arcs.spending,
             hessian=hessian[np.ix_(place, place)],
             carried=carried[place],
             miss=end,
@@ -149,7 +139,7 @@ class ExactEngine(AbstractEngine):
     def survey(self, arcs: Arcs) -> Survey:
         """See `AbstractEngine`: intervals between zeros of S and switches on which ε has the wrong level."""
         found = linear_extremal(self.task, *arcs.knots_and_levels)
-        cost, gap = found.cost + self.price * arcs.effort, found.pmp_gap
+        cost, gap = found.cost + self.task.price * arcs.effort, found.pmp_gap
         if cost <= found.cost_error or gap <= SETTLED * cost:
             return Survey(cost, [], 0.0, found)
         result, options = [], np.array(arcs.options)
@@ -159,12 +149,12 @@ class ExactEngine(AbstractEngine):
                 ts = np.linspace(left, right, SAMPLES)
                 values = found.path.signals(ts).switching.reshape(SAMPLES, -1)[:, component]
                 level = row.levels[np.searchsorted(row.edges, 0.5 * (left + right)) - 1]
-                best = best_level(values, options, self.price)
-                wrong = (level - best) * values + self.price * (abs(level) - np.abs(best))
+                best = best_level(values, options, self.task.price)
+                wrong = (level - best) * values + self.task.price * (abs(level) - np.abs(best))
                 if wrong[1:-1].max() > 0.0 and right - left > 1e-9 * self.task.length:
                     peak, gain = int(wrong.argmax()), float(wrong.mean() * (right - left))
                     result.append(Violation(gain, component, float(best[peak]), left, right, ts[peak]))
-        vanishing = gap > cost and cost <= ALMOST_EXACT * self.unit
+        vanishing = gap > cost and cost <= ALMOST_EXACT * self.window.unit
         return Survey(cost, sorted(result, reverse=True), PATIENCE if vanishing else np.inf, found)
 
 
@@ -218,15 +208,15 @@ def polish_linear(
     found = polish(engine.at_price(task.price), arcs, PRICED if task.price > 0.0 else INSERTIONS)
     if not engine.keeps(found.arcs):
         start = found.arcs if len(found.arcs.times) <= PRICED else arcs
-        found = polish(engine, start if start.times.size else _cut_off(engine, start), PRICED)
+        found = polish(engine, start if start.times.size else _cut_off(task, start), PRICED)
     return Polished(**vars(found))
 
 
-def _cut_off(engine: ExactEngine, arcs: Arcs) -> Arcs:
+def _cut_off(task: LinearTask, arcs: Arcs) -> Arcs:
     """Constant weights that exceed the budget, each up to its share of it, and then at the level with the least |u|."""
     options, rows = np.array(arcs.options), [row.levels[0] for row in arcs.components]
     cheapest = float(options[np.argmin(np.abs(options))])
-    length, left = arcs.T - arcs.s, engine.budget - len(rows) * abs(cheapest) * (arcs.T - arcs.s)
+    length, left = arcs.T - arcs.s, task.budget - len(rows) * abs(cheapest) * (arcs.T - arcs.s)
     excess = float(np.sum(np.abs(rows) - abs(cheapest))) * length
     return bangs(
         arcs.options,

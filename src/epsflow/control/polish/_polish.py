@@ -84,7 +84,7 @@ def polish(engine: AbstractEngine, arcs: Arcs, insertions: int) -> Stationary:
         arcs = descend(engine, arcs)
         valued = engine.at_price(multiplier(engine, arcs))
         survey = valued.survey(arcs)
-        cost = survey.cost - (valued.price - engine.price) * arcs.effort
+        cost = survey.cost - (valued.window.price - engine.window.price) * arcs.effort
         if kept is None or (engine.keeps(arcs) and cost < least):
             kept = arcs, valued, survey
             least = cost if engine.keeps(arcs) else np.inf
@@ -95,15 +95,15 @@ def polish(engine: AbstractEngine, arcs: Arcs, insertions: int) -> Stationary:
             break
         arcs, rounds = revised, rounds + 1
     arcs, valued, survey = kept
-    known, held = None, arcs.spending if valued.price > engine.price else None
+    known, held = None, arcs.spending if valued.window.price > engine.window.price else None
     if not _by_newton(engine):
         found = valued.derivatives(arcs)
-        arcs = _last_digits(valued, arcs, found, engine.budget if held is not None else None)
+        arcs = _last_digits(valued, arcs, found, engine.window.budget if held is not None else None)
         valued = engine.at_price(multiplier(engine, arcs))
         survey = valued.survey(arcs)
         if not valued.exact:  # whose Hessian is dear
             known = replace(found, gradient=valued.slope_near(arcs)(arcs.unknowns)[1])
-    cost = survey.cost - (valued.price - engine.price) * arcs.effort
+    cost = survey.cost - (valued.window.price - engine.window.price) * arcs.effort
     return Stationary(arcs, cost, survey, held, valued, known)
 
 
@@ -112,14 +112,14 @@ def multiplier(engine: AbstractEngine, arcs: Arcs) -> float:
 
     g and c: the derivatives of φ and of ∫|u| dt by switch times and free levels.
     """
-    if arcs.effort < (1.0 - SPENT) * engine.budget:
-        return engine.price
+    if arcs.effort < (1.0 - SPENT) * engine.window.budget:
+        return engine.window.price
     g, c = arcs.scale * engine.slope_near(arcs)(arcs.unknowns)[1], arcs.scale * arcs.spending
-    return engine.price + max(0.0, -float(g @ c) / float(c @ c)) if c.any() else engine.price
+    return engine.window.price + max(0.0, -float(g @ c) / float(c @ c)) if c.any() else engine.window.price
 
 
 def _by_newton(engine: AbstractEngine) -> bool:
-    return engine.exact and engine.budget == np.inf
+    return engine.exact and engine.window.budget == np.inf
 
 
 def descend(engine: AbstractEngine, arcs: Arcs) -> Arcs:
@@ -175,12 +175,12 @@ def _last_digits(engine: AbstractEngine, arcs: Arcs, found: Derivatives, budget:
     Only at a minimum. Within a budget that is spent, ρ is one more unknown; `engine` has it as its price.
     """
     scale, ranges = arcs.scale, arcs.ranges
-    hessian = found.hessian * np.outer(scale, scale) / engine.unit
+    hessian = found.hessian * np.outer(scale, scale) / engine.window.unit
     held = None if budget is None else arcs.spending * scale
     if not hessian.size or least_curvature(hessian, held) <= 0.0:
         return arcs
     near, here = engine.slope_near(arcs), arcs
-    left, c = _conditions(arcs, found.gradient * scale / engine.unit, budget)
+    left, c = _conditions(arcs, found.gradient * scale / engine.window.unit, budget)
     for _ in range(LAST_STEPS):
         system = hessian if c is None else np.block([[hessian, c[:, None]], [c[None], np.zeros((1, 1))]])
         step = -scale * np.linalg.lstsq(system, left, rcond=engine.rounding)[0][: len(scale)]
@@ -189,7 +189,7 @@ def _last_digits(engine: AbstractEngine, arcs: Arcs, found: Derivatives, budget:
         if not inside or here.room(step) <= 1.0 or engine.deadline.passed:
             break
         trial = here.at(unknowns)
-        after, c = _conditions(trial, near(unknowns)[1] * scale / engine.unit, budget)
+        after, c = _conditions(trial, near(unknowns)[1] * scale / engine.window.unit, budget)
         if not np.abs(after).max() < 0.5 * np.abs(left).max():
             break
         here, left = trial, after
@@ -224,12 +224,16 @@ def _slsqp(engine: AbstractEngine, arcs: Arcs) -> Arcs:
 
     def cost(z: np.ndarray) -> tuple[float, np.ndarray]:
         value, slope = near(unknowns(z))
-        return (value / engine.unit, slope * scale / engine.unit) if np.isfinite(value) else (1e30, np.zeros_like(z))
+        return (
+            (value / engine.window.unit, slope * scale / engine.window.unit)
+            if np.isfinite(value)
+            else (1e30, np.zeros_like(z))
+        )
 
     constraints: list[Any] = [LinearConstraint(arcs.order, 0.0, np.inf)] if len(arcs.order) else []
-    if engine.budget < np.inf:
+    if engine.window.budget < np.inf:
         left = {
-            "fun": lambda z: engine.budget - arcs.at(unknowns(z)).effort,
+            "fun": lambda z: engine.window.budget - arcs.at(unknowns(z)).effort,
             "jac": lambda z: -scale * arcs.at(unknowns(z)).spending,
         }
         constraints.append({"type": "ineq", **left})

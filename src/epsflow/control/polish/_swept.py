@@ -18,6 +18,7 @@ from ..terms._arcs import Arcs, Joint
 from ..terms._deadline import Deadline
 from ..terms._levels import best_level
 from ..terms._pieces import Pieces, cut, share_out
+from ..terms._window import MeshWindow
 from ._engine import AbstractEngine, Derivatives, Survey, Violation
 
 SHORTEST = 1e-7
@@ -44,38 +45,30 @@ class SweptEngine(AbstractEngine):
     Attributes:
         system: f and φ.
         start: x(s).
-        length: of the window.
-        unit, price, budget, deadline: see `AbstractEngine`.
+        window, deadline: see `AbstractEngine`.
         most: pieces of about one length that the window is cut into.
         steps: Runge–Kutta steps per piece.
     """
 
     system: AbstractSystem
     start: Float[Array, " d"]
-    length: float
-    unit: float
+    window: MeshWindow
     most: int
     steps: int
     deadline: Deadline
-    price: float = 0.0
-    budget: float = np.inf
+    least = SHORTEST
     exact = False
     rounding = 1e-10
 
-    @property
-    def shortest(self) -> float:
-        """See `AbstractEngine`."""
-        return SHORTEST * self.length
-
     def at_price(self, price: float) -> "SweptEngine":
         """See `AbstractEngine`."""
-        return replace(self, price=price, budget=np.inf)
+        return replace(self, window=self.window._replace(price=price, budget=np.inf))
 
     def cost(self, arcs: Arcs) -> float:
         """See `AbstractEngine`."""
         joint = arcs.joint
         value = roll_out(self.system, self._steps(joint), self.start, joint.durations, joint.levels)
-        value += self.price * arcs.effort
+        value += self.window.price * arcs.effort
         return value if np.isfinite(value) else np.inf
 
     def slope_near(self, arcs: Arcs) -> Callable[[np.ndarray], tuple[float, Float[np.ndarray, " n"]]]:
@@ -100,10 +93,10 @@ class SweptEngine(AbstractEngine):
         """See `AbstractEngine`; the worst three of the violations."""
         pieces = cut(arcs.joint.knots, arcs.joint.levels, self.most)
         found = sweep(self.system, self.steps, self.start, pieces.durations, pieces.levels)
-        cost, violations = found.cost + self.price * arcs.effort, []
+        cost, violations = found.cost + self.window.price * arcs.effort, []
         for component, row in enumerate(arcs.components):
             for arc in range(len(row.parts)):
-                violations += _on_arc(arcs, pieces, found.levels[:, component], component, arc, self.price)
+                violations += _on_arc(arcs, pieces, found.levels[:, component], component, arc, self.window.price)
         worth = [violation for violation in violations if violation.gain > SETTLED * abs(cost)]
         return Survey(cost, sorted(worth, reverse=True)[:TRIED])
 
@@ -114,8 +107,8 @@ class SweptEngine(AbstractEngine):
     def _slope(self, arcs: Arcs, steps: Int[np.ndarray, " K"], joint: Joint | None = None) -> tuple[float, np.ndarray]:
         joint = arcs.joint if joint is None else joint
         found = sweep(self.system, steps, self.start, joint.durations, joint.levels)
-        gradient = arcs.chain(found.durations, found.levels, joint) + self.price * arcs.spending
-        return found.cost + self.price * arcs.effort, gradient
+        gradient = arcs.chain(found.durations, found.levels, joint) + self.window.price * arcs.spending
+        return found.cost + self.window.price * arcs.effort, gradient
 
 
 def _on_arc(
