@@ -19,22 +19,15 @@ PATIENT, CLOSE = 200, 1e-12
 
 
 def maximise_dual(paths: Paths, mu: Float[np.ndarray, " k"], signs: Int[np.ndarray, " m"]) -> DualBound:
-    """The largest D of the first problem of `paths`, whose residuals keep their signs; from the given μ."""
-    reach = Reach.of(0, paths.tasks[0])
-    return evaluate_dual(paths, run(maximising(reach, mu, CLOSE, PATIENT), paths), signs)
+    """The largest D of the first problem of `paths`, whose residuals keep their signs; from the given μ.
 
-
-def maximising(
-    reach: Reach, mu: np.ndarray, tolerance: float, max_iterations: int = MAX_ITERATIONS
-) -> Search[Float[np.ndarray, " k"]]:
-    """Where D(μ) is largest, if the residuals keep their signs; from the given μ.
-
-    It is approached until ½‖∇D‖² ≤ tolerance · D. That is at once the gap to the cost of the schedule that attains the
+    It is approached until ½‖∇D‖² ≤ `CLOSE` · D. That is at once the gap to the cost of the schedule that attains the
     linear part: at L δ(T) = μ + ∇D.
     """
-    whole = [one_sign(reach.task, reach.signs)]
-    _, mu = yield from maximise(reach, mu, whole, lambda value, gap, _: gap <= tolerance * value, max_iterations)
-    return mu
+    task = paths.tasks[0]
+    given = Reach.of(0, task), mu, [one_sign(task, signs)]
+    _, best = run(maximise(*given, lambda value, gap, _: gap <= CLOSE * value, PATIENT), paths)
+    return evaluate_dual(paths, best, signs)
 
 
 def maximise(

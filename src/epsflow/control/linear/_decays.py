@@ -39,13 +39,13 @@ def member_ends(task: LinearTask, members: Members, precision: Precision = PROOF
     """
     if members(np.full(members.size, task.s)).ndim == 1:
         task = task.grouped
+    knots = np.clip(members.jump_ts, task.s, task.T)
+    knots = np.concatenate([np.full((members.size, 1), task.s), knots, np.full((members.size, 1), task.T)], axis=1)
     if members.piecewise_constant:
         levels = members.levels()
         distinct = np.unique(levels.reshape(members.size * levels.shape[1], -1), axis=0)
         if len(distinct) <= FEW or members.size == 1:
-            return _by_spectra(task, members.jump_ts, levels, distinct)
-    knots = np.clip(members.jump_ts, task.s, task.T)
-    knots = np.concatenate([np.full((members.size, 1), task.s), knots, np.full((members.size, 1), task.T)], axis=1)
+            return _by_spectra(task, knots, levels, distinct)
     times, order = _groups(knots)
     groups, shared = len(times), members.size // len(times)
 
@@ -72,14 +72,13 @@ def _groups(knots: Float[np.ndarray, "k j"]) -> tuple[Float[np.ndarray, "g j"], 
     return knots, np.arange(len(knots))
 
 
-def _by_spectra(task: LinearTask, jumps: np.ndarray, levels: np.ndarray, distinct: np.ndarray) -> MemberEnds:
+def _by_spectra(task: LinearTask, knots: np.ndarray, levels: np.ndarray, distinct: np.ndarray) -> MemberEnds:
     """Arc by arc, all members with one level together."""
     k, arcs = levels.shape[:2]
-    edges = np.concatenate([np.full((k, 1), task.s), np.clip(jumps, task.s, task.T), np.full((k, 1), task.T)], axis=1)
     states = np.tile(task.start, (k, 1))
     sizes = np.linalg.norm(states, axis=1)
     flat = levels.reshape(k, arcs, -1)
-    for arc, elapsed in enumerate(np.diff(edges, axis=1).T):
+    for arc, elapsed in enumerate(np.diff(knots, axis=1).T):
         # Of one member only its own level occurs.
         for level in distinct if k > 1 else flat[:, arc]:
             here = (flat[:, arc] == level).all(axis=1) & (elapsed > 0.0)

@@ -129,7 +129,13 @@ def reach(task: LinearTask, deadline: Deadline = UNLIMITED, near: float = 0.0) -
             elapsed + _forward_zero(task, p, float(p @ p), signs.signs),
         )
         if later >= task.length:
-            return _out_of_reach(task, later, signs.settled)
+            never = np.isinf(later)
+            return ExactUnlearning(
+                arrival=Arrival.NEVER if never else Arrival.NOT_WITHIN,
+                time=np.inf,
+                not_before=np.inf if never else task.T,
+                certified=signs.settled,
+            )
         window = task.until(task.s + later)
         support = evaluate_dual(Paths([window]), p, signs.signs)
         best = polish_linear(window, support.knots, support.levels[:, 0] if task.points == 1 else support.levels)
@@ -190,16 +196,6 @@ def _until_rest(window: LinearTask, arcs: Arcs) -> tuple[LinearTask, Arcs]:
     if last == len(levels):
         return window, arcs
     return window.until(float(knots[last])), bangs(arcs.options, knots[: last + 1], levels[:last])
-
-
-def _out_of_reach(task: LinearTask, until: float, certified: bool) -> ExactUnlearning:
-    never = np.isinf(until)
-    return ExactUnlearning(
-        arrival=Arrival.NEVER if never else Arrival.NOT_WITHIN,
-        time=np.inf,
-        not_before=np.inf if never else task.T,
-        certified=certified,
-    )
 
 
 def require_rest(task: LinearTask) -> None:

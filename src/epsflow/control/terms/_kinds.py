@@ -98,11 +98,6 @@ MANY_ARCS = 20
 """Arcs of one schedule, free of a mesh, beyond which they look like an approximation of a singular arc."""
 
 
-def negligible(cost: float, initial: float) -> bool:
-    """Whether a cost is so small that the target may have been reached; `initial` is the cost of θ(s)."""
-    return cost <= EXACT_FRACTION * initial
-
-
 def classify(exact: bool, extremal: Extremal, arcs: tuple[Arc, ...], mesh: float, multiplier: float = 0.0) -> Status:
     """The kind of a schedule.
 
