@@ -1,6 +1,8 @@
 """Sums of exponentials Σ c_i e^{−μ_i t}: their zeros, and the grids that resolve them."""
 
+import math
 from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -9,6 +11,9 @@ from scipy.optimize import root_scalar
 
 NOISE = 1e-13
 """A sum of exponentials below this fraction of its terms' moduli has no sign: two rotations made its coefficients."""
+
+FLAT = 1e-3
+"""log(1 + μ·length) up to which an exponential is resolved by times at equal distances."""
 
 HALVINGS = 80
 ENOUGH = 1e-9
@@ -230,9 +235,13 @@ def bracketed_zero(function: Callable[[float], float], left: float, right: float
 
 
 def resolving_grid(rates: Float[np.ndarray, " d"], length: float) -> Float[np.ndarray, " n"]:
-    """A grid on [0, length] that resolves every e^{−μt}: geometric from 1/μ_max on, at both ends if some μ < 0."""
-    kappa = np.log1p(float(np.abs(rates).max()) * length)
-    grid = length * _geometric(np.array([[kappa]]), 17 + 8 * int(np.ceil(kappa)))[0]
+    """A grid on [0, length] that resolves every e^{−μt}: geometric from 1/μ_max on, at both ends if some μ < 0.
+
+    The rates ascend.
+    """
+    kappa = math.log1p(max(-float(rates[0]), float(rates[-1])) * length)
+    x = _even(17 + 8 * math.ceil(kappa))
+    grid = length * (np.expm1(kappa * x) / math.expm1(kappa) if kappa > FLAT else x)
     return grid if rates[0] >= 0.0 else np.union1d(grid, length - grid)
 
 
@@ -240,10 +249,10 @@ def resolving_grids(
     rates: Float[np.ndarray, "n d"], lengths: Float[np.ndarray, " n"], count: int
 ) -> Float[np.ndarray, "n g"]:
     """`resolving_grid` for many sets of rates ≥ 0, with as many times each: 97 are enough for μ_max·length = 2e4."""
-    kappa = np.log1p(rates.max(axis=1) * lengths)[:, None]
-    return lengths[:, None] * _geometric(kappa, count)
+    kappa = np.maximum(np.log1p(rates.max(axis=1) * lengths), FLAT)[:, None]
+    return lengths[:, None] * (np.expm1(kappa * _even(count)) / np.expm1(kappa))
 
 
-def _geometric(kappa: Float[np.ndarray, "n 1"], count: int) -> Float[np.ndarray, "n count"]:
-    x = np.linspace(0.0, 1.0, count)
-    return np.where(kappa > 1e-3, np.expm1(kappa * x) / np.expm1(np.maximum(kappa, 1e-3)), x)
+@lru_cache(maxsize=256)
+def _even(count: int) -> Float[np.ndarray, " count"]:
+    return np.linspace(0.0, 1.0, count)

@@ -38,8 +38,7 @@ class LinearOptimum:
     """The best schedule found, and what is proved about it.
 
     Attributes:
-        schedule: in E_s.
-        extremal: its costate and its Pontryagin figures; `extremal.cost` is that of θ(T).
+        extremal: costate of `schedule` and its Pontryagin figures; `extremal.cost` is that of θ(T).
         polished: second-order conditions of the bang-bang extremal; of the best one found where `exact` applies.
         exact: the exact-unlearning schedule, if 𝓔 = 0 is reached within T; else None.
         signs: whether the residuals keep their signs, which makes the problem convex; None where nobody asked.
@@ -50,13 +49,18 @@ class LinearOptimum:
             better is proved.
     """
 
-    schedule: AbstractPiecewiseConstant
     extremal: Extremal
     polished: Polished
     exact: ExactUnlearning | None
     signs: SignCertificate | None
     bound: DualBound | MixedBound | None
     lower_bound: float
+
+    @property
+    def schedule(self) -> AbstractPiecewiseConstant:
+        """The best schedule, in E_s."""
+        arriving = None if self.exact is None else self.exact.schedule
+        return self.polished.schedule if arriving is None else arriving
 
 
 def linear_optimum(
@@ -110,14 +114,13 @@ def optimising(
     if unproved and not signs.settled and nodes and found.cost > found.cost_error:
         bound = yield from branching(Reach.of(problem, task), signs, found.cost, best.image, GAP, most, deadline)
     lower = 0.0 if bound is None else bound.certain
-    schedule, arrival = best.schedule, None
+    arrival = None
     if lower <= max(found.cost_error, EXACT_FRACTION * task.form.value(task.start)) and not deadline.passed:
         arrival = _arrival(task, deadline)
     if arrival is not None and arrival.schedule is not None:
-        schedule = arrival.schedule
-        found = linear_extremal(task, *arcs_of(schedule, task.s, task.T))
+        found = linear_extremal(task, *arcs_of(arrival.schedule, task.s, task.T))
     lower = min(max(lower, 0.0), found.cost)
-    return LinearOptimum(schedule, found, best, arrival, signs, bound, lower)
+    return LinearOptimum(found, best, arrival, signs, bound, lower)
 
 
 def _of_group(paths: Paths, starts: Sequence[Start], deadline: Deadline) -> Search[LinearOptimum]:
@@ -132,7 +135,7 @@ def _of_group(paths: Paths, starts: Sequence[Start], deadline: Deadline) -> Sear
         bound = prove(paths, signs, found.cost, best.image, max_nodes=1, deadline=deadline)
         lower = max(lower, bound.certain)
     lower = min(max(lower, 0.0), best.objective - least)
-    return LinearOptimum(best.schedule, found, best, None, signs, bound, lower)
+    return LinearOptimum(found, best, None, signs, bound, lower)
 
 
 def _quadratic(task: LinearTask, found: Polished, deadline: Deadline) -> float:

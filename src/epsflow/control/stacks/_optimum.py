@@ -18,11 +18,11 @@ from ..._core import spelled
 from ..bounds._paths import Paths, Request, one_sign
 from ..bounds._together import run, together
 from ..linear._exponentials import Table, resolving_grids, sign_changes
+from ..linear._path import LinearPath
 from ..linear._pencil import advance, retreat
 from ..linear._task import LinearTask
 from ..polish._optimum import LinearOptimum, Start, optimising
 from ..terms._kinds import EXACT_FRACTION, GLOBAL_GAP, VERIFIED_GAP, Scope, Status, scope_of
-from ..terms._levels import arcs_of
 from ._families import BatchBest, best_late_steps, best_steps, single_switch_ends
 from ._stack import LinearBatch, Many, cost_of_ends, rounding
 
@@ -199,14 +199,13 @@ def _search(
     batch: LinearBatch, members: Sequence[int], times: tuple[Many, Many], late: Bool[np.ndarray, " b"], nodes: int
 ) -> list[Answer]:
     """Polished from their best single switches, of which there are two, and searched for a bound side by side."""
-    tasks, searches = [batch.task(k) for k in members], []
-    tasks = [task.grouped for task in tasks]
+    tasks, searches = [batch.task(k).grouped for k in members], []
     for place, (k, task) in enumerate(zip(members, tasks, strict=True)):
         starts = [_switch(task, float(at[k]), pair) for at, pair in zip(times, ((1.0, 0.0), (0.0, 1.0)), strict=True)]
         ordered = starts[::-1] if late[k] else starts
         # By nodes, never by the clock: a slower machine must prove the same.
         searches.append(optimising(Paths([task]), ordered, problem=place, nodes=nodes, brief=nodes))
-    return [_answer(*pair) for pair in zip(tasks, run(together(searches), Paths(tasks)), strict=True)] if tasks else []
+    return [_answer(found) for found in run(together(searches), Paths(tasks))] if tasks else []
 
 
 def _switch(task: LinearTask, time: float, levels: tuple[float, float]) -> Start:
@@ -216,11 +215,12 @@ def _switch(task: LinearTask, time: float, levels: tuple[float, float]) -> Start
     return np.append(knots[:-1][kept], task.T), np.array(levels)[kept]
 
 
-def _answer(task: LinearTask, found: LinearOptimum) -> Answer:
+def _answer(found: LinearOptimum) -> Answer:
     extremal, exact = found.extremal, found.exact is not None
     scope = scope_of(extremal.cost, extremal.cost_error, found.lower_bound, exact=exact)
     if scope is Scope.NONE and extremal.pmp_gap <= VERIFIED_GAP * extremal.cost:
         scope = Scope.LOCAL
     status = Status.EXACT if exact else Status.UNVERIFIED if scope is Scope.NONE else Status.BANG_BANG
-    switches = int(np.count_nonzero(np.diff(arcs_of(found.schedule, task.s, task.T)[1])))
+    assert isinstance(extremal.path, LinearPath)  # as all of linear regression
+    switches = int(np.count_nonzero(np.diff(extremal.path.levels)))
     return Answer(extremal.cost, extremal.cost_error, found.lower_bound, switches, status, scope, "one by one")
