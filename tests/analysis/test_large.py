@@ -135,6 +135,71 @@ def test_pbrf_without_a_matrix_and_in_chunks_is_that_with_one(network, theta):
     np.testing.assert_allclose(parts.linearised, whole.linearised, rtol=0, atol=1e-7 * np.abs(whole.change).max())
 
 
+@pytest.fixture(scope="module")
+def small():
+    """Well determined: its Hessian at θ_s is positive definite, and retraining has one answer."""
+    x = np.random.default_rng(6).standard_normal((40, 3))
+    data = ef.Dataset(x, np.sin(x[:, 0]))
+    problem = ef.Problem(ef.MLP((3, 4, 1)), ef.SquaredLoss(), data, delete=[1, 5], l2=1.0, reduction="mean")
+    return problem, 0.3 * np.asarray(problem.model.init(jax.random.key(1)))
+
+
+def in_single(ask, problem, theta, **options):
+    """The answer in float32 while JAX knows nothing wider."""
+    narrow = problem.with_dtype("float32")
+    with jax.enable_x64(False):
+        found = ask(narrow, theta.astype(np.float32), **options)
+    assert found.dtype == "float32"
+    assert "dtype=float32" in repr(found)
+    return found
+
+
+def in_double(ask, problem, theta, **options):
+    """The same question at the very same θ."""
+    return ask(problem, theta.astype(np.float32).astype(float), **options)
+
+
+def test_pbrf_in_single_precision_is_certified_in_double(network, theta):
+    options = {"damping": 0.1, "matrix": False, "max_bytes": BUDGET}
+    wide, narrow = (call(ef.pbrf, network, theta, **options) for call in (in_double, in_single))
+    assert narrow.gradient_norm <= narrow.tolerance < 1e-8
+    assert narrow.linearised_residual < 1e-8
+    assert narrow.products > 0
+    # Both have gradients below 1e-9 of the pull, and Hessians above λ + λ_d = 0.1.
+    np.testing.assert_allclose(narrow.theta, wide.theta, rtol=0, atol=1e-7 * np.abs(wide.change).max())
+    np.testing.assert_allclose(narrow.linearised, wide.linearised, rtol=0, atol=1e-7 * np.abs(wide.change).max())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [{"matrix": False}, {"matrix": True}, {"matrix": False, "delete_bregman": False}])
+def test_pbrf_in_single_precision_in_units_of_the_curvature(small, options):
+    wide, narrow = (call(ef.pbrf, *small, damping=1.0, metric="ggn", **options) for call in (in_double, in_single))
+    np.testing.assert_allclose(narrow.theta, wide.theta, rtol=0, atol=1e-7 * np.abs(wide.change).max())
+    np.testing.assert_allclose(narrow.linearised, wide.linearised, rtol=0, atol=1e-7 * np.abs(wide.change).max())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("matrix", [True, False])
+def test_decompositions_and_endpoints_in_single_precision_are_those_in_double(small, matrix):
+    options = {"damping": 0.1, "theta0": np.zeros(small[0].dim), "matrix": matrix}
+    wide, narrow = (call(ef.decompose, *small, solver=ef.CG(), **options) for call in (in_double, in_single))
+    assert narrow.converged.all()
+    scale = np.abs(wide.thetas[1] - wide.theta).max()
+    # The first five as in the test before; the last one has residuals of 1e-4, and says so of float64.
+    np.testing.assert_allclose(narrow.thetas[:5], wide.thetas[:5], rtol=0, atol=1e-7 * scale)
+    np.testing.assert_allclose(narrow.thetas[5], wide.thetas[5], rtol=0, atol=1e-3 * scale)
+    assert (narrow.certificate[5] < 1e-4).all()
+    wide, narrow = (call(ef.endpoints, *small, steps=20, K=5, **options) for call in (in_double, in_single))
+    assert narrow.converged.all()
+    np.testing.assert_allclose(narrow.thetas, wide.thetas, rtol=0, atol=1e-7 * scale)
+
+
+def test_bfloat16_is_refused_where_damping_would_be_lost(small):
+    problem, theta = small
+    with pytest.raises(ef.InputError, match=r"products in float32 or float64: .*with_dtype\('float32'\)"):
+        ef.pbrf(problem.with_dtype("bfloat16"), theta, damping=0.1)
+
+
 DEVICES = """
 import jax; jax.config.update("jax_enable_x64", True)
 import numpy as np, epsflow as ef

@@ -1,7 +1,7 @@
 """`decompose`: what separates retraining without the deleted points from the influence estimate, gap by gap."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import jax
@@ -17,32 +17,29 @@ from .._core import (
     Labelled,
     Tabular,
     as_matrix,
+    as_numbers,
     as_vector,
     decide,
-    join,
     message,
     pick,
     stack,
     succeeded,
 )
-from ..flow import checked
+from ..flow import checked_any
 from ..problem import Problem, pointwise
+from ._approximate_responses import approximate_responses
 from ._deletions import Points, deletion_sets
 from ._pbrf import check_objective
 from .curvature import (
     AbstractCurvatureSolver,
-    AnyCurvature,
     Chunks,
-    Curvature,
-    CurvatureSolve,
-    Prepared,
     chunks_for,
-    curvature_at,
     said,
 )
 from .optima._anchor import SOLVED, Anchor, anchor_at, outputs_of
 from .optima._tilted import bregman_response, leave_out
 from .optima._trust_region import Minimum, minimise
+from .optima._two_precisions import in_float64
 
 STAGES = ("cold LOO", "warm LOO", "proximal LOO", "PBRF", "linearised PBRF", "approximate iHVP")
 """The six answers, in the order in which they are compared."""
@@ -89,6 +86,7 @@ class Decomposition(Tabular, Labelled):
         solver: the solver of the last stage.
         name: of the data set and the model.
         chunks: how much was worked on at once, of a model that is not linear.
+        dtype: of products with Hessians and G, and of the last stage; all else is in float64 whatever it is.
     """
 
     stage_names: ClassVar[tuple[str, ...]] = STAGES
@@ -109,6 +107,7 @@ class Decomposition(Tabular, Labelled):
     solver: str
     name: str
     chunks: Chunks | None = None
+    dtype: str = "float64"
 
     @property
     def converged(self) -> np.ndarray:
@@ -166,7 +165,14 @@ class Decomposition(Tabular, Labelled):
         return self._facts() | said(self.chunks)
 
     def _facts(self) -> dict[str, object]:
-        return {"data": self.name, "deletions": len(self.points), "damping": self.damping, "solver": self.solver}
+        precision = {} if self.dtype == "float64" else {"dtype": self.dtype}
+        return {
+            "data": self.name,
+            "deletions": len(self.points),
+            "damping": self.damping,
+            "solver": self.solver,
+            **precision,
+        }
 
     def _rows(self) -> list[dict[str, Any]]:
         return self.rows()
@@ -191,7 +197,7 @@ class Decomposition(Tabular, Labelled):
         ]
 
 
-@checked
+@checked_any
 def decompose(
     problem: Problem,
     theta: Float[Array, " d"],
@@ -218,7 +224,8 @@ def decompose(
 
     See `Decomposition` for the six stages. The first four are minimised by the trust-region Newton method of `pbrf`,
     each to ‖∇‖ ≤ tol·‖∇ at its start‖ or rounding; the fifth is a linear solve with its residual; the sixth
-    meets the solver's own criterion or is flagged: its error is what is measured, so it is not an error here.
+    meets the solver's own criterion or is flagged: its error is what is measured, so it is not an error here. A problem
+    in float32 is answered as `pbrf` answers it; its last stage is in float32 throughout, with residuals in float64.
 
     Args:
         problem: what is trained, and which points are deleted.
@@ -246,15 +253,43 @@ def decompose(
 
     Source: Bae, Ng, Lo, Ghassemi, Grosse, "If influence functions are the answer, then what is the question?", 2022.
     """
-    place, sets = as_vector(theta, "theta", problem.dim), deletion_sets(problem, points)
-    starts = _cold_starts(problem, theta0, seeds, key)
-    anchor = anchor_at(problem, place, matrix=matrix, max_bytes=max_bytes)
+    wants = {"damping": damping, "solver": solver, "functional": functional, "tol": tol, "max_steps": max_steps}
+    place = as_vector(theta, "theta", problem.dim, narrow=problem.dtype != "float64")
+    if theta0 is not None and problem.dtype != "float64":
+        theta0 = as_numbers(theta0, "theta0")
+    with in_float64(problem) as wide:
+        starts, sets = _cold_starts(wide, theta0, seeds, key), deletion_sets(wide, points)
+        memory = {"matrix": matrix, "max_bytes": max_bytes}
+        found = _decomposed(wide, place, sets, starts, precision=problem.dtype, **wants, **memory)
+    if throw:
+        _throw(found)
+    return found
+
+
+def _decomposed(
+    problem: Problem,
+    place: Float[np.ndarray, " d"],
+    sets: Int[np.ndarray, "q m"],
+    starts: Float[np.ndarray, "s d"],
+    *,
+    damping: float,
+    solver: Any,
+    functional: Any,
+    tol: float,
+    max_steps: int,
+    matrix: bool,
+    max_bytes: int | None,
+    precision: str,
+) -> Decomposition:
+    """All stages, of a problem in float64; with products in another precision."""
+    anchor = anchor_at(problem, place, matrix=matrix, max_bytes=max_bytes, precision=precision)
     lam = check_objective(anchor, damping)
     colds = [anchor_at(problem, start, matrix=matrix, max_bytes=max_bytes) for start in starts]
     runs = [_minimise_stages(anchor, colds, deleted, lam, tol=tol, max_steps=max_steps) for deleted in sets]
     forces = np.stack([anchor.pull(deleted) for deleted in sets])
     lines = [anchor.respond(problem.l2 + lam, force) for force in forces]
-    approximate = _approximate(curvature_at(problem, place, "ggn", damping=lam, max_bytes=max_bytes), forces, solver)
+    asked = {"damping": lam, "max_bytes": max_bytes, "precision": precision}
+    approximate = approximate_responses(problem, place, forces, solver, **asked)
     stages = [[run.cold[0] for run in runs], *([run.warm[k] for run in runs] for k in range(3))]
     cold_thetas = place + np.stack([[run.cold[s].shift for run in runs] for s in range(len(starts))])
     exact = place + np.stack([line.solution for line in lines])
@@ -263,7 +298,7 @@ def decompose(
     residuals, chunks = np.array([line.residual for line in lines]), chunks_for(problem, max_bytes)
     outputs, losses = _evaluate(problem, thetas, chunks)
     linear = decide((~(residuals <= SOLVED), RESULTS.singular))
-    found = Decomposition(
+    return Decomposition(
         thetas=thetas,
         theta=place,
         outputs=outputs,
@@ -282,10 +317,8 @@ def decompose(
         solver=approximate.solver,
         name=f"{problem.data.name}, {type(problem.model).__name__}",
         chunks=chunks,
+        dtype=precision,
     )
-    if throw:
-        _throw(found)
-    return found
 
 
 def _cold_starts(problem: Problem, theta0: Any, seeds: int, key: Any) -> Float[np.ndarray, "s d"]:
@@ -324,20 +357,6 @@ def _minimise_stages(
         for start in colds
     ]
     return _Run(cold, [minimise(one, anchor.basis, rho, here, tol=tol, max_steps=max_steps) for one in objectives])
-
-
-def _approximate(ggn: AnyCurvature, forces: Float[np.ndarray, "q d"], solver: Any) -> CurvatureSolve:
-    """The last stage, as many deletions at a time as the budget holds."""
-    prepared = Prepared(ggn, solver)
-    most = ggn.chunks.solves if isinstance(ggn, Curvature) and ggn.chunks is not None else len(forces)
-    parts = [prepared.solve(forces[k : k + most], throw=False) for k in range(0, len(forces), most)]
-    return replace(
-        parts[0],
-        solution=np.concatenate([part.solution for part in parts]),
-        residual=np.concatenate([part.residual for part in parts]),
-        result=join([part.result for part in parts]),
-        steps=np.concatenate([part.steps for part in parts]),
-    )
 
 
 def _evaluate(

@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 
+import jax
 import numpy as np
 from jaxtyping import Float
 
 from .._core import InputError, succeeded
 from ..problem import Problem
 from ._point_gradients import point_gradients
-from .curvature import CG, AnyCurvature, CurvatureSolve, curvature_at, rtol_of, solve
+from .curvature import CG, AnyCurvature, Curvature, CurvatureSolve, curvature_at, refined, solve
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +30,12 @@ class HessianAnswer:
 
 
 def by_products(
-    problem: Problem, theta: Float[np.ndarray, " d"], tol: float, max_steps: int, max_bytes: int | None
+    problem: Problem,
+    theta: Float[np.ndarray, " d"],
+    tol: float,
+    max_steps: int,
+    max_bytes: int | None,
+    precision: str,
 ) -> dict[str, HessianAnswer]:
     """Influence, its second order and the Newton step for the problem's deletion.
 
@@ -37,31 +43,46 @@ def by_products(
     direction of the search shows to be indefinite ends it: then there is no answer.
 
     Args:
-        problem: what is trained.
+        problem: what is trained, in float64.
         theta: θ_s, shape (d,).
-        tol: residual of each solve; not below what products in the problem's precision reach.
+        tol: residual of each solve.
         max_steps: products of each solve.
         max_bytes: memory for intermediate arrays.
+        precision: of products, "float64" or "float32"; residuals are in float64.
     """
-    whole, retained = (curvature_at(problem, theta, "hessian", eps=eps, max_bytes=max_bytes) for eps in (1.0, 0.0))
-    solver = CG(rtol=max(tol, rtol_of(whole, tol)), max_steps=max_steps)
-    gradients = point_gradients(problem, whole, None)
+    matrices = [_Hessian(problem, theta, eps, max_bytes, precision) for eps in (1.0, 0.0)]
+    gradients = point_gradients(problem, matrices[0].matrix, None)
     pull = gradients.sums()
-    first = _solved(whole, pull, solver)
-    second = first if isinstance(first, str) else _solved(whole, -gradients.bends(-first.solution), solver)
+    first = matrices[0].solved(pull, tol, max_steps)
+    second = first if isinstance(first, str) else matrices[0].solved(-gradients.bends(-first.solution), tol, max_steps)
     return {
         "influence": _answer(theta, [(1.0, first)]),
         "second order": _answer(theta, [(1.0, first), (0.5, second)]),
-        "Newton step": _answer(theta, [(1.0, _solved(retained, pull, solver))]),
+        "Newton step": _answer(theta, [(1.0, matrices[1].solved(pull, tol, max_steps))]),
     }
 
 
-def _solved(matrix: AnyCurvature, rhs: Float[np.ndarray, "1 d"], solver: CG) -> CurvatureSolve | str:
-    """The solve, or why there is none."""
-    try:
-        return solve(matrix, rhs, solver, throw=False)
-    except InputError as refusal:
-        return str(refusal)
+class _Hessian:
+    """∇²R_ε(θ) in float64; and in another precision, where products are."""
+
+    def __init__(
+        self, problem: Problem, theta: Float[np.ndarray, " d"], eps: float, max_bytes: int | None, precision: str
+    ):
+        self.matrix: AnyCurvature = curvature_at(problem, theta, "hessian", eps=eps, max_bytes=max_bytes)
+        self.narrow: Curvature | None = None
+        if precision != "float64":
+            with jax.enable_x64(False):
+                same = curvature_at(problem.with_dtype(precision), theta, "hessian", eps=eps, max_bytes=max_bytes)
+            self.narrow = same if isinstance(same, Curvature) else None
+
+    def solved(self, rhs: Float[np.ndarray, "1 d"], tol: float, max_steps: int) -> CurvatureSolve | str:
+        """The solve, or why there is none."""
+        try:
+            if self.narrow is None:
+                return solve(self.matrix, rhs, CG(rtol=tol, max_steps=max_steps), throw=False)
+            return refined(self.matrix, self.narrow, rhs, rtol=tol, max_steps=max_steps)
+        except InputError as refusal:
+            return str(refusal)
 
 
 def _answer(theta: np.ndarray, parts: list[tuple[float, CurvatureSolve | str]]) -> HessianAnswer:

@@ -14,7 +14,7 @@ from .._core import (
     InputError,
     Tabular,
     as_choice,
-    as_float64,
+    as_numbers,
     as_scalar,
     as_vector,
     message,
@@ -22,12 +22,13 @@ from .._core import (
     stack,
     succeeded,
 )
-from ..flow import checked
+from ..flow import checked_any
 from ..problem import LinearModel, Problem, Quadratic
 from ._deletions import Points, deletion_sets
 from .curvature import Chunks, chunks_for, said
 from .optima._anchor import Anchor, anchor_at
 from .optima._bregman_answers import Response, quadratic_responses, responses_side_by_side, searched_response
+from .optima._two_precisions import in_float64
 from .optima._units import feature_units, ggn_diagonal, in_units
 
 METRICS = ("identity", "ggn")
@@ -64,6 +65,7 @@ class PBRF(Tabular):
         metric: of the proximal term.
         method: "closed form" (linear regression) or "newton".
         chunks: how much was worked on at once, of a model that is not linear.
+        dtype: of Hessian products. Gradients, values, residuals and θ are in float64 whatever it is.
     """
 
     theta: Float[np.ndarray, "*shape d"]
@@ -82,6 +84,7 @@ class PBRF(Tabular):
     metric: str
     method: str
     chunks: Chunks | None = None
+    dtype: str = "float64"
 
     def _figures(self) -> dict[str, object]:
         return self._facts() | said(self.chunks)
@@ -93,6 +96,7 @@ class PBRF(Tabular):
             "damping": self.damping,
             "method": self.method,
             "result": self.result,
+            **({} if self.dtype == "float64" else {"dtype": self.dtype}),
         }
 
     def _rows(self) -> list[dict[str, Any]]:
@@ -111,7 +115,7 @@ class PBRF(Tabular):
         ]
 
 
-@checked
+@checked_any
 def pbrf(
     problem: Problem,
     theta: Float[Array, " d"],
@@ -150,6 +154,9 @@ def pbrf(
     preconditioned by the GGN at θ_s; until ‖∇Q(θ)‖ ≤ tol·‖Σg_j(θ_s)‖, or rounding of the gradient if that is more, in
     units in which the proximal term is Euclidean; where λ + λ_d = 0, every feature has a mean square of about one.
 
+    A problem in float32 has its Hessian products in float32, whatever JAX's mode. Gradients, values and residuals, of
+    which there are few, are in float64, and so are the answer, its tolerance and its certificate.
+
     Args:
         problem: what is trained, and which points are deleted.
         theta: θ_s, converged or not, shape (d,).
@@ -179,14 +186,17 @@ def pbrf(
 
     Source: Bae, Ng, Lo, Ghassemi, Grosse, "If influence functions are the answer, then what is the question?", 2022.
     """
-    place, dampings = as_vector(theta, "theta", problem.dim), _dampings(damping)
-    sets, chunks = deletion_sets(problem, points), chunks_for(problem, max_bytes)
+    place = as_vector(theta, "theta", problem.dim, narrow=problem.dtype != "float64")
+    dampings, sets = _dampings(damping), deletion_sets(problem, points)
     held = {"matrix": matrix, "max_bytes": max_bytes}
-    views = [_viewed(problem, place, float(lam), as_choice(metric, "metric", METRICS), held) for lam in dampings]
     limits = {"tol": tol, "max_steps": max_steps, "delete_bregman": delete_bregman}
-    rows = _table(views, sets, matrix=matrix, place={"max_bytes": max_bytes, "devices": devices}, **limits)
+    where = {"max_bytes": max_bytes, "devices": devices, "precision": problem.dtype}
+    with in_float64(problem) as wide:
+        chunks = chunks_for(wide, max_bytes)
+        views = [_viewed(wide, place, float(lam), as_choice(metric, "metric", METRICS), held) for lam in dampings]
+        rows = _table(views, sets, matrix=matrix, place=where, **limits)
     table = [[_in_own_units(one, view.units) for one in row] for row, view in zip(rows, views, strict=True)]
-    method = "closed form" if isinstance(problem.risk, Quadratic) else "newton"
+    method = "closed form" if problem.design is not None else "newton"
     # Axes that were not asked for are dropped: one damping, one group.
     kept = (0 if np.ndim(damping) == 0 else slice(None), 0 if points is None else slice(None))
     columns: dict[str, Any] = {
@@ -203,6 +213,7 @@ def pbrf(
         metric=metric,
         method=method,
         chunks=chunks,
+        dtype=problem.dtype,
     )
     if throw:
         _throw(response)
@@ -291,7 +302,7 @@ def _in_own_units(response: Response, units: Float[np.ndarray, " d"]) -> Respons
 
 
 def _dampings(damping: object) -> Float[np.ndarray, " k"]:
-    values = np.atleast_1d(as_float64(damping, "damping"))
+    values = np.atleast_1d(as_numbers(damping, "damping"))
     if values.ndim != 1 or not values.size or not np.isfinite(values).all():
         raise InputError(f"damping must be a finite number or a vector of them; got {damping!r}.")
     require_damping(float(values.min()))

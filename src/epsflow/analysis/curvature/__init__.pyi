@@ -5,7 +5,7 @@ from ._base import (
     dense as dense,
     factor as factor,
     products as products,
-    rtol_of as rtol_of,
+    relative_residuals as relative_residuals,
 )
 from ._cg import CG as CG
 from ._cholesky import Cholesky as Cholesky
@@ -18,4 +18,5 @@ from ._linear import LinearCurvature as LinearCurvature
 from ._lissa import LiSSA as LiSSA, largest_eigenvalue as largest_eigenvalue
 from ._memory import Chunks as Chunks, chunks_for as chunks_for, chunks_of as chunks_of, said as said
 from ._nystrom import Nystrom as Nystrom
+from ._refined import refined as refined
 from ._solve import Prepared as Prepared, solve as solve

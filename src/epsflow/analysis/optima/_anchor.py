@@ -9,13 +9,14 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 import scipy.sparse.linalg
 from jaxtyping import Float, Int
 
 from ..._core import Array, InputError
 from ...problem import AbstractModel, EmpiricalRisk, LinearModel, Pointwise, Problem, pointwise
-from ..curvature import AnyCurvature, Curvature, curvature_at, products, require_dense
+from ..curvature import AnyCurvature, Curvature, curvature_at, products, refined, require_dense
 
 FACTOR_NUMBERS = 2**27
 """Numbers (1 GB) that the Jacobian of all outputs may take."""
@@ -27,6 +28,9 @@ UNIT = np.finfo(np.float64).eps
 
 SAMPLED = 32
 """Points whose gradients tell how large those of all are, where no Jacobian is formed."""
+
+REFINED = 1e-12
+"""Residual to which a solve in two precisions is brought."""
 
 SOLVED = 1e-8
 """Residual above which the exact linear solve is not one: the matrix is too ill-conditioned."""
@@ -93,6 +97,7 @@ class Anchor:
         curvature: G as an operator, without penalty or damping.
         basis: G in its eigenbasis.
         risk: the sum over data in JAX, for a model that is not linear.
+        narrow: G in float32, where products are; else None.
     """
 
     problem: Problem
@@ -104,6 +109,7 @@ class Anchor:
     curvature: AnyCurvature
     basis: GaussNewton
     risk: EmpiricalRisk | None
+    narrow: Curvature | None = None
 
     def pull(self, deleted: Int[np.ndarray, " m"]) -> Float[np.ndarray, " d"]:
         """Σ_j g_j = c Σ_j ∇ℓ_j(θ_s) over the points named."""
@@ -125,6 +131,10 @@ class Anchor:
         size, count = float(np.linalg.norm(force)), 0
         if size == 0.0:
             return Line(np.zeros_like(force), 0.0, 0)
+        if self.narrow is not None and not self.basis.values.size and isinstance(self.curvature, Curvature):
+            whole, narrow = (_shifted(matrix, rho, missing) for matrix in (self.curvature, self.narrow))
+            found = refined(whole, narrow, force[None], rtol=REFINED, max_steps=None)
+            return Line(found.solution[0], float(found.residual[0]), int(found.steps[0]))
         removed = None if missing is None else self._product_of(missing)
 
         def product(vector: np.ndarray) -> np.ndarray:
@@ -170,6 +180,15 @@ class Anchor:
         return lambda vector: rows.T @ (rows @ vector)
 
 
+def _shifted(matrix: Curvature, rho: float, missing: Int[np.ndarray, " m"] | None) -> Curvature:
+    """G + ρI, without the points `missing`."""
+    dtype, risk = matrix.theta.dtype, matrix.risk
+    ridge, nothing = jnp.asarray(rho, dtype), jnp.zeros((), dtype)
+    if missing is None or not isinstance(risk, EmpiricalRisk):
+        return replace(matrix, ridge=ridge)
+    return replace(matrix, risk=replace(risk, delete=jnp.asarray(missing, risk.delete.dtype)), eps=nothing, ridge=ridge)
+
+
 def anchor_at(
     problem: Problem,
     theta: Float[np.ndarray, " d"],
@@ -177,6 +196,7 @@ def anchor_at(
     matrix: bool = True,
     max_bytes: int | None = None,
     devices: Sequence[Any] = (),
+    precision: str = "float64",
 ) -> Anchor:
     """The model at θ, and G if `matrix`.
 
@@ -186,12 +206,23 @@ def anchor_at(
         matrix: whether G is formed, or its dual.
         max_bytes: memory for what products with the data leave in between; default: 1 GiB.
         devices: over which the points are spread in equal parts, of a model that is not linear.
+        precision: of products with G and with Hessians near θ, "float64" or "float32"; all else is in float64.
 
     Raises:
         InputError: a loss that is not convex in the output, a matrix that would not fit (with its size), a budget of
             memory that no chunk meets, devices that do not divide the points.
     """
-    curvature = curvature_at(problem, theta, "ggn", penalty=False, max_bytes=max_bytes, devices=devices)
+    asked: Any = {"penalty": False, "max_bytes": max_bytes, "devices": devices}
+    curvature, narrow = curvature_at(problem, theta, "ggn", **asked), None
+    if precision != "float64":
+        with jax.enable_x64(False):
+            narrow = curvature_at(problem.with_dtype(precision), theta, "ggn", **asked)
+    anchor = _wide_anchor(problem, theta, curvature, matrix=matrix)
+    return replace(anchor, narrow=narrow if isinstance(narrow, Curvature) else None)
+
+
+def _wide_anchor(problem: Problem, theta: Float[np.ndarray, " d"], curvature: AnyCurvature, *, matrix: bool) -> Anchor:
+    """All that is in float64."""
     rows, d = curvature.factor_rows or 0, problem.dim
     if not matrix and isinstance(curvature, Curvature):
         return _without_matrix(problem, theta, curvature)

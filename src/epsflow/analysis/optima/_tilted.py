@@ -15,6 +15,7 @@ training risk, so the PBRF holds its Bregman divergence too, which is (λ/2)‖�
 """
 
 import functools
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +28,9 @@ from jaxtyping import Float, Int
 from ..._core import Array
 from ...problem import EmpiricalRisk, GeneralisedLinear, LinearModel, Local
 from ._anchor import UNIT, Anchor, GaussNewton
+
+INEXACT = 1e-3
+"""To which share of a gradient a step is solved in float32, at best; the next gradient is in float64."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,10 +74,16 @@ class TiltedRisk:
         data = self._data
         if isinstance(data, _LinearData):
             return None
-        numbers = (np.asarray(number) for number in (self.rho, rho, radius, accuracy))
-        arguments = (*data.arguments, self.anchor.theta + shift, *data.basis(basis), *numbers, gradient)
-        move, promised, count, negative = _truncated_cg(*arguments)
-        return np.asarray(move), float(promised), int(count), bool(negative)
+        theta, size = self.anchor.theta + shift, 1.0
+        if self.anchor.narrow is not None:  # of length one, so that nothing underflows
+            size = float(np.linalg.norm(gradient))
+            gradient, radius, accuracy = gradient / size, radius / size, max(accuracy / size, INEXACT)
+        with data.products:
+            numbers = (np.asarray(number) for number in (self.rho, rho, radius, accuracy))
+            move, promised, count, negative = _truncated_cg(
+                *data.narrow, *data.cast(theta), *data.basis(basis), *data.cast(*numbers, gradient)
+            )
+        return size * np.asarray(move, np.float64), size**2 * float(promised), int(count), bool(negative)
 
     def rounding(self) -> tuple[float, float]:
         """What rounding alone may change in Q and in ‖∇Q‖, near θ_s: 8u times the sum of the terms' sizes."""
@@ -114,7 +124,12 @@ class _LinearData:
 
 
 class _NetworkData:
-    """The sum over data of any model: two compiled functions."""
+    """The sum over data of any model: two compiled functions.
+
+    Attributes:
+        arguments: of values and gradients, in float64.
+        narrow: of products: the same, or in float32.
+    """
 
     def __init__(self, risk: TiltedRisk):
         anchor = risk.anchor
@@ -126,13 +141,27 @@ class _NetworkData:
             np.asarray((risk.tilts * anchor.outputs).sum()),
         )
         # On the device once: a search calls with them again and again.
-        self.arguments = jax.device_put(self.arguments)
+        self.arguments = self.narrow = jax.device_put(self.arguments)
+        self.dtype: Any = np.dtype(np.float64)
+        if anchor.narrow is not None:
+            self.dtype = np.dtype(np.float32)
+            with self.products:
+                self.narrow = jax.device_put((anchor.narrow.risk, *self.cast(*self.arguments[1:])))
         self._basis: tuple[GaussNewton, Array, Array] | None = None
 
+    @property
+    def products(self) -> Any:
+        """The mode of JAX in which products are computed."""
+        return nullcontext() if self.dtype == np.float64 else jax.enable_x64(False)
+
+    def cast(self, *numbers: Any) -> tuple[np.ndarray, ...]:
+        """In the type of products."""
+        return tuple(np.asarray(number, self.dtype) for number in numbers)
+
     def basis(self, basis: GaussNewton) -> tuple[Array, Array]:
-        """Eigenvalues and vectors on the device."""
+        """Eigenvalues and vectors on the device, for products."""
         if self._basis is None or self._basis[0] is not basis:
-            self._basis = basis, jax.device_put(basis.values), jax.device_put(basis.vectors)
+            self._basis = basis, *jax.device_put(self.cast(basis.values, basis.vectors))
         return self._basis[1], self._basis[2]
 
     def value_and_gradient(self, theta: Float[np.ndarray, " d"]) -> tuple[float, Float[np.ndarray, " d"]]:
@@ -140,7 +169,8 @@ class _NetworkData:
         return float(value), np.asarray(gradient)
 
     def product(self, theta: Float[np.ndarray, " d"], vector: Float[np.ndarray, " d"]) -> Float[np.ndarray, " d"]:
-        return np.asarray(_product(*self.arguments, theta, vector))
+        with self.products:
+            return np.asarray(_product(*self.narrow, *self.cast(theta, vector)), np.float64)
 
 
 def _value(data: Any, theta: Array) -> tuple[Float[Array, ""], Float[Array, " d"]]:
