@@ -239,9 +239,9 @@ def resolving_grid(rates: Float[np.ndarray, " d"], length: float) -> Float[np.nd
 
     The rates ascend.
     """
-    kappa = math.log1p(max(-float(rates[0]), float(rates[-1])) * length)
+    kappa = float(np.log1p(max(-float(rates[0]), float(rates[-1])) * length))
     x = _even(17 + 8 * math.ceil(kappa))
-    grid = length * (np.expm1(kappa * x) / math.expm1(kappa) if kappa > FLAT else x)
+    grid = length * (np.expm1(kappa * x) / np.expm1(kappa) if kappa > FLAT else x)
     return grid if rates[0] >= 0.0 else np.union1d(grid, length - grid)
 
 
