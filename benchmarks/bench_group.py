@@ -22,7 +22,7 @@ from scipy.linalg import block_diag, expm
 
 import epsflow as ef
 from epsflow.control._task import linear_of, make_task
-from epsflow.control.bounds._branching import branch
+from epsflow.control.bounds._branching import prove
 from epsflow.control.bounds._dual import certify_signs
 from epsflow.control.bounds._paths import Paths
 from epsflow.control.linear._task import LinearTask
@@ -80,7 +80,7 @@ def main() -> None:
 
         def own(task: LinearTask = linear, cost: float = best.cost, mu: np.ndarray = mu) -> float:
             paths = Paths([task])
-            return branch(paths, certify_signs(paths), cost, mu, max_nodes=10).value
+            return prove(paths, certify_signs(paths), cost, mu, max_nodes=10).certain
 
         rows, longer = timed(own)
         relaxed, longest = timed(lambda task=linear: moments(task))

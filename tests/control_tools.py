@@ -6,6 +6,8 @@ from epsflow.control import ControlTask
 from epsflow.control._task import linear_of
 from epsflow.control.bounds import _ascent, _branching, _dual
 from epsflow.control.bounds._paths import Paths
+from epsflow.control.bounds._sets import Reach
+from epsflow.control.bounds._together import run
 from epsflow.control.polish import _exact, _optimum, _reach
 from epsflow.control.terms._levels import arcs_of
 
@@ -28,7 +30,8 @@ def maximise_dual(task: ControlTask, miss):
 
 def mixed_bound(task: ControlTask, cost: float, miss, **limits):
     linear = linear_of(task)
-    return _branching.branch(Paths([linear]), certify_signs(task), cost, image(linear, miss), **limits)
+    search = _branching.branching(Reach.of(0, linear), certify_signs(task), cost, image(linear, miss), **limits)
+    return run(search, Paths([linear]))
 
 
 def polish(task: ControlTask, schedule, **limits):

@@ -11,6 +11,7 @@ others.
 
 import heapq
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +27,10 @@ GAP, NODES = 1e-6, 1000
 """Relative gap and nodes at which branching ends."""
 
 FIRST_WINDOWS, PARTS, AT_ONCE = 4, 4, 8
+SHARES = tuple(4.0**-k for k in range(1, 6))
+"""Distances from a likely change at which a window is cut, in units of T − s."""
+
+Changes = Sequence[Sequence[float]]
 HOPELESS = 0.1
 """What the maximum of a dual may still gain, as a fraction of what it lacks, at which it is not sought further."""
 
@@ -63,36 +68,12 @@ def prove(
     max_nodes: int = NODES,
     deadline: Deadline = UNLIMITED,
 ) -> DualBound | MixedBound:
-    """What no schedule costs less than: the dual's maximum where signs are settled, else by `branch`; see there."""
+    """What no schedule costs less than: the dual's maximum where signs are settled, else by `branching`; see there."""
     if not signs.settled:
-        return branch(paths, signs, cost, mu, max_nodes=max_nodes, deadline=deadline)
+        search = branching(Reach.of(0, paths.tasks[0]), signs, cost, mu, max_nodes=max_nodes, deadline=deadline)
+        return run(search, paths)
     dual = evaluate_dual(paths, mu, signs.signs)
     return dual if cost - dual.value <= SETTLED_GAP * cost else maximise_dual(paths, mu, signs.signs)
-
-
-def branch(
-    paths: Paths,
-    signs: SignCertificate,
-    cost: float,
-    mu: np.ndarray,
-    *,
-    tolerance: float = GAP,
-    max_nodes: int = NODES,
-    deadline: Deadline = UNLIMITED,
-) -> MixedBound:
-    """Prove that no schedule costs less than (1 − tolerance)·cost, or as much of it as the nodes allow.
-
-    Args:
-        paths: of the problem, whatever its residuals do. Each point may have a weight of its own; the bound then holds
-            for a shared one, too.
-        signs: up to when its residuals keep their signs.
-        cost: of the best schedule known; only what could be cheaper is examined.
-        mu: Lδ(T) of that schedule, shape (k,).
-        tolerance: relative gap at which to stop.
-        max_nodes: the budget; what is proved when it is spent remains a bound, the same on every machine.
-        deadline: when to stop all the same.
-    """
-    return run(branching(Reach.of(0, paths.tasks[0]), signs, cost, mu, tolerance, max_nodes, deadline), paths)
 
 
 def branching(
@@ -100,11 +81,28 @@ def branching(
     signs: SignCertificate,
     cost: float,
     mu: np.ndarray,
-    tolerance: float,
-    max_nodes: int,
+    tolerance: float = GAP,
+    max_nodes: int = NODES,
     deadline: Deadline = UNLIMITED,
+    *,
+    changes: Changes = (),
 ) -> Search[MixedBound]:
-    """`branch` as one of several searches: best-first, several nodes at a time."""
+    """Prove that no schedule costs less than (1 − tolerance)·cost, or as much of it as the nodes allow.
+
+    One of several searches: best-first, several nodes at a time.
+
+    Args:
+        reach: the problem, whatever its residuals do. Each point may have a weight of its own; the bound then holds for
+            a shared one, too.
+        signs: up to when its residuals keep their signs.
+        cost: of the best schedule known; only what could be cheaper is examined.
+        mu: Lδ(T) of that schedule, shape (k,).
+        tolerance: relative gap at which to stop.
+        max_nodes: the budget; what is proved when it is spent remains a bound, the same on every machine.
+        deadline: when to stop all the same.
+        changes: when each e_j changes its sign under that schedule, or nothing. Windows are cut finely near these
+            times, which are no assumption.
+    """
     if not np.isfinite(reach.speeds).all():  # ε < 0 for so long that no bound on the flow can be computed
         return MixedBound(0.0, False, 0)
     goal = (1.0 - tolerance) * cost
@@ -128,7 +126,7 @@ def branching(
             return MixedBound(float(min(least, cost)), bool(least >= goal), nodes)
         while queue and queue[0][0] < min(goal, floor) and chosen < AT_ONCE and nodes + len(todo) < max_nodes:
             bound, _, node = heapq.heappop(queue)
-            children, chosen = _split(reach, node), chosen + 1
+            children, chosen = _split(reach, node, changes), chosen + 1
             todo += [(bound, child) for child in children]
             floor = floor if children else min(floor, bound)
 
@@ -145,7 +143,7 @@ def _bound(reach: Reach, node: Node, goal: float) -> Search[tuple[float, Node | 
     return max(value, 0.0), known._replace(mu=mu) if value > 0.0 else known
 
 
-def _split(reach: Reach, node: Node) -> list[Node]:
+def _split(reach: Reach, node: Node, known: Changes) -> list[Node]:
     """The same controls in smaller sets: by the next change of the loosest residual, or a part of its window."""
     task = reach.task
     sizes, worst, where = np.linalg.norm(task.rows, axis=1), 0.0, None
@@ -160,7 +158,11 @@ def _split(reach: Reach, node: Node) -> list[Node]:
         return []
     j, k = where
     parts = list(node.patterns)
-    options = _next(parts[j], task.T) if k == len(parts[j].changes) else _parted(parts[j], k)
+    if k == len(parts[j].changes):
+        options = _next(parts[j], task.T)
+    else:
+        likely = known and len(known[j]) == len(parts[j].changes) and parts[j].open_from == task.T
+        options = _parted(parts[j], k, _edges(*parts[j].changes[k], known[j][k] if likely else np.inf, task.length))
     return [node._replace(patterns=(*parts[:j], option, *parts[j + 1 :])) for option in options]
 
 
@@ -171,12 +173,22 @@ def _next(pattern: Pattern, T: float) -> list[Pattern]:
     return [pattern._replace(open_from=T), *changed]
 
 
-def _parted(pattern: Pattern, k: int) -> list[Pattern]:
+def _edges(left: float, right: float, likely: float, length: float) -> list[float]:
+    """Parts of a window: equal ones, or the finer the nearer they are to when a change is likely.
+
+    A change away from its best time costs the square of the distance, and a window loses the square of its length: sets
+    whose length is a share of their distance are closed together.
+    """
+    graded = (likely + side * share * length for share in SHARES for side in (-1.0, 1.0))
+    inside = sorted({left, right, *(edge for edge in graded if left < edge < right)})
+    return inside if len(inside) > PARTS else np.linspace(left, right, PARTS + 1).tolist()
+
+
+def _parted(pattern: Pattern, k: int, edges: list[float]) -> list[Pattern]:
     """The k-th change in each part of its window."""
-    left, right = pattern.changes[k]
+    right = pattern.changes[k][1]
     # After the last change anything may happen at once, where it is open.
     last = k == len(pattern.changes) - 1 and pattern.open_from == right
-    edges = np.linspace(left, right, PARTS + 1).tolist()
     return [
         Pattern((*pattern.changes[:k], pair, *pattern.changes[k + 1 :]), pair[1] if last else pattern.open_from)
         for pair in itertools.pairwise(edges)

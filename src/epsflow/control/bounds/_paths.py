@@ -17,15 +17,15 @@ A bound takes many such paths, of many problems: they are followed side by side,
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from ..._core import InputError, decay_integral
-from ..linear._exponentials import NOISE, Table, resolving_grid, sign_changes
-from ..linear._pencil import SECULAR, Spectrum
+from ..linear._exponentials import LARGE, NOISE, Table, products, resolving_grid, sign_changes
+from ..linear._pencil import Spectrum
 from ..linear._task import LinearTask
 
 MAX_ARCS = 2_000
@@ -249,7 +249,7 @@ class Paths:
             key = spectra.find(owners[active], np.where(side > 0, share, EIGHTHS - share))
             rates, rows = spectra.rates[key], spectra.rows[key]
             costate = spectra.to_basis(key, p[active])
-            table = Table(rates, spectra.grids[key], spectra.decays[key], rest[active])
+            table = Table(rates, spectra.grids[key], spectra.decays, rest[active], key)
             zeros = sign_changes(table, rows * costate[:, None, :], side, first=True).first
             crossing = zeros.argmin(axis=1)
             zero = zeros[np.arange(len(zeros)), crossing]
@@ -315,9 +315,8 @@ class _Spectra:
         self._found: list[Spectrum] = []
         self._grids: list[np.ndarray] = []
         d = len(tasks[0].rates)
-        self._stacked = d < SECULAR
-        """Larger matrices are multiplied one by one, without a copy."""
         self._vectors: Sequence[np.ndarray] | np.ndarray = []
+        self._transposed: Sequence[np.ndarray] | np.ndarray = []
         self.rates, self.drift, self.rows = np.empty((0, d)), np.empty((0, d)), np.empty((0, tasks[0].points, d))
         self.grids, self.decays = np.empty((0, 1)), np.empty((0, d, 1))
 
@@ -345,8 +344,11 @@ class _Spectra:
         self.rates, self.drift = (np.stack([getattr(one, name) for one in found]) for name in ("rates", "drift"))
         self.rows = np.stack([one.rows for one in found])
         self._vectors = [np.eye(d) if one.vectors is None else one.vectors for one in found]
-        if self._stacked:
+        if d < LARGE:
             self._vectors = np.stack(self._vectors)
+            self._transposed = np.swapaxes(self._vectors, 1, 2)
+        else:
+            self._transposed = [each.T for each in self._vectors]
         # The last time is repeated: cells without length contain nothing.
         most = max(len(grid) for grid in self._grids)
         self.grids = np.stack([np.pad(grid, (0, most - len(grid)), mode="edge") for grid in self._grids])
@@ -354,24 +356,11 @@ class _Spectra:
 
     def to_basis(self, key: Int[np.ndarray, " n"], vectors: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
         """Vᵀv, each with its own V."""
-        if isinstance(self._vectors, np.ndarray):
-            return (vectors[:, None, :] @ self._vectors[key])[:, 0]
-        return self._each(key, vectors, np.transpose)
+        return products(vectors[:, None], self._vectors, key)[:, 0]
 
     def from_basis(self, key: Int[np.ndarray, " n"], coordinates: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
         """Vz, each with its own V."""
-        if isinstance(self._vectors, np.ndarray):
-            return (self._vectors[key] @ coordinates[:, :, None])[:, :, 0]
-        return self._each(key, coordinates, np.asarray)
-
-    def _each(
-        self, key: Int[np.ndarray, " n"], vectors: Float[np.ndarray, "n d"], form: Callable[[np.ndarray], np.ndarray]
-    ) -> Float[np.ndarray, "n d"]:
-        """One product after another, so that the last digit does not depend on the company here either."""
-        products = np.empty_like(vectors)
-        for place, k in enumerate(key.tolist()):
-            products[place] = form(self._vectors[k]) @ vectors[place]
-        return products
+        return products(coordinates[:, None], self._transposed, key)[:, 0]
 
 
 def _level(task: LinearTask, eighths: Sequence[int]) -> Float[np.ndarray, " m"]:

@@ -5,6 +5,7 @@ Every question to a set is a lower bound on a linear functional (`_paths`); the 
 """
 
 import itertools
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -22,6 +23,8 @@ SHORTEST = 1e-4
 OVERFLOW = 300.0
 """Exponent beyond which a growth bounds nothing that matters, and only need not be infinite."""
 MULTIPLIERS = np.array([1.0, 0.5, 2.0, 4.0, 16.0, 64.0, 0.0])
+MOST_AT_ONCE, STEADY = 8, 0.95
+"""Steps that are taken side by side, and their length in units of the one before."""
 PROBES = np.array([0.0, 0.25, 0.5, 1.0])
 """Where the crossing is examined first, in units of what is left of the window: a set that fails does so soon."""
 
@@ -220,7 +223,12 @@ class Reach(NamedTuple):
             spans.update(zip(asked, steps, strict=True))
             ordered = sorted(spans.items())
             nexts = [*(time for time, _ in ordered[1:]), T]
-            asked = [t + step for (t, step), then in zip(ordered, nexts, strict=True) if t + step < then]
+            asked = []
+            for (t, step), then in zip(ordered, nexts, strict=True):
+                # What is left up to the next, in steps that are hopefully as long as this one.
+                if t + step < then:
+                    count = min(MOST_AT_ONCE, math.ceil((then - t - step) / (STEADY * step)))
+                    asked += np.linspace(t + step, then, count, endpoint=False).tolist()
             covered = sum(min(step, then - t) for (t, step), then in zip(ordered, nexts, strict=True))
             if len(spans) > 2 * len(PROBES) and covered * MAX_STEPS < 0.5 * len(spans) * (T - left):
                 return False  # it would take more steps than there are

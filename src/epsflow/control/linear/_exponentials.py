@@ -1,7 +1,7 @@
 """Sums of exponentials Σ c_i e^{−μ_i t}: their zeros, and the grids that resolve them."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -15,6 +15,9 @@ NOISE = 1e-13
 FLAT = 1e-3
 """log(1 + μ·length) up to which an exponential is resolved by times at equal distances."""
 
+LARGE = 64
+"""Rows of a matrix from which copies of it, one for each product, cost more than products."""
+
 HALVINGS = 80
 ENOUGH = 1e-9
 """Relative step at which a zero is known: Newton's next would be its square."""
@@ -26,14 +29,16 @@ class Table(NamedTuple):
     Attributes:
         rates: μ, shape (n, d).
         grid: ascending times from 0 that resolve them, shape (n, g). The last may be repeated.
-        decays: e^{−μt} there, shape (n, d, g).
+        decays: e^{−μt} there, shape (n, d, g); or of k sets of rates, shape (k, d, g).
+        which: the number of each set's decays among those; None where each has its own.
         length: of the interval that is looked at; what the grid has beyond counts as its end; shape (n,).
     """
 
     rates: Float[np.ndarray, "n d"]
     grid: Float[np.ndarray, "n g"]
-    decays: Float[np.ndarray, "n d g"]
+    decays: Float[np.ndarray, "_ d g"]
     length: Float[np.ndarray, " n"]
+    which: Int[np.ndarray, " n"] | None = None
 
     @staticmethod
     def of(rates: Float[np.ndarray, "n d"], grid: Float[np.ndarray, "n g"]) -> "Table":
@@ -46,11 +51,24 @@ class Table(NamedTuple):
         """The times, and there the sums, their slopes, and their rounding, one below the other (k = 3m)."""
         steep = -self.rates[:, None, :] * coefficients
         parts = np.concatenate([coefficients, steep, NOISE * np.abs(coefficients)], axis=1)
-        table = parts @ self.decays
+        table = parts @ self.decays if self.which is None else products(parts, self.decays, self.which)
         if (self.grid[:, -1] > self.length).any():
             last = (parts * np.exp(-self.rates * self.length[:, None])[:, None, :]).sum(axis=2)
             table = np.where((self.grid < self.length[:, None])[:, None, :], table, last[:, :, None])
         return np.minimum(self.grid, self.length[:, None]), table
+
+
+def products(
+    rows: Float[np.ndarray, "n r d"], matrices: Sequence[np.ndarray] | np.ndarray, which: Int[np.ndarray, " n"]
+) -> Float[np.ndarray, "n r e"]:
+    """rows_i M, M the matrix of each i's number. Those of one large matrix are one product, which reads it once."""
+    if isinstance(matrices, np.ndarray) and rows.shape[2] < LARGE:
+        return rows @ matrices[which]
+    found = np.empty((*rows.shape[:2], matrices[0].shape[1]))
+    for k in set(which.tolist()):
+        here = np.flatnonzero(which == k)
+        found[here] = (rows[here].reshape(-1, rows.shape[2]) @ matrices[k]).reshape(len(here), *found.shape[1:])
+    return found
 
 
 class Changes(NamedTuple):

@@ -29,6 +29,9 @@ PROVED = 1e-9
 MOST_PAIRS = 2
 """Patterns of levels with two switches of which the best are polished for one ε for several points."""
 
+VANISHING = 1e-6
+"""Residual, in units of the one at s, at which it is taken to vanish where S does."""
+
 BRIEF = 40
 """Nodes of a first branching, and of one where a price or a spent budget keeps the cost above the bound anyway."""
 
@@ -112,7 +115,8 @@ def optimising(
     found, most = best.extremal, min(nodes, nodes_of_branching(task, best.arcs.effort))
     unproved = bound is None or not (_proves(best, bound) or brief >= most)
     if unproved and not signs.settled and nodes and found.cost > found.cost_error:
-        bound = yield from branching(Reach.of(problem, task), signs, found.cost, best.image, GAP, most, deadline)
+        given = found.cost, best.image, GAP, most, deadline
+        bound = yield from branching(Reach.of(problem, task), signs, *given, changes=_sign_changes(task, found))
     lower = 0.0 if bound is None else bound.certain
     arrival = None
     if lower <= max(found.cost_error, EXACT_FRACTION * task.form.value(task.start)) and not deadline.passed:
@@ -175,13 +179,25 @@ def _search(
             bound = evaluate_dual(paths, found.image, signs.signs)
         elif signs is not None and not task.priced and best is None and not found.exact and nodes:
             given = found.cost, found.image, GAP, nodes, deadline
-            bound = yield from branching(Reach.of(problem, task), signs, *given)
+            changes = _sign_changes(task, found.extremal)
+            bound = yield from branching(Reach.of(problem, task), signs, *given, changes=changes)
         if best is None or found.objective < best.objective:
             best, proof = found, bound
         if bound is not None and not task.priced and _proves(found, bound):
             break
     assert best is not None  # there is a first start
     return best, proof
+
+
+def _sign_changes(task: LinearTask, found: Extremal) -> list[list[float]]:
+    """When each e_j changes its sign: the zeros of S_j = −(x_jᵀp)e_j at which e_j vanishes."""
+    changes = []
+    for j in range(task.points):
+        times = found.zeros[min(j, len(found.zeros) - 1)]
+        deltas = (np.asarray(found.path.at(times).theta) - task.target) @ task.basis
+        residuals = np.abs(task.residual(deltas)[:, j])
+        changes.append(times[residuals <= VANISHING * abs(task.residual(task.start)[j])].tolist())
+    return changes
 
 
 def _proves(run: Polished, bound: DualBound | MixedBound) -> bool:
