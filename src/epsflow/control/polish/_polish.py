@@ -214,7 +214,7 @@ def _slsqp(engine: AbstractEngine, arcs: Arcs) -> Arcs:
     """SLSQP on the unknowns of fixed arcs; the start itself if that is cheaper, and within the budget."""
     from scipy.optimize import LinearConstraint, minimize  # which the exact engine without a budget spares
 
-    origin, scale = arcs.ranges[:, 0], arcs.scale
+    origin, scale, budget, unit = arcs.ranges[:, 0], arcs.scale, engine.window.budget, engine.window.unit
     if not scale.size:
         return arcs
     near, bounds = engine.slope_near(arcs), (arcs.ranges - origin[:, None]) / scale[:, None]
@@ -224,16 +224,12 @@ def _slsqp(engine: AbstractEngine, arcs: Arcs) -> Arcs:
 
     def cost(z: np.ndarray) -> tuple[float, np.ndarray]:
         value, slope = near(unknowns(z))
-        return (
-            (value / engine.window.unit, slope * scale / engine.window.unit)
-            if np.isfinite(value)
-            else (1e30, np.zeros_like(z))
-        )
+        return (value / unit, slope * scale / unit) if np.isfinite(value) else (1e30, np.zeros_like(z))
 
     constraints: list[Any] = [LinearConstraint(arcs.order, 0.0, np.inf)] if len(arcs.order) else []
-    if engine.window.budget < np.inf:
+    if budget < np.inf:
         left = {
-            "fun": lambda z: engine.window.budget - arcs.at(unknowns(z)).effort,
+            "fun": lambda z: budget - arcs.at(unknowns(z)).effort,
             "jac": lambda z: -scale * arcs.at(unknowns(z)).spending,
         }
         constraints.append({"type": "ineq", **left})
