@@ -310,7 +310,7 @@ class ExactSwitches(AbstractRoute):
             lower_bound=optimum.lower_bound,
             # A budget has a multiplier, at which the extremal is another.
             extremal=None if task.budget < np.inf else optimum.extremal,
-            arrived=True if optimum.exact is not None and optimum.exact.schedule is not None else None,
+            arrived=True if optimum.exact is not None else None,
             result=RESULTS.time_limit_reached if self.deadline.passed else SUCCESS,
         )
 

@@ -115,8 +115,7 @@ def optimising(
     found, most = best.extremal, min(nodes, nodes_of_branching(task, best.arcs.effort))
     unproved = bound is None or not (_proves(best, bound) or brief >= most)
     if unproved and not signs.settled and nodes and found.cost > found.cost_error:
-        given = found.cost, best.image, GAP, most, deadline
-        bound = yield from branching(Reach.of(problem, task), signs, *given, changes=_sign_changes(task, found))
+        bound = yield from _branched(task, problem, signs, best, most, deadline)
     lower = 0.0 if bound is None else bound.certain
     arrival = None
     if lower <= max(found.cost_error, EXACT_FRACTION * task.form.value(task.start)) and not deadline.passed:
@@ -178,9 +177,7 @@ def _search(
         if signs is not None and signs.settled:
             bound = evaluate_dual(paths, found.image, signs.signs)
         elif signs is not None and not task.priced and best is None and not found.exact and nodes:
-            given = found.cost, found.image, GAP, nodes, deadline
-            changes = _sign_changes(task, found.extremal)
-            bound = yield from branching(Reach.of(problem, task), signs, *given, changes=changes)
+            bound = yield from _branched(task, problem, signs, found, nodes, deadline)
         if best is None or found.objective < best.objective:
             best, proof = found, bound
         if bound is not None and not task.priced and _proves(found, bound):
@@ -189,15 +186,21 @@ def _search(
     return best, proof
 
 
-def _sign_changes(task: LinearTask, found: Extremal) -> list[list[float]]:
-    """When each e_j changes its sign: the zeros of S_j = −(x_jᵀp)e_j at which e_j vanishes."""
-    changes = []
+def _branched(
+    task: LinearTask, problem: int, signs: SignCertificate, found: Polished, nodes: int, deadline: Deadline
+) -> Search[MixedBound]:
+    """What branching proves from a schedule on, cutting finely where its residuals change their signs.
+
+    e_j does so at those zeros of S_j = −(x_jᵀp)e_j at which it vanishes.
+    """
+    changes, zeros = [], found.extremal.zeros
     for j in range(task.points):
-        times = found.zeros[min(j, len(found.zeros) - 1)]
+        times = zeros[min(j, len(zeros) - 1)]
         deltas = (np.asarray(found.path.at(times).theta) - task.target) @ task.basis
         residuals = np.abs(task.residual(deltas)[:, j])
         changes.append(times[residuals <= VANISHING * abs(task.residual(task.start)[j])].tolist())
-    return changes
+    given = found.cost, found.image, GAP, nodes, deadline
+    return (yield from branching(Reach.of(problem, task), signs, *given, changes=changes))
 
 
 def _proves(run: Polished, bound: DualBound | MixedBound) -> bool:
