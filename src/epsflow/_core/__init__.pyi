@@ -1,4 +1,4 @@
-from ._arrays import Array as Array, namespace as namespace
+from ._arrays import Array as Array, in_chunks as in_chunks, namespace as namespace
 from ._checks import (
     STDIN as STDIN,
     article as article,

@@ -1,5 +1,6 @@
-"""NumPy or JAX: which of the two a computation runs in."""
+"""NumPy or JAX: which of the two a computation runs in, and arrays of one size for what is compiled."""
 
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -21,3 +22,12 @@ def namespace(*values: object) -> ModuleType:
     travel into `jit`, `vmap` and `grad`, while concrete ones are computed without a compilation.
     """
     return jnp if any(isinstance(value, jax.Array) for value in values) else np
+
+
+def in_chunks(
+    function: Callable[[np.ndarray], Sequence[Array]], values: np.ndarray, size: int
+) -> tuple[np.ndarray, ...]:
+    """What a compiled function makes of values, `size` in each call: the last is repeated, so that it compiles once."""
+    padded = np.append(values, np.full(-len(values) % size, values[-1])).reshape(-1, size)
+    parts = zip(*map(function, padded), strict=True)
+    return tuple(np.concatenate(part)[: len(values)] for part in parts)

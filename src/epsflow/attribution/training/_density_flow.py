@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from ..._core import RESULTS, Array, ConvergenceError, InputError, as_count, message, pick, succeeded
+from ..._core import RESULTS, Array, ConvergenceError, InputError, as_count, in_chunks, message, pick, succeeded
 from ...analysis import Functional
 from ...flow import as_times, choose_solver, sizes_of, solve_costate, solve_diffrax
 from ...problem import Problem
@@ -114,9 +114,10 @@ class _Sampler:
         self.problem, self.paths = problem, paths
 
     def __call__(self, ts: Float[np.ndarray, " k"]) -> Float[np.ndarray, "k n q"]:
-        padded = np.append(ts, np.full(-len(ts) % CHUNK, ts[-1])).reshape(-1, CHUNK)
-        parts = [densities_of(self.problem, *_interpolate(self.paths, jnp.asarray(chunk))) for chunk in padded]
-        return np.concatenate(parts)[: len(ts)]
+        def chunk(ts: np.ndarray) -> tuple[Array]:
+            return (densities_of(self.problem, *_interpolate(self.paths, jnp.asarray(ts))),)
+
+        return in_chunks(chunk, ts, CHUNK)[0]
 
 
 @eqx.filter_jit

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from ..._core import RESULTS, Array, ConvergenceError, message
+from ..._core import RESULTS, Array, ConvergenceError, in_chunks, message
 from ...flow._costate_diffrax import solve_costate
 from ...flow._diffrax import choose_solver, sizes_of, solve_diffrax
 from ...problem import AbstractRisk
@@ -43,10 +43,8 @@ class DiffraxPath(AbstractPath):
         # At s itself ε is still 1, at T it is 0; the arcs between them are the ones that count.
         start, end = self.window
         inside = np.clip(ts, start + 1e-14 * (end - start), end - 1e-14 * (end - start))
-        # One length only, so that the search for zeros compiles once.
-        chunks = np.append(inside, np.full(-len(ts) % CHUNK, end)).reshape(-1, CHUNK)
-        parts = [_signals(self.risk, self.schedule, self.forward, self.backward, jnp.asarray(c)) for c in chunks]
-        return Signals(*(np.concatenate(part)[: len(ts)] for part in zip(*parts, strict=True)))
+        given = self.risk, self.schedule, self.forward, self.backward
+        return Signals(*in_chunks(lambda chunk: _signals(*given, jnp.asarray(chunk)), inside, CHUNK))
 
 
 def general_extremal(

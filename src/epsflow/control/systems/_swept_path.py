@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from ..._core import Array, InputError
+from ..._core import Array, InputError, in_chunks
 from ...flow._diffrax import sizes_of
 from ..terms._extremal import AbstractPath, Extremal, Point, Signals, extremal_along
 from ..terms._pieces import cut, subdivided
@@ -60,13 +60,12 @@ class SweptPath(AbstractPath):
 
     def at(self, ts: Float[np.ndarray, " k"]) -> Point:
         """See `AbstractPath`."""
-        found = self._between(ts, self._step(ts))
+        found = self._between(ts)
         return Point(found.theta, found.costate)
 
     def signals(self, ts: Float[np.ndarray, " k"]) -> Signals:
         """See `AbstractPath`."""
-        step = self._step(ts)
-        found, eps = self._between(ts, step), self.levels[step]
+        found, eps = self._between(ts), self.levels[self._step(ts)]
         switching, hamiltonian = np.asarray(found.switching), np.asarray(found.hamiltonian)
         if self.system.shared:
             return Signals(switching[:, 0], hamiltonian, eps[:, 0])
@@ -75,16 +74,13 @@ class SweptPath(AbstractPath):
     def _step(self, ts: np.ndarray) -> np.ndarray:
         return np.clip(np.searchsorted(self.times, ts, side="left") - 1, 0, len(self.levels) - 1)
 
-    def _between(self, ts: np.ndarray, step: np.ndarray) -> Between:
-        size = int(np.clip(TOGETHER // self.states.shape[1], 1, 256))
-        # As many times in each call, so that nothing compiles twice.
-        rows = np.append(np.arange(len(ts)), np.zeros(-len(ts) % size, dtype=np.int64)).reshape(-1, size)
-        parts = []
-        for row in rows:
-            k, t = step[row], ts[row]
-            ends = self.states[k], self.costates[k + 1], self.levels[k], t - self.times[k], self.times[k + 1] - t
-            parts.append(_between(self.system, *ends))
-        return Between(*(np.concatenate(part)[: len(ts)] for part in zip(*parts, strict=True)))
+    def _between(self, ts: np.ndarray) -> Between:
+        def chunk(ts: np.ndarray) -> Between:
+            k = self._step(ts)
+            ends = self.states[k], self.costates[k + 1], self.levels[k], ts - self.times[k], self.times[k + 1] - ts
+            return _between(self.system, *ends)
+
+        return Between(*in_chunks(chunk, ts, int(np.clip(TOGETHER // self.states.shape[1], 1, 256))))
 
 
 @eqx.filter_jit
