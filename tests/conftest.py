@@ -11,6 +11,7 @@ import pytest
 from hypothesis import settings
 
 import type_checks
+from cpu_shares import CpuShares
 
 # Before any array is made, and before epsflow is imported: the hook wraps a module as it is loaded.
 jax.config.update("jax_enable_x64", True)
@@ -25,6 +26,10 @@ settings.register_profile("epsflow", deadline=None, derandomize=True)
 settings.load_profile("epsflow")
 
 CHECKOUT = Path(__file__).parents[1]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(CpuShares())
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -29,9 +30,16 @@ class Ran:
 
 
 def run(*arguments: str | Path) -> Ran:
-    """The command line, in this process: a new one would compile everything again."""
+    """The command line, in this process: a new one would compile everything again.
+
+    It does not say that it is still at work, which would depend on how busy the machine is.
+    """
     out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+    with (
+        mock.patch("epsflow.cli._progress.SILENT", 600.0),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
         status = main([str(argument) for argument in arguments])
     return Ran(status, out.getvalue(), err.getvalue())
 

@@ -117,8 +117,8 @@ def test_rank_deficient_problem_needs_a_target(rng):
 
 def test_mlp_is_solved_and_simulated():
     rng = np.random.default_rng(3)
-    model, x = ef.MLP((1, 3, 1)), rng.standard_normal((20, 1))
-    y = np.tanh(2.0 * x[:, 0]) + 0.1 * rng.standard_normal(20)
+    model, x = ef.MLP((1, 3, 1)), rng.standard_normal((8, 1))
+    y = np.tanh(2.0 * x[:, 0]) + 0.1 * rng.standard_normal(8)
     problem = ef.Problem(model, ef.SquaredLoss(), ef.Dataset(x, y), [3], l2=0.05)
     start = model.init(jax.random.key(1))
     found = ef.optimal_schedule(problem, start, s=0.1, T=0.6, intervals=10, method="shooting")
