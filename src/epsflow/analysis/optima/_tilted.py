@@ -19,7 +19,6 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -192,20 +191,20 @@ def _gradient(data: Any, theta: Array) -> Float[Array, " d"]:
     return data[0].scale * _value(data, theta)[1]
 
 
-@eqx.filter_jit
+@jax.jit
 def _value_and_gradient(*arguments: Any) -> tuple[Float[Array, ""], Float[Array, " d"]]:
     *data, tilt, theta = arguments
     value, gradient = _value(data, theta)
     return data[0].scale * (value + tilt), data[0].scale * gradient
 
 
-@eqx.filter_jit
+@jax.jit
 def _product(*arguments: Any) -> Float[Array, " d"]:
     *data, _, theta, vector = arguments
     return jax.jvp(lambda t: _gradient(data, t), (theta,), (vector,))[1]
 
 
-@eqx.filter_jit
+@jax.jit
 def _truncated_cg(*arguments: Any) -> tuple[Array, Array, Array, Array]:
     """As `_trust_region._truncated_cg`, products inside: p, the decrease promised, products, negative curvature."""
     *data, _, theta, values, vectors, own, rho, radius, accuracy, gradient = arguments
@@ -217,10 +216,12 @@ def _truncated_cg(*arguments: Any) -> tuple[Array, Array, Array, Array]:
     if risk.mesh is None and risk.x.shape[0] <= risk.chunk_rows:  # what all points leave in between fits
         hessian = jax.linearize(lambda t: _gradient(data, t), theta)[1]
     inside, outside = 1.0 / jnp.sqrt(jnp.maximum(values, 0.0) + rho), 1.0 / jnp.sqrt(rho)
+    spanned = vectors.shape[0] == vectors.shape[1]
 
-    def half(vector: Array) -> Array:
-        rest = vector - vectors @ (vector @ vectors)
-        return outside * rest + vectors @ (inside * (vector @ vectors))
+    def half(vector: Array) -> Array:  # `GaussNewton.power`
+        if spanned:
+            return vectors @ (inside * (vector @ vectors))
+        return outside * vector + vectors @ ((inside - outside) * (vector @ vectors))
 
     def going(carry: tuple[Array, ...]) -> Array:
         _, _, _, done, _, count = carry
