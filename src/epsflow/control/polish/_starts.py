@@ -68,8 +68,9 @@ def best_pairs(task: LinearTask) -> Iterator[Start]:
 
 def _cheapest(task: LinearTask, levels: Sequence[float], inner: Float[np.ndarray, "switches k"]) -> Tried:
     """Of k schedules that switch at such times after s."""
-    durations = np.diff(inner, axis=0, prepend=0.0, append=task.length)
+    durations = [end - begin for begin, end in itertools.pairwise([0.0, *inner, task.length])]
     ends = advance_through(map(task.spectrum, levels), task.start, durations)
-    costs = task.form.values(ends) + task.price * np.abs(levels) @ durations
+    effort = sum(abs(level) * each for level, each in zip(levels, durations, strict=True))
+    costs = task.form.values(ends) + task.price * effort
     place = int(np.argmin(costs))
     return Tried(float(costs[place]), place)
