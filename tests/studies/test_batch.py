@@ -9,7 +9,7 @@ import epsflow as ef
 from epsflow.control import LinearBatch, best_linear_decays, best_steps, certified_optima, linear_batch, rewound
 from epsflow.control.linear._exponentials import Table, resolving_grids, sign_changes
 from epsflow.control.polish._optimum import linear_optimum
-from epsflow.control.stacks._families import decay_ends
+from epsflow.control.stacks._families import decay_ends, single_switch_ends
 from epsflow.studies import Specification, Study
 from epsflow.studies._compute import run_rows, run_stack, statistics
 from epsflow.studies._plan import plan
@@ -132,6 +132,26 @@ def test_mixed_signs_and_several_switches_side_by_side():
         assert one.costs[0] == together.costs[k]
         # Tables of other widths are multiplied in another order.
         assert one.lower_bounds[0] == pytest.approx(together.lower_bounds[k], rel=1e-12)
+
+
+def test_one_weight_for_two_points_is_certified_in_a_stack():
+    """As for one problem, by a quadratic function of the state; for two points of different sign."""
+    rng, parts = np.random.default_rng(2), []
+    for push in (3.0, -3.0):
+        x = rng.standard_normal((20, 2))
+        y, r = x @ [1.0, -1.0] + np.r_[push, -push, 0.3 * rng.standard_normal(18)], np.sqrt(1.0 / 20)
+        parts.append((x[2:].T @ x[2:] / 20, x[2:].T @ y[2:] / 20, r * x[:2], r * y[:2], np.zeros(2)))
+    batch = linear_batch(*map(np.stack, zip(*parts, strict=True)), np.full(2, 0.5), np.full(2, 3.0))
+    found = certified_optima(batch)
+    assert set(found.scopes) == {ef.Scope.GLOBAL}
+    # Each grid point is a schedule; the optimum is no dearer than the best of them, its bound no higher.
+    times = np.linspace(0.0, 2.5, 26)
+    for late in (False, True):
+        tried = [single_switch_ends(batch, np.full(2, time), np.full(2, late)) for time in times]
+        least = 0.5 * np.square(tried).sum(axis=2).min(axis=0)
+        assert (found.lower_bounds <= least).all()
+        assert (found.costs <= least + found.errors).all()
+    assert (found.lower_bounds >= (1.0 - 1e-6) * found.costs).all()
 
 
 def test_bounds_lie_below_all_schedules_with_two_switches(stack):
