@@ -15,7 +15,7 @@ from ._families import (
     baseline,
     check_family,
     fitting_families,
-    search_families,
+    search_family,
 )
 from ._optimal import Options, solve_task
 from ._second_opinion import SecondOpinion, second_opinion
@@ -80,13 +80,14 @@ class Comparison(Tabular, Stored):
         result: FamilyResult | ScheduleSolution | SecondOpinion,
         status: str,
     ) -> dict[str, Any]:
+        base = self.objective(self.baseline)
         return {
             "family": family,
             "parameters": parameters,
             "cost": result.cost,
             "cost_error": result.cost_error,
             "effort": result.effort,
-            "ratio": self._ratio(result),
+            "ratio": math.nan if base <= self.baseline.cost_error else self.objective(result) / base,
             "status": status,
             **_held_out(None if isinstance(result, SecondOpinion) else result.seeds),
         }
@@ -118,23 +119,18 @@ class Comparison(Tabular, Stored):
 
     def ratios_in_words(self) -> list[str]:
         """The ratios of `rows`; "within error" where the costs are too small beside their errors to have one."""
-        results = [self.baseline, *self.families, *([] if self.optimum is None else [self.optimum])]
-        return [self._ratio_in_words(each) for each in [*results, *([] if self.check is None else [self.check])]]
+        return [self._ratio_in_words(row) for row in self.rows()]
 
     def summary(self) -> Summary:
         """The table, with ratios in words where a number would only say what rounding is."""
         rows = [{**row, "ratio": said} for row, said in zip(self._rows(), self.ratios_in_words(), strict=True)]
         return Summary(self._title(), self._figures(), rows)
 
-    def _ratio_in_words(self, result: FamilyResult | ScheduleSolution | SecondOpinion) -> str:
-        ratio = self._ratio(result)
-        if math.isnan(ratio):
+    def _ratio_in_words(self, row: dict[str, Any]) -> str:
+        if math.isnan(row["ratio"]):
             return "within error"
-        return "0 within error" if self.objective(result) <= result.cost_error else f"{ratio:.4g}"
-
-    def _ratio(self, result: FamilyResult | ScheduleSolution | SecondOpinion) -> float:
-        base = self.objective(self.baseline)
-        return math.nan if base <= self.baseline.cost_error else self.objective(result) / base
+        zero = row["cost"] + self.task.price * row["effort"] <= row["cost_error"]
+        return "0 within error" if zero else f"{row['ratio']:.4g}"
 
     def _facts(self) -> dict[str, object]:
         best, optimum = min(self.admissible, key=self.objective, default=None), self.optimum
@@ -248,7 +244,7 @@ def compare_schedules(
     return Comparison(
         task=task,
         baseline=baseline(task),
-        families=search_families(task, classes, deadline),
+        families=tuple(search_family(task, family, deadline=deadline) for family in classes),
         optimum=best,
         check=other,
     )

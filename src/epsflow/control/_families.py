@@ -1,7 +1,7 @@
 """The best member of a family, and families side by side."""
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,7 +35,7 @@ from ..schedules import (
     build_members,
     check_admissible,
 )
-from ._simulate import effort_of, seed_costs, simulate
+from ._simulate import effort_of, efforts_of, seed_costs, simulate
 from ._task import ControlTask, descent_of, known_schedules, make_task, training_of
 from ._trainings import recipes_of
 from .linear._families import least_member
@@ -44,7 +44,7 @@ from .systems._ensemble import PricedSteps
 from .systems._trained_family import least_trained, points_of
 from .terms._cost import AbstractCost
 from .terms._deadline import UNLIMITED, Deadline
-from .terms._levels import efforts, step_weights_of
+from .terms._levels import step_weights_of
 from .terms._runs import Least
 from .terms._seeds import SeedCosts
 
@@ -253,31 +253,39 @@ def search_family(
     """`best_in_family` for a task that has been checked."""
     space = family.search_space(task.s, task.T)
     check_family(task, family)
+    points = None if grid is None else as_count(grid, "grid", 5)
     if task.linear is not None and task.step_size is None:
-        best = least_member(task.linear, space, _points(grid), deadline)
+        best = least_member(task.linear, space, points, deadline)
     else:
         search = _scanned if task.trainings is None else _least_trained
-        best = search(task, space, _points(grid), deadline)
+        best = search(task, space, points, deadline)
         best = best._replace(numbers=space.unscaled(best.numbers))
-    return _found(task, family, best)
+    exists, at_bound = best.cost < np.inf, space.at_bound(space.scaled(best.numbers))
+    inside = FamilyStatus.AT_BOUND if at_bound else FamilyStatus.INSIDE
+    return _simulated(
+        task,
+        space.build(best.numbers),
+        exists=exists,
+        family=family.__name__,
+        parameters=dict(zip(space.names, map(float, best.numbers), strict=True)),
+        status=inside if exists else FamilyStatus.NO_MEMBER,
+        at_bound=at_bound if exists else (),
+        evaluations=best.evaluations,
+        result=SUCCESS if best.finished else RESULTS.time_limit_reached,
+    )
 
 
-def _points(grid: int | None) -> int | None:
-    return None if grid is None else as_count(grid, "grid", 5)
+def baseline(task: ControlTask) -> FamilyResult:
+    """The notes' 1_[0,s]: the points are dropped when the request arrives."""
+    status = FamilyStatus.BASELINE if task.bounds[0] <= 0.0 <= task.bounds[1] else FamilyStatus.OUTSIDE
+    return _simulated(task, Step(task.s), family="1_[0,s]", parameters={"τ": task.s}, status=status, evaluations=1)
 
 
-def _scanned(task: ControlTask, space: SearchSpace, grid: int | None, deadline: Deadline) -> Least:
-    """The best member of a model that has to be integrated."""
-    solver, length = _solver(task)
-    low, numbers = space.scaled(space.lower), len(space.names)
-    width = space.scaled(space.upper) - low
-
-    def costs(x: Float[np.ndarray, "1 k p"]) -> Float[np.ndarray, "1 k"]:
-        return np.asarray(_costs(task, space, low + width * x[0], solver, length))[None]
-
-    points = grid or SCAN_POINTS.get(numbers, 9)
-    found = least_in_box(costs, 1, numbers, grid=points, refine=points, deadline=deadline)
-    return Least(low + width * found.points[0], float(found.costs[0]), found.evaluations, found.finished)
+def _simulated(task: ControlTask, schedule: AbstractSchedule, exists: bool = True, **found: Any) -> FamilyResult:
+    """What a member really costs; infinitely much where there is none."""
+    cost, error = simulate(task, schedule) if exists else (np.inf, 0.0)
+    effort, seeds = effort_of(task, schedule), seed_costs(task, schedule)
+    return FamilyResult(schedule=schedule, cost=cost, cost_error=error, effort=effort, seeds=seeds, **found)
 
 
 def _least_trained(task: ControlTask, space: SearchSpace, grid: int | None, deadline: Deadline) -> Least:
@@ -292,53 +300,38 @@ def _least_trained(task: ControlTask, space: SearchSpace, grid: int | None, dead
     return least_trained(training, weights, *box, count, deadline)
 
 
-def _solver(task: ControlTask) -> tuple[Any, Any]:
-    """Of the flow, and what its absolute tolerance is in units of; steps need none."""
+def _scanned(task: ControlTask, space: SearchSpace, grid: int | None, deadline: Deadline) -> Least:
+    """The best member of a flow that has to be integrated, or of gradient descent."""
+    low, count, costs_of = space.scaled(space.lower), len(space.names), _member_costs(task, space)
+    width = space.scaled(space.upper) - low
+
+    def costs(x: Float[np.ndarray, "1 k p"]) -> Float[np.ndarray, "1 k"]:
+        numbers = space.unscaled(low + width * x[0])
+        found = costs_of(numbers)
+        if task.priced:
+            spent = efforts_of(task, build_members(space, numbers))
+            # Members that spend the budget to rounding are within it.
+            found = np.where(spent <= task.budget * (1.0 + 1e-10), found + task.price * spent, np.inf)
+        return found[None]
+
+    points = grid or SCAN_POINTS.get(count, 9)
+    found = least_in_box(costs, 1, count, grid=points, refine=points, deadline=deadline)
+    return Least(low + width * found.points[0], float(found.costs[0]), found.evaluations, found.finished)
+
+
+def _member_costs(
+    task: ControlTask, space: SearchSpace
+) -> Callable[[Float[np.ndarray, "k p"]], Float[np.ndarray, " k"]]:
+    """The cost of θ(T), without the price, of the members that rows of numbers pick."""
     if task.step_size is not None:
-        return None, None
+        descent = descent_of(task)
+        return lambda numbers: descent.many(step_weights_of(build_members(space, numbers), task.s, task.T))
     from ..flow._diffrax import choose_solver, sizes_of  # diffrax
 
-    sizes = sizes_of(task.problem.risk, task.theta_s)
-    return choose_solver(sizes, task.T - task.s), sizes.length
-
-
-def _found(task: ControlTask, family: type[AbstractSchedule], best: Least) -> FamilyResult:
-    """The member that a search has found, simulated again; its cost is infinite where there is none."""
-    space, exists = family.search_space(task.s, task.T), best.cost < np.inf
-    schedule, at_bound = space.build(best.numbers), space.at_bound(space.scaled(best.numbers))
-    cost, error = simulate(task, schedule) if exists else (np.inf, 0.0)
-    inside = FamilyStatus.AT_BOUND if at_bound else FamilyStatus.INSIDE
-    return FamilyResult(
-        family=family.__name__,
-        schedule=schedule,
-        parameters=dict(zip(space.names, map(float, best.numbers), strict=True)),
-        cost=cost,
-        cost_error=error,
-        status=inside if exists else FamilyStatus.NO_MEMBER,
-        at_bound=at_bound if exists else (),
-        evaluations=best.evaluations,
-        effort=effort_of(task, schedule),
-        seeds=seed_costs(task, schedule),
-        result=SUCCESS if best.finished else RESULTS.time_limit_reached,
-    )
-
-
-def _costs(
-    task: ControlTask, space: SearchSpace, grid: Float[np.ndarray, "k p"], solver: Any, length: Any
-) -> Float[np.ndarray, " k"]:
-    numbers, spent = space.unscaled(grid), None
-    if task.step_size is not None:
-        weights = step_weights_of(build_members(space, numbers), task.s, task.T)
-        costs, spent = descent_of(task).many(weights), np.abs(weights).sum(axis=(1, 2))
-    else:
-        window = jnp.asarray([task.s, task.T])
-        arguments = jnp.asarray(numbers), task.theta_s, window, task.target, task.cost, solver, length
-        costs = np.asarray(_family_costs(task.problem.risk, space.build, *arguments))
-    if not task.priced:
-        return costs
-    spent = efforts(build_members(space, numbers), task.s, task.T) if spent is None else spent
-    # Members that spend the budget to rounding are within it.
-    return np.where(spent <= task.budget * (1.0 + 1e-10), costs + task.price * spent, np.inf)
+    risk, window = task.problem.risk, jnp.asarray([task.s, task.T])
+    sizes = sizes_of(risk, task.theta_s)
+    given = task.theta_s, window, task.target, task.cost, choose_solver(sizes, task.T - task.s), sizes.length
+    return lambda numbers: np.asarray(_family_costs(risk, space.build, jnp.asarray(numbers), *given))
 
 
 @eqx.filter_jit
@@ -365,27 +358,3 @@ def _family_costs(
         return jnp.where(jnp.isfinite(value), value, jnp.inf)
 
     return jax.vmap(cost_of)(numbers)
-
-
-def baseline(task: ControlTask) -> FamilyResult:
-    """The notes' 1_[0,s]: the points are dropped when the request arrives."""
-    schedule = Step(task.s)
-    cost, error = simulate(task, schedule)
-    return FamilyResult(
-        family="1_[0,s]",
-        schedule=schedule,
-        parameters={"τ": task.s},
-        cost=cost,
-        cost_error=error,
-        status=FamilyStatus.BASELINE if task.bounds[0] <= 0.0 <= task.bounds[1] else FamilyStatus.OUTSIDE,
-        evaluations=1,
-        effort=0.0,
-        seeds=seed_costs(task, schedule),
-    )
-
-
-def search_families(
-    task: ControlTask, families: Sequence[type[AbstractSchedule]], deadline: Deadline = UNLIMITED
-) -> tuple[FamilyResult, ...]:
-    """The best member of each family."""
-    return tuple(search_family(task, family, deadline=deadline) for family in families)

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
+from jaxtyping import Float
 
 from ..flow import exact_flow, gradient_flow
 from ..problem import Quadratic
@@ -13,9 +14,9 @@ from ._task import ControlTask, rounding_of
 from .linear._decays import member_ends
 from .linear._pencil import SECULAR
 from .linear._task import LinearTask
-from .systems._ensemble import MeanSlopes, PricedSteps
+from .systems._ensemble import MeanSlopes
 from .terms._cost import cost_and_gradient
-from .terms._levels import efforts, step_weights
+from .terms._levels import efforts, step_weights, step_weights_of
 from .terms._seeds import SeedCosts
 
 
@@ -100,6 +101,11 @@ def effort_of(task: ControlTask, schedule: AbstractSchedule) -> float:
 
     In steps, of which each has the mean of ε, the sum of these.
     """
+    return float(efforts_of(task, Members.of([schedule]))[0])
+
+
+def efforts_of(task: ControlTask, members: Members) -> Float[np.ndarray, " k"]:
+    """`effort_of` each member."""
     if task.in_steps:
-        return PricedSteps.effort(step_weights(schedule, task.s, task.T))
-    return float(efforts(Members.of([schedule]), task.s, task.T)[0])
+        return np.abs(step_weights_of(members, task.s, task.T)).sum(axis=(1, 2))
+    return efforts(members, task.s, task.T)
