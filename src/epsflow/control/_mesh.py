@@ -34,7 +34,7 @@ from .terms._kinds import SearchMethod, describe_arcs, is_singular
 from .terms._levels import arcs_of, as_column, sampled
 from .terms._pieces import cut
 from .terms._reading import read_arcs
-from .terms._runs import Candidate, named_guesses
+from .terms._runs import Candidate, named_guesses, outcome, proposals
 from .terms._window import MeshWindow
 
 
@@ -189,16 +189,18 @@ def solve_on_mesh(
 ) -> Found:
     """Solve on a mesh from every guess, simulate all proposals, keep the best, and free it of the mesh."""
     candidates = _run(task, setting, method, guesses)
-    proposals = _proposals(setting.window, candidates, guesses, interrupted=setting.deadline.passed)
-    schedules = [PiecewiseConstant(knots, option) for option in proposals]
+    # The starts of runs that were cut short may be better than what these came to.
+    others = map(as_column, guesses.values()) if setting.deadline.passed else ()
+    tried = proposals(setting.window, candidates, others)
+    schedules = [PiecewiseConstant(knots, levels) for levels in tried]
     costs = [_objective(task, schedule) for schedule in schedules]
     best = int(np.argmin(costs))
     mesh = setting.window.length / (len(knots) - 1)
     found = Found(schedule=schedules[best], method=method, mesh=mesh, candidates=tuple(candidates))
-    freed = _freed_of_mesh(task, setting, knots, proposals[best])
-    if freed is None or _objective(task, freed.schedule) > costs[best]:
-        return found
-    return replace(found, schedule=freed.schedule, polished=True, mesh=0.0, second_order=freed.second_order)
+    freed = _freed_of_mesh(task, setting, knots, tried[best])
+    if freed is not None and _objective(task, freed.schedule) <= costs[best]:
+        found = replace(found, schedule=freed.schedule, polished=True, mesh=0.0, second_order=freed.second_order)
+    return replace(found, result=outcome(candidates, setting.deadline))
 
 
 def _objective(task: ControlTask, schedule: AbstractSchedule) -> float:
@@ -220,20 +222,6 @@ def _freed_bangs(task: ControlTask, schedule: PiecewiseConstant) -> Stationary |
         return None
     linear = linear_of(task)
     return polish_linear(linear.grouped if levels.ndim == 1 else linear, knots, levels)
-
-
-def _proposals(
-    window: MeshWindow, candidates: list[Candidate], guesses: dict[str, np.ndarray], *, interrupted: bool
-) -> list[np.ndarray]:
-    """What is worth simulating: every run, also with what is near a bound moved onto it, and the starts of cut runs.
-
-    An interior-point method stops short of the bounds. L-BFGS-B ends on them, and never above its start.
-    """
-    near = [window.onto_options(run.values, 1e-3) for run in candidates]
-    options = [option for run, moved in zip(candidates, near, strict=True) for option in (run.values, moved)]
-    if interrupted:
-        options += [as_column(values) for values in guesses.values()]
-    return [u for i, u in enumerate(options) if not any(np.array_equal(u, earlier) for earlier in options[:i])]
 
 
 def method_of(setting: Setting, method: str, intervals: int) -> SearchMethod:

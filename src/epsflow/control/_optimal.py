@@ -277,14 +277,7 @@ class OnMesh(AbstractRoute):
         step_until = self.deadline if self.best_step and method is not SearchMethod.ADJOINT else None
         guesses = guesses_of(task, options.knots(task), options.starts, options.columns(task), step_until)
         guesses = {name: window.affordable(values) for name, values in guesses.items()}
-        found = solve_on_mesh(task, setting, method, options.knots(task), guesses)
-        return replace(found, result=self._outcome(found))
-
-    def _outcome(self, found: Found) -> RESULTS:
-        if self.deadline.passed:
-            return RESULTS.time_limit_reached
-        failed = bool(found.candidates) and not any(candidate.success for candidate in found.candidates)
-        return RESULTS.no_start_succeeded if failed else SUCCESS
+        return solve_on_mesh(task, setting, method, options.knots(task), guesses)
 
 
 class ExactSwitches(AbstractRoute):

@@ -13,11 +13,8 @@ from ._families import baseline
 from ._simulate import effort_of, simulate
 from ._task import ControlTask, linear_of
 from .terms._deadline import UNLIMITED, Deadline
-from .terms._runs import Candidate
+from .terms._runs import Candidate, proposals
 from .terms._window import MeshWindow
-
-ON_BOUND = 1e-3
-"""Fraction of the bounds' distance within which an interior-point method's value may mean the bound itself."""
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -90,7 +87,7 @@ def second_opinion(
     guess = {"half way": window.affordable(np.full((intervals, columns), 0.5 * sum(task.bounds)))}
     run = _solve(task, window, guess, shared=not per_point, deadline=deadline)
     knots = np.linspace(task.s, task.T, intervals + 1)
-    tried = [PiecewiseConstant(knots, values) for values in (run.values, window.onto_options(run.values, ON_BOUND))]
+    tried = [PiecewiseConstant(knots, levels) for levels in proposals(window, [run])]
     simulated = [simulate(task, schedule) for schedule in tried]
     efforts = [effort_of(task, schedule) for schedule in tried]
     best = int(np.argmin([end.cost + task.price * effort for end, effort in zip(simulated, efforts, strict=True)]))

@@ -25,15 +25,12 @@ from .terms._deadline import UNLIMITED, Deadline
 from .terms._kinds import SPENT, VERIFIED_GAP, SearchMethod
 from .terms._levels import as_column, interval_means, interval_sums, step_weights
 from .terms._reading import read_arcs
-from .terms._runs import Candidate, named_guesses
+from .terms._runs import ON_BOUND, named_guesses, outcome, proposals
 from .terms._window import MeshWindow, on_bounds
 
 DESCENT = Rule(fall=1e-14, near=VERIFIED_GAP)
 OPTIMISER = Rule(iterations=200, fall=1e-10, settled=1e-6, near=VERIFIED_GAP)
 """When L-BFGS-B ends: with an optimiser a gradient is dear, and the cost of batches is rough."""
-
-ON_BOUND = 1e-3
-"""Distance from a bound, in units of their distance, at which a level that L-BFGS-B found is tried on the bound."""
 
 ROUND = 1e-9
 """What a switch at the end of a step may cost more than one beside it, relative to the cost."""
@@ -117,17 +114,16 @@ class _Search:
         if optimiser and shape[0] > 1 and not self.deadline.passed:
             guesses["best switch"] = best_switch(self.cost, window, shape, inside, self.deadline)
         runs = descent.solve_from(guesses)
-        proposals = [option for run in runs for option in self._options(run)]
-        costs = [self.cost(levels) + self.task.price * window.spent(levels) for levels in proposals]
+        tried = [levels.reshape(shape) for levels in proposals(window, runs)]
+        costs = [self.cost(levels) + self.task.price * window.spent(levels) for levels in tried]
         best = int(np.argmin(costs))
-        freed = self.freed(proposals[best], costs[best])
-        trouble = SUCCESS if any(run.success for run in runs) else RESULTS.no_start_succeeded
+        freed = self.freed(tried[best], costs[best])
         return Found(
-            schedule=PiecewiseConstant(self.knots, as_column(proposals[best])) if freed is None else freed,
+            schedule=PiecewiseConstant(self.knots, as_column(tried[best])) if freed is None else freed,
             method=SearchMethod.ADJOINT if optimiser else SearchMethod.STEPS,
             polished=freed is not None,
             candidates=tuple(runs),
-            result=RESULTS.time_limit_reached if self.deadline.passed else trouble,
+            result=outcome(runs, self.deadline),
         )
 
     @cached_property
@@ -189,12 +185,6 @@ class _Search:
 
     def _means(self, schedule: AbstractSchedule) -> np.ndarray:
         return interval_means(self._weights(schedule), self.knots)
-
-    def _options(self, run: Candidate) -> list[np.ndarray]:
-        """What a run found, and the same with what is near a bound moved onto it."""
-        free = run.values.reshape(-1, self.columns)
-        moved = self.window.onto_options(free, ON_BOUND)
-        return [free] if np.array_equal(free, moved) else [free, moved]
 
 
 def _near(arcs: Arcs, reach: float) -> tuple[np.ndarray, np.ndarray]:

@@ -1,14 +1,14 @@
 """What a search hands over: the runs of a solver, and the derivatives by the switch times."""
 
 import abc
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 from scipy.linalg import null_space
 
-from ..._core import spelled
+from ..._core import RESULTS, SUCCESS, spelled
 from ...schedules import AbstractSchedule
 from ._deadline import Deadline
 from ._window import MeshWindow
@@ -114,6 +114,29 @@ class Least(NamedTuple):
     cost: float
     evaluations: int
     finished: bool
+
+
+ON_BOUND = 1e-3
+"""Distance from a bound, in units of their distance, at which a level that a solver found is tried on the bound."""
+
+
+def proposals(
+    window: MeshWindow, runs: Iterable[Candidate], others: Iterable[Float[np.ndarray, "N *m"]] = ()
+) -> list[Float[np.ndarray, "N *m"]]:
+    """What is worth simulating: every run, also with what is near a bound moved onto it, and others; each once.
+
+    An interior-point method stops short of the bounds, and L-BFGS-B of those that cost nothing to go to.
+    """
+    options = [levels for run in runs for levels in (run.values, window.onto_options(run.values, ON_BOUND))]
+    options += others
+    return [u for i, u in enumerate(options) if not any(np.array_equal(u, earlier) for earlier in options[:i])]
+
+
+def outcome(runs: Sequence[Candidate], deadline: Deadline) -> RESULTS:
+    """How a search ended that made these runs."""
+    if deadline.passed:
+        return RESULTS.time_limit_reached
+    return RESULTS.no_start_succeeded if runs and not any(run.success for run in runs) else SUCCESS
 
 
 class AbstractTranscription(abc.ABC):
