@@ -26,6 +26,20 @@ def test_the_warning_names_the_direction_and_points_at_the_callers_line():
     assert [warning.filename for warning in told] == [__file__]
 
 
+@pytest.mark.parametrize(("loss", "outputs"), [(ef.LogisticLoss(), None), (ef.SoftmaxCrossEntropy(), 2)])
+def test_classification_is_told_by_the_same_words(loss, outputs):
+    data = twins(1e-6)
+    labels = (data.y > 0.0).astype(float)
+    raw, scaled = (
+        ef.Dataset(rows, labels, name="twins", features=data.features) for rows in (data.x, data.standardise().x)
+    )
+    with pytest.warns(ef.EpsflowWarning, match=NAMED):
+        problem = ef.Problem(ef.LinearModel(3, outputs), loss, raw, [3])
+    assert "nearly collinear along +1·a" in repr(problem)
+    # The penalty is in the units of each parameter, as above.
+    assert not ef.Problem(ef.LinearModel(3, outputs), loss, scaled, [3], l2=0.1).caution
+
+
 @pytest.mark.filterwarnings("ignore::epsflow.EpsflowWarning")
 def test_answers_say_it_too():
     problem = ef.linear_regression(twins(1e-6), [3])

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from epsflow import InputError, Study, load_dataset
-from epsflow.studies import READY, Specification, read_specification, ready_made
+from epsflow.studies import READY, DataProblems, Specification, read_specification, ready_made
 from epsflow.studies._plan import plan
 from epsflow.studies._specification import POINTS, ROW_BYTES
 from epsflow.studies._specify import specify
@@ -228,3 +228,8 @@ def test_a_row_of_a_plan_takes_no_more_memory_than_is_reckoned_with():
 def test_a_whole_specification_takes_no_more_fields(small: Specification):
     with pytest.raises(InputError, match="exclude each other"):
         Study(small, seed=3)
+
+
+def test_a_part_with_wrong_fields_is_refused_in_one_line_that_names_them():
+    with pytest.raises(InputError, match=r"^DataProblems: kind: Field required; dataset: .*\(given: 'iris'\)\.$"):
+        DataProblems(dataset="iris")  # pyright: ignore[reportCallIssue]

@@ -1,16 +1,22 @@
 """Columns that are nearly collinear: what is determined, but so badly that it means little."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
-from ._design import Design, WideDesign
+from ._dataset import Dataset
+from ._design import Design, WideDesign, factor_rows
+from ._models import LinearModel
+from ._penalty import Penalty
+from ._quadratic import retained_rows
 
 COLLINEAR = 1e5
 """Condition, columns scaled, from which on columns are called nearly collinear: its square, which is that of a Hessian,
 leaves six digits or fewer."""
 
+FACTORED = 2**33
+"""n d² up to which the rows of other problems than linear regression are factored to be judged: a second, about."""
 
 SEEN = 1e-10
 """The part of a row, of its length, that determines a direction and is no rounding."""
@@ -35,17 +41,33 @@ def largest_entries(direction: Float[np.ndarray, " d"], weights: Float[np.ndarra
     return " ".join(terms) + (" …" if len(order) > len(terms) else "")
 
 
-def caution_of(design: Design | WideDesign | None, in_words: Callable[[Float[np.ndarray, " d"]], str]) -> str:
-    """The direction that the retained rows of linear regression hardly determine, with their condition; else nothing.
+def features_of(
+    model: LinearModel, data: Dataset, delete: Int[np.ndarray, " m"], penalty: Penalty, scale: float
+) -> Design | WideDesign | None:
+    """The factor of the retained rows for another loss than the squared one, whose Hessian weighs them, too.
+
+    None for data in a memory map, and for those whose factor would take seconds: they are not judged.
+    """
+    count, features = data.x.shape
+    if isinstance(data.x, np.memmap) or count * features**2 > FACTORED:
+        return None
+    by_feature = np.broadcast_to(penalty, model.dim).reshape(features, -1).min(axis=1)
+    rows = retained_rows(data.x, np.zeros(count), delete, scale)
+    return factor_rows(rows, features, by_feature)
+
+
+def caution_of(design: Design | WideDesign | None, names: Sequence[str]) -> str:
+    """The direction that the retained rows of a linear model hardly determine, with their condition; else nothing.
 
     Args:
         design: the factor of these rows; None for other problems, which are not judged.
-        in_words: a direction of parameters by the names of its features.
+        names: of the features.
     """
     if not isinstance(design, Design) or design.rank < design.dim or design.condition < COLLINEAR:
         return ""
     weakest = design.weakest / np.linalg.norm(design.weakest)
-    return f"nearly collinear along {in_words(weakest)} (condition {design.condition:.1e})"
+    direction = largest_entries(weakest, np.abs(weakest * design.scales), names)
+    return f"nearly collinear along {direction} (condition {design.condition:.1e})"
 
 
 def caution_in_full(caution: str, remedy: str = "give l2 > 0") -> str:

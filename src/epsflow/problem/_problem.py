@@ -24,7 +24,7 @@ from .._core import (
     brief,
     warn,
 )
-from ._collinear import caution_in_full, caution_of, free_directions, largest_entries
+from ._collinear import caution_in_full, caution_of, features_of, free_directions, largest_entries
 from ._dataset import LARGEST, Dataset, check_finite, check_range
 from ._design import Design, WideDesign
 from ._generalised import GeneralisedLinear
@@ -147,7 +147,10 @@ class Problem(Shown):
     @cached_property
     def caution(self) -> str:
         """What makes answers about this problem worth less than they look, in words; empty if nothing is known to."""
-        return caution_of(self.design, self.in_words)
+        design = self.design
+        if design is None and isinstance(self.model, LinearModel):
+            design = features_of(self.model, self.data, self.delete, self.penalty, self.scale)
+        return caution_of(design, self.data.features)
 
     @cached_property
     def dim(self) -> int:

@@ -114,6 +114,23 @@ class Gathered(NamedTuple):
     design: Design | WideDesign | None
 
 
+def retained_rows(
+    x: Float[np.ndarray, "n d"], y: Float[np.ndarray, " n"], delete: Int[np.ndarray, " m"], scale: float, name: str = ""
+) -> Iterator[Rows]:
+    """√c times the rows that are not deleted, and their targets, a chunk at a time.
+
+    Raises:
+        InputError: rows of a memory map that are not finite.
+    """
+    for start in range(0, len(x), CHUNK_ROWS):
+        rows, targets = np.asarray(x[start : start + CHUNK_ROWS]), np.asarray(y[start : start + CHUNK_ROWS])
+        check_finite(rows, targets, name, start)
+        here = delete[(delete >= start) & (delete < start + len(rows))] - start
+        if here.size:
+            rows, targets = np.delete(rows, here, axis=0), np.delete(targets, here)
+        yield np.sqrt(scale) * rows, np.sqrt(scale) * targets
+
+
 def gather(data: Dataset, delete: Int[np.ndarray, " m"], l2: Penalty, scale: float) -> Gathered:
     """One pass over chunks of rows; deleted rows are left out, not subtracted.
 
@@ -122,17 +139,12 @@ def gather(data: Dataset, delete: Int[np.ndarray, " m"], l2: Penalty, scale: flo
     require_x64()
     squares: list[float] = []
 
-    def retained() -> Iterator[Rows]:
-        for start in range(0, data.n, CHUNK_ROWS):
-            x, y = np.asarray(data.x[start : start + CHUNK_ROWS]), np.asarray(data.y[start : start + CHUNK_ROWS])
-            check_finite(x, y, data.name, start)
-            here = delete[(delete >= start) & (delete < start + len(x))] - start
-            if here.size:
-                x, y = np.delete(x, here, axis=0), np.delete(y, here)
-            squares.append(scale * float(y @ y))
-            yield np.sqrt(scale) * x, np.sqrt(scale) * y
+    def counted() -> Iterator[Rows]:
+        for x, y in retained_rows(data.x, data.y, delete, scale, data.name):
+            squares.append(float(y @ y))
+            yield x, y
 
-    design = factor_rows(retained(), data.x.shape[1], l2)
+    design = factor_rows(counted(), data.x.shape[1], l2)
     risk = Quadratic(
         h_retained=design.hessian(),
         b_retained=design.moments(),

@@ -9,8 +9,18 @@ import math
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
+from .._core import InputError
 from ._labelled import training_size
 
 Entry = TypeVar("Entry")
@@ -49,10 +59,37 @@ ROW_BYTES = 1_500
 """A row of a plan: a dozen inputs and a hash."""
 
 
+def in_one_line(error: ValidationError) -> str:
+    """Every field that is wrong, by name, and why."""
+    return "; ".join(map(_words, error.errors()))
+
+
+def _words(error: Any) -> str:
+    place = ".".join(str(part) for part in error["loc"] if part not in ("random", "data"))
+    reason = error["msg"].removeprefix("Value error, ")
+    given = error["input"]
+    shown = f" (given: {given!r})" if place and isinstance(given, str | int | float | bool | None) else ""
+    return f"{place}: {reason}{shown}" if place else reason
+
+
 class _Part(BaseModel):
     """Frozen, without unknown fields, and without silent conversions such as "3" to 3."""
 
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    def __init__(self, **values: Any) -> None:
+        """Check the fields.
+
+        Raises:
+            InputError: with every field that is wrong, by name, and why.
+        """
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise InputError(f"{type(self).__name__}: {in_one_line(error)}.") from error
+
+    # So that parts of a whole are checked by the whole, whose error says where they are.
+    __init__.__pydantic_base_init__ = True  # pyright: ignore[reportFunctionMemberAccess]
 
 
 class Deletion(_Part):

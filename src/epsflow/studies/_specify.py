@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from .._core import InputError
 from ._ready import READY
-from ._specification import DataProblems, Specification
+from ._specification import DataProblems, Specification, in_one_line
 from .tasks import TASKS, AbstractTask, task_of
 
 
@@ -34,7 +34,7 @@ def specify(fields: Mapping[str, Any], origin: str = "the specification") -> Spe
         _check_models(task, specification)
         task.check(specification)
     except ValidationError as error:
-        raise InputError(f"{origin}: {'; '.join(map(_words, error.errors()))}.") from error
+        raise InputError(f"{origin}: {in_one_line(error)}.") from error
     except TypeError as error:
         raise InputError(f"{origin}: {error}.") from error
     except InputError as error:
@@ -108,11 +108,3 @@ def _plain(value: object) -> object:
     if hasattr(value, "tolist"):
         return value.tolist()  # pyright: ignore[reportAttributeAccessIssue]
     raise TypeError(f"{value!r} cannot stand in a specification")
-
-
-def _words(error: Any) -> str:
-    place = ".".join(str(part) for part in error["loc"] if part not in ("random", "data"))
-    reason = error["msg"].removeprefix("Value error, ")
-    given = error["input"]
-    shown = f" (given: {given!r})" if place and isinstance(given, str | int | float | bool | None) else ""
-    return f"{place}: {reason}{shown}" if place else reason
