@@ -81,6 +81,18 @@ def test_self_influence_in_chunks(network, theta):
     np.testing.assert_allclose(parts.values, whole.values, rtol=1e-9)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("dtype", "most"), [("float32", 1e-5), ("bfloat16", 0.05)])
+def test_self_influence_in_a_narrow_precision_says_how_far_off_it_is(network, theta, dtype, most):
+    options = {"points": [0, 1, 2, 3], "curvature": "ggn", "damping": 0.1, "solver": ef.EKFAC()}
+    wide = ef.self_influence(network, theta.astype(np.float32).astype(float), **options)
+    narrow = ef.self_influence(network.with_dtype(dtype), theta, estimate_error=True, **options)
+    assert narrow.dtype == dtype
+    assert np.abs(narrow.values - wide.values).max() <= 1.0001 * narrow.error  # both in float64, rounded differently
+    # Roundings of 6e-8, or of operands by 2⁻⁹, through two layers forward and back, twice.
+    assert 0.0 < narrow.error < most * np.abs(wide.values).max()
+
+
 def test_a_budget_that_no_chunk_meets_is_refused_with_the_least_that_one_does(network, theta):
     with pytest.raises(ef.InputError, match=r"max_bytes is 1,000, which no chunk meets: .* need [\d,]+ bytes") as no:
         ask(network, theta, ef.EKFAC(), max_bytes=1_000)

@@ -146,8 +146,9 @@ def influence(
             linear; default: 1 GiB. Points of the data and right-hand sides are taken in chunks that meet it.
         devices: JAX devices over which the points of the data are spread in equal parts, of a model that is not
             linear; sums over them are taken in another order, and nothing else changes.
-        estimate_error: of a problem in single precision: compute a second time in float64, whatever JAX's mode, and
-            report the largest difference.
+        estimate_error: of a problem in float32 or bfloat16: compute a second time in float64, whatever JAX's mode, and
+            report the largest difference. Nothing less would hold: a residual is as large as the tolerance that was
+            asked for, and what it makes of the answer depends on the condition, which no solver by products knows.
         throw: raise if a linear solve did not converge.
 
     Raises:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import jax
 import numpy as np
 from jaxtyping import Float
 
@@ -32,6 +33,7 @@ class SelfInfluence(Shown):
         damping: λ_d.
         solver: which solver was used.
         dtype: in which it was computed.
+        error: largest difference of a value to the same computed in float64; NaN unless it was asked for.
         chunks: how much was worked on at once, of a model that is not linear.
     """
 
@@ -43,6 +45,7 @@ class SelfInfluence(Shown):
     damping: float
     solver: str
     dtype: str = "float64"
+    error: float = np.nan
     chunks: Chunks | None = None
 
     def _figures(self) -> dict[str, object]:
@@ -56,6 +59,7 @@ class SelfInfluence(Shown):
             "damping": self.damping,
             "solver": self.solver,
             "result": self.result,
+            **({} if self.dtype == "float64" else {"dtype": self.dtype, "error": self.error}),
         }
 
 
@@ -69,6 +73,7 @@ def self_influence(
     damping: float = 0.0,
     solver: str | AbstractCurvatureSolver = "auto",
     max_bytes: int | None = None,
+    estimate_error: bool = False,
     throw: bool = True,
 ) -> SelfInfluence:
     """c∇ℓᵀ(C + λ_d I)⁻¹∇ℓ at ε = 1: the predicted rise of a point's (a group's summed) own loss upon its removal.
@@ -84,7 +89,7 @@ def self_influence(
         problem: what is trained.
         theta: where, shape (d,). Default: the optimum, for convex problems.
         points: as in `influence`; default: every point.
-        curvature, damping, solver, max_bytes, throw: as in `influence`.
+        curvature, damping, solver, max_bytes, estimate_error, throw: as in `influence`.
 
     Raises:
         InputError, ConvergenceError: as `influence`.
@@ -99,8 +104,15 @@ def self_influence(
         answer = prepared.solve(sums, throw=throw)
         values.append(np.einsum("qd,qd->q", sums, answer.solution) / problem.scale)
         ends.append((answer.residual, answer.result, answer.solver))
+    whole, error = values[0][0] if gradients.single else np.concatenate(values), np.nan
+    if estimate_error and problem.dtype != "float64":
+        given = {"points": points, "curvature": curvature, "damping": damping, "solver": solver}
+        with jax.enable_x64(True):
+            place = np.asarray(matrix.theta, np.float64)
+            exact = self_influence(problem.with_dtype("float64"), place, **given, max_bytes=max_bytes, throw=throw)
+        error = float(np.abs(exact.values - whole).max())
     return SelfInfluence(
-        values=values[0][0] if gradients.single else np.concatenate(values),
+        values=whole,
         theta=np.asarray(matrix.theta),
         residual=np.concatenate([residual for residual, _, _ in ends]),
         result=join([result for _, result, _ in ends]),
@@ -108,5 +120,6 @@ def self_influence(
         damping=float(damping),
         solver=ends[0][2],
         dtype=problem.dtype,
+        error=error,
         chunks=matrix.chunks if isinstance(matrix, Curvature) else None,
     )

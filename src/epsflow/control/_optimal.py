@@ -113,7 +113,7 @@ def optimal_schedule(
         key: seed of the batches, or several seeds, over whose trainings the cost is averaged:
             `jax.random.split(jax.random.key(0), 8)`. With a function θ0(key) each seed has a start of its own.
         held_out: further seeds, on which nothing is chosen; `ScheduleSolution.seeds` has their costs.
-        dtype: of training with an optimiser, "float64" or "float32"; default: the problem's. In the latter `cost_error`
+        dtype: of training with an optimiser, "float64", "float32" or "bfloat16"; default: the problem's. `cost_error`
             contains how far the cost is from that in float64.
         time_limit: seconds after which the search, and the proof, stop between two iterations. What there is by then is
             simulated and returned as UNVERIFIED, unless a certificate stands.

@@ -206,7 +206,8 @@ def train_with(
         step_size: time per step, in the units of the schedule. With 1, the default, ε is a function of the step.
         dtype: "float64", "float32" or "bfloat16", in which everything is computed; see `Problem` for what each rounds.
             Default: the problem's. Only "float64" needs a global flag; `estimate_error` does not.
-        estimate_error: train a second time in float64, and report the largest difference.
+        estimate_error: train a second time in float64, and report the largest difference. Gradients compared in both
+            precisions would be cheaper and say little: steps magnify what rounding does to the steps before them.
         checkpoint: a file that holds the state every `every` steps; if it is there, training is taken up from it, and
             ends at the same bits as if it had never stopped.
         every: steps between two writings of the checkpoint.

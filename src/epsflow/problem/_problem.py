@@ -34,7 +34,7 @@ from ._minimum import Minimum, Points, by_factor
 from ._models import AbstractModel, LinearModel
 from ._penalty import Penalty, as_penalties
 from ._precision import check_dtype, check_width, computed, stored_in
-from ._quadratic import Quadratic, gather
+from ._quadratic import Quadratic, ask, gather
 from ._risk import AbstractRisk, EmpiricalRisk, Weights, by_rows, loss_gradients, mesh_of
 from ._shapes import check_model, check_parts
 from ._weighted import weighted
@@ -120,15 +120,13 @@ class Problem(Shown):
         check_width(data, model)
         check_range(data)
         check_model(model, loss, data, dtype)
-        values = (model, loss, data, points, penalty, reduction, chunk_rows, dtype)
-        names = ("model", "loss", "data", "delete", "penalty", "reduction", "chunk_rows", "dtype")
-        for name, value in zip(names, values, strict=True):
-            object.__setattr__(self, name, value)
+        vars(self).update(model=model, loss=loss, data=data, delete=points, penalty=penalty)
+        vars(self).update(reduction=reduction, chunk_rows=chunk_rows, dtype=dtype)
         linear = isinstance(model, LinearModel) and model.outputs is None and formula_of(loss) is SquaredLoss
         gathered = gather(data, points, penalty, self.scale) if linear else None
-        object.__setattr__(self, "design", None if gathered is None else gathered.design)
+        vars(self)["design"] = None if gathered is None else gathered.design
         if gathered is not None:
-            self.__dict__["risk"] = gathered.risk
+            vars(self)["risk"] = gathered.risk
         if self.caution:
             warn(f"{data.name}: {caution_in_full(self.caution)}.")
 
@@ -296,22 +294,22 @@ class Problem(Shown):
 
     def value(self, theta: Array, eps: Weights = 1.0) -> Float[Array, ""]:
         """R_ε(θ)."""
-        return _ask(self.risk, "value", self.parameters(theta), self.weights(eps))
+        return ask(self.risk, "value", self.parameters(theta), self.weights(eps))
 
     def gradient(self, theta: Array, eps: Weights = 1.0) -> Float[Array, " d"]:
         """∇R_ε(θ), shape (d,)."""
-        return _ask(self.risk, "gradient", self.parameters(theta), self.weights(eps))
+        return ask(self.risk, "gradient", self.parameters(theta), self.weights(eps))
 
     def hvp(self, theta: Array, vector: Array, eps: Weights = 1.0) -> Float[Array, " d"]:
         """∇²R_ε(θ) v, shape (d,)."""
         arguments = self.parameters(theta), self.parameters(vector, "vector"), self.weights(eps)
-        return _ask(self.risk, "hvp", *arguments)
+        return ask(self.risk, "hvp", *arguments)
 
     def ggn_product(self, theta: Array, vector: Array, eps: Weights = 1.0) -> Float[Array, " d"]:
         """Generalised Gauss–Newton product (c Σ w_i J_iᵀ ∇²_fℓ_i J_i + λI) v, shape (d,)."""
         arguments = self.parameters(theta), self.parameters(vector, "vector"), self.weights(eps)
         # The two matrices coincide for linear regression, whose data may be too long to be in memory.
-        return _ask(self.risk, "hvp" if isinstance(self.risk, Quadratic) else "ggn_product", *arguments)
+        return ask(self.risk, "hvp" if isinstance(self.risk, Quadratic) else "ggn_product", *arguments)
 
     def hessian(self, theta: Array, eps: Weights = 1.0) -> Float[Array, "d d"]:
         """∇²R_ε(θ), dense, shape (d, d).
@@ -324,7 +322,7 @@ class Problem(Shown):
                 f"a dense Hessian for d = {self.dim} takes {8 * self.dim**2 / 1e9:.1f} GB; use `hvp` or `ggn_product`, "
                 "which need no matrix."
             )
-        return _ask(self.risk, "hessian", self.parameters(theta), self.weights(eps))
+        return ask(self.risk, "hessian", self.parameters(theta), self.weights(eps))
 
     def point_gradients(
         self, theta: Array, points: object = None, *, devices: Sequence[Any] = ()
@@ -335,7 +333,7 @@ class Problem(Shown):
         """
         theta = self.parameters(theta)
         if points is None and not len(devices):
-            return _ask(self.risk, "deleted_gradients", theta)
+            return ask(self.risk, "deleted_gradients", theta)
         rows = np.asarray(self.delete if points is None else points)
         if rows.ndim != 1 or (rows.size and rows.dtype.kind not in "iu"):
             raise InputError(f"points must be whole numbers in a list; got {points!r}.")
@@ -397,17 +395,6 @@ class Problem(Shown):
         """The largest entries of a direction in the parameter space of a linear model, by the names of its features."""
         scales = np.ones(self.dim) if self.design is None else self.design.scales
         return largest_entries(direction, np.abs(direction * scales), self.data.features)
-
-
-@eqx.filter_jit
-def _compiled(risk: AbstractRisk, method: str, *arguments: Array) -> Array:
-    # The risk is an argument, so another problem of the same shape costs nothing.
-    return getattr(risk, method)(*arguments)
-
-
-def _ask(risk: AbstractRisk, method: str, *arguments: Array) -> Array:
-    """A method of the risk: in NumPy for linear regression, for others compiled once per shape."""
-    return getattr(risk, method)(*arguments) if isinstance(risk, Quadratic) else _compiled(risk, method, *arguments)
 
 
 _loss_gradients = eqx.filter_jit(loss_gradients)

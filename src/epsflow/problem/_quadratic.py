@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import equinox as eqx
 import numpy as np
 from jaxtyping import Float, Int
 
@@ -155,3 +156,14 @@ def gather(data: Dataset, delete: Int[np.ndarray, " m"], l2: Penalty, scale: flo
         retained=design.eigen(),
     )
     return Gathered(risk, design)
+
+
+@eqx.filter_jit
+def _compiled(risk: AbstractRisk, method: str, *arguments: Array) -> Array:
+    # The risk is an argument, so another problem of the same shape costs nothing.
+    return getattr(risk, method)(*arguments)
+
+
+def ask(risk: AbstractRisk, method: str, *arguments: Array) -> Array:
+    """A method of the risk: in NumPy for linear regression, for others compiled once per shape."""
+    return getattr(risk, method)(*arguments) if isinstance(risk, Quadratic) else _compiled(risk, method, *arguments)
