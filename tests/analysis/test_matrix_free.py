@@ -8,6 +8,7 @@ import pytest
 
 import epsflow as ef
 from epsflow.analysis import _endpoints
+from epsflow.analysis._hessian_products import by_products
 from epsflow.analysis.curvature import _base, _cholesky, _dual
 from epsflow.analysis.optima import _anchor
 from epsflow.analysis.optima._units import ggn_diagonal
@@ -58,20 +59,25 @@ def largest(shapes):
     return max(int(np.prod(shape)) for shape in shapes)
 
 
-def test_the_endpoints_without_a_matrix_are_those_with_one(network, theta, without_matrices):
-    options = {"theta0": theta, "damping": 0.1, "steps": 5, "K": 2, "step_size": 0.5}
-    found = ef.endpoints(network, theta, matrix=False, max_bytes=BUDGET, **options)
+def test_influence_and_newton_step_by_products_are_those_of_dense_algebra(network, theta, without_matrices):
+    found = by_products(network, theta, 1e-9, 300, BUDGET)
     assert largest(without_matrices()) < N * D  # and d² is larger still
+    pull = network.point_gradients(theta, network.delete).sum(axis=0)
+    for name, eps in (("influence", 1.0), ("Newton step", 0.0)):
+        dense = np.linalg.solve(network.hessian(theta, eps), pull)
+        # Residuals of 1e-9, and condition numbers below 100.
+        np.testing.assert_allclose(found[name].change, dense, rtol=0, atol=1e-7 * np.abs(dense).max())
+        assert found[name].good
+
+
+@pytest.mark.slow  # compiles the whole table
+def test_the_endpoints_form_no_matrix_where_none_is_wanted(network, theta, without_matrices):
+    options = {"theta0": theta, "damping": 0.1, "steps": 5, "K": 2, "step_size": 0.5, "solver": "ekfac"}
+    found = ef.endpoints(network, theta, matrix=False, max_bytes=BUDGET, **options)
+    assert largest(without_matrices()) < N * D
     assert found.chunks.points < N
     assert found.converged.all()
-    changes = {method.split(",")[0]: change for method, change in zip(found.methods, found.change, strict=True)}
-    # By dense algebra: residuals of 1e-9, and condition numbers below 100.
-    pull = network.point_gradients(theta, network.delete).sum(axis=0)
-    whole, retained = (np.asarray(network.hessian(theta, eps)) for eps in (1.0, 0.0))
-    first = np.linalg.solve(whole, pull)
-    np.testing.assert_allclose(changes["influence"], first, rtol=0, atol=1e-7 * np.abs(first).max())
-    newton = np.linalg.solve(retained, pull)
-    np.testing.assert_allclose(changes["Newton step"], newton, rtol=0, atol=1e-7 * np.abs(newton).max())
+    changes = dict(zip(found.methods, found.change, strict=True))
     # Of θ(0) = θ(1) − θ̇ + ½θ̈ − …: the second order errs by the third term where the first errs by the second.
     ends = [np.linalg.norm(changes[name] - found.change[0]) for name in ("influence", "second order")]
     assert ends[1] < 0.5 * ends[0]

@@ -162,7 +162,9 @@ class OfAnyModel(PointGradients):
     def bends(self, theta_dot: Float[np.ndarray, "count d"]) -> Float[np.ndarray, "count d"]:
         """One compiled function, called for every deletion."""
         third = [np.asarray(_third(self.matrix, dot)) for dot in theta_dot]
-        if self.deletions.index.size > max(self.chunk, self.count) or self.count == 1:
+        if self.count == 1:
+            own = np.asarray(_sum_product(self.rows, self.matrix.theta, theta_dot[0]))[None]
+        elif self.deletions.index.size > max(self.chunk, self.count):
             own = np.asarray(_group_products(self.rows, self.matrix.theta, theta_dot, *self.deletions.padded()))
         else:
             directions = theta_dot[self.deletions.member()]
@@ -177,6 +179,11 @@ class OfAnyModel(PointGradients):
 @eqx.filter_jit
 def _sum(rows: EmpiricalRisk, theta: Array) -> Float[Array, " d"]:
     return rows.gradient(theta, jnp.ones(()))
+
+
+@eqx.filter_jit
+def _sum_product(rows: EmpiricalRisk, theta: Array, vector: Array) -> Float[Array, " d"]:
+    return rows.hvp(theta, vector, jnp.ones(()))
 
 
 @eqx.filter_jit
