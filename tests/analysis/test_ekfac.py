@@ -225,6 +225,7 @@ def test_the_basis_of_a_convolution_belongs_to_sums_over_its_pixels(convolutiona
         np.testing.assert_allclose(rotated, np.diag(np.diag(rotated)), atol=1e-13 * np.abs(factor).max())
 
 
+@pytest.mark.slow
 def test_where_all_pixels_are_alike_a_convolution_of_one_pixel_is_a_layer(convolutional):
     """Kernels of 1 × 1 on images of one colour, whose mean is that of any pixel: the same function of the same θ."""
     rng = np.random.default_rng(12)

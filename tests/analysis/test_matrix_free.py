@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import epsflow as ef
-from epsflow.analysis import _endpoints
+from epsflow.analysis import _endpoint_rows
 from epsflow.analysis._hessian_products import by_products
 from epsflow.analysis.curvature import _base, _cholesky, _dual
 from epsflow.analysis.optima import _anchor
@@ -43,7 +43,12 @@ def refuse(*_, **__):
 def without_matrices(monkeypatch, tmp_path):
     """Nothing dense can be asked of NumPy, and what is compiled is written down; its shapes come out."""
     dense = ((_base, "_matrix"), (_base, "_factor"), (_anchor, "_linearised"), (_cholesky, "dense"), (_dual, "factor"))
-    for room, name in (*dense, (_anchor, "jacobians"), (_endpoints, "newton_step"), (_endpoints, "derivatives")):
+    for room, name in (
+        *dense,
+        (_anchor, "jacobians"),
+        (_endpoint_rows, "newton_step"),
+        (_endpoint_rows, "derivatives"),
+    ):
         monkeypatch.setattr(room, name, refuse)
     jax.config.update("jax_dump_ir_to", str(tmp_path))
 
@@ -60,7 +65,7 @@ def largest(shapes):
 
 
 def test_influence_and_newton_step_by_products_are_those_of_dense_algebra(network, theta, without_matrices):
-    found = by_products(network, theta, 1e-9, 300, BUDGET)
+    found = by_products(network, theta, 1e-9, 300, BUDGET, "float64")
     assert largest(without_matrices()) < N * D  # and d² is larger still
     pull = network.point_gradients(theta, network.delete).sum(axis=0)
     for name, eps in (("influence", 1.0), ("Newton step", 0.0)):
@@ -112,6 +117,7 @@ def test_every_stage_without_a_matrix_is_that_with_one(network, theta):
     np.testing.assert_allclose(parts.thetas, whole.thetas, rtol=0, atol=1e-7 * sizes)
 
 
+@pytest.mark.slow
 def test_a_response_that_keeps_its_points_needs_no_jacobian(network, theta, without_matrices):
     """Without the deleted points' own Bregman terms their share of G is taken off the products."""
     options = {"damping": 0.3, "points": [[1, 2, 3]], "delete_bregman": False}
