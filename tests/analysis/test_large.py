@@ -127,12 +127,13 @@ def test_a_narrow_precision_names_itself_and_its_error_holds(network, theta, sol
     assert 0.0 < narrow.error < (1e-3 if dtype == "float32" else 0.2) * np.abs(wide.change).max()
 
 
-def test_a_tolerance_that_rounding_does_not_admit_ends_and_says_so(network, theta):
+@pytest.mark.parametrize("solver", [ef.CG, pytest.param(ef.LiSSA, marks=pytest.mark.slow)])
+def test_a_tolerance_that_rounding_does_not_admit_ends_and_says_so(network, theta, solver):
     with (
         jax.enable_x64(False),
         pytest.raises(ef.ConvergenceError, match=r"float32 rounds products .* looser rtol") as no,
     ):
-        ask(network.with_dtype("float32"), theta, ef.CG(rtol=1e-12))
+        ask(network.with_dtype("float32"), theta, solver(rtol=1e-12))
     assert no.value.result.steps.max() < 1_000 < 10 * network.dim
 
 

@@ -22,7 +22,7 @@ import numpy as np
 from jaxtyping import Float, Key
 
 from .._core import Array, Shown, spelled
-from ..problem import Problem, unit_of
+from ..problem import Problem
 from ..schedules import Constant
 from ._minibatches import Batch, Rows, Source
 from ._training import Carry, Recipe, check_optimiser, recipe_of, run_leg, source_of, words_of
@@ -93,7 +93,8 @@ class StepSlopes(NamedTuple):
     Attributes:
         value: φ; ∞ if training left the finite numbers.
         weights: ∂φ/∂ε of every step, in the shape of the weights; 0 then.
-        rounding: u Σ_k |p_k|ᵀ|θ_k|: what a rounding of every number of every step does to φ, to first order.
+        rounding: u Σ_k |p_k|ᵀ|θ_k|: what a rounding of every number of every step does to φ, to first order. What
+            rounded operands do besides shows in a comparison with float64 only.
         thetas, costates: θ_k and p_k = ∂φ/∂θ_k of the steps that were asked for, shape (q, d).
         bad: the step at which training left the finite numbers; None if it did not.
     """
@@ -190,7 +191,7 @@ class Course(Shown):
                 row = step + self.first - first
                 seen[step] = tuple(np.asarray(part[row], np.float64) for part in (found.thetas, found.costates))
         each = np.concatenate(by_weight[::-1])
-        unit = unit_of(self.source.precision)
+        unit = float(jnp.finfo(carry.theta.dtype).eps)
         paths = [np.stack([seen[step][part] for step in asked]) if asked else np.empty((0, 0)) for part in (0, 1)]
         columns = weights.shape[1]
         return StepSlopes(

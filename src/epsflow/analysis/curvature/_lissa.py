@@ -100,8 +100,9 @@ class LiSSA(AbstractCurvatureSolver):
             note, otherwise = self._divergence(state), RESULTS.nonlinear_divergence
         elif not (residual <= rtol).all():
             note = held_by(curvature, residual, rtol) + (
-                f"{self.steps} steps at scale {scale:.3g} (largest eigenvalue about {state.largest:.3g}) were not "
-                "enough; more steps, more damping, a smaller scale above half that eigenvalue, or a looser rtol help"
+                f"{int(steps.max())} steps at scale {scale:.3g} (largest eigenvalue about {state.largest:.3g}) were "
+                "not enough; more steps, more damping, a smaller scale above half that eigenvalue, or a looser rtol "
+                "help"
             )
         return CurvatureSolve(
             solution=solution,
