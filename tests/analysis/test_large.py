@@ -107,8 +107,8 @@ def test_a_budget_that_no_chunk_meets_is_refused_with_the_least_that_one_does(ne
 @pytest.mark.parametrize(
     ("solver", "dtype"),
     [
-        (ef.EKFAC(), "float32"),
         (ef.CG(), "bfloat16"),
+        pytest.param(ef.EKFAC(), "float32", marks=pytest.mark.slow),
         pytest.param(ef.CG(), "float32", marks=pytest.mark.slow),
         pytest.param(ef.EKFAC(), "bfloat16", marks=pytest.mark.slow),
         pytest.param(ef.LiSSA(), "float32", marks=pytest.mark.slow),
