@@ -108,7 +108,7 @@ def test_a_schedule_is_a_schedule(row_one, zero, schedule, words):
         (ef.Step(1.0), r"got .*: pass its class Step; certify\(\) takes one schedule"),
         (a_function, "got the function a_function"),
         (ef.Distance, "got the class Distance"),
-        (ef.BangBang, "does not say over which numbers it can be searched"),
+        (ef.PiecewiseConstant, "does not say over which numbers it can be searched"),
     ],
 )
 def test_a_family_is_a_class(row_one, zero, family, words):

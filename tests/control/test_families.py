@@ -125,8 +125,8 @@ def test_a_family_of_ones_own_is_searched_like_the_others(row_one, zero):
 
 
 def test_a_family_without_a_search_space_is_refused(row_one, zero):
-    with pytest.raises(ef.InputError, match="BangBang does not say over which numbers"):
-        ef.best_in_family(row_one, ef.BangBang, zero, s=0.0, T=2.0)
+    with pytest.raises(ef.InputError, match="PiecewiseConstant does not say over which numbers"):
+        ef.best_in_family(row_one, ef.PiecewiseConstant, zero, s=0.0, T=2.0)
 
 
 def test_bounds_that_a_family_cannot_respect_are_refused(row_one, zero):

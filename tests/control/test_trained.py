@@ -193,6 +193,22 @@ def test_a_price_and_a_budget_bind_the_families_of_trainings(network, theta0, as
     assert step.effort <= budget * (1.0 + 1e-9)
 
 
+def test_the_best_two_switches_beat_all_whole_steps_within_a_budget(network, theta0):
+    question = {"s": 10, "T": 24, "target": network.model.init(jax.random.key(1))}
+    training = {"optimiser": ADAM, "batch": 5, "key": KEYS[0]}
+    found = ef.best_in_family(network, ef.BangBang.switching(2), theta0, budget=6.0, **question, **training)
+    seeds, steps = make_task(network, theta0, **question, recipes=RECIPES).trainings.seeds, np.arange(14)
+    least = min(
+        seeds.costs(((steps < first) | (steps >= last)).astype(float)[:, None]).mean()
+        for first, last in itertools.combinations_with_replacement(range(15), 2)
+        if first + 14 - last <= 6
+    )
+    assert found.cost <= least * (1.0 + 1e-6)  # what a descent in the last digits of two numbers leaves
+    assert found.effort <= 6.0 * (1.0 + 1e-9)
+    np.testing.assert_allclose(found.schedule.switch_ts[0], found.parameters["τ₁"])
+    assert found.family == "BangBang, 2 switches, high first"
+
+
 def test_the_best_step_beats_every_whole_step(network, theta0):
     question = {"s": 10, "T": 40, "optimiser": ADAM, "batch": 5, "key": KEYS[:2]}
     step = ef.best_in_family(network, ef.Step, theta0, **question)

@@ -221,7 +221,8 @@ def best_in_family(
 
     Args:
         problem: what is trained, and which points are deleted.
-        family: Step, LinearDecay, PolynomialDecay, ExponentialDecay, or a schedule class with `search_space`.
+        family: Step, LinearDecay, PolynomialDecay, ExponentialDecay, several switches (`BangBang.switching(3)`), or a
+            schedule class with `search_space`.
         theta0: θ(0), shape (d,).
         s, T: the window.
         bounds: bounds of ε; the family must respect them.

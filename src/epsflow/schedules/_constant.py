@@ -1,5 +1,6 @@
 """Schedules that are constant between jumps."""
 
+from functools import lru_cache
 from typing import ClassVar
 
 import equinox as eqx
@@ -7,7 +8,7 @@ import numpy as np
 from jax.tree_util import Partial
 from jaxtyping import Float
 
-from .._core import Array, InputError, brief, namespace
+from .._core import Array, InputError, as_count, brief, namespace
 from ._base import (
     AbstractPiecewiseConstant,
     SearchSpace,
@@ -235,3 +236,55 @@ class BangBang(AbstractPiecewiseConstant):
         """1, the arcs' levels, 0."""
         inside = self.arc_values
         return namespace(inside).concatenate([np.ones(1), inside, np.zeros(1)])
+
+    @classmethod
+    def switching(cls, count: int, *, first: str = "high", low: float = 0.0, high: float = 1.0) -> "type[BangBang]":
+        """The family with so many switches, for `best_in_family` and `compare_schedules`.
+
+        Example:
+            >>> ef.BangBang.switching(3).search_space(1.0, 5.0).names
+            ('τ₁', 'share₂', 'share₃')
+
+        Its numbers are τ₁ ∈ [s, T], and for each further switch the part of the time that is left until T at which it
+        lies, τ_k = τ_{k−1} + share_k (T − τ_{k−1}); `schedule.switch_ts` has the times.
+
+        Raises:
+            InputError: no whole number of switches, more than nine, or levels that `BangBang` refuses.
+        """
+        if as_count(count, "count") > len(_INDEX):
+            raise InputError(f"count is {count}; families of up to {len(_INDEX)} switches are searched.")
+        names = tuple(f"{'share' if k else 'τ'}{_INDEX[k]}" for k in range(count))
+        BangBang(0.0, np.ones(1), 2.0, first, low, high)
+        return _family(names, first, float(low), float(high))
+
+    @classmethod
+    def search_space(cls, s: float, T: float) -> SearchSpace:
+        """That of two switches between 1 and 0: ε = 1 until τ₁, and again from τ₂ until T; see `switching`."""
+        return cls.switching(2).search_space(s, T)
+
+
+_INDEX = "₁₂₃₄₅₆₇₈₉"
+
+
+@lru_cache
+def _family(names: tuple[str, ...], first: str, low: float, high: float) -> type[BangBang]:
+    """The class of a number of switches, which says how it is searched; its members are plain `BangBang`s."""
+
+    class Switching(BangBang):
+        @classmethod
+        def search_space(cls, s: float, T: float) -> SearchSpace:
+            later = len(names) - 1
+            lower, upper = (s, *(0.0,) * later), (T, *(1.0,) * later)
+            build = Partial(cls._member, as_float64(s), as_float64(T))
+            return SearchSpace(names, lower, upper, (False,) * len(names), build)
+
+        @classmethod
+        def _member(cls, s: Array, T: Array, parameters: Array) -> BangBang:
+            xp = namespace(parameters)
+            times = [parameters[0]]
+            for k in range(1, len(names)):
+                times.append(xp.clip(times[-1] + parameters[k] * (T - times[-1]), times[-1], T))
+            return BangBang(s, xp.stack(times), T, first, low, high)
+
+    Switching.__name__ = f"BangBang, {len(names)} switch{'es' * (len(names) > 1)}, {first} first"
+    return Switching
