@@ -76,6 +76,23 @@ def test_bound_is_below_brute_force_and_close(seed):
     assert refuted.value <= cost * (1 + 1e-9)
 
 
+@pytest.mark.slow
+def test_signs_that_may_change_often_are_left_to_a_quadratic_form():
+    """Sets of three and four sign changes, of which 1,000 nodes leave 13 %: problem 175 of `bench_sweep.py`."""
+    rng = np.random.default_rng(0)
+    for _ in range(176):
+        x = rng.normal(size=(10, 2)) * [1.0, np.exp(rng.normal())]
+        y = x @ rng.normal(size=2) + 0.3 * rng.normal(size=10)
+        y[0] += 3.0 * rng.normal()
+        s, theta0 = rng.uniform(0.0, 1.0), rng.normal(size=2)
+        T = s + rng.uniform(0.5, 4.0)
+    problem = linear_regression(Dataset(x, y), delete=[0], reduction="mean")
+    found = linear_optimum(make_task(problem, theta0, s=s, T=T))
+    assert not found.bound.closed
+    assert found.extremal.cost == pytest.approx(0.019487713490798104, rel=1e-12)
+    assert 0.0 <= found.extremal.cost - found.lower_bound <= 1e-8 * found.extremal.cost
+
+
 def test_settled_signs_need_one_node(rng):
     task = next(task for task in map(random_task, range(24)) if certify_signs(task).settled)
     cost, pi = best_of(task)

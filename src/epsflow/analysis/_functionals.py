@@ -13,7 +13,7 @@ from jax.core import Tracer
 from jaxtyping import Float
 
 from .._core import Array, InputError, Spelled, jaxpr_of
-from ..problem import AbstractLoss, AbstractModel, GeneralisedLinear, LinearModel, slopes
+from ..problem import AbstractLoss, AbstractModel, GeneralisedLinear, LinearModel
 
 
 class AbstractFunctional(Spelled, eqx.Module):
@@ -110,7 +110,7 @@ class Losses(AbstractFunctional):
             scale=1.0,
             outputs=model.outputs,
         )
-        return rows.outer(slopes(self.loss, rows.predict(theta), rows.y))
+        return rows.outer(rows.at(theta).points.slopes)
 
     def _one(self, theta: Array, x: Array, y: Array) -> Array:
         return self.loss(self.model(theta, x), y)

@@ -143,8 +143,7 @@ def _(loss: SquaredLoss, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray
 
 @slopes.register(LogisticLoss)
 def _(loss: LogisticLoss, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    sign = _sign(targets)
-    return sign * expit(sign * outputs)  # not expit(f) − y, which loses the digits of a confident prediction
+    return expit(outputs) - targets
 
 
 @slopes.register(SquaredLoss)

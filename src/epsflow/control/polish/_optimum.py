@@ -46,7 +46,8 @@ class LinearOptimum:
         exact: the exact-unlearning schedule, if 𝓔 = 0 is reached within T; else None.
         signs: whether the residuals keep their signs, which makes the problem convex; None where nobody asked.
         bound: D at the schedule's own δ(T) where the signs are settled, the bound from branching where they are mixed;
-            None where the cost is zero, or where one ε for several points is proved the best by itself.
+            None where the cost is zero, or where one ε for several points is proved the best by itself. A quadratic
+            form may prove more, in `lower_bound`, where branching leaves a gap.
         lower_bound: no admissible schedule has a smaller cost of θ(T), each point with a weight of its own; of one ε
             for several points, none has a smaller cost + ρ(∫|u| dt − the least that the bounds allow). 0 where nothing
             better is proved.
@@ -117,6 +118,10 @@ def optimising(
     if unproved and not signs.settled and nodes and found.cost > found.cost_error:
         bound = yield from _branched(task, problem, signs, best, most, deadline)
     lower = 0.0 if bound is None else bound.certain
+    one = task.points == 1 and best.path.levels.ndim == 1
+    if isinstance(bound, MixedBound) and not bound.closed and one and most == NODES and not deadline.passed:
+        # Signs that change often are too many sets; a quadratic form around the optimum does not ask for signs.
+        lower = max(lower, _quadratic(task, best, deadline))
     arrival = None
     if lower <= max(found.cost_error, EXACT_FRACTION * task.form.value(task.start)) and not deadline.passed:
         arrival = _arrival(task, deadline)
