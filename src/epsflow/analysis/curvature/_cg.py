@@ -83,6 +83,7 @@ def _iterate(
     squares = np.einsum("qd,qd->q", residual, residual)
     goals = (0.5 * rtol) ** 2 * squares
     best, narrow = np.full(len(rhs), np.inf), curvature.unit > 1e-10
+    kept, least = point, squares  # of the true residuals that were seen
     # Below this share of the largest curvature met, a negative one may be rounding.
     largest, share = 0.0, float(np.sqrt(curvature.unit))
     for count in range(limit):
@@ -105,12 +106,14 @@ def _iterate(
             residual = np.where(going[:, None], rhs - products(curvature, point), residual)
             new = np.einsum("qd,qd->q", residual, residual)
         if renewed and narrow:
+            kept = np.where((going & (new < least))[:, None], point, kept)
+            least = np.where(going, np.minimum(new, least), least)
             # The true residual has not halved since the last time: rounding holds it. Less than 0 ends the column.
             best = np.where(new > 0.25 * best, -1.0, np.where(best < 0.0, best, new))
         ratio = np.where(going, new / np.where(squares == 0.0, 1.0, squares), 0.0)
         direction = np.where(going[:, None], residual + ratio[:, None] * direction, direction)
         squares = np.where(going, new, squares)
-    return point, steps
+    return np.where((best < 0.0)[:, None], kept, point), steps
 
 
 def _indefinite(curvature: AnyCurvature, where: str, worst: float) -> InputError:
