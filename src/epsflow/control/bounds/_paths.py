@@ -179,21 +179,16 @@ class Paths:
         Raises:
             InputError: a path with too many arcs.
         """
-        counts = [len(request.ends) for request in requests]
-        owners = np.repeat([request.problem for request in requests], counts)
-        ends = np.concatenate([request.ends for request in requests])
-        lengths, eighths, losses, windows = (np.repeat(part, counts, axis=0) for part in self._packed(requests))
-        forward = np.repeat([request.forward for request in requests], counts)
+        asked = self._packed(requests)
         each = self.rows.shape[2] * max(self._spectra.grids.shape[1], self.rows.shape[2])
         share = max(1, AT_ONCE // each)
         parts = []
-        for k in range(0, len(ends), share):
-            here = slice(k, k + share)
-            given = lengths[here], eighths[here], losses[here], windows[here], forward[here]
-            least, legs = self._backward(owners[here], ends[here], *given)
-            parts.append((least, self._forward(owners[here], legs)[0]))
+        for k in range(0, len(asked[0]), share):
+            owners, *given = (part[k : k + share] for part in asked)
+            least, legs = self._backward(owners, *given)
+            parts.append((least, self._forward(owners, legs)[0]))
         least, deltas = (np.concatenate(column) for column in zip(*parts, strict=True))
-        edges = np.cumsum(counts)[:-1]
+        edges = np.cumsum([len(request.ends) for request in requests])[:-1]
         return [Answer(*pair) for pair in zip(np.split(least, edges), np.split(deltas, edges), strict=True)]
 
     def trace(self, request: Request) -> tuple[Trace, ...]:
@@ -202,13 +197,10 @@ class Paths:
         Raises:
             InputError: a path with too many arcs.
         """
-        count = len(request.ends)
-        owners = np.full(count, request.problem)
-        lengths, eighths, losses, windows = (np.repeat(part, count, axis=0) for part in self._packed([request]))
-        given = lengths, eighths, losses, windows, np.full(count, True)
-        least, legs = self._backward(owners, request.ends, *given)
+        owners, *given = self._packed([request._replace(forward=True)])
+        least, legs = self._backward(owners, *given)
         deltas, largest = self._forward(owners, legs)
-        arcs: list[list[PathArc]] = [[] for _ in range(count)]
+        arcs: list[list[PathArc]] = [[] for _ in owners]
         for leg in legs:
             for member, key, start, duration, costate, collected in zip(*leg[:6], strict=True):
                 level, spectrum = self._spectra.at(int(key))
@@ -216,7 +208,7 @@ class Paths:
         return tuple(Trace(float(least[k]), deltas[k], float(largest[k]), tuple(row)) for k, row in enumerate(arcs))
 
     def _packed(self, requests: Sequence[Request]) -> tuple[np.ndarray, ...]:
-        """Lengths, 8φ, κ of all stretches, shapes (n, w), (n, w, m), (n, w, m), and how many there are, shape (n,)."""
+        """The arguments of `_backward`, path by path."""
         most, points = max(1, *(len(request.stretches) for request in requests), 1), self.rows.shape[1]
         counts = np.array([len(request.stretches) for request in requests])
         lengths, losses = np.zeros((len(requests), most)), np.zeros((len(requests), most, points))
@@ -226,8 +218,12 @@ class Paths:
                 starts, ends, _, _, phi, kappa = zip(*request.stretches, strict=True)
                 lengths[k, : counts[k]] = np.subtract(ends, starts)
                 eighths[k, : counts[k]], losses[k, : counts[k]] = phi, kappa
-        owners = [request.problem for request in requests]
-        return lengths, eighths, losses * self.spans[owners][:, None, None], counts
+        owners = np.array([request.problem for request in requests])
+        losses *= self.spans[owners][:, None, None]
+        kept = np.array([request.forward for request in requests])
+        paths = [len(request.ends) for request in requests]
+        owners, *rest = (np.repeat(part, paths, axis=0) for part in (owners, lengths, eighths, losses, counts, kept))
+        return owners, np.concatenate([request.ends for request in requests]), *rest
 
     def _backward(
         self,

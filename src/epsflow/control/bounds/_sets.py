@@ -164,43 +164,42 @@ class Reach(NamedTuple):
             return (0.0, np.inf) if sign > 0 else (-np.inf, 0.0)
         return (yield from self._loose(j, stop - start, before))
 
-    def _steepest(self, j: int, length: float, pulled: float, pushed: float) -> float:
-        """The largest |ė_j + u_j‖x_j‖²e_j| = |x_jᵀ(f − Λδ) − Σ_{i≠j} u_i (x_jᵀx_i) e_i| until `length` beyond a time.
+    def _later(
+        self, j: int, length: float, sides: Sequence[int], before: Sequence[Stretch]
+    ) -> Search[tuple[list[float], float]]:
+        """The least ±e_j after the stretches, and how far e_j moves within `length` from then on, but for u_j.
 
-        Given the least x_jᵀΛδ and −x_jᵀΛδ at that time.
+        That is |ė_j + u_j‖x_j‖²e_j| = |x_jᵀ(f − Λδ) − Σ_{i≠j} u_i (x_jᵀx_i) e_i| at its largest, times `length`.
         """
         task = self.task
         x, most = task.rows[j], max(map(abs, task.bounds))
+        pull, signs = task.rates * x, np.array(sides)
+        bounds = yield from self.least(np.vstack([pull, -pull, signs[:, None] * x]), before)
         push, across = float(x @ task.drift), np.abs(task.rows @ x)
         across[j] = 0.0
-        steepest = max(push - pulled, -push - pushed)
-        bend = float(np.abs(task.rates * x) @ self.speeds)
-        return steepest + length * bend + most * float(across @ self.residuals)
+        steepest = max(push - float(bounds[0]), -push - float(bounds[1]))
+        bend = float(np.abs(pull) @ self.speeds)
+        move = length * (steepest + length * bend + most * float(across @ self.residuals))
+        return (bounds[2:] - signs * task.residuals[j]).tolist(), move
+
+    def _growth(self, j: int, length: float, rate: float) -> float:
+        """What u_j‖x_j‖² ≥ −rate·‖x_j‖² makes of it at most."""
+        x = self.task.rows[j]
+        return float(np.exp(min(float(x @ x) * rate * length, OVERFLOW)))
 
     def _slack(self, j: int, sign: int, length: float, before: Sequence[Stretch]) -> Search[float]:
         """η: e_j vanishes within `length` after the stretches, so |e_j| ≤ η there; negative where it cannot vanish."""
         if length == 0.0:
             return 0.0
-        task, x = self.task, self.task.rows[j]
-        pull = task.rates * x
-        pulled, pushed, away = (yield from self.least(np.stack([pull, -pull, sign * x]), before)).tolist()
-        move = length * self._steepest(j, length, pulled, pushed)
-        move *= float(np.exp(min(float(x @ x) * max(map(abs, task.bounds)) * length, OVERFLOW)))
-        if away - sign * float(task.residuals[j]) > move:
-            return -1.0
-        return min(move, float(self.residuals[j]))
+        (away,), move = yield from self._later(j, length, [sign], before)
+        move *= self._growth(j, length, max(map(abs, self.task.bounds)))
+        return -1.0 if away > move else min(move, float(self.residuals[j]))
 
     def _loose(self, j: int, length: float, before: Sequence[Stretch]) -> Search[tuple[float, float]]:
         """Bounds on e_j within `length` after the stretches, whatever the controls do."""
-        task, most, x = self.task, float(self.residuals[j]), self.task.rows[j]
-        pull, r = task.rates * x, float(task.residuals[j])
-        bounds = yield from self.least(np.stack([pull, -pull, x, -x]), before)
-        pulled, pushed, below, above = bounds.tolist()
-        move = length * self._steepest(j, length, pulled, pushed)
-        growth = float(np.exp(min(float(x @ x) * max(-task.bounds[0], 0.0) * length, OVERFLOW)))
-        low = (min(below - r, 0.0) - move) * growth
-        high = (max(-above - r, 0.0) + move) * growth
-        return max(low, -most), min(high, most)
+        (below, above), move = yield from self._later(j, length, [1, -1], before)
+        growth, most = self._growth(j, length, max(-self.task.bounds[0], 0.0)), float(self.residuals[j])
+        return max((min(below, 0.0) - move) * growth, -most), min((max(-above, 0.0) + move) * growth, most)
 
     # -- can a residual come back? --------------------------------------------------------------------------------
 
