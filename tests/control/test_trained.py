@@ -105,6 +105,13 @@ def test_plain_gradient_descent_is_that_of_a_step_size(network, theta0):
     np.testing.assert_allclose(found.weights[:, 0], other.weights, rtol=1e-10, atol=1e-14)
 
 
+def test_a_scan_makes_shared_steps_once_and_the_same_costs(network, theta0):
+    rows = np.array([[1, 1, 0, 0], [1, 0, 0, 0], [1, 1, 1, 0.5], [0, 1, 0, 0], [1, 1, 0, 0]])[:, :, None]
+    seeds = seeds_of(network, theta0, 2, 6, optimiser=ADAM, batch=5, key=KEYS[:2])
+    found = dict(seeds.scan(rows))
+    assert [found[row] for row in range(5)] == [seeds.costs(weights).mean() for weights in rows]
+
+
 def test_two_seeds_cost_the_mean_of_the_two(network, theta0):
     weights = np.random.default_rng(4).uniform(size=(20, 1))
     both, first, second = (

@@ -97,11 +97,13 @@ class _Search:
     def scan(self, low: Point, high: Point, count: int) -> Point:
         """A lattice; the best point so far."""
         axes = [np.linspace(a, b, count) for a, b in zip(low, high, strict=True)]
-        for row in itertools.product(*axes):
-            if self.tried and self.deadline.passed:
-                break
-            point = np.array(row)
-            self.tried.append((point, float(self.training.costs(self.weights_of(point[None])[0]).mean())))
+        points, costs = np.array(list(itertools.product(*axes))), {}
+        if not (self.tried and self.deadline.passed):
+            for row, cost in self.training.scan(self.weights_of(points)):
+                costs[row] = cost
+                if self.deadline.passed:
+                    break
+        self.tried += [(points[row], costs[row]) for row in sorted(costs)]
         return self.least.numbers
 
     def descend(self, start: Point, low: Point, high: Point) -> None:
