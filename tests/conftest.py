@@ -42,6 +42,23 @@ def key() -> jax.Array:
     return jax.random.key(0)
 
 
+@pytest.fixture(scope="session")
+def network():
+    """A network of 13 parameters on 23 points, of which two are deleted, for trainings."""
+    import epsflow as ef  # not before the hook
+
+    rng = np.random.default_rng(3)
+    x = rng.standard_normal((23, 2))
+    data = ef.Dataset(x, np.sin(x[:, 0]) + 0.1 * rng.standard_normal(23))
+    return ef.Problem(ef.MLP((2, 3, 1)), ef.SquaredLoss(), data, delete=[4, 11], l2=0.05, reduction="mean")
+
+
+@pytest.fixture(scope="session")
+def theta0(network):
+    """Where its training begins."""
+    return network.model.init(jax.random.key(0))
+
+
 @pytest.fixture
 def compiled() -> Iterator[list[str]]:
     """The list of what XLA compiles while the test runs."""

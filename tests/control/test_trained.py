@@ -19,19 +19,6 @@ RECIPES = Recipes(optimiser=ADAM, batch=5, key=KEYS[0])
 CLIPPED = optax.chain(optax.clip_by_global_norm(0.3), optax.sgd(0.1, momentum=0.8))
 
 
-@pytest.fixture(scope="module")
-def network():
-    rng = np.random.default_rng(3)
-    x = rng.standard_normal((23, 2))
-    data = ef.Dataset(x, np.sin(x[:, 0]) + 0.1 * rng.standard_normal(23))
-    return ef.Problem(ef.MLP((2, 3, 1)), ef.SquaredLoss(), data, delete=[4, 11], l2=0.05, reduction="mean")
-
-
-@pytest.fixture(scope="module")
-def theta0(network):
-    return network.model.init(jax.random.key(0))
-
-
 def seeds_of(problem, theta0, s, T, *, cost=None, target=None, **recipes):
     task = make_task(problem, theta0, s=s, T=T, cost=cost, target=target, recipes=Recipes(**recipes))
     return task.trainings.seeds

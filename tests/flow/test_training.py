@@ -18,19 +18,6 @@ KEY, RATE = jax.random.key(7), 1e-2
 ADAM = optax.adam(RATE)
 
 
-@pytest.fixture(scope="module")
-def network():
-    rng = np.random.default_rng(3)
-    x = rng.standard_normal((23, 2))
-    data = ef.Dataset(x, np.sin(x[:, 0]) + 0.1 * rng.standard_normal(23))
-    return ef.Problem(ef.MLP((2, 3, 1)), ef.SquaredLoss(), data, delete=[4, 11], l2=0.05, reduction="mean")
-
-
-@pytest.fixture(scope="module")
-def theta0(network):
-    return network.model.init(jax.random.key(0))
-
-
 def plain_loop(problem, optimiser, theta, batches, weights):
     """As one writes it with optax alone: batches of points, and a weight for every point at every step."""
     x, y = jnp.asarray(problem.data.x), jnp.asarray(problem.data.y)
