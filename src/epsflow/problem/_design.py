@@ -125,10 +125,6 @@ class Design(Spelled, AbstractDesign):
     @property
     def scales(self) -> Float[np.ndarray, " d"]:
         """See `AbstractDesign`."""
-        return self._widths
-
-    @cached_property
-    def _widths(self) -> Float[np.ndarray, " d"]:
         norms = np.linalg.norm(self.triangle, axis=0)
         return np.where(norms > 0.0, norms, 1.0)
 

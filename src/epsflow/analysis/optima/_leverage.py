@@ -273,11 +273,11 @@ def factorise(problem: Problem, damping: float = 0.0) -> Factor:
             "any model, `newton_step_all` one Newton step towards them."
         )
     if isinstance(design, Design) and problem.delete.size == 0 and damping == 0.0:
-        target, widths, scaled, sizes = design.projected, design.scales, design.scaled, design.sizes
+        triangle, target, scaled, sizes = design.triangle, design.projected, design.scaled, design.sizes
     else:
         triangle, target = _extended(problem, design, damping)
-        widths = np.linalg.norm(triangle, axis=0)
-        scaled = triangle / np.where(widths > 0.0, widths, 1.0)
+        norms = np.linalg.norm(triangle, axis=0)
+        scaled = triangle / np.where(norms > 0.0, norms, 1.0)
         sizes = np.linalg.svd(scaled, compute_uv=False)
     if sizes[-1] <= max(d, 4.0 * math.sqrt(problem.data.n)) * UNIT * sizes[0]:
         direction = problem.undetermined_direction(1.0)
@@ -286,6 +286,7 @@ def factorise(problem: Problem, damping: float = 0.0) -> Factor:
             f"{sizes[0]:.2e}), so θ is not determined{f' along {direction}' if direction else ''}. "
             "Remove a dependent column, or add l2 > 0."
         )
+    widths = triangle.diagonal() / scaled.diagonal()
     inverse, _ = trtri(scaled)
     inverse /= widths[:, None]
     theta = inverse @ target
