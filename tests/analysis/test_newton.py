@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import spearmanr
 
 import reference_models as reference
-from epsflow._core import InputError
+from epsflow._core import EpsflowWarning, InputError
 from epsflow.analysis import leverage, newton_step, newton_step_all, retrain_all
 from epsflow.problem import Dataset, LinearModel, LogisticLoss, Problem, linear_regression, load_dataset
 
@@ -61,7 +61,8 @@ def test_near_collinear_columns_cost_digits_once():
     x = rng.normal(size=(12, 2))
     x[:, 1] = x[:, 0] + 1e-7 * x[:, 1]
     y, theta = (rng.normal(size=12) > 0.0).astype(float), np.array([0.3, -0.2])
-    problem = Problem(LinearModel(2), LogisticLoss(), Dataset(x, y), [3])
+    with pytest.warns(EpsflowWarning, match="nearly collinear"):
+        problem = Problem(LinearModel(2), LogisticLoss(), Dataset(x, y), [3])
     p = 1.0 / (1.0 + np.exp(-x @ theta))
     kept = [k for k in range(12) if k != 3]
     w = [Fraction(value) * (1 - Fraction(value)) for value in p.tolist()]

@@ -124,9 +124,7 @@ class Problem(Shown):
         vars(self).update(reduction=reduction, chunk_rows=chunk_rows, dtype=dtype)
         linear = isinstance(model, LinearModel) and model.outputs is None and formula_of(loss) is SquaredLoss
         gathered = gather(data, points, penalty, self.scale) if linear else None
-        vars(self)["design"] = None if gathered is None else gathered.design
-        if gathered is not None:
-            vars(self)["risk"] = gathered.risk
+        vars(self).update({"design": None} if gathered is None else gathered._asdict())
         if self.caution:
             warn(f"{data.name}: {caution_in_full(self.caution)}.")
 
