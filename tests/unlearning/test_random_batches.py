@@ -118,6 +118,19 @@ def test_shuffled_epochs_have_the_worst_of_all_orders():
         assert law.distances.tolist() == pytest.approx([worst], rel=1e-13)
 
 
+def test_the_law_of_independent_batches_does_not_hold_for_shuffled_epochs():
+    """Losses ±θ, + for the deleted point alone: one epoch ends 2ηG/b away for certain, so its exact δ is δ_G(ε; 2ηG/bσ).
+
+    Independent batches miss the point a quarter of the time; their law, of the same mean, promises less.
+    """
+    constants = {"n": 10, "deleted": 1, "batch": 5, "steps": 2, "lipschitz": 1.0, "step_size": 0.5}
+    independent = batch_law(**constants)
+    epoch = DistanceLaw(np.array([2 * 0.5 * 1.0 / 5]), np.ones(1))
+    assert independent.mean == pytest.approx(epoch.mean, rel=1e-12)
+    for epsilon, sigma in itertools.product((0.0, 1.0), (0.05, 0.1)):
+        assert mixture_delta(independent, epsilon, sigma) < 0.96 * mixture_delta(epoch, epsilon, sigma)
+
+
 @given(st.floats(0, 5), st.floats(0.01, 10), st.floats(0.01, 10), st.floats(0, 1))
 def test_envelopes_are_concave_and_above_every_mixture(epsilon: float, near: float, far: float, share: float):
     law = DistanceLaw(np.array([near, far]), np.array([1 - share, share]))

@@ -193,6 +193,8 @@ def train_with(
     Batches are shuffled epochs: epoch e goes through the points in the order of
     `numpy.random.default_rng([*key_data(key), e]).permutation(n)`; its last n mod b points rest. Data in a
     `numpy.memmap` stay on disk: rows are read a few steps at a time, while the steps before them run.
+    `gradient_descent` and the unlearning algorithms draw every batch by itself instead, as their certificates need, so
+    that one key gives other batches there; without batches all agree.
 
     Args:
         problem: what is trained, and which points are deleted.

@@ -143,8 +143,13 @@ def gradient_descent(
         Descent(steps=[10], thetas=array(1, 10), step_size=0.2485, batch_size=0, result=successful)
 
     With mini-batches, ∇R is replaced by its unbiased estimate (n/b) c Σ_{i∈B_k} w_i∇ℓ_i + λθ, B_k drawn from *all* n
-    points without replacement. B_k depends on the seed and on k alone, so that runs with different schedules share
-    their batches (deleted points in them have weight ε).
+    points without replacement, independently of the other steps' batches. B_k depends on the seed and on k alone, so
+    that runs with different schedules share their batches (deleted points in them have weight ε).
+
+    `train_with` goes through shuffled epochs instead: for one key the batches are others. Here they stay independent
+    because the certificates with mini-batches count on it: in `batch_law` the number of deleted points in a batch is
+    hypergeometric and independent of the other steps'. An epoch holds each of them once for certain (if b divides n),
+    and that law would bound nothing.
 
     Args:
         problem: what is trained.

@@ -141,8 +141,9 @@ class AbstractDescent(AbstractAlgorithm):
         step_size: η. Default: 1/L of the risk, or of every batch's risk; proved for linear models, estimated at the
             start for others.
         radius: every step is projected to the ball ‖θ‖ ≤ radius. Default: no projection.
-        batch_size: points per step, drawn from all n without replacement; a deleted one in a batch has its weight, 0
-            for retraining too. Default: all points.
+        batch_size: points per step, drawn from all n without replacement, independently in every step (which
+            `batch_law` needs; `train_with` shuffles epochs); a deleted one in a batch has its weight, 0 for retraining
+            too. Default: all points.
     """
 
     step_size: float | None = None
