@@ -119,7 +119,7 @@ def test_shuffled_epochs_have_the_worst_of_all_orders():
 
 
 def test_the_law_of_independent_batches_does_not_hold_for_shuffled_epochs():
-    """Losses ±θ, + for the deleted point alone: one epoch ends 2ηG/b away for certain, so its exact δ is δ_G(ε; 2ηG/bσ).
+    """Losses ±θ, + for the deleted point alone: an epoch ends 2ηG/b away for certain; its exact δ is δ_G(ε; 2ηG/bσ).
 
     Independent batches miss the point a quarter of the time; their law, of the same mean, promises less.
     """
