@@ -203,6 +203,20 @@ def test_the_best_two_switches_beat_all_whole_steps_within_a_budget(network, the
     assert found.family == "BangBang, 2 switches, high first"
 
 
+@pytest.mark.slow
+def test_along_a_spent_budget_the_best_decay_is_far_from_the_best_of_a_scan():
+    rng = np.random.default_rng(3)
+    x = rng.standard_normal((20, 2))
+    line = ef.Problem(ef.LinearModel(2), ef.SquaredLoss(), ef.Dataset(x, x[:, 0] + (np.arange(20) < 2)), delete=[0, 1])
+    sgd = optax.sgd(0.1 / 20)
+    whole = ef.train_with(line, ef.Constant(1.0), np.zeros(2), optimiser=sgd, steps=16).theta
+    question = {"s": 4, "T": 16, "target": whole, "optimiser": sgd}
+    best = ef.best_in_family(line, ef.PolynomialDecay, np.zeros(2), budget=3.0, **question)
+    # (1 − (t − 4)/(t₁ − 4))ᵖ spends (t₁ − 4)/(p + 1).
+    spent = [ef.PolynomialDecay(4.0, t1, (t1 - 4.0) / 3.0 - 1.0) for t1 in (10.0, 12.0, 14.0, 16.0)]
+    assert best.cost <= min(ef.extremal(line, one, np.zeros(2), **question).cost for one in spent) * (1.0 + 1e-6)
+
+
 def test_the_best_step_beats_every_whole_step(network, theta0):
     question = {"s": 10, "T": 40, "optimiser": ADAM, "batch": 5, "key": KEYS[:2]}
     step = ef.best_in_family(network, ef.Step, theta0, **question)

@@ -80,6 +80,16 @@ def test_no_product_of_a_model_or_of_its_derivatives_is_left_out(name):
     assert not any(kind in ours for kind in kinds)
 
 
+def test_a_solve_is_no_product_but_its_derivative_has_some():
+    matrix, side = A[:5, :5] + 4.0 * np.eye(5, dtype=np.float32), B[:5, 0]
+    slopes = []
+    for solve in (jnp.linalg.solve, with_rounded_products(jnp.linalg.solve)):
+        np.testing.assert_array_equal(solve(matrix, side), jnp.linalg.solve(matrix, side))
+        slopes.append(jax.grad(lambda a, s=solve: s(a, side).sum())(matrix))
+    # Two rounded operands, each to 2⁻⁹.
+    np.testing.assert_allclose(slopes[1], slopes[0], rtol=0, atol=2.0**-8 * np.abs(slopes[0]).max())
+
+
 def test_what_cannot_be_rounded_is_refused():
     own = jax.custom_jvp(lambda w, x: w @ x)
     own.defjvps(lambda t, _, w, x: t @ x, lambda t, _, w, x: w @ t)

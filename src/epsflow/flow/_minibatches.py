@@ -3,7 +3,6 @@
 What a step sees depends on the key and on the number of the step alone, so that training can be taken up anywhere.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
@@ -82,7 +81,7 @@ class Source:
         batch: b; None for all points.
         words: of the key.
         precision: in which is computed.
-        devices: over which the rows of a batch are spread; empty for JAX's own choice.
+        mesh: of the devices over which the rows of a batch are spread; None for JAX's own choice.
         most: steps per compiled call, at most.
     """
 
@@ -92,7 +91,7 @@ class Source:
     batch: int | None
     words: tuple[int, ...]
     precision: str
-    devices: Sequence[Any] = ()
+    mesh: jax.sharding.Mesh | None = None
     most: int = LEG
 
     @property
@@ -161,10 +160,9 @@ class Source:
 
     def _put(self, part: np.ndarray, *axes: str | None) -> Array:
         """On the device; on several whole, or along one axis in equal parts."""
-        if not self.devices:
+        if self.mesh is None:
             return jnp.asarray(part)
-        mesh = jax.sharding.Mesh(np.asarray(self.devices), ("rows",))
-        return jax.device_put(part, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(*axes)))
+        return jax.device_put(part, jax.sharding.NamedSharding(self.mesh, jax.sharding.PartitionSpec(*axes)))
 
 
 def epoch_batches(words: tuple[int, ...], n: int, size: int, steps: range) -> Int[np.ndarray, "count b"]:

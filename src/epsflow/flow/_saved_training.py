@@ -20,6 +20,9 @@ from ._minibatches import Source
 SAMPLED = 1_000
 """Rows of the data that its fingerprint reads: a memory map may be larger than patience."""
 
+SHOWN = 3
+"""Outputs of the first point by which a model is told."""
+
 
 class Saved(NamedTuple):
     """What a checkpoint holds.
@@ -85,6 +88,8 @@ class SavedTraining:
                 self._compare(head["training"])
                 empty = tuple(np.empty(shape) for shape in head["shapes"])
                 theta, state, thetas, losses = eqx.tree_deserialise_leaves(file, (*like, *empty))
+        except InputError:
+            raise
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise InputError(
                 f"{self.path} is no checkpoint of a training ({error}). Name another file, or remove it."
@@ -106,15 +111,17 @@ class SavedTraining:
 
 
 def fingerprint(source: Source, start: Array, optimiser: Any) -> dict[str, Any]:
-    """What must agree for a training to be taken up. An optimiser is told by what it makes of three gradients."""
+    """What must agree for a training to be taken up.
+
+    An optimiser is told by what it makes of three gradients; a model, and a loss, by the first point.
+    """
     problem, data = source.problem, source.problem.data
     sample = np.unique(np.linspace(0, data.n - 1, min(SAMPLED, data.n)).astype(np.int64))
     rows = (part[sample].astype(np.float64) for part in (data.x, data.y))
     return {
         "data": f"{data.n}×{data.x.shape[1]}, {_digest(*rows)}",
         "delete": problem.delete.tolist(),
-        "model": f"{type(problem.model).__name__}, {problem.dim} parameters",
-        "loss": type(problem.loss).__name__,
+        **_first_point(source),
         "l2": problem.l2,
         "reduction": problem.reduction,
         "schedule": f"{type(source.schedule).__name__}, {_digest(*jax.tree.leaves(source.schedule))}",
@@ -124,6 +131,24 @@ def fingerprint(source: Source, start: Array, optimiser: Any) -> dict[str, Any]:
         "key": list(source.words),
         "step_size": source.step_size,
         "dtype": source.precision,
+    }
+
+
+def _first_point(source: Source) -> dict[str, str]:
+    """Model and loss by name, the first point's output at θ_j = cos j, and its loss where that is f_j = cos j."""
+    problem, data = source.problem, source.problem.data
+    theta, x, y = (np.asarray(part, source.dtype) for part in (np.cos(np.arange(problem.dim)), data.x[0], data.y[0]))
+
+    def both(theta: Array, x: Array, y: Array) -> tuple[Array, Array]:
+        output = problem.model(theta, x)
+        return output, problem.loss(jnp.cos(jnp.arange(output.size)).reshape(output.shape).astype(output.dtype), y)
+
+    # In three digits: another processor, on which training is taken up, rounds differently.
+    output, loss = jax.jit(both)(theta, x, y)
+    outputs = ", ".join(f"{value:.3g}" for value in np.ravel(output)[:SHOWN])
+    return {
+        "model": f"{type(problem.model).__name__}, {problem.dim} parameters, f = {outputs}",
+        "loss": f"{type(problem.loss).__name__}, ℓ = {float(loss):.3g}",
     }
 
 

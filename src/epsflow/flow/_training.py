@@ -25,7 +25,7 @@ from .._core import (
     brief,
     install_command,
 )
-from ..problem import AbstractLoss, AbstractModel, Problem, as_dtype, computed
+from ..problem import AbstractLoss, AbstractModel, Problem, as_dtype, computed, mesh_of
 from ..schedules import AbstractSchedule
 from ._divergence import diverged
 from ._doors import checked_training
@@ -355,12 +355,8 @@ def source_of(
         if key is None:
             raise InputError("batches are drawn at random: pass key=jax.random.key(0), or another seed.")
         words = words_of(key)
-    rows, several = size or problem.data.n, tuple(devices)
-    if several and rows % len(several):
-        raise InputError(
-            f"{rows} rows per step cannot be spread over {len(several)} devices in equal parts; choose a multiple."
-        )
-    return Source(problem, schedule, time, size, words, precision, several)
+    mesh = mesh_of(devices, size or problem.data.n, "rows per step") if len(devices) else None
+    return Source(problem, schedule, time, size, words, precision, mesh)
 
 
 def words_of(key: Key[Array, ""]) -> tuple[int, ...]:

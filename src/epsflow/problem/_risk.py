@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
-from .._core import Array, InputError, Spelled
+from .._core import Array, InputError, Spelled, brief
 from ._losses import AbstractLoss
 from ._models import AbstractModel
 
@@ -81,14 +81,17 @@ def mesh_of(devices: Sequence[Any], count: int, what: str) -> jax.sharding.Mesh:
         1
 
     Raises:
-        InputError: devices that do not divide the rows.
+        InputError: what is no device, or one of them twice; devices that do not divide the rows.
     """
-    if not len(devices) or count % len(devices):
+    several = [devices] if isinstance(devices, str | jax.Device) else list(devices)
+    if not all(isinstance(device, jax.Device) for device in several) or len(set(several)) < len(several):
+        raise InputError(f"devices is {brief(devices)}; devices of JAX are needed, each once: jax.devices(), or some.")
+    if not several or count % len(several):
         raise InputError(
-            f"{count} {what} cannot be spread over {len(devices)} devices in equal parts; choose a number of devices "
+            f"{count} {what} cannot be spread over {len(several)} devices in equal parts; choose a number of devices "
             "that divides them."
         )
-    return jax.sharding.Mesh(np.asarray(devices), (AXIS,))
+    return jax.sharding.Mesh(np.asarray(several), (AXIS,))
 
 
 def by_rows(array: Any, mesh: jax.sharding.Mesh) -> jax.Array:

@@ -111,8 +111,10 @@ def _replaced(equation: JaxprEqn) -> JaxprEqn:
 def _inner(value: Any) -> Any:
     """A parameter of an equation, with bodies of loops, branches and calls; the very same where nothing changes."""
     if isinstance(value, tuple) and any(isinstance(part, Jaxpr | ClosedJaxpr) for part in value):
-        parts = tuple(map(_inner, value))
-        return value if all(new is old for new, old in zip(parts, value, strict=True)) else parts
+        parts = list(map(_inner, value))
+        if all(new is old for new, old in zip(parts, value, strict=True)):
+            return value
+        return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)  # those of a solve have names
     if isinstance(value, ClosedJaxpr):
         jaxpr = _inner(value.jaxpr)
         return value if jaxpr is value.jaxpr else ClosedJaxpr(jaxpr, value.consts)

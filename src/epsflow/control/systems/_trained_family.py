@@ -28,6 +28,9 @@ NUDGE = 1e-6
 SPARE = 1e-9
 """Part of a budget that a search within it leaves."""
 
+BOXES = 8
+"""In which is descended, at most: another one around what lies on an edge of one within the range."""
+
 RULE = Rule(iterations=20, evaluations=40, fall=1e-12)
 """When the descent ends."""
 
@@ -58,7 +61,12 @@ def least_trained(
     finer = SECOND.get(len(lower), 3)
     best = search.scan(np.maximum(lower, best - cell), np.minimum(upper, best + cell), finer)
     cell = 2.0 * cell / (finer - 1)
-    search.descend(best, np.maximum(lower, best - cell), np.minimum(upper, best + cell))
+    for _ in range(BOXES):
+        low, high = np.maximum(lower, best - cell), np.minimum(upper, best + cell)
+        search.descend(best, low, high)
+        best, near = search.least.numbers, NUDGE * cell
+        if not np.any(((best <= low + near) & (low > lower)) | ((best >= high - near) & (high < upper))):
+            break
     return search.least
 
 
