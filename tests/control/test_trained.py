@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from scipy.optimize import minimize
 
 import epsflow as ef
 from epsflow.control._task import make_task
@@ -215,6 +216,31 @@ def test_along_a_spent_budget_the_best_decay_is_far_from_the_best_of_a_scan():
     # (1 − (t − 4)/(t₁ − 4))ᵖ spends (t₁ − 4)/(p + 1).
     spent = [ef.PolynomialDecay(4.0, t1, (t1 - 4.0) / 3.0 - 1.0) for t1 in (10.0, 12.0, 14.0, 16.0)]
     assert best.cost <= min(ef.extremal(line, one, np.zeros(2), **question).cost for one in spent) * (1.0 + 1e-6)
+
+
+@pytest.mark.slow
+def test_a_cost_far_below_its_unit_is_sought_to_its_own_digits():
+    rng = np.random.default_rng(3)
+    x = rng.standard_normal((20, 2))
+    y = np.tanh(x @ np.array([1.0, -0.5])) + 0.2 * rng.standard_normal(20)
+    y[[2, 7]] += 2.0
+    line = ef.Problem(ef.LinearModel(2), ef.SquaredLoss(), ef.Dataset(x, y), delete=[2, 7], reduction="mean")
+    training = {"optimiser": optax.sgd(0.1)}
+    seeds = seeds_of(line, np.zeros(2), 4, 16, **training)
+    unit = 0.01 * seeds.costs(np.zeros((12, 1))).mean()
+    price = 0.2 * unit
+
+    def priced(z):
+        found = seeds.slopes((z[:12] - z[12:])[:, None])
+        slope = np.asarray(found.weights, float).ravel()
+        return (float(found.cost) + price * z.sum()) / unit, (np.concatenate([slope, -slope]) + price) / unit
+
+    limits = {"ftol": 0.0, "gtol": 1e-10, "maxiter": 1_000, "maxfun": 5_000}
+    least = minimize(priced, np.zeros(24), jac=True, bounds=[(0.0, 1.0)] * 24, method="L-BFGS-B", options=limits).fun
+    question = {"s": 4, "T": 16, "bounds": (-1.0, 1.0), "intervals": 12, "price": price}
+    best = ef.optimal_schedule(line, np.zeros(2), **question, **training)
+    # Along a valley as flat as this each iteration gains little: the search ends a thousandth above its floor.
+    assert best.objective <= least * unit * (1.0 + 1e-3)
 
 
 def test_the_best_step_beats_every_whole_step(network, theta0):

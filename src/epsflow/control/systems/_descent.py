@@ -79,7 +79,7 @@ def descend_in_box(
         deadline: the same, by the clock.
     """
     low, high = np.array(bounds).T
-    best, worst = Lowest(start, np.inf, np.nan, None), 1.0
+    best, worst, last = Lowest(start, np.inf, np.nan, None), 1.0, np.inf
 
     def cost(z: np.ndarray) -> Slope:
         nonlocal best, worst
@@ -93,13 +93,16 @@ def descend_in_box(
         return value, slope
 
     def stop(intermediate_result: Any) -> None:
-        del intermediate_result
-        if deadline.passed or best.gap < rule.settled * max(abs(best.cost), SMALL):
+        nonlocal last
+        fallen, last = last - intermediate_result.fun, intermediate_result.fun
+        # SciPy's own rule takes a cost below 1 for 1.
+        slow = fallen < rule.fall * max(abs(last), SMALL)
+        if deadline.passed or slow or best.gap < rule.settled * max(abs(best.cost), SMALL):
             raise StopIteration
 
     # L-BFGS-B bounds the largest projected component; their sum is at most as many times that as there are numbers.
     gtol = MESH_GAP / (float(np.max(high - low)) * start.size)
-    limits = {"maxiter": rule.iterations, "maxfun": rule.evaluations, "maxcor": 20, "ftol": rule.fall, "gtol": gtol}
+    limits = {"maxiter": rule.iterations, "maxfun": rule.evaluations, "maxcor": 20, "ftol": 0.0, "gtol": gtol}
     settings: dict[str, Any] = {"jac": True, "bounds": bounds, "callback": stop, "options": limits}
     run = minimize(cost, start, method="L-BFGS-B", **settings)
     return best._replace(run=run)
