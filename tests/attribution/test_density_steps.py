@@ -78,6 +78,21 @@ def test_the_run_is_that_of_train_with(network, network_start, ask):
 
 
 @pytest.mark.slow
+def test_a_column_of_zeros_changes_nothing():
+    """Its gradient is 0 in every step, where √v of Adam has no derivative."""
+    x = np.random.default_rng(5).normal(size=(8, 2))
+
+    def values(columns):
+        problem = ef.linear_regression(ef.Dataset(columns, x[:, 0] - 0.5), [1])
+        setting = {"ts": np.array([0.0, 3.0, 7.0]), "functional": lambda t: t[:2], "optimiser": RULES["adam"]}
+        return ef.influence_density(problem, ef.Step(4.0), np.zeros(columns.shape[1]), **setting).values
+
+    expected = values(x)
+    assert np.abs(expected).max() > 1e-6
+    np.testing.assert_allclose(values(np.column_stack([x, np.zeros(8)])), expected, rtol=1e-10, atol=1e-15)
+
+
+@pytest.mark.slow
 def test_descent_tends_to_the_flow(regression):
     start, functional = np.array([1.0, -0.5, 2.0]), lambda t: t
     flow = ef.influence_density(regression, ef.Step(2.0), start, ts=np.array([0.0, 1.0, 4.0]), functional=functional)

@@ -23,7 +23,7 @@ from ._doors import (
 from ._equilibrium import equilibrium as equilibrium
 from ._exact import ExactFlow as ExactFlow, exact_flow as exact_flow, propagate as propagate
 from ._gradient_flow import as_times as as_times, gradient_flow as gradient_flow
-from ._minibatches import epoch_batches as epoch_batches
+from ._minibatches import Batch as Batch, epoch_batches as epoch_batches
 from ._newton import ConvexMinimum as ConvexMinimum, minimise as minimise
 from ._saved_training import optimiser_digest as optimiser_digest
 from ._stationary import (
@@ -50,5 +50,7 @@ from ._training_adjoint import (
     Reached as Reached,
     StepSlopes as StepSlopes,
     course_of as course_of,
+    pulled as pulled,
 )
+from ._training_step import Carry as Carry, Recipe as Recipe
 from ._trajectory import Trajectory as Trajectory

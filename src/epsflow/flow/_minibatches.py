@@ -63,7 +63,12 @@ class Rows(eqx.Module):
 
 
 class Batch(NamedTuple):
-    """The rows of one step, and how they count: 1 for retained points, ε_j for deleted ones."""
+    """The rows of one step, and how they count: 1 for retained points, ε_j for deleted ones.
+
+    Example:
+        >>> ef.flow.Batch(np.ones((2, 1)), np.ones(2), np.array([1.0, 0.5])).weights
+        array([1. , 0.5])
+    """
 
     x: Float[Array, "b p"]
     y: Float[Array, "b *t"]

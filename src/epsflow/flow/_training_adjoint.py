@@ -25,7 +25,8 @@ from .._core import Array, Shown, spelled
 from ..problem import Problem
 from ..schedules import Constant
 from ._minibatches import Batch, Rows, Source
-from ._training import Carry, Recipe, check_optimiser, recipe_of, run_leg, source_of, words_of
+from ._training import check_optimiser, run_leg, source_of, words_of
+from ._training_step import Carry, Recipe, recipe_of
 
 KEPT = 2**22
 """Numbers (32 MB) up to which the states of a leg are kept, however few √N are."""
@@ -311,7 +312,7 @@ def _back(
         costate, by_eps, rounding, costates = held
         carry, slope = jax.tree.map(lambda leaf: leaf[k], path)
         rounding = rounding + jnp.abs(costate.theta) @ jnp.abs(carry.theta)
-        costate, by_weight = _pulled(recipe, carry, slope, rows.of(k), costate)
+        costate, by_weight = pulled(recipe, carry, slope, rows.of(k), costate)
         costates = costates.at[k].set(costate.theta) if record else costates
         return costate, by_eps.at[k].set(rows.by_eps(k, by_weight)), rounding, costates
 
@@ -322,10 +323,28 @@ def _back(
     return _Pulled(found, by_eps, rounding, path[0].theta if record else room, costates)
 
 
-def _pulled(
+def pulled(
     recipe: Recipe, carry: Carry, slope: Array, batch: Batch, costate: Carry
 ) -> tuple[Carry, Float[Array, " b"]]:
-    """λ before a step, and the derivatives by the weights of its rows."""
+    """λ before a step, and the derivatives by the weights of its rows.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, optax
+        >>> recipe = ef.flow.Recipe(ef.LinearModel(1), ef.SquaredLoss(), jnp.array(1.0), jnp.array(1.0), optax.sgd(0.1))
+        >>> before = ef.flow.Carry(jnp.zeros(1), recipe.optimiser.init(jnp.zeros(1)))
+        >>> batch = ef.flow.Batch(jnp.array([[1.0], [2.0]]), jnp.array([1.0, 3.0]), jnp.ones(2))
+        >>> after = ef.flow.Carry(jnp.ones(1), before.state)
+        >>> ahead, by_weight = ef.flow.pulled(recipe, before, jax.grad(recipe.value)(before.theta, batch), batch, after)
+        >>> ahead.theta.round(12), by_weight.round(12)  # 1 − η(1 + 4 + λ), and −η∇ℓ_i
+        (Array([0.4], dtype=float64), Array([0.1, 0.6], dtype=float64))
+
+    Args:
+        recipe: what a step does.
+        carry: θ_k and the optimiser's state before it.
+        slope: G_k(θ_k).
+        batch: its rows.
+        costate: λ after it; of the state only what can be differentiated. One, or many by `jax.vmap`.
+    """
     smooth, fixed = eqx.partition(carry.state, eqx.is_inexact_array)
 
     def update(theta: Array, smooth: Any, slope: Array) -> Carry:

@@ -1,12 +1,7 @@
 """The influence density of discrete training, exactly: the update rule differentiated backward through checkpoints.
 
-With the optimiser's state z and G_k the gradient (or a batch's estimate of it), a step is (θ, z) ← U(θ, z, G_k(θ)). Its
-adjoint pulls λ = ∂φ/∂(θ, z) back through U; what arrives at G_k is γ, and
-
-    ∂φ/∂w_j = γᵀ ∂G_k/∂w_j = (n/b) c γᵀ∇ℓ_j(θ_k),   λ_θ ← (∂U/∂θ)ᵀλ + (∂G_k/∂θ)γ,
-
-whose last matrix is a Hessian: one derivative along γ of the losses and of their gradient gives both terms. States are
-kept at √N checkpoints, and those between two of them are made again.
+The adjoint of one step is that of `flow/_training_adjoint.py`, for all outputs at once. States are kept at √N
+checkpoints, and those between two of them are made again.
 """
 
 import itertools
@@ -29,12 +24,12 @@ from ..._core import (
     message,
 )
 from ...analysis import Functional
-from ...flow import as_times
+from ...flow import Carry, as_times, pulled
 from ...problem import Problem
 from ...schedules import AbstractSchedule
 from ._pointwise import check_size
 from ._sweep import Sweep, end_gradients
-from ._update_rule import Repeated, batches_of, state_of
+from ._update_rule import Repeated, batches_of, repeated, state_of
 from ._windows import StepWindows
 
 if TYPE_CHECKING:
@@ -95,7 +90,7 @@ class _Run(NamedTuple):
     """A training, its start (θ0 and the optimiser's state), and where the times that were asked for lie."""
 
     training: Repeated
-    start: tuple[Array, Any]
+    start: Carry
     grid: _Grid
     times: Float[np.ndarray, " k"]
 
@@ -116,8 +111,8 @@ def _prepared(
     state = state_of(optimiser, start)
     grid = _grid(times, eta, 2 * start.size + sum(leaf.size for leaf in jax.tree.leaves(state)))
     batches = batches_of(problem, batch, key, grid.total)
-    training = Repeated(problem.empirical(), schedule, optimiser, jnp.asarray(eta), batches)
-    return _Run(training, (start, state), grid, times)
+    training = repeated(problem, schedule, optimiser, eta, batches)
+    return _Run(training, Carry(start, state), grid, times)
 
 
 def trained(
@@ -196,8 +191,7 @@ def _check_memory(size: int, count: int, padded: int, length: int) -> None:
 class _Checkpoints(NamedTuple):
     """The states where each segment begins, and θ after the last step."""
 
-    theta: Float[Array, "segments d"]
-    state: Any
+    begun: Carry
     end: Float[Array, " d"]
 
 
@@ -210,20 +204,20 @@ class _Found(NamedTuple):
     costates: Float[np.ndarray, "k q d"]
 
 
-def _checkpoints(training: Repeated, start: tuple[Array, Any], grid: _Grid) -> _Checkpoints:
+def _checkpoints(training: Repeated, start: Carry, grid: _Grid) -> _Checkpoints:
     segments = len(grid.slot) // grid.length
-    theta, state, end = _forward(training, start, jnp.asarray(grid.total), segments, grid.length)
-    return _Checkpoints(theta, state, end)
+    return _forward(training, start, jnp.asarray(grid.total), segments, grid.length)
 
 
 @eqx.filter_jit
-def _forward(training: Repeated, start: Any, count: Array, segments: int, length: int) -> Any:
-    def segment(carry: Any, first: Array) -> tuple[Any, Any]:
+def _forward(training: Repeated, start: Carry, count: Array, segments: int, length: int) -> _Checkpoints:
+    def segment(carry: Carry, first: Array) -> tuple[Carry, Carry]:
         last = jnp.minimum(first + length, count)
-        return jax.lax.fori_loop(first, last, lambda k, pair: training.step(k, pair), carry), carry
+        # A bound method would be hashed, and the arrays in it cannot be.
+        return jax.lax.fori_loop(first, last, lambda k, held: training.step(k, held), carry), carry
 
-    (end, _), (thetas, states) = jax.lax.scan(segment, start, length * jnp.arange(segments))
-    return thetas, states, end
+    end, begun = jax.lax.scan(segment, start, length * jnp.arange(segments))
+    return _Checkpoints(begun, end.theta)
 
 
 def _backward(training: Repeated, kept: _Checkpoints, ends: Array, grid: _Grid) -> _Found:
@@ -244,24 +238,24 @@ def _sweep_back(
 ) -> Any:
     (times, n, whole), (q, d), length = shapes, ends.shape, slot.shape[1]
     blank = jnp.zeros((2 * times - 1, n, q)), jnp.zeros((times, d)), jnp.zeros((times, q, d))
-    state = jax.tree.map(lambda leaf: leaf[0], kept.state)
-    first = ends, jax.tree.map(lambda leaf: jnp.zeros((q, *leaf.shape)), eqx.filter(state, eqx.is_inexact_array))
+    smooth = eqx.filter(kept.begun.state, eqx.is_inexact_array)
+    first = Carry(ends, jax.tree.map(lambda leaf: jnp.zeros((q, *leaf.shape[1:]), leaf.dtype), smooth))
 
     def segment(carry: Any, given: Any) -> tuple[Any, None]:
-        theta, state, base, slots, places = given
+        begun, base, slots, places = given
         ks = base + jnp.arange(length)
 
-        def again(pair: Any, k: Array) -> tuple[Any, Any]:
-            gradient = training.gradient(pair[0], training.rows(k))[0]
-            moved = training.update(pair[0], pair[1], gradient)
-            return _kept(whole, k < count, moved, pair), (*pair, gradient)
+        def again(before: Carry, k: Array) -> tuple[Carry, Any]:
+            gradient = training.gradient(k, before.theta)
+            moved = training.recipe.moved(before, gradient)
+            return _kept(whole, k < count, moved, before), (before, gradient)
 
-        _, path = jax.lax.scan(again, (theta, state), ks)
+        _, path = jax.lax.scan(again, begun, ks)
         back = lambda carry, step: (_one_back(training, carry, step, count, whole), None)  # noqa: E731
         return jax.lax.scan(back, carry, (ks, path, slots, places), reverse=True)[0], None
 
     bases = length * jnp.arange(slot.shape[0])
-    carry, _ = jax.lax.scan(segment, (first, blank), (kept.theta, kept.state, bases, slot, place), reverse=True)
+    carry, _ = jax.lax.scan(segment, (first, blank), (kept.begun, bases, slot, place), reverse=True)
     return carry[1]
 
 
@@ -272,22 +266,9 @@ def _kept(whole: bool, real: Array, new: Any, old: Any) -> Any:
 
 def _one_back(training: Repeated, carry: Any, step: Any, count: Array, whole: bool) -> Any:
     """λ before step k, and what the step adds to the answers."""
-    (adjoint, values), (k, (theta, state, gradient), slot, place) = carry, step
-    rows, points = training.rows(k), training.points(k)
-    smooth, fixed = eqx.partition(state, eqx.is_inexact_array)
-
-    def update(t: Array, s: Any, g: Array) -> tuple[Array, Any]:
-        moved, after = training.update(t, eqx.combine(s, fixed), g)
-        return moved, eqx.filter(after, eqx.is_inexact_array)
-
-    _, pull = jax.vjp(update, theta, smooth, gradient)
-
-    def one(ahead: Any) -> tuple[Any, Array]:
-        direct, before, push = pull(ahead)
-        curved, slopes = jax.jvp(lambda t: training.gradient(t, rows), (theta,), (push,))[1]
-        return (direct + curved, before), rows.unit * slopes
-
-    moved, slopes = jax.vmap(one)(adjoint)
+    (adjoint, values), (k, (before, gradient), slot, place) = carry, step
+    batch, points = training.batch(k), training.points(k)
+    moved, slopes = jax.vmap(lambda ahead: pulled(training.recipe, before, gradient, batch, ahead))(adjoint)
     real = k < count
     adjoint = _kept(whole, real, moved, adjoint)
     each = _kept(whole, real, slopes.T, jnp.zeros_like(slopes.T))
@@ -296,5 +277,5 @@ def _one_back(training: Repeated, carry: Any, step: Any, count: Array, whole: bo
     here = jnp.where(slot >= 0, slot, thetas.shape[0])  # out of bounds: dropped
     # A batch may name a point twice.
     sums = sums.at[jnp.where(place >= 0, place, sums.shape[0]), rows_of].add(each, mode="drop")
-    thetas = thetas.at[here].set(theta, mode="drop")
-    return adjoint, (sums, thetas, costates.at[here].set(adjoint[0], mode="drop"))
+    thetas = thetas.at[here].set(before.theta, mode="drop")
+    return adjoint, (sums, thetas, costates.at[here].set(adjoint.theta, mode="drop"))

@@ -1,6 +1,6 @@
-"""One step of an optimiser under ε(t), in the parts that its derivative needs; its batches and its state."""
+"""The steps of an optimiser under ε(t) that are differentiated; their batches and the optimiser's state."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from ..._core import Array, InputError, as_array, as_count, brief
-from ...flow import epoch_batches
+from ...flow import Batch, Carry, Recipe, epoch_batches
 from ...problem import EmpiricalRisk, Problem
 from ...schedules import AbstractSchedule
 
@@ -18,16 +18,16 @@ class Repeated(eqx.Module):
     """What is repeated: one step of an optimiser under ε(t).
 
     Attributes:
-        risk: the data.
+        risk: the data, each point with c = 1.
         schedule: ε(t).
-        optimiser: an optax transformation.
+        recipe: what a step does with its batch; its share holds c, or (n/b)c.
         eta: time per step.
         batches: the points of every step, shape (N, b); None for all points.
     """
 
     risk: EmpiricalRisk
     schedule: AbstractSchedule
-    optimiser: Any
+    recipe: Recipe
     eta: Float[Array, ""]
     batches: Int[Array, "steps b"] | None
 
@@ -35,46 +35,31 @@ class Repeated(eqx.Module):
         """The batch of step k; None for all points."""
         return None if self.batches is None else self.batches[k]
 
-    def rows(self, k: Array) -> "Rows":
+    def batch(self, k: Array) -> Batch:
         """What the gradient of step k sums over."""
         weights, points = self.risk.weights(self.schedule(self.eta * (k + 0.5))), self.points(k)
         if points is None:
-            return Rows(self.risk.x, self.risk.y, weights, self.risk.scale)
-        share = self.risk.x.shape[0] / points.shape[0]
-        return Rows(self.risk.x[points], self.risk.y[points], share * weights[points], share * self.risk.scale)
+            return Batch(self.risk.x, self.risk.y, weights)
+        return Batch(self.risk.x[points], self.risk.y[points], weights[points])
 
-    def losses(self, theta: Array, rows: "Rows") -> Float[Array, " b"]:
-        """ℓ_i of the rows."""
-        return jax.vmap(lambda x, y: self.risk.loss(self.risk.model(theta, x), y))(rows.x, rows.y)
+    def gradient(self, k: Array, theta: Array) -> Float[Array, " d"]:
+        """G_k(θ)."""
+        return jax.grad(self.recipe.value)(theta, self.batch(k))
 
-    def gradient(self, theta: Array, rows: "Rows") -> tuple[Float[Array, " d"], Float[Array, " b"]]:
-        """G_k(θ), and the losses by which it is found."""
-
-        def weighted(t: Array) -> tuple[Array, Array]:
-            losses = self.losses(t, rows)
-            return rows.weights @ losses, losses
-
-        gradient, losses = jax.grad(weighted, has_aux=True)(theta)
-        return gradient + self.risk.l2 * theta, losses
-
-    def update(self, theta: Array, state: Any, gradient: Array) -> tuple[Array, Any]:
-        """U."""
-        moves, state = self.optimiser.update(gradient, state, theta)
-        return theta + moves, state
-
-    def step(self, k: Array, carry: tuple[Array, Any]) -> tuple[Array, Any]:
+    def step(self, k: Array, carry: Carry) -> Carry:
         """(θ, z) after step k."""
-        theta, state = carry
-        return self.update(theta, state, self.gradient(theta, self.rows(k))[0])
+        return self.recipe.moved(carry, self.gradient(k, carry.theta))
 
 
-class Rows(NamedTuple):
-    """The points of one step, how they count, and what a unit of ε_j is worth: (n/b)c."""
-
-    x: Array
-    y: Array
-    weights: Array
-    unit: Array
+def repeated(
+    problem: Problem, schedule: AbstractSchedule, optimiser: Any, eta: float, batches: Int[Array, "steps b"] | None
+) -> Repeated:
+    """The training of a problem in the steps of `train_with`, its batches known."""
+    risk = problem.empirical()
+    share = risk.scale if batches is None else risk.scale * (risk.x.shape[0] / batches.shape[1])
+    recipe = Recipe(risk.model, risk.loss, risk.l2, jnp.asarray(share), optimiser)
+    each = eqx.tree_at(lambda held: held.scale, risk, jnp.ones_like(risk.scale))
+    return Repeated(each, schedule, recipe, jnp.asarray(eta), batches)
 
 
 def batches_of(problem: Problem, batch: Any, key: Any, count: int) -> Int[Array, "steps b"] | None:
