@@ -242,6 +242,7 @@ def test_a_singular_hessian_has_no_newton_step():
     np.testing.assert_allclose(newton_step(np.diag([1e-200, 1e200]), np.ones(2)), [-1e200, -1e-200], rtol=1e-14)
 
 
+@pytest.mark.filterwarnings("ignore:.*nearly collinear:epsflow.EpsflowWarning")
 def test_coordinates_give_back_their_start():
     rng = np.random.default_rng(9)
     x = rng.standard_normal((20, 3)) * [1e6, 1.0, 1e-6]

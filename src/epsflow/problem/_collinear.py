@@ -15,8 +15,8 @@ COLLINEAR = 1e5
 """Condition, columns scaled, from which on columns are called nearly collinear: its square, which is that of a Hessian,
 leaves six digits or fewer."""
 
-FACTORED = 2**33
-"""n d² up to which the rows of other problems than linear regression are factored to be judged: a second, about."""
+FACTORED = 2**32
+"""(n + d) d² up to which the rows of other problems than linear regression are factored to be judged: half a second."""
 
 SEEN = 1e-10
 """The part of a row, of its length, that determines a direction and is no rounding."""
@@ -49,7 +49,7 @@ def features_of(
     None for data in a memory map, and for those whose factor would take seconds: they are not judged.
     """
     count, features = data.x.shape
-    if isinstance(data.x, np.memmap) or count * features**2 > FACTORED:
+    if isinstance(data.x, np.memmap) or (count + features) * features**2 > FACTORED:
         return None
     by_feature = np.broadcast_to(penalty, model.dim).reshape(features, -1).min(axis=1)
     rows = retained_rows(data.x, np.zeros(count), delete, scale)
