@@ -243,6 +243,34 @@ def test_a_cost_far_below_its_unit_is_sought_to_its_own_digits():
     assert best.objective <= least * unit * (1.0 + 1e-3)
 
 
+LEVELS = np.array([0.3, 0.6, 0.2, 0.7])
+
+
+@pytest.fixture(scope="module")
+def reachable(network, theta0):
+    """A question whose target one admissible schedule reaches, so that costs are as small as one likes."""
+    training = {"optimiser": SGD, "batch": 5, "key": KEYS[0]}
+    schedule = ef.PiecewiseConstant(np.linspace(5.0, 29.0, 5), LEVELS)
+    target = ef.train_with(network, schedule, theta0, steps=29, **training).theta
+    return {"s": 5, "T": 29, "target": target, "intervals": 4, **training}
+
+
+def test_beside_a_cost_that_can_be_zero_no_gap_is_little(network, theta0, reachable):
+    """Off by h in ε the cost is of the order h² and the gap of the order h: local is said of neither such schedule."""
+    for off in (1e-3, 1e-6):
+        beside = ef.PiecewiseConstant(np.linspace(5.0, 29.0, 5), LEVELS + off)
+        found = ef.certify(network, beside, theta0, **reachable)
+        assert found.pmp_gap > found.objective > found.cost_error
+        assert found.scope is ef.Scope.NONE
+
+
+@pytest.mark.parametrize("budget", [None, 12.0], ids=["L-BFGS-B", "SLSQP"])
+def test_the_search_follows_a_cost_down_to_its_error(network, theta0, reachable, budget):
+    best = ef.optimal_schedule(network, theta0, budget=budget, **reachable)
+    assert best.scope is ef.Scope.WITHIN_ERROR
+    np.testing.assert_allclose(best.schedule.values, LEVELS, atol=1e-12)  # rounding of 24 steps, by their slopes
+
+
 def test_the_best_step_beats_every_whole_step(network, theta0):
     question = {"s": 10, "T": 40, "optimiser": ADAM, "batch": 5, "key": KEYS[:2]}
     step = ef.best_in_family(network, ef.Step, theta0, **question)

@@ -10,7 +10,6 @@ from ..schedules import AbstractPiecewiseConstant, AbstractSchedule, check_admis
 from ._pontryagin import cells_of, extremal_of
 from ._simulate import effort_of, seed_costs, simulate
 from ._solution import Found, ScheduleSolution
-from ._steps import scale_of
 from ._task import ControlTask, linear_of, make_task, steps_of
 from ._trainings import INTERVALS, recipes_of
 from .bounds._branching import prove
@@ -20,7 +19,6 @@ from .linear._path import LinearPath, linear_path
 from .polish._optimum import linear_optimum, nodes_of_branching
 from .polish._reach import reach, rounding_of
 from .steps._optimum import step_optimum
-from .systems._descent import SMALL
 from .systems._step_path import StepPath, worth_of_a_unit
 from .terms._cost import AbstractCost, RetainedLoss
 from .terms._deadline import UNLIMITED, Deadline
@@ -136,7 +134,8 @@ def judge(task: ControlTask, found: Found, deadline: Deadline = UNLIMITED) -> Sc
     exact = bool(cost <= error) and (arrives(task, schedule, deadline) if arrived is None else arrived)
     scope = scope_of(objective, error, bound, exact=exact and task.price == 0.0)
     if task.trainings is not None:
-        unit = max(abs(unit), SMALL * scale_of(task))
+        # The loss of a retrained model may be zero, or below: then a gap counts from the error of the cost on.
+        unit = max(abs(unit), error)
     stationary = path.pmp_gap <= VERIFIED_GAP * unit and (
         task.in_steps or singular_arcs_hold(path, arcs, found.mesh, multiplier)
     )

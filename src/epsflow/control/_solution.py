@@ -72,7 +72,7 @@ class ScheduleSolution(Shown, Stored):
             is the bound without it, which remains one; of one ε for several points, that within the budget.
         status: what kind of schedule it is; UNVERIFIED where Pontryagin's conditions fail visibly.
         scope: GLOBAL (the lower bound meets the cost), WITHIN_ERROR (it does up to `cost_error`), LOCAL (first-order
-            conditions hold), NONE.
+            conditions hold: they miss by at most 2 % of the objective), NONE.
         arcs: the schedule in words, ascending in time.
         extremal: costate, switching function and Hamiltonian along it.
         candidates: every run of a solver that was made; empty for a schedule of other origin.

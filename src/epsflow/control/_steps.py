@@ -29,7 +29,7 @@ from .terms._runs import ON_BOUND, named_guesses, outcome, proposals
 from .terms._window import MeshWindow, on_bounds
 
 DESCENT = Rule(fall=1e-14, near=VERIFIED_GAP)
-OPTIMISER = Rule(iterations=200, fall=1e-10, settled=1e-6, near=VERIFIED_GAP)
+OPTIMISER = Rule(iterations=200, fall=1e-10, settled=1e-6, near=VERIFIED_GAP, floor=0.0)
 """When L-BFGS-B ends: with an optimiser a gradient is dear, and the cost of batches is rough."""
 
 ROUND = 1e-9

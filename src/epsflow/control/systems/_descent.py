@@ -22,13 +22,20 @@ SMALL = 1e-3
 """A cost below this part of its unit is measured by the unit: a cost may be zero, or below."""
 
 
+PATIENCE = 5
+"""How many times longer a descent goes on that follows a small cost to its own digits."""
+
+
 class Rule(NamedTuple):
     """When a descent ends, and when that is a success. A gap is what the best admissible numbers gain, to first order.
 
     Attributes:
-        iterations, evaluations: the most of either.
+        iterations, evaluations: the most of either. Without a floor, `PATIENCE` times as many iterations where it has
+            not succeeded by then.
         fall: relative fall of the cost in an iteration.
         settled, near: the gap, in units of the cost, at which it ends, and up to which it has succeeded.
+        floor: part of its unit below which a cost is measured by that part, for all three; 0 where a cost counts for
+            what it is, however small.
     """
 
     iterations: int = 500
@@ -36,6 +43,11 @@ class Rule(NamedTuple):
     fall: float = 0.0
     settled: float = 0.0
     near: float = 1e-6
+    floor: float = SMALL
+
+    def measure(self, cost: float) -> float:
+        """What falls and gaps are compared with, at a cost in its unit."""
+        return max(abs(cost), self.floor)
 
 
 FLOW = Rule()
@@ -79,7 +91,7 @@ def descend_in_box(
         deadline: the same, by the clock.
     """
     low, high = np.array(bounds).T
-    best, worst, last = Lowest(start, np.inf, np.nan, None), 1.0, np.inf
+    best, worst, last, done = Lowest(start, np.inf, np.nan, None), 1.0, np.inf, 0
 
     def cost(z: np.ndarray) -> Slope:
         nonlocal best, worst
@@ -93,16 +105,19 @@ def descend_in_box(
         return value, slope
 
     def stop(intermediate_result: Any) -> None:
-        nonlocal last
-        fallen, last = last - intermediate_result.fun, intermediate_result.fun
+        nonlocal last, done
+        fallen, last, done = last - intermediate_result.fun, intermediate_result.fun, done + 1
         # SciPy's own rule takes a cost below 1 for 1.
-        slow = fallen < rule.fall * max(abs(last), SMALL)
-        if deadline.passed or slow or best.gap < rule.settled * max(abs(best.cost), SMALL):
+        slow = fallen < rule.fall * rule.measure(last)
+        enough = rule.near if done >= rule.iterations else rule.settled
+        if deadline.passed or slow or best.gap < enough * rule.measure(best.cost):
             raise StopIteration
 
     # L-BFGS-B bounds the largest projected component; their sum is at most as many times that as there are numbers.
-    gtol = MESH_GAP / (float(np.max(high - low)) * start.size)
-    limits = {"maxiter": rule.iterations, "maxfun": rule.evaluations, "maxcor": 20, "ftol": 0.0, "gtol": gtol}
+    # Where a cost counts for what it is, only `stop` knows when that is little.
+    gtol = MESH_GAP / (float(np.max(high - low)) * start.size) if rule.floor > 0.0 else 0.0
+    most = rule.iterations * (1 if rule.floor > 0.0 else PATIENCE)
+    limits = {"maxiter": most, "maxfun": rule.evaluations, "maxcor": 20, "ftol": 0.0, "gtol": gtol}
     settings: dict[str, Any] = {"jac": True, "bounds": bounds, "callback": stop, "options": limits}
     run = minimize(cost, start, method="L-BFGS-B", **settings)
     return best._replace(run=run)
@@ -188,7 +203,7 @@ class Descent(AbstractTranscription):
             end = descend_in_box(cost, start, unknowns.bounds, self.rule, self.deadline)
         levels = window.onto_options(unknowns.levels(end.z), 1e-12)
         # The line search gives up where rounding hides a descent; the gap says whether that is far from the minimum.
-        near = end.gap <= self.rule.near * max(abs(end.cost), SMALL)
+        near = end.gap <= self.rule.near * self.rule.measure(end.cost)
         success = near or (window.budget < np.inf and bool(end.run.success))
         return Candidate(name, as_column(levels), str(end.run.message), success, int(end.run.nit), int(end.run.nfev))
 
@@ -196,13 +211,23 @@ class Descent(AbstractTranscription):
         """SLSQP; the gap is that of a linear program."""
         row, limit, bounds = unknowns.effort[None], self.window.budget, unknowns.bounds
         fall = max(MESH_GAP * MESH_GAP, 0.1 * self.rule.fall)
-        limits = {"maxiter": self.rule.iterations, "ftol": fall}
-        settings: dict[str, Any] = {"jac": True, "bounds": bounds, "callback": self.deadline.stop, "options": limits}
         held = [LinearConstraint(row, -np.inf, limit)]
-        run = minimize(cost, start, method="SLSQP", constraints=held, **settings)
-        slope = run.jac[: start.size]
-        least = linprog(slope, row, [limit], bounds=bounds).fun
-        return Lowest(run.x, float(run.fun), float(slope @ run.x - least), run)
+        settings: dict[str, Any] = {"jac": True, "bounds": bounds, "callback": self.deadline.stop, "constraints": held}
+
+        def end_of(start: np.ndarray, fall: float) -> Lowest:
+            limits = {"maxiter": self.rule.iterations, "ftol": fall}
+            run = minimize(cost, start, method="SLSQP", options=limits, **settings)
+            slope = run.jac[: start.size]
+            least = linprog(slope, row, [limit], bounds=bounds).fun
+            return Lowest(run.x, float(run.fun), float(slope @ run.x - least), run)
+
+        end = end_of(start, fall)
+        measure = self.rule.measure(end.cost)
+        if measure >= SMALL or end.gap <= self.rule.near * measure or self.deadline.passed:
+            return end
+        # SciPy's rule is a fall in units of the cost, not of what little is left of it.
+        further = end_of(end.z, fall * measure)
+        return further if further.cost <= end.cost else end
 
 
 def best_switch(

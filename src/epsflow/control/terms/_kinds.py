@@ -51,6 +51,7 @@ class Scope(enum.Enum):
         >>> ef.Scope.GLOBAL.value
         'global (certified)'
 
+    LOCAL: to first order, no admissible ε on its mesh costs less by more than 2 % of the objective.
     WITHIN_ERROR: no schedule costs less by more than the error of this one's cost, which is then too large, beside the
     cost, for a claim about the schedule itself.
     """
@@ -189,5 +190,6 @@ def scope_of(objective: float, error: float, bound: float, *, exact: bool) -> Sc
 
 
 VERIFIED_GAP = 0.02
-"""PMP gap, in units of the cost, up to which a schedule on a mesh counts as locally optimal. The intervals that smear
-its switches contribute a gap of second order in their length; a wrong arc contributes one of first order."""
+"""PMP gap, in units of the objective (with an optimiser, or of the cost's error if that is larger), up to which a
+schedule on a mesh counts as locally optimal. The intervals that smear its switches contribute a gap of second order in
+their length; a wrong arc contributes one of first order."""
