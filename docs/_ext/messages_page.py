@@ -42,6 +42,8 @@ TOPICS = (
         (
             "problem/_csv",
             "problem/_tables",
+            "problem/_parquet",
+            "problem/_row_groups",
             "problem/_columns",
             "problem/_dataset",
             "problem/_bundled",

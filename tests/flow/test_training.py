@@ -85,13 +85,24 @@ def test_batches_are_shuffled_epochs_of_the_documented_order(network, theta0):
     assert run.losses.shape == (600,)
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
-def test_data_on_disk_are_trained_on_as_those_in_memory(network, theta0, tmp_path, dtype):
-    arguments = {"optimiser": ADAM, "steps": 30, "batch": 4, "key": KEY}
-    files = []
+def by_numpy(data, dtype, folder):
     for name in ("x", "y"):
-        np.save(tmp_path / f"{name}.npy", getattr(network.data, name).astype(dtype))
-        files.append(np.load(tmp_path / f"{name}.npy", mmap_mode="r"))
+        np.save(folder / f"{name}.npy", getattr(data, name).astype(dtype))
+    return [np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("x", "y")]
+
+
+def by_row_groups(data, dtype, folder):
+    arrow = pytest.importorskip("pyarrow", reason="Parquet files need pyarrow, an extra")
+    columns = dict(zip("aby", [*data.x.T, data.y], strict=True))
+    arrow.parquet.write_table(arrow.table(columns), folder / "trips.parquet", row_group_size=7)
+    maps = ef.read_parquet(folder / "trips.parquet", standardise=False, memory_map=folder / "trips", dtype=dtype)
+    return [maps.x, maps.y]
+
+
+@pytest.mark.parametrize(("dtype", "on_disk"), [("float64", by_numpy), ("float32", by_row_groups)])
+def test_data_on_disk_are_trained_on_as_those_in_memory(network, theta0, tmp_path, dtype, on_disk):
+    arguments = {"optimiser": ADAM, "steps": 30, "batch": 4, "key": KEY}
+    files = on_disk(network.data, dtype, tmp_path)
     options = {"delete": [4, 11], "l2": 0.05, "reduction": "mean", "dtype": dtype}
     problems = [
         ef.Problem(network.model, network.loss, ef.Dataset(*data), **options)
@@ -100,6 +111,19 @@ def test_data_on_disk_are_trained_on_as_those_in_memory(network, theta0, tmp_pat
     there, here = (ef.train_with(p, ef.Step(9.0), theta0, **arguments).theta for p in problems)
     np.testing.assert_array_equal(here, there)
     assert "risk" not in vars(problems[0])  # which would hold all rows
+
+
+@pytest.mark.parametrize(("bad", "what"), [((9, 1), "feature 'load'"), ((9, 2), "target 'effect'")])
+def test_a_row_on_disk_that_is_not_finite_is_named(network, theta0, tmp_path, bad, what):
+    rows = np.memmap(tmp_path / "rows.bin", np.float64, "w+", shape=(23, 3))
+    rows[:] = 1.0
+    rows[bad] = rows[17, 2] = np.nan
+    data = ef.Dataset(rows[:, :2], rows[:, 2], "trips", ("speed", "load"), "effect")
+    problem = ef.Problem(network.model, network.loss, data)
+    message = rf"trips: {what} is NaN or infinite at point 9 \(2 such points in the batches read after step 0\)"
+    for batch in (5, None):
+        with pytest.raises(ef.InputError, match=message):
+            ef.train_with(problem, ef.Step(9.0), theta0, optimiser=ADAM, steps=20, batch=batch, key=KEY)
 
 
 def test_training_on_a_file_copies_no_more_than_the_rows_of_its_steps(tmp_path, monkeypatch):

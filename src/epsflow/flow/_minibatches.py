@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from .._core import Array, InputError
-from ..problem import Problem, stored_in
+from ..problem import Dataset, Problem, stored_in
 from ..schedules import AbstractSchedule
 
 LEG, NUMBERS = 4_096, 2**24
@@ -134,7 +134,7 @@ class Source:
         if not self.streamed:
             return Rows(*self._held, eps, self._put(points, None, "rows"))
         x, y = (np.asarray(part[points.ravel()]) for part in (self.problem.data.x, self.problem.data.y))
-        check_rows(x, y, first)
+        check_rows(x, y, self.problem.data, points.ravel(), first)
         parts = [part.reshape(*points.shape, *part.shape[1:]).astype(self.dtype, copy=False) for part in (x, y)]
         x, y, place = (self._put(part, None, "rows") for part in (*parts, self._place[points]))
         return Rows(x, y, place, eps)
@@ -144,7 +144,7 @@ class Source:
         """All points on the device, for as long as this training lasts: in equal parts where a step takes all."""
         axes = ("rows",) if self.batch is None else ()
         if isinstance(self.problem.data.x, np.memmap):
-            check_rows(self.problem.data.x, self.problem.data.y, 0)
+            check_rows(self.problem.data.x, self.problem.data.y, self.problem.data)
         data = (np.asarray(part, self.dtype) for part in (self.problem.data.x, self.problem.data.y))
         x, y, place = (self._put(part, *axes) for part in (*data, self._place))
         return x, y, place
@@ -194,7 +194,29 @@ def epoch_order(words: tuple[int, ...], epoch: int, n: int) -> Int[np.ndarray, "
     return np.random.default_rng([*words, epoch]).permutation(n)
 
 
-def check_rows(x: np.ndarray, y: np.ndarray, first: int) -> None:
-    """Refuse rows of a memory map that are not finite: they are seen here for the first time."""
-    if not (np.isfinite(x).all() and np.isfinite(y).all()):
-        raise InputError(f"a batch after step {first} holds NaN or infinity. Remove or impute these rows of the file.")
+def check_rows(
+    x: np.ndarray, y: np.ndarray, data: Dataset, points: Int[np.ndarray, " k"] | None = None, first: int = 0
+) -> None:
+    """Refuse rows of a memory map that are not finite: they are seen here for the first time.
+
+    Args:
+        x, y: the rows.
+        data: whose they are.
+        points: which; None for all.
+        first: the step before those that take them.
+
+    Raises:
+        InputError: the first of these points and what it lacks, by name.
+    """
+    if np.isfinite(x).all() and np.isfinite(y).all():
+        return
+    wrong = ~np.column_stack([np.isfinite(x), np.isfinite(y).reshape(len(y), -1)])
+    rows = np.flatnonzero(wrong.any(axis=1))
+    points = np.arange(len(x)) if points is None else points
+    row = min(rows, key=lambda place: points[place])
+    column = int(np.argmax(wrong[row]))
+    what = f"feature {data.features[column]!r}" if column < x.shape[1] else f"target {data.target!r}"
+    raise InputError(
+        f"{data.name}: {what} is NaN or infinite at point {points[row]} ({len(np.unique(points[rows]))} such points in "
+        f"the batches read after step {first}). Remove or impute these rows of the file."
+    )

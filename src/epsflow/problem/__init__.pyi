@@ -28,6 +28,7 @@ from ._models import (
     LayeredModel as LayeredModel,
     LinearModel as LinearModel,
 )
+from ._parquet import read_parquet as read_parquet
 from ._penalty import Penalty as Penalty, as_penalty as as_penalty
 from ._pointwise import (
     Pointwise as Pointwise,
@@ -58,4 +59,4 @@ from ._risk import (
 )
 from ._rounded_products import RoundedProducts as RoundedProducts, with_rounded_products as with_rounded_products
 from ._sklearn import Fitted as Fitted, from_sklearn as from_sklearn
-from ._tables import from_table as from_table, read_parquet as read_parquet
+from ._tables import from_table as from_table

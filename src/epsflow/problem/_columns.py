@@ -77,14 +77,32 @@ def numbers(column: Column, name: str, role: str) -> np.ndarray:
     Raises:
         InputError: another kind of column, by its name, with what to do.
     """
-    if column.kind == "numbers":
-        bad = np.flatnonzero(~np.isfinite(column.values))
-        if bad.size:
-            raise InputError(
-                f"{name}: {role} {column.name!r} is missing or infinite at point {bad[0]} ({bad.size} such points). "
-                "Remove or impute them first; no row is dropped in silence."
-            )
-        return column.values
+    check_kind(column, name, role)
+    bad = np.flatnonzero(~np.isfinite(column.values))
+    if bad.size:
+        raise not_finite(column.name, name, role, int(bad[0]), bad.size)
+    return column.values
+
+
+def not_finite(column: str, name: str, role: str, first: int, count: int) -> InputError:
+    """What is said of a column of numbers that are missing or infinite: the first point where, and how many."""
+    return InputError(
+        f"{name}: {role} {column!r} is missing or infinite at point {first} ({count} such points). "
+        "Remove or impute them first; no row is dropped in silence."
+    )
+
+
+def check_kind(column: Column, name: str, role: str, *, narrow: bool = False) -> None:
+    """Refuse a column of anything but numbers, by its name, with what to do.
+
+    Args:
+        column: any.
+        name: of the data set.
+        role: "feature" or "target".
+        narrow: whether numbers in single precision will do.
+    """
+    if column.kind == "numbers" or (narrow and column.kind == SINGLE):
+        return
     advice = "make numbers of it first, or leave it out"
     if column.kind == "dates":
         advice = "make numbers of it first, such as days since the first"
@@ -93,6 +111,13 @@ def numbers(column: Column, name: str, role: str) -> np.ndarray:
     elif column.kind in WORDS:
         advice = "one_hot=[…] makes columns of zeros and ones of it" if role == "feature" else "labels=True numbers it"
     raise InputError(f"{name}: {role} {column.name!r} holds {column.kind}, where float64 is needed; {advice}.")
+
+
+def absent(values: np.ndarray) -> np.ndarray:
+    """Where a value is missing, shape (n,): None among objects, NaN among numbers."""
+    if values.dtype.kind == "f":
+        return np.isnan(values)
+    return np.array([value is None or value != value for value in values], dtype=bool)
 
 
 def _library(value: object) -> str:

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from .._core import InputError, Shown, as_array, as_count, as_flag, brief
 from ._columns import WORDS, column_of, columns_of, is_series, is_sparse, is_table, numbers, sparse_words
 from ._labels import are_words, encode
+from ._moments import Moments
 
 INTERCEPT = "intercept"
 """The name of a column of ones."""
@@ -82,7 +83,7 @@ class Dataset(Shown):
                 f"{self.name}: y has shape {self.y.shape}, but x has {len(self.x)} points; "
                 f"y must be ({len(self.x)},) or ({len(self.x)}, outputs)."
             )
-        object.__setattr__(self, "features", _as_names(self.features, self.x.shape[1], self.name))
+        object.__setattr__(self, "features", as_names(self.features, self.x.shape[1], self.name))
         if not isinstance(self.x, np.memmap):
             check_finite(self.x, self.y, self.name)
 
@@ -164,7 +165,7 @@ def _as_data(array: object, name: str) -> np.ndarray:
     return own
 
 
-def _as_names(names: object, columns: int, data: str) -> tuple[str, ...]:
+def as_names(names: object, columns: int, data: str) -> tuple[str, ...]:
     """One name per column, each a string of its own; x0, x1, … where none are given."""
     if isinstance(names, str) or not isinstance(names, Iterable):
         raise InputError(f"{data}: features is {brief(names)}; a list of names is needed, one for each column of x.")
@@ -182,14 +183,7 @@ def _as_names(names: object, columns: int, data: str) -> tuple[str, ...]:
 
 def _standardised(array: np.ndarray) -> np.ndarray:
     array = np.asarray(array, np.float64)
-    # Divided by powers of two, which round nothing, so that no sum or square overflows or vanishes.
-    peaks = np.abs(array).max(axis=0)
-    reduced = np.ldexp(array, -np.frexp(peaks)[1])
-    centred = reduced - reduced.mean(axis=0)
-    scale = centred.std(axis=0)
-    # A constant column's computed deviation is rounding of its mean, not a scale.
-    constant = scale <= 1e-14 * np.abs(reduced).max(axis=0)
-    return np.where(constant, 0.0, centred) / np.where(constant, 1.0, scale)
+    return Moments.of(array).standardise(array)
 
 
 LARGEST = 1e75

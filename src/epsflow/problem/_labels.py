@@ -21,7 +21,28 @@ def encode(values: Sequence[object] | np.ndarray, name: str) -> tuple[np.ndarray
     listed = [value.item() if isinstance(value, np.generic) else value for value in values]
     missing = [row for row, value in enumerate(listed) if value is None or value != value]
     if missing:
-        raise InputError(f"{name}: point {missing[0]} has no label ({len(missing)} such points).")
+        raise unlabelled(name, missing[0], len(missing))
+    classes = classes_of(listed, name, len(listed))
+    number = {label: index for index, label in enumerate(classes)}
+    return np.array([number[label] for label in listed], dtype=np.float64), classes
+
+
+def unlabelled(name: str, first: int, count: int) -> InputError:
+    """What is said of points without a label."""
+    return InputError(f"{name}: point {first} has no label ({count} such points).")
+
+
+def classes_of(listed: Sequence[Any], name: str, count: int) -> tuple[Any, ...]:
+    """The classes among labels, none of which is missing, in their sorted order.
+
+    Args:
+        listed: the labels, or each of the different ones once.
+        name: of the column, for messages.
+        count: how many points there are.
+
+    Raises:
+        InputError: as `encode`, but for a missing label.
+    """
     if any(isinstance(value, float) and not value.is_integer() for value in listed):
         odd = next(value for value in listed if isinstance(value, float) and not value.is_integer())
         raise InputError(f"{name} contains {odd:g}, which is no class label: whole numbers, strings or booleans are.")
@@ -31,17 +52,21 @@ def encode(values: Sequence[object] | np.ndarray, name: str) -> tuple[np.ndarray
         names = ", ".join(sorted(kind.__name__ for kind in kinds))
         raise InputError(f"{name} holds values of {names}: labels are all strings, all whole numbers or all booleans.")
     if kinds == {bool}:
-        return np.array(listed, dtype=np.float64), (False, True)
+        return (False, True)
     classes: tuple[Any, ...] = tuple(sorted(set(listed)))
     if len(classes) < 2:
         raise InputError(f"{name}: every point has the label {listed[0]!r}; two classes are needed.")
-    if len(classes) == len(listed) > 2 or (kinds == {int} and len(classes) > max(2, len(listed) // 2)):
-        raise InputError(
-            f"{name} has {len(classes)} different values among {len(listed)} points: a number to predict, it seems, "
-            "and no class label."
-        )
-    number = {label: index for index, label in enumerate(classes)}
-    return np.array([number[label] for label in listed], dtype=np.float64), classes
+    if len(classes) == count > 2 or (kinds == {int} and len(classes) > max(2, count // 2)):
+        raise no_labels(name, len(classes), count)
+    return classes
+
+
+def no_labels(name: str, different: int, count: int) -> InputError:
+    """What is said of a column of too many different values."""
+    return InputError(
+        f"{name} has {different} different values among {count} points: a number to predict, it seems, "
+        "and no class label."
+    )
 
 
 def are_words(values: object) -> bool:

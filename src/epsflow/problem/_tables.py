@@ -1,12 +1,11 @@
-"""Frames, Arrow tables and Parquet files as data sets: names are kept, words become numbers where that is asked for."""
+"""Frames and Arrow tables as data sets: names are kept, words become numbers where that is asked for."""
 
 from collections.abc import Hashable, Iterable, Sequence
-from pathlib import Path
 
 import numpy as np
 
-from .._core import InputError, as_count, as_flag, brief, check_file, install_command
-from ._columns import WORDS, Column, columns_of, is_table, numbers
+from .._core import InputError, as_count, as_flag, brief
+from ._columns import WORDS, Column, absent, columns_of, is_table, numbers
 from ._dataset import Dataset
 from ._labels import encode
 
@@ -50,48 +49,8 @@ def from_table(
         )
     columns = columns_of(table)
     names = [column.name for column in columns]
-    number = _number_of(target, names, name)
+    number = number_of(target, names, name)
     return assemble(columns, number, name=name, one_hot=one_hot, labels=as_flag(labels, "labels"))
-
-
-def read_parquet(
-    path: str | Path,
-    *,
-    target: str | int = -1,
-    standardise: bool = True,
-    one_hot: Sequence[str] | bool = (),
-    labels: bool = False,
-) -> Dataset:
-    """Read a Parquet file.
-
-    Example:
-        >>> ef.read_parquet("nowhere.parquet")
-        Traceback (most recent call last):
-        epsflow.InputError: cannot read nowhere.parquet: No such file or directory.
-
-    Args:
-        path: the file.
-        target: the target's column, by its name or number. Default: the last.
-        standardise: zero mean and unit variance for the features, and for a target that is no label.
-        one_hot, labels: as in `from_table`.
-
-    Raises:
-        InputError: pyarrow is not installed, no such file, no Parquet file, or what `from_table` refuses.
-    """
-    if not isinstance(path, str | Path):
-        raise InputError(f"path is {brief(path)}; the name of a file is needed.")
-    as_flag(standardise, "standardise")
-    check_file(path)
-    try:
-        import pyarrow.parquet as parquet
-    except ImportError as error:
-        raise InputError(f"Parquet files need pyarrow, which is an extra: {install_command('studies')}.") from error
-    try:
-        table = parquet.read_table(path)
-    except (OSError, ValueError) as error:  # pyarrow's own are of these kinds
-        raise InputError(f"{path} is not a Parquet file ({str(error).splitlines()[0]}).") from error
-    data = from_table(table, target, name=Path(path).stem, one_hot=one_hot, labels=labels)
-    return data.standardise(target=not labels) if standardise else data
 
 
 def assemble(
@@ -116,7 +75,7 @@ def assemble(
         InputError: a column that is no number and not asked for, by its name and kind; a missing value; a name in
             `one_hot` that is no column.
     """
-    wanted = _wanted(columns, target, one_hot, name)
+    wanted = wanted_levels(columns, target, one_hot, name)
     parts: list[tuple[str, np.ndarray]] = []
     for number, column in enumerate(columns):
         if number == target:
@@ -127,11 +86,16 @@ def assemble(
     y, classes = encode(aim.values, where) if labels else (numbers(aim, name, "target"), ())
     features = tuple(part for part, _ in parts)
     if not parts:
-        raise InputError(f"{name} has no column beside its target {aim.name!r}; at least one feature is needed.")
+        raise without_features(aim.name, name)
     return Dataset(np.column_stack([values for _, values in parts]), y, name, features, aim.name, classes)
 
 
-def _wanted(columns: Sequence[Column], target: int, one_hot: Sequence[str] | bool, name: str) -> set[int]:
+def without_features(target: str, name: str) -> InputError:
+    """What is said of a table with one column."""
+    return InputError(f"{name} has no column beside its target {target!r}; at least one feature is needed.")
+
+
+def wanted_levels(columns: Sequence[Column], target: int, one_hot: Sequence[str] | bool, name: str) -> set[int]:
     """The numbers of the columns that are to become zeros and ones."""
     if isinstance(one_hot, bool | np.bool_):
         words = [k for k, column in enumerate(columns) if column.kind in WORDS]
@@ -149,20 +113,41 @@ def _wanted(columns: Sequence[Column], target: int, one_hot: Sequence[str] | boo
 def _levels(column: Column, name: str) -> list[tuple[str, np.ndarray]]:
     """A column of zeros and ones for each level, in sorted order; of two levels the second alone."""
     values = [value.item() if isinstance(value, np.generic) else value for value in column.values]
-    missing = [row for row, value in enumerate(values) if value is None or value != value]
-    if missing:
-        raise InputError(f"{name}: point {missing[0]} has no {column.name!r} ({len(missing)} such points).")
-    levels = sorted(set(values), key=lambda value: (isinstance(value, str), value))
-    if len(levels) > MOST_LEVELS:
-        raise InputError(
-            f"{name}: column {column.name!r} has {len(levels)} different values; more than {MOST_LEVELS} columns of "
-            "zeros and ones are hardly what is meant. Leave it out, or put its levels together."
-        )
-    chosen = levels[1:] if len(levels) == 2 else levels
+    missing = np.flatnonzero(absent(column.values))
+    if missing.size:
+        raise without_level(column.name, name, int(missing[0]), missing.size)
+    chosen = chosen_levels(set(values), column.name, name, len(values))
     return [(f"{column.name}={level}", np.array([value == level for value in values], float)) for level in chosen]
 
 
-def _number_of(target: object, names: list[str], data: str) -> int:
+def without_level(column: str, name: str, first: int, count: int) -> InputError:
+    """What is said of a column of levels that lacks some."""
+    return InputError(f"{name}: point {first} has no {column!r} ({count} such points).")
+
+
+def chosen_levels(different: Iterable[object], column: str, name: str, count: int) -> list[object]:
+    """The levels that get a column each, in sorted order; of two the second alone.
+
+    Args:
+        different: the values of the column, each once.
+        column: its name.
+        name: of the data set.
+        count: how many points there are.
+
+    Raises:
+        InputError: more than `MOST_LEVELS`.
+    """
+    levels = sorted(different, key=lambda value: (isinstance(value, str), value))
+    if len(levels) > MOST_LEVELS:
+        raise InputError(
+            f"{name}: column {column!r} has {len(levels)} different values among {count} points; more than "
+            f"{MOST_LEVELS} columns of zeros and ones are hardly what is meant. Leave it out, or put its levels "
+            "together."
+        )
+    return levels[1:] if len(levels) == 2 else levels
+
+
+def number_of(target: object, names: list[str], data: str) -> int:
     if isinstance(target, str):
         if target not in names:
             raise InputError(f"unknown target {target!r} in {data}: its columns are {', '.join(names)}.")
