@@ -49,6 +49,14 @@ def test_another_solver_is_one_more_row(small, command):
     assert "by ekfac, λ_d = 0.001: no answer: EK-FAC factors a network layer by layer, and a LinearModel" in ran.out
 
 
+def test_a_budget_of_memory_does_nothing_to_regressions_and_the_help_says_so(small, command, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "300")
+    told = "No effect on linear, logistic and softmax regression."
+    assert told in " ".join(command("influence", "--help").out.split())
+    plain, budgeted = (command("influence", *small, *more, "--json").json for more in ((), ("--max-bytes", "1")))
+    assert budgeted["methods"] == plain["methods"]
+
+
 @pytest.fixture(scope="module")
 def classes_csv(tmp_path_factory) -> Path:
     """Twelve points with two features, and a label that a line does not separate."""

@@ -159,6 +159,17 @@ def test_what_is_no_model_of_the_user_s_is_refused_in_a_line(name, words):
         own_model(name, DATA, 2)
 
 
+def test_why_nothing_does_better_where_no_batch_holds_the_point(command, labels_csv):
+    drawn = np.random.default_rng([0, 0, 0]).permutation(20)[: 2 * T]  # the first epoch of seed 0
+    point = np.setdiff1d(np.arange(20), drawn)[0]
+    asked = ("--csv", labels_csv, "--model", "logistic", "--s", S, "-T", T, "--batch", 2, "--delete", point)
+    ran = command("compare", *asked, "--quiet")
+    assert ran.status == 0, ran.err
+    assert (
+        f"(𝓔 = 0): no batch contains the deleted points until T = {T}, so ε changes nothing: take more steps" in ran.out
+    )
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

@@ -271,6 +271,23 @@ def test_the_search_follows_a_cost_down_to_its_error(network, theta0, reachable,
     np.testing.assert_allclose(best.schedule.values, LEVELS, atol=1e-12)  # rounding of 24 steps, by their slopes
 
 
+def test_a_summary_says_where_no_batch_holds_a_deleted_point(network, theta0):
+    words = [int(word) for word in np.asarray(jax.random.key_data(KEYS[0]))]
+    order = np.random.default_rng([*words, 0]).permutation(23)  # of which four steps take 5 each
+    first, last = (
+        ef.Problem(network.model, network.loss, network.data, delete=part, l2=0.05, reduction="mean")
+        for part in (order[:2], order[15:17])
+    )
+    question = {"optimiser": SGD, "batch": 5, "key": KEYS[0], "s": 1}
+    for problem, T, told in ((first, 3, "from s = 1 to T = 3"), (last, 3, "until T = 3"), (last, 4, "")):
+        task = make_task(problem, theta0, s=1, T=T, recipes=Recipes(optimiser=SGD, batch=5, key=KEYS[0]))
+        assert told in task.unseen
+        assert bool(told) == bool(task.unseen)
+    never = ef.certify(last, ef.Step(1.0), theta0, T=3, **question)
+    assert never.cost == 0.0
+    assert "no batch contains the deleted points until T = 3, so ε changes nothing" in str(never.summary())
+
+
 def test_the_best_step_beats_every_whole_step(network, theta0):
     question = {"s": 10, "T": 40, "optimiser": ADAM, "batch": 5, "key": KEYS[:2]}
     step = ef.best_in_family(network, ef.Step, theta0, **question)

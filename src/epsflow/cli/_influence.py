@@ -30,7 +30,7 @@ class Solving:
     Attributes:
         solver: of one more row, the damped influence by it; None for none.
         matrix: whether matrices of the parameters may be formed.
-        max_bytes: memory for intermediate arrays of a model that is not linear.
+        max_bytes: memory for intermediate arrays of a model that is not linear; without effect on one that is.
     """
 
     solver: options.InfluenceSolver = None

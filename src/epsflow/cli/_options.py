@@ -273,7 +273,12 @@ Matrix = Annotated[
 ]
 MaxBytes = Annotated[
     int | None,
-    typer.Option("--max-bytes", min=1, metavar="BYTES", help="Memory for intermediate arrays. Default: 1 GiB."),
+    typer.Option(
+        "--max-bytes",
+        min=1,
+        metavar="BYTES",
+        help="Memory for intermediate arrays. Default: 1 GiB. No effect on linear, logistic and softmax regression.",
+    ),
 ]
 InfluenceFolder = Annotated[
     Path | None,

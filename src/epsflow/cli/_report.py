@@ -54,6 +54,8 @@ def finding(comparison: Comparison) -> str:
     base = comparison.objective(comparison.baseline)
     baseline = f"dropping the points at once, 1_[0,s] ({_symbol(comparison)} = {base:.4g})"
     least = math.inf if best is None else comparison.objective(best)
+    if comparison.task.unseen and comparison.baseline in comparison.admissible:
+        return f"Nothing does better than {baseline}: {comparison.task.unseen}."
     if optimum is None:
         if best is None:
             return f"No family keeps to these bounds; {baseline} does not, either."

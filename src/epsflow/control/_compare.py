@@ -143,6 +143,9 @@ class Comparison(Tabular, Stored):
             return facts | {"best": "optimum", "cost": optimum.cost}
         return facts
 
+    def _figures(self) -> dict[str, object]:
+        return self._facts() | ({"batches": self.task.unseen} if self.task.unseen else {})
+
     def _title(self) -> str:
         return f"Schedules for {self.task.title}"
 

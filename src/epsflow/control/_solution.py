@@ -204,6 +204,7 @@ class ScheduleSolution(Shown, Stored):
             "scope": self.scope,
             "method": self.how,
             **({"trouble": self.trouble} if self.trouble else {}),
+            **({"batches": self.task.unseen} if self.task.unseen else {}),
             **({"caution": self.task.problem.caution} if self.task.problem.caution else {}),
             "PMP gap": self.pmp_gap,
             **({"Hamiltonian drift": self.hamiltonian_drift} if not self.task.in_steps else {}),

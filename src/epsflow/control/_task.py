@@ -97,6 +97,11 @@ class ControlTask(Shown, Stored):
         return self.step_size is not None or self.trainings is not None
 
     @property
+    def unseen(self) -> str:
+        """Why ε changes nothing in training with an optimiser, and what to try; empty where it does."""
+        return "" if self.trainings is None else self.trainings.unseen
+
+    @property
     def title(self) -> str:
         """The question in one line."""
         points, data = self.problem.delete.tolist(), self.problem.data.name

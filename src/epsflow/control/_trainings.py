@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import jax
@@ -92,6 +93,23 @@ class Trainings:
     def target(self) -> Start:
         """The target of the first seed."""
         return self.seeds.seeds[0].target
+
+    @cached_property
+    def unseen(self) -> str:
+        """Why no ε changes anything, and what to try: no batch holds a deleted point. Empty where one does."""
+        s, T = int(self.knots[0]), int(self.knots[-1])
+        if self._draw_deleted(range(s, T)):
+            return ""
+        when = f"from s = {s} to T = {T}" if self._draw_deleted(range(s)) else f"until T = {T}"
+        return (
+            f"no batch contains the deleted points {when}, so ε changes nothing: take more steps, or all points in "
+            "every batch"
+        )
+
+    def _draw_deleted(self, steps: range) -> bool:
+        """Whether a batch of these steps contains a deleted point, in any of the seeds."""
+        sources = [seed.course.source for seed in self.seeds.seeds]
+        return any(source.draws_deleted(steps) for source in sources)
 
     @property
     def facts(self) -> dict[str, object]:

@@ -139,6 +139,14 @@ class Source:
         x, y, place = (self._put(part, None, "rows") for part in (*parts, self._place[points]))
         return Rows(x, y, place, eps)
 
+    def draws_deleted(self, steps: range) -> bool:
+        """Whether a batch of one of these steps contains a deleted point."""
+        data, delete = self.problem.data, self.problem.delete
+        if self.batch is None:
+            return len(steps) > 0
+        parts = (steps[first : first + self.leg] for first in range(0, len(steps), self.leg))
+        return any(bool(np.isin(epoch_batches(self.words, data.n, self.batch, part), delete).any()) for part in parts)
+
     @cached_property
     def _held(self) -> tuple[Array, Array, Array]:
         """All points on the device, for as long as this training lasts: in equal parts where a step takes all."""
