@@ -120,7 +120,7 @@ def test_a_row_on_disk_that_is_not_finite_is_named(network, theta0, tmp_path, ba
     rows[bad] = rows[17, 2] = np.nan
     data = ef.Dataset(rows[:, :2], rows[:, 2], "trips", ("speed", "load"), "effect")
     problem = ef.Problem(network.model, network.loss, data)
-    message = rf"trips: {what} is NaN or infinite at point 9 \(2 such points in the batches read after step 0\)"
+    message = rf"trips: {what} is NaN or infinity at point 9 \(2 such points in the batches read after step 0\)"
     for batch in (5, None):
         with pytest.raises(ef.InputError, match=message):
             ef.train_with(problem, ef.Step(9.0), theta0, optimiser=ADAM, steps=20, batch=batch, key=KEY)

@@ -225,6 +225,6 @@ def check_rows(
     column = int(np.argmax(wrong[row]))
     what = f"feature {data.features[column]!r}" if column < x.shape[1] else f"target {data.target!r}"
     raise InputError(
-        f"{data.name}: {what} is NaN or infinite at point {points[row]} ({len(np.unique(points[rows]))} such points in "
+        f"{data.name}: {what} is NaN or infinity at point {points[row]} ({len(np.unique(points[rows]))} such points in "
         f"the batches read after step {first}). Remove or impute these rows of the file."
     )
