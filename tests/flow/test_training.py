@@ -92,9 +92,9 @@ def by_numpy(data, dtype, folder):
 
 
 def by_row_groups(data, dtype, folder):
-    arrow = pytest.importorskip("pyarrow", reason="Parquet files need pyarrow, an extra")
-    columns = dict(zip("aby", [*data.x.T, data.y], strict=True))
-    arrow.parquet.write_table(arrow.table(columns), folder / "trips.parquet", row_group_size=7)
+    parquet = pytest.importorskip("pyarrow.parquet", reason="Parquet files need pyarrow, an extra")
+    table = pytest.importorskip("pyarrow").table(dict(zip("aby", [*data.x.T, data.y], strict=True)))
+    parquet.write_table(table, folder / "trips.parquet", row_group_size=7)
     maps = ef.read_parquet(folder / "trips.parquet", standardise=False, memory_map=folder / "trips", dtype=dtype)
     return [maps.x, maps.y]
 
