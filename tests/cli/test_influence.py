@@ -98,6 +98,24 @@ def test_logistic_regression_deletes_the_point_of_largest_self_influence(command
     assert f"{nearest['method']} is nearest" in ran.json["finding"]
 
 
+def test_estimates_are_printed_where_retraining_does_not_converge(command, classes_csv, tmp_path, monkeypatch):
+    endpoints = ef.analysis.endpoints
+    monkeypatch.setattr(ef.analysis, "endpoints", lambda *given, **more: endpoints(*given, **more, max_steps=1))
+    asked = ("--csv", classes_csv, "--model", "logistic", "--steps", "50", "--extra-steps", "10", "--delete", "3")
+    ran = command("influence", *asked, "--out", tmp_path / "out", "--report", tmp_path / "page")
+    assert ran.status == 1
+    assert "retraining did not converge (‖∇R_0‖ = " in ran.err
+    rows = [line.split() for line in ran.out.splitlines() if line.startswith((" influence ", " Newton step "))]
+    assert [row[-4] for row in rows] == ["–", "–"]
+    assert "retraining, warm: not converged" in ran.out
+    assert "nothing to compare the estimates with" in ran.out
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["result.json"]
+    found = json.loads((tmp_path / "out" / "result.json").read_text(encoding="utf-8"))["methods"]
+    assert [(row["relative error"], row["distance"]) for row in found] == [(None, None)] * len(found)
+    assert all(np.isfinite(row["theta"]).all() for row in found)
+    assert "No figure: retraining" in (tmp_path / "page" / "report.html").read_text(encoding="utf-8")
+
+
 @pytest.mark.slow  # compiles the training and the endpoints of a network
 def test_a_network_is_trained_to_a_minimum_or_stopped_early(command, table_csv: Path, tmp_path: Path):
     options = ("--csv", table_csv, "--model", "mlp", "--hidden", "2", "--seed", "3", "--steps", "40")

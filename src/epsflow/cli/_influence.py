@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import analysis, plots, problem
+from .. import _core, analysis, plots, problem
 from . import _options as options
 from ._console import Column, Row, Table, show
 from ._inputs import Source, Training, read_material
@@ -72,7 +72,8 @@ def run(
     Raises:
         InputError: options that cannot be used; nothing has been computed. Or the files could not be written, after
             what was found has been printed.
-        ConvergenceError: retraining, which everything is compared with, failed.
+        ConvergenceError: training failed, and nothing is printed; or retraining did, with which everything is compared,
+            and the estimates are written and printed without a comparison.
     """
     training.refuse()
     if folder is not None:
@@ -100,6 +101,7 @@ def run(
             matrix=solving.matrix,
             max_bytes=solving.max_bytes,
             solver=solving.solver,
+            throw=False,
         )
         begin("writing")
         document = to_json({**heading("influence", source, trained.deletion), **_answers(training, trained, result)})
@@ -115,6 +117,11 @@ def run(
     for trouble in (written.trouble, paged.trouble):
         if trouble is not None:
             raise trouble
+    if not result.converged[0]:
+        reached = result.notes[0].partition(":")[0]
+        raise _core.ConvergenceError(
+            f"retraining did not converge ({reached}), and nothing is compared with it. A larger --l2 may help.", result
+        )
 
 
 def _axes(result: "Endpoints") -> Any:
@@ -124,12 +131,15 @@ def _axes(result: "Endpoints") -> Any:
 
 
 def _page(result: "Endpoints", drawn: Table, found: str, notes: list[str]) -> str:
-    figure = {"svg": plots.to_svg(_axes(result)), "caption": "How far each answer ends from retraining."}
+    figure = {"svg": "", "caption": "No figure: retraining, with which answers are compared, did not converge."}
+    if result.converged[0]:
+        figure = {"svg": plots.to_svg(_axes(result)), "caption": "How far each answer ends from retraining."}
     return answer_page("influence", drawn, found, notes=notes, words=INFLUENCE_WORDS, **figure)
 
 
 def _draw(result: "Endpoints", place: Path) -> None:
-    plots.save(_axes(result), *(place / name for name in ENDPOINTS_FIGURE))
+    if result.converged[0]:
+        plots.save(_axes(result), *(place / name for name in ENDPOINTS_FIGURE))
 
 
 def _unmoved(trained: "Trained", result: "Endpoints") -> bool:
@@ -142,6 +152,11 @@ def _unmoved(trained: "Trained", result: "Endpoints") -> bool:
 
 def _finding(trained: "Trained", result: "Endpoints") -> str:
     """How far retraining goes, and which estimate of it ends nearest. Retraining by steps is no estimate."""
+    if not result.converged[0]:
+        return (
+            "Retraining did not converge, so that there is nothing to compare the estimates with; the table has what "
+            "each of them answers."
+        )
     moved = float(np.linalg.norm(np.asarray(result.change[0])))
     if _unmoved(trained, result):
         return (
@@ -168,9 +183,9 @@ def _table(trained: "Trained", result: "Endpoints") -> Table:
     classes = trained.deletion.problem.data.classes
     labels = f", classes {', '.join(map(str, classes))}" if classes else ""
     drawn = Table(f"{trained.deletion.title}{labels}\n{model}, θ_s: {trained.story}", columns)
-    unmoved = _unmoved(trained, result)
+    compared = bool(result.converged[0]) and not _unmoved(trained, result)
     for row in result.rows():
-        error = "–" if unmoved else f"{row['relative error']:.3g}"
+        error = "–" if not compared else f"{row['relative error']:.3g}"
         changes = f"{row['change']:.4e}", error, f"{row['functional']:+.4g}"
         costs = f"{row['gradients']:,.0f}", f"{row['Hessian products']:,.0f}"
         drawn.rows.append(Row((row["method"], *changes, *costs)))
@@ -188,6 +203,8 @@ def _notes(result: "Endpoints") -> list[str]:
 
 def _answers(training: Training, trained: "Trained", result: "Endpoints") -> dict[str, Any]:
     rows = [{**row, "theta": theta} for row, theta in zip(result.rows(), np.asarray(result.thetas), strict=True)]
+    if not result.converged[0]:
+        rows = [{**row, "distance": np.nan, "relative error": np.nan} for row in rows]
     model = trained.deletion.problem.model
     network = {"widths": model.widths, "seed": training.seed} if isinstance(model, problem.MLP | problem.CNN) else {}
     asked = {
