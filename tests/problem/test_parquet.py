@@ -123,6 +123,10 @@ def test_a_folder_is_overwritten_only_where_that_is_said_and_safe(tmp_path):
     second = read_parquet(path, overwrite=True, **options)
     np.testing.assert_array_equal(first.x, before)  # the old files live as long as they are mapped
     assert np.abs(second.x).max() < 5.0 < np.abs(first.x).max()
+    assert sorted(file.name for file in maps.iterdir()) == ["x.npy", "y.npy"]
+    with pytest.raises(InputError, match="'colour' holds strings"):
+        read_parquet(path, overwrite=True, memory_map=maps)
+    np.testing.assert_array_equal(np.load(maps / "x.npy"), second.x)  # what was there is lost to no error
     (maps / "notes.txt").write_text("mine")
     with pytest.raises(InputError, match=r"maps holds other files, such as notes\.txt"):
         read_parquet(path, overwrite=True, **options)

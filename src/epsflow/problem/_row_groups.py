@@ -19,6 +19,9 @@ from ._tables import chosen_levels, wanted_levels, without_features, without_lev
 FILES = ("x.npy", "y.npy")
 """What a folder of memory maps holds: features and targets."""
 
+PART = ".part"
+"""What the folder is called that they are written to first, or how its name ends."""
+
 MOST_CLASSES = 2**16
 """Different labels beyond which a column is taken for something else before its end."""
 
@@ -242,7 +245,7 @@ def _check_folder(folder: Path, *, overwrite: bool) -> None:
         return
     if not folder.is_dir():
         raise InputError(f"{folder} is a file; a folder is needed, for {' and '.join(FILES)}.")
-    held = {path.name for path in folder.iterdir()}
+    held = {path.name for path in folder.iterdir()} - {PART}
     if held - set(FILES):
         raise InputError(f"{folder} holds other files, such as {min(held - set(FILES))}; name another folder.")
     if held and not overwrite:
@@ -251,16 +254,19 @@ def _check_folder(folder: Path, *, overwrite: bool) -> None:
 
 @contextmanager
 def _replacing(folder: Path) -> Iterator[Path]:
-    """A folder beside, for what replaces this one at the end; on an error it is gone, and this one as it was."""
+    """A folder for what this one is to hold: where an error ends the writing it is gone, and this one as it was."""
     place = folder.absolute()
-    temporary = place.with_name(f".{place.name}.part")
+    there = place.exists()
+    # Within a folder that is there, which may be a disk of its own.
+    temporary = place / PART if there else place.with_name(f".{place.name}{PART}")
     try:
         temporary.mkdir(exist_ok=True)
         yield temporary
-        for file in FILES if place.exists() else ():
-            (place / file).unlink(missing_ok=True)
-        if place.exists():
-            place.rmdir()
-        temporary.rename(place)
+        if not there:
+            temporary.rename(place)
+            return
+        (place / FILES[1]).unlink(missing_ok=True)  # new features never lie beside old targets
+        for file in FILES:
+            (temporary / file).replace(place / file)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
