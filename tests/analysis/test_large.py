@@ -207,6 +207,32 @@ def test_decompositions_and_endpoints_in_single_precision_are_those_in_double(sm
     np.testing.assert_allclose(narrow.thetas, wide.thetas, rtol=0, atol=1e-7 * scale)
 
 
+def test_products_are_in_double_where_a_matrix_spreads_curvatures_beyond_single_precision():
+    x = np.random.default_rng(6).standard_normal((20, 2))
+    line = ef.FunctionModel(lambda params, point: params @ point + 1e-3 * (params**2).sum(), np.zeros(2))
+    problem = ef.Problem(line, ef.SquaredLoss(), ef.Dataset(x, np.sin(x[:, 0])), delete=[1], reduction="mean")
+    # G is about I: its rounding in float32, 1e-7, is all of one λ_d and nothing of the other.
+    near, far = (
+        [ask(ef.pbrf, problem, np.zeros(2), damping=damping) for ask in (in_double, in_single)]
+        for damping in (1e-7, 1e-2)
+    )
+    np.testing.assert_array_equal(near[1].theta, near[0].theta)
+    assert (far[1].theta != far[0].theta).any()
+    np.testing.assert_allclose(far[1].theta, far[0].theta, rtol=1e-7)  # both to 1e-9 of the pull
+
+
+@pytest.mark.slow
+def test_a_network_without_much_penalty_is_retrained_in_single_precision_as_in_double():
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((40, 3))
+    y = np.tanh(x @ [1.0, -1.0, 0.5]) + 0.1 * rng.standard_normal(40)
+    model = ef.MLP((3, 4, 1))
+    problem = ef.Problem(model, ef.SquaredLoss(), ef.Dataset(x, y), delete=[3], l2=1e-6, reduction="mean")
+    start = np.asarray(model.init(jax.random.key(0)))
+    found = in_single(ef.endpoints, problem, start, theta0=start, steps=10, K=5)
+    assert found.converged[:2].all()
+
+
 def test_bfloat16_is_refused_where_damping_would_be_lost(small):
     problem, theta = small
     with pytest.raises(ef.InputError, match=r"products in float32 or float64: .*with_dtype\('float32'\)"):

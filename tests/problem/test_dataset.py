@@ -7,7 +7,7 @@ import pytest
 import sklearn.datasets
 
 from epsflow._core import InputError
-from epsflow.problem import Dataset, load_dataset
+from epsflow.problem import Dataset, _dataset, load_dataset
 from epsflow.problem._bundled import BUNDLED
 
 
@@ -125,7 +125,7 @@ X, Y = np.ones((3, 2)), np.ones(3)
 @pytest.mark.parametrize(
     ("x", "y", "options", "message"),
     [
-        (X.astype(np.float32), Y, {}, "x has dtype float32, but float64 is needed"),
+        (X.astype(np.float16), Y, {}, r"x has dtype float16, but float64 is needed .* or float32 for networks"),
         (X, Y.astype(np.float16), {}, "y has dtype float16"),
         (X.astype(str), Y, {}, "x holds <U32 values; numbers are needed"),
         (X[0], Y, {}, r"x has shape \(2,\); a non-empty matrix"),
@@ -140,3 +140,35 @@ X, Y = np.ones((3, 2)), np.ones(3)
 def test_refused(x, y, options, message):
     with pytest.raises(InputError, match=f"^mine: {message}"):
         Dataset(x, y, "mine", **options)
+
+
+# --- single precision ---
+
+
+def test_single_precision_is_kept_and_computed_with_in_double():
+    x = np.random.default_rng(3).normal(1e3, 1.0, (500, 3)).astype(np.float32)
+    x[:, 2] = 0.1  # its mean in float32 is another number
+    data, wide = Dataset(x, x[:, 0], "images"), Dataset(x.astype(float), x[:, 0].astype(float))
+    x[:] = 0.0
+    assert data.x.dtype == data.y.dtype == np.float32
+    assert not data.x.flags.writeable
+    np.testing.assert_array_equal(data.x, wide.x)
+    for make in (Dataset.standardise, Dataset.add_intercept, lambda data: data.subsample(9, seed=0)):
+        mine, theirs = make(data), make(wide)
+        assert mine.x.dtype == np.float32
+        np.testing.assert_array_equal(mine.x, theirs.x.astype(np.float32))  # rounded once
+        np.testing.assert_array_equal(mine.y, theirs.y.astype(np.float32))
+    np.testing.assert_array_equal(data.standardise().x[:, 2], 0.0)
+    assert Dataset(wide.x[:2], np.array([3.0, 5.0], np.float32)).encode_labels().y.tolist() == [0.0, 1.0]
+    _dataset.check_range(Dataset(data.x, np.full(500, 3e38, np.float32)))  # its bound is no number in single precision
+    with pytest.raises(InputError, match="images: point 1 contains NaN or infinity"):
+        Dataset(np.array([[1.0], [np.nan]], np.float32), [0.0, 1.0], "images")
+
+
+def test_columns_are_standardised_some_at_a_time(monkeypatch):
+    x = np.random.default_rng(4).normal(5.0, 2.0, (40, 7))
+    whole = Dataset(x, x[:, :2]).standardise()
+    monkeypatch.setattr(_dataset, "STANDARDISED", 80)  # two columns
+    parts = Dataset(x, x[:, :2]).standardise()
+    np.testing.assert_allclose(parts.x, whole.x, rtol=0, atol=1e-14)  # of size one; sums in another order
+    np.testing.assert_allclose(parts.y, whole.y, rtol=0, atol=1e-14)

@@ -10,6 +10,7 @@ import pytest
 import epsflow as ef
 import reference as ref
 from epsflow._core import InputError
+from epsflow.control._task import fingerprint
 from epsflow.problem import (
     MLP,
     AbstractRisk,
@@ -174,9 +175,24 @@ def test_a_memory_map_in_single_precision_is_for_networks(tmp_path):
     for dtype in ("float64", "float32"):
         here, there = (Problem(MLP((2, 1)), SquaredLoss(), part, dtype=dtype) for part in (own, data))
         np.testing.assert_array_equal(here.gradient(np.ones(3)), there.gradient(np.ones(3)))
-    assert data.subsample(2, seed=0).standardise().x.dtype == np.float64
+    assert data.subsample(2, seed=0).standardise().x.dtype == np.float32
     with pytest.raises(InputError, match="x has dtype float16"):
         Dataset(np.memmap(tmp_path / "half.bin", np.float16, "w+", shape=(3, 2)), np.zeros(3))
+
+
+def test_arrays_in_single_precision_are_for_networks():
+    data = Dataset(X.astype(np.float32), Y.astype(np.float32), "images")
+    own = Dataset(data.x.astype(float), data.y.astype(float))
+    for dtype in ("float64", "float32"):
+        here, there = (Problem(MLP((D, 1)), SquaredLoss(), part, 0, dtype=dtype) for part in (own, data))
+        np.testing.assert_array_equal(here.gradient(np.ones(here.dim)), there.gradient(np.ones(here.dim)))
+        assert fingerprint(here) == fingerprint(there)  # the same numbers, the same problem
+        assert there.with_delete(1).with_chunk_rows(2).with_dtype("float64").data is data
+    for options in ({}, {"sample_weight": np.ones(N)}):
+        with pytest.raises(InputError, match=r"images: x is in float32, and linear .*rounding.* x\.astype\(float\)"):
+            linear_regression(data, 0, **options)
+    with pytest.raises(InputError, match=r"y is in float32, .* pass y\.astype\(float\)"):
+        Problem(LinearModel(D), SquaredLoss(), Dataset(X, data.y))
 
 
 # --- refusals ---

@@ -157,8 +157,8 @@ def endpoints(
     them again on R_0; its endpoint is compared with the same retraining, and so is retraining by as many steps from θ0.
     Costs are those of the unlearning: training, and the checkpoint that R2D keeps, are not charged.
 
-    A problem in float32 has the products of its minimisations and solves in float32, whatever JAX's mode; steps of
-    gradient descent, answers and certificates are in float64, as in `pbrf`.
+    A problem in float32 has the products of its minimisations and solves in float32, whatever JAX's mode, but for those
+    that `pbrf` names; steps of gradient descent, answers and certificates are in float64, as there.
 
     Args:
         problem: what is trained, and which points are deleted.

@@ -155,7 +155,9 @@ def pbrf(
     units in which the proximal term is Euclidean; where λ + λ_d = 0, every feature has a mean square of about one.
 
     A problem in float32 has its Hessian products in float32, whatever JAX's mode. Gradients, values and residuals, of
-    which there are few, are in float64, and so are the answer, its tolerance and its certificate.
+    which there are few, are in float64, and so are the answer, its tolerance and its certificate; features are held in
+    both. With `matrix`, products are in float64 too where float32 cannot tell a step: λ + λ_d below 1.2e-4 of the
+    largest eigenvalue of G.
 
     Args:
         problem: what is trained, and which points are deleted.

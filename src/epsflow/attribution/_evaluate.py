@@ -25,7 +25,7 @@ def outputs_at(
 ) -> Float[np.ndarray, "k m *c"]:
     """f(θ; x_i) of every θ at every row."""
     if not isinstance(model, LinearModel):
-        return in_batches(lambda part: _outputs(model, part, jnp.asarray(x)), thetas)
+        return in_batches(lambda part: _outputs(model, part, jnp.asarray(x, part.dtype)), thetas)
     if model.outputs is None:
         return thetas @ x.T
     return np.matmul(x, thetas.reshape(len(thetas), -1, model.outputs))

@@ -163,7 +163,10 @@ def fingerprint(problem: Problem) -> dict[str, Any]:
     digest = hashlib.sha256()
     for part in (problem.data.x, problem.data.y, problem.delete):
         for start in range(0, len(part), DIGESTED):
-            digest.update(np.ascontiguousarray(part[start : start + DIGESTED]).tobytes())
+            # As numbers: those of float32 and their copy in float64 are the same problem.
+            rows = part[start : start + DIGESTED]
+            rows = rows.astype(np.float64, copy=False) if rows.dtype.kind == "f" else rows
+            digest.update(np.ascontiguousarray(rows).tobytes())
     return {
         "model": type(problem.model).__name__,
         "loss": type(problem.loss).__name__,

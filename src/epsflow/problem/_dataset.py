@@ -18,6 +18,9 @@ INTERCEPT = "intercept"
 CHUNK_ROWS = 65_536
 """Rows read at a time from arrays that may not fit in memory."""
 
+STANDARDISED = 2**22
+"""Numbers standardised at a time: 32 MB in float64."""
+
 
 @dataclass(frozen=True, eq=False, repr=False, init=False)
 class Dataset(Shown):
@@ -28,8 +31,9 @@ class Dataset(Shown):
         array([0., 1., 1.])
 
     Attributes:
-        x: features, shape (n, p), float64; a copy, but a `numpy.memmap` stays on disk, in float64 or float32.
-        y: targets, a copy, shape (n,), or (n, k) for several outputs; class labels are stored as the numbers 0, 1, ….
+        x: features, shape (n, p), a copy in float64, or in float32 where they are given so; a `numpy.memmap` stays on
+            disk.
+        y: targets, likewise, shape (n,), or (n, k) for several outputs; class labels are stored as the numbers 0, 1, ….
         name: what tables and figures call it.
         features: one name per column of x.
         target: the target's name, with its unit where known.
@@ -39,11 +43,13 @@ class Dataset(Shown):
     Labels that are strings or booleans are numbered from 0 in sorted order; `encode_labels` does so for numbers, such
     as −1 and 1.
 
-    The numbers of a memory map in float32 count as they are. Networks are trained on it in batches without a copy, in
-    any precision; a linear model, whose answers resolve the effect of a single point, refuses it.
+    Arrays in float32, in memory or mapped, are never widened here and count as the numbers they are, also when what is
+    made of them is: `standardise` sums in float64 and returns float32. A network is trained on them in any precision; a
+    problem in float64 widens them, which changes no number. A linear model refuses them: its answers resolve the effect
+    of a single point, and what rounding did to the data before they came here, 6e-8 of each number, may be larger.
 
     Raises:
-        InputError: shapes that do not match, a narrow float type, no rows, masked entries, a feature named twice, a
+        InputError: shapes that do not match, floats of 16 bits, no rows, masked entries, a feature named twice, a
             sparse matrix, a column of dates or words, or NaN/inf (memory maps are checked when they are read).
     """
 
@@ -98,6 +104,7 @@ class Dataset(Shown):
     def standardise(self, *, target: bool = True) -> "Dataset":
         """Centre every feature and scale it to unit variance (divisor n); the target too, unless `target=False`.
 
+        Sums are in float64 and results in the type of the data, so that columns in float32 are rounded to it once.
         A constant column has no scale: it becomes zero, and a linear model on it is then rank deficient.
         """
         y = _standardised(self.y) if as_flag(target, "target") else self.y
@@ -117,7 +124,7 @@ class Dataset(Shown):
 
     def add_intercept(self) -> "Dataset":
         """Append a column of ones, named `intercept`, as the last feature."""
-        ones = np.ones((self.n, 1))
+        ones = np.ones((self.n, 1), self.x.dtype)
         return replace(self, x=np.hstack([self.x, ones]), features=(*self.features, INTERCEPT))
 
     def subsample(self, n: int, *, seed: int) -> "Dataset":
@@ -126,7 +133,7 @@ class Dataset(Shown):
         if not 1 <= as_count(n, "n", least=0) <= self.n:
             raise InputError(f"cannot draw {n} points without replacement from {self.name}, which has {self.n}.")
         rows = np.sort(np.random.default_rng(seed).choice(self.n, size=n, replace=False))
-        return replace(self, x=self.x[rows].astype(np.float64), y=self.y[rows].astype(np.float64))
+        return replace(self, x=self.x[rows], y=self.y[rows])
 
 
 def _read(x: Any, y: Any, name: str, features: Iterable[str], target: str) -> dict[str, Any]:
@@ -153,14 +160,14 @@ def _as_data(array: object, name: str) -> np.ndarray:
     array = array if isinstance(array, np.memmap) else as_array(array, name)
     if isinstance(array, np.memmap) and array.dtype in (np.float64, np.float32):
         return array
-    if array.dtype.kind == "f" and array.dtype.itemsize < 8:
+    if array.dtype.kind == "f" and array.dtype.itemsize < 4:
         raise InputError(
-            f"{name} has dtype {array.dtype}, but float64 is needed to resolve the effect of a single point. "
-            "Convert it with `.astype('float64')` if you accept its rounding."
+            f"{name} has dtype {array.dtype}, but float64 is needed to resolve the effect of a single point, or "
+            "float32 for networks. Convert it, with `.astype('float64')` for instance, if you accept its rounding."
         )
     if array.dtype.kind not in "fiub":
         raise InputError(f"{name} holds {array.dtype} values; numbers are needed.")
-    own = array.astype(np.float64)
+    own = array.astype(np.float32 if array.dtype == np.float32 else np.float64)
     own.setflags(write=False)  # what was computed from it would no longer be about it
     return own
 
@@ -182,8 +189,14 @@ def as_names(names: object, columns: int, data: str) -> tuple[str, ...]:
 
 
 def _standardised(array: np.ndarray) -> np.ndarray:
-    array = np.asarray(array, np.float64)
-    return Moments.of(array).standardise(array)
+    """Some columns at a time, so that no copy in float64 of all of them is made."""
+    columns = array.reshape(len(array), -1)
+    found = np.empty(columns.shape, array.dtype)
+    step = max(1, STANDARDISED // len(array))
+    for first in range(0, columns.shape[1], step):
+        some = np.asarray(columns[:, first : first + step], np.float64)
+        found[:, first : first + step] = Moments.of(some).standardise(some)
+    return found.reshape(array.shape)
 
 
 LARGEST = 1e75
@@ -198,7 +211,8 @@ def check_range(data: Dataset) -> None:
     names = [f"feature {name!r}" for name in data.features]
     targets = data.y.reshape(data.n, -1)
     names += [f"target {data.target!r}"] * targets.shape[1]
-    peaks = np.concatenate([np.maximum(part.max(axis=0), -part.min(axis=0)) for part in (data.x, targets)])
+    sizes = [np.maximum(part.max(axis=0), -part.min(axis=0)) for part in (data.x, targets)]
+    peaks = np.concatenate(sizes).astype(np.float64)  # of which `LARGEST` is one, and not of narrower types
     wrong = np.flatnonzero((peaks > LARGEST) | ((peaks > 0.0) & (peaks < 1.0 / LARGEST)))
     if wrong.size:
         raise InputError(

@@ -23,15 +23,22 @@ def check_dtype(dtype: object, model: object) -> None:
 
 
 def check_width(data: Dataset, model: object) -> None:
-    """Refuse a memory map in float32 for a linear model, with how to widen the file."""
+    """Refuse data in float32 for a linear model, with how to widen them."""
     narrow = [name for name, part in (("x", data.x), ("y", data.y)) if part.dtype != np.float64]
-    if narrow and isinstance(model, LinearModel):
-        raise InputError(
-            f"{data.name}: {narrow[0]} is a memory map in float32, and linear models are answered in float64, to "
-            "resolve the effect of a single point. If you accept its rounding, convert the file, some rows at a time: "
-            f'wide = numpy.lib.format.open_memmap("wide.npy", "w+", float, {narrow[0]}.shape); '
-            f"for k in range(0, len(wide), 65536): wide[k : k + 65536] = {narrow[0]}[k : k + 65536]."
-        )
+    if not narrow or not isinstance(model, LinearModel):
+        return
+    name, mapped = narrow[0], isinstance(getattr(data, narrow[0]), np.memmap)
+    remedy = (
+        f'convert the file, some rows at a time: wide = numpy.lib.format.open_memmap("wide.npy", "w+", float, '
+        f"{name}.shape); for k in range(0, len(wide), 65536): wide[k : k + 65536] = {name}[k : k + 65536]."
+        if mapped
+        else f"pass {name}.astype(float)."
+    )
+    raise InputError(
+        f"{data.name}: {name} is {'a memory map in float32' if mapped else 'in float32'}, and linear models are "
+        "answered in float64, to resolve the effect of a single point; the rounding of the data, 6e-8 of each number, "
+        f"may be larger than that. If you have the numbers in float64, pass those; if you accept the rounding, {remedy}"
+    )
 
 
 def as_dtype(dtype: object) -> str:

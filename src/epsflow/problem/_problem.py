@@ -115,9 +115,9 @@ class Problem(Shown):
             raise InputError(f"reduction is {brief(reduction)}; choose 'sum' or 'mean'.")
         if as_count(chunk_rows, "chunk_rows", least=0) < 1:
             raise InputError(f"chunk_rows is {chunk_rows}; at least one row must be read at a time.")
+        check_width(data, model)
         if sample_weight is not None:
             loss, data = weighted(model, loss, data, sample_weight)
-        check_width(data, model)
         check_range(data)
         check_model(model, loss, data, dtype)
         vars(self).update(model=model, loss=loss, data=data, delete=points, penalty=penalty)
@@ -218,7 +218,7 @@ class Problem(Shown):
         if self.design is not None and isinstance(self.risk, Quadratic):
             largest = float(np.diag(np.asarray(self.risk.h_retained)).max(initial=0.0))
         else:
-            largest = float(np.square(self.data.x).max(initial=0.0))
+            largest = float(max(self.data.x.max(), -self.data.x.min())) ** 2
         return LARGEST**2 / max(1.0, largest)
 
     def with_delete(self, delete: Which) -> "Problem":

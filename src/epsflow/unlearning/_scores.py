@@ -61,7 +61,7 @@ def _outputs(
         if model.outputs is None:
             return thetas @ x.T
         return x @ thetas.reshape(len(thetas), -1, model.outputs)
-    return np.asarray(_mapped(model, jnp.asarray(thetas), jnp.asarray(x)))
+    return np.asarray(_mapped(model, jnp.asarray(thetas), jnp.asarray(x, thetas.dtype)))
 
 
 @eqx.filter_jit

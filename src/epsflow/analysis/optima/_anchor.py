@@ -299,12 +299,13 @@ def outputs_of(
 
 @eqx.filter_jit
 def _outputs(model: AbstractModel, theta: Array, x: Array) -> Float[Array, "q *k"]:
-    return jax.vmap(model, in_axes=(None, 0))(theta, x)
+    return jax.vmap(model, in_axes=(None, 0))(theta, jnp.asarray(x, theta.dtype))
 
 
 @eqx.filter_jit
 def _pulled(model: AbstractModel, theta: Array, x: Array, slopes: Array) -> Float[Array, " d"]:
     """Σ_i J_iᵀs_i by one pass back, no Jacobian formed."""
+    x = jnp.asarray(x, theta.dtype)
     return jax.vjp(lambda t: jax.vmap(model, in_axes=(None, 0))(t, x), theta)[1](slopes)[0]
 
 
@@ -363,5 +364,5 @@ def _linearised(model: AbstractModel, theta: Array, x: Array) -> tuple[Float[Arr
         output = model(t, point)
         return output, output
 
-    jacobian, outputs = jax.vmap(jax.jacrev(one, has_aux=True), in_axes=(None, 0))(theta, x)
+    jacobian, outputs = jax.vmap(jax.jacrev(one, has_aux=True), in_axes=(None, 0))(theta, jnp.asarray(x, theta.dtype))
     return outputs, jacobian

@@ -16,7 +16,7 @@ training risk, so the PBRF holds its Bregman divergence too, which is (λ/2)‖�
 
 import functools
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -83,6 +83,14 @@ class TiltedRisk:
                 *data.narrow, *data.cast(theta), *data.basis(basis), *data.cast(*numbers, gradient)
             )
         return size * np.asarray(move, np.float64), size**2 * float(promised), int(count), bool(negative)
+
+    def resolved(self, basis: GaussNewton, rho: float) -> "TiltedRisk":
+        """Q with products in float64 where those in float32 cannot tell a step.
+
+        In the coordinates (G + ρI)^½ the rounding u‖G‖ of a product is u‖G‖/ρ, and a step is solved no better.
+        """
+        lost = float(np.finfo(np.float32).eps) * float(basis.values.max(initial=0.0)) > INEXACT * rho
+        return replace(self, anchor=replace(self.anchor, narrow=None)) if lost and self.anchor.narrow else self
 
     def rounding(self) -> tuple[float, float]:
         """What rounding alone may change in Q and in ‖∇Q‖, near θ_s: 8u times the sum of the terms' sizes."""

@@ -80,6 +80,7 @@ def minimise(
         tol: see above.
         max_steps: Newton steps after which it stops.
     """
+    objective = objective.resolved(curvature, rho)
     noise, floor = objective.rounding()
     value, gradient = objective.value_and_gradient(start)
     first = float(np.linalg.norm(curvature.power(gradient, rho, -0.5)))

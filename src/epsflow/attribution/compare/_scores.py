@@ -158,7 +158,8 @@ def _banzhaf(at: Setting, options: Mapping[str, Any]) -> Answer:
 
 def _knn(at: Setting, options: Mapping[str, Any]) -> Answer:
     data = at.problem.data
-    return knn_shapley(data.x, data.y, at.test.x, at.test.y, **{"k": NEIGHBOURS, **options}).values, 0.0, 0
+    x, x_test = (np.asarray(part.x, np.float64) for part in (data, at.test))
+    return knn_shapley(x, data.y, x_test, at.test.y, **{"k": NEIGHBOURS, **options}).values, 0.0, 0
 
 
 def _random(at: Setting, options: Mapping[str, Any]) -> Answer:

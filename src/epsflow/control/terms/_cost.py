@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from ..._core import Array, InputError, Spelled, as_float64, spelled
+from ..._core import Array, InputError, Spelled, as_float64, as_numbers, spelled
 from ...flow import EndSlope
 from ...problem import AbstractRisk, EmpiricalRisk, Problem, Quadratic
 
@@ -177,7 +177,7 @@ class PredictionGap(AbstractCost):
         Raises:
             InputError: not a finite matrix, or no points.
         """
-        given = as_float64(x, "x")
+        given = as_numbers(x, "x")  # of float32 too: features of a network's data
         if given.ndim != 2 or not given.size or not np.isfinite(given).all():
             raise InputError(f"PredictionGap: x has shape {given.shape}; a finite matrix (points, features) is needed.")
         self.x = given
@@ -187,8 +187,8 @@ class PredictionGap(AbstractCost):
         if isinstance(risk, Quadratic):
             return 0.5 * ((self.x @ (theta - target)) ** 2).sum() / len(self.x)
         assert isinstance(risk, EmpiricalRisk)  # the only other risk there is; this tells the type checker
-        predict = jax.vmap(risk.model, (None, 0))
-        return 0.5 * jnp.sum((predict(theta, self.x) - predict(target, self.x)) ** 2) / len(self.x)
+        predict, x = jax.vmap(risk.model, (None, 0)), jnp.asarray(self.x, theta.dtype)
+        return 0.5 * jnp.sum((predict(theta, x) - predict(target, x)) ** 2) / len(self.x)
 
     def form(self, rates: Float[np.ndarray, " k"], basis: Float[np.ndarray, "d k"]) -> EndForm:
         """L = X/√q in the eigenbasis."""
