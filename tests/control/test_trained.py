@@ -264,6 +264,29 @@ def test_beside_a_cost_that_can_be_zero_no_gap_is_little(network, theta0, reacha
         assert found.scope is ef.Scope.NONE
 
 
+class Bent(ef.AbstractCost):
+    """0.01 + |θ₀ − target₀|, with a kink where the first parameter is that of the target."""
+
+    def value(self, risk, theta, target):
+        return 0.01 + jnp.abs(theta[0] - target[0])
+
+    def form(self, rates, basis):
+        raise NotImplementedError
+
+
+def test_a_kink_is_told_from_a_slope_that_was_not_followed(network, theta0, reachable):
+    """At a kink more intervals do not help, and are not advised; beside a smooth minimum they are."""
+    bent = ef.optimal_schedule(network, theta0, cost=Bent(), throw=False, **reachable)
+    assert bent.cost == pytest.approx(0.01, abs=1e-6)
+    assert bent.scope is ef.Scope.NONE
+    assert f"a kink at its ε between {bent.kink[0]:g} and {bent.kink[1]:g}" in bent.doubt
+    assert "smooth activation" in str(bent.summary())
+    beside = ef.PiecewiseConstant(np.linspace(5.0, 29.0, 5), LEVELS + 1e-3)
+    smooth = ef.certify(network, beside, theta0, **reachable)
+    assert smooth.kink is None
+    assert smooth.doubt.endswith("more intervals may help")
+
+
 @pytest.mark.parametrize("budget", [None, 12.0], ids=["L-BFGS-B", "SLSQP"])
 def test_the_search_follows_a_cost_down_to_its_error(network, theta0, reachable, budget):
     best = ef.optimal_schedule(network, theta0, budget=budget, **reachable)

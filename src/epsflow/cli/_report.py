@@ -66,7 +66,7 @@ def finding(comparison: Comparison) -> str:
         return (
             f"No schedule was verified as optimal: the best candidate has {_symbol(comparison)} = "
             f"{optimum.objective:.4g}, and Pontryagin's conditions miss by {optimum.pmp_gap:.2g} (status: "
-            f"{optimum.status.value}); {optimum.trouble or 'more intervals may help'}."
+            f"{optimum.status.value}); {optimum.doubt}."
         )
     found = f"{_arcs(optimum)}: {_gain(comparison, optimum.objective)}"
     if optimum.status is Status.EXACT:

@@ -7,6 +7,7 @@ from scipy.optimize import fminbound, root_scalar
 from .._core import SUCCESS, InputError, succeeded
 from ..problem import Problem, Quadratic
 from ..schedules import AbstractPiecewiseConstant, AbstractSchedule, check_admissible, least_effort
+from ._kinks import kink_of
 from ._pontryagin import cells_of, extremal_of
 from ._simulate import effort_of, seed_costs, simulate
 from ._solution import Found, ScheduleSolution
@@ -142,6 +143,9 @@ def judge(task: ControlTask, found: Found, deadline: Deadline = UNLIMITED) -> Sc
     # After a search that did not end well only a certificate counts.
     if scope is Scope.NONE and stationary and bool(succeeded(found.result)) and np.isfinite([objective, error]).all():
         scope = Scope.LOCAL
+    kink = None
+    if scope is Scope.NONE and task.trainings is not None and np.isfinite(cost):
+        kink = kink_of(task, schedule, path, multiplier)
     # In steps, a weight between the bounds for longer than one is no switch.
     kind = classify(exact, path, arcs, 1.0 if task.in_steps else found.mesh, multiplier)
     return ScheduleSolution(
@@ -161,6 +165,7 @@ def judge(task: ControlTask, found: Found, deadline: Deadline = UNLIMITED) -> Sc
         polished=found.polished,
         second_order=found.second_order,
         seeds=seed_costs(task, schedule),
+        kink=kink,
         result=SUCCESS if scope in (Scope.GLOBAL, Scope.WITHIN_ERROR) else found.result,
     )
 

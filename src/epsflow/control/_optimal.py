@@ -194,8 +194,8 @@ def solve_task(task: ControlTask, options: Options, deadline: Deadline = UNLIMIT
     if options.throw and solution.trouble:
         more = "A larger time_limit" if deadline.passed else "Another method"
         raise ConvergenceError(
-            f"{solution.trouble}; the best proposal, cost {solution.cost:.6g}, is in `.result`. {more}, fewer "
-            "intervals or a start of your own may help.",
+            f"{solution.doubt or solution.trouble}; the best proposal, cost {solution.cost:.6g}, is in `.result`. "
+            f"{more}, fewer intervals or a start of your own may help.",
             solution,
         )
     return solution

@@ -80,6 +80,8 @@ class ScheduleSolution(Shown, Stored):
         polished: whether its switch times were then freed of the mesh.
         second_order: gradient and Hessian of 𝓔 by the switch times, where they were free; None on a mesh.
         seeds: with an optimiser, the cost of every seed and of those held out; else None.
+        kink: with an optimiser, the interval at whose ε the cost has a kink, which leaves the schedule unverified: both
+            ways it costs more, and no slope vanishes. None where none was found.
         result: how the search ended: the limit of time, or a solver that failed from every start, leave it unverified.
     """
 
@@ -99,6 +101,7 @@ class ScheduleSolution(Shown, Stored):
     polished: bool
     second_order: SecondOrder | None = None
     seeds: SeedCosts | None = None
+    kink: tuple[float, float] | None = None
     result: RESULTS = field(default_factory=lambda: SUCCESS)
 
     @property
@@ -147,6 +150,19 @@ class ScheduleSolution(Shown, Stored):
             solver = solvers.get(self.method, "IPOPT")
             return f"{solver} failed from all {count} starts ({words})"
         return ""
+
+    @property
+    def doubt(self) -> str:
+        """Why it is not verified, and what to try; empty where something is claimed."""
+        if self.scope is not Scope.NONE:
+            return ""
+        if self.kink is None:
+            return self.trouble or "other starts or more intervals may help"
+        kink = (
+            "the cost has a kink at its ε between {:g} and {:g}, where both ways cost more and no slope vanishes; a "
+            "smaller learning rate, a smooth activation or other seeds may help, more intervals do not"
+        ).format(*self.kink)
+        return f"{self.trouble}; {kink}" if self.trouble else kink
 
     def switching(self, t: Float[np.ndarray, "*shape"] | Array | float) -> Float[Array, "*values"]:
         """S(t) = ∂𝓔/∂ε(t) at any times in [s, T]: negative where a larger ε would lower the cost."""
@@ -203,7 +219,7 @@ class ScheduleSolution(Shown, Stored):
             "status": self.status,
             "scope": self.scope,
             "method": self.how,
-            **({"trouble": self.trouble} if self.trouble else {}),
+            **({"trouble": self.doubt or self.trouble} if self.trouble or self.kink else {}),
             **({"batches": self.task.unseen} if self.task.unseen else {}),
             **({"caution": self.task.problem.caution} if self.task.problem.caution else {}),
             "PMP gap": self.pmp_gap,
