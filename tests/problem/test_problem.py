@@ -195,6 +195,32 @@ def test_arrays_in_single_precision_are_for_networks():
         Problem(LinearModel(D), SquaredLoss(), Dataset(X, data.y))
 
 
+def test_models_that_mix_no_types_meet_data_in_single_precision():
+    """`lax.mul` refuses what `*` widens, as convolutions do."""
+    model = FunctionModel(lambda params, x: jnp.sum(jax.lax.mul(params, x)), np.zeros(D))
+    narrow = Dataset(X.astype(np.float32), Y.astype(np.float32))
+    own = Dataset(narrow.x.astype(float), narrow.y.astype(float))
+    theta, goal = np.asarray(THETA), np.asarray(VECTOR)
+
+    def answers_from(data: Dataset) -> list:
+        problem = Problem(model, SquaredLoss(), data, 0)
+        gap = ef.PredictionGap(data.x[:2])
+        return [
+            ef.analysis.outputs_of(model, theta, data.x),
+            ef.unlearning.score_models(problem, theta[None], test=data).metrics,
+            gap.value(problem.risk, theta, goal),
+            gap.value(problem.risk, theta.astype(np.float32).astype(float), goal),
+        ]
+
+    ours, theirs = answers_from(narrow), answers_from(own)
+    jax.tree.map(np.testing.assert_array_equal, ours, theirs)
+    # A training in float32 is judged in double, at the θ that it reached.
+    single = ef.PredictionGap(narrow.x[:2]).value(
+        Problem(model, SquaredLoss(), narrow, 0).risk, theta.astype(np.float32), goal
+    )
+    assert single == ours[-1]
+
+
 # --- refusals ---
 
 USERS = FunctionModel(lambda params, x: params @ x, jnp.ones(D))

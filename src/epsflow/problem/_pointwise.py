@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 from scipy.special import expit
@@ -308,6 +309,7 @@ def _diagonal(entries: Float[np.ndarray, "n *k"]) -> Float[np.ndarray, "n ..."]:
 
 @eqx.filter_jit
 def _differentiated(loss: AbstractLoss, outputs: Array, targets: Array) -> tuple[Array, Array, Array]:
+    targets = _of_type(targets, outputs)
     return (
         jax.vmap(loss)(outputs, targets),
         jax.vmap(jax.grad(loss))(outputs, targets),
@@ -323,4 +325,9 @@ def _bends(loss: AbstractLoss, outputs: Array, targets: Array, directions: Array
 
         return jax.jvp(bent, (output,), (along,))[1]
 
-    return jax.vmap(one)(outputs, targets, directions)
+    return jax.vmap(one)(outputs, _of_type(targets, outputs), directions)
+
+
+def _of_type(targets: Array, outputs: Array) -> Array:
+    """Targets in single precision under outputs in double: what a loss makes of the former alone is in double too."""
+    return jnp.asarray(targets, outputs.dtype) if jnp.issubdtype(targets.dtype, jnp.floating) else jnp.asarray(targets)

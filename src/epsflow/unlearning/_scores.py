@@ -49,8 +49,9 @@ def scores(problem: Problem, thetas: Float[np.ndarray, "r d"], points: Points) -
         return np.mean((outputs.reshape(len(thetas), *labels.shape) > 0.0) == (labels > 0.5), axis=(1, 2))
     if isinstance(problem.loss, SoftmaxCrossEntropy):
         return np.mean(outputs.argmax(axis=2) == points.y, axis=1)
-    spread = float(np.square(points.y - points.y.mean(axis=0)).sum())
-    errors = np.square(outputs.reshape(len(thetas), *points.y.shape) - points.y).reshape(len(thetas), -1).sum(axis=1)
+    y = points.y.astype(np.float64)
+    spread = float(np.square(y - y.mean(axis=0)).sum())
+    errors = np.square(outputs.reshape(len(thetas), *y.shape) - y).reshape(len(thetas), -1).sum(axis=1)
     return 1.0 - errors / spread if spread > 0.0 else np.full(len(thetas), np.nan)
 
 

@@ -187,8 +187,12 @@ class PredictionGap(AbstractCost):
         if isinstance(risk, Quadratic):
             return 0.5 * ((self.x @ (theta - target)) ** 2).sum() / len(self.x)
         assert isinstance(risk, EmpiricalRisk)  # the only other risk there is; this tells the type checker
-        predict, x = jax.vmap(risk.model, (None, 0)), jnp.asarray(self.x, theta.dtype)
-        return 0.5 * jnp.sum((predict(theta, x) - predict(target, x)) ** 2) / len(self.x)
+        kind = jnp.result_type(
+            theta, target, self.x
+        )  # of one type for models that mix none: the widest, to round least
+        at, goal, x = (jnp.asarray(part, kind) for part in (theta, target, self.x))
+        predict = jax.vmap(risk.model, (None, 0))
+        return 0.5 * jnp.sum((predict(at, x) - predict(goal, x)) ** 2) / len(self.x)
 
     def form(self, rates: Float[np.ndarray, " k"], basis: Float[np.ndarray, "d k"]) -> EndForm:
         """L = X/√q in the eigenbasis."""
