@@ -279,7 +279,7 @@ def test_a_kink_is_told_from_a_slope_that_was_not_followed(network, theta0, reac
     bent = ef.optimal_schedule(network, theta0, cost=Bent(), throw=False, **reachable)
     assert bent.cost == pytest.approx(0.01, abs=1e-6)
     assert bent.scope is ef.Scope.NONE
-    assert f"a kink at its ε between {bent.kink[0]:g} and {bent.kink[1]:g}" in bent.doubt
+    assert f"a kink or a jump at its ε between {bent.kink[0]:g} and {bent.kink[1]:g}" in bent.doubt
     assert "smooth activation" in str(bent.summary())
     beside = ef.PiecewiseConstant(np.linspace(5.0, 29.0, 5), LEVELS + 1e-3)
     smooth = ef.certify(network, beside, theta0, **reachable)

@@ -80,8 +80,8 @@ class ScheduleSolution(Shown, Stored):
         polished: whether its switch times were then freed of the mesh.
         second_order: gradient and Hessian of 𝓔 by the switch times, where they were free; None on a mesh.
         seeds: with an optimiser, the cost of every seed and of those held out; else None.
-        kink: with an optimiser, the interval at whose ε the cost has a kink, which leaves the schedule unverified: both
-            ways it costs more, and no slope vanishes. None where none was found.
+        kink: with an optimiser, an interval at whose ε the cost has a kink, or a jump, which leaves the schedule
+            unverified: both ways cost more, and no slope vanishes. None where none was found.
         result: how the search ended: the limit of time, or a solver that failed from every start, leave it unverified.
     """
 
@@ -159,8 +159,8 @@ class ScheduleSolution(Shown, Stored):
         if self.kink is None:
             return self.trouble or "other starts or more intervals may help"
         kink = (
-            "the cost has a kink at its ε between {:g} and {:g}, where both ways cost more and no slope vanishes; a "
-            "smaller learning rate, a smooth activation or other seeds may help, more intervals do not"
+            "the cost has a kink or a jump at its ε between {:g} and {:g}, where both ways cost more and no slope "
+            "vanishes; a smaller learning rate, a smooth activation or other seeds may help, more intervals do not"
         ).format(*self.kink)
         return f"{self.trouble}; {kink}" if self.trouble else kink
 
