@@ -217,13 +217,16 @@ def test_a_network_too_large_for_its_optimum_needs_a_target(rng):
 @pytest.mark.slow
 @pytest.mark.parametrize(("s", "T"), [(0.0, 2.5), (0.0, 0.7), (0.3, 2.5)])
 def test_windows_to_which_the_durations_of_pieces_do_not_add_up(s, T):
-    """x = (1, 1), y = (0, 1), the second point deleted: ε can hold θ anywhere below ½, so the target is reached."""
+    """x = (1, 1), y = (0, 1), the second point deleted: ε can hold θ anywhere below ½, so the target is reached.
+
+    Nothing certifies so of a model in general: the schedule is not called exact.
+    """
     model = ef.FunctionModel(lambda params, x: params[0] * x[0], jnp.zeros(1))
     data = ef.Dataset(np.ones((2, 1)), np.array([0.0, 1.0]))
     problem = ef.Problem(model, ef.SquaredLoss(), data, [1])
     solved = ef.optimal_schedule(problem, jnp.zeros(1), s=s, T=T, target=jnp.array([0.3]))
-    assert solved.status is ef.Status.EXACT
     assert solved.cost <= 1e-12 * 0.5 * 0.3**2
+    assert solved.status is not ef.Status.EXACT
 
 
 # ---- the models of the notes, and real data ---------------------------------------------------------------------
