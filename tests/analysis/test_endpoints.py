@@ -102,6 +102,16 @@ def test_logistic_regression_is_retrained_to_the_same_point_as_retrain(x):
     assert max(row(found, name)["relative error"] for name in ("Newton", "influence", "second order")) < 0.1
 
 
+def test_a_minimum_at_infinity_is_no_answer():
+    """Without its last point the classes are separable: gradients vanish far out, Newton steps do not."""
+    x = np.stack([[-3.0, -2.0, -1.0, 1.0, 2.0, 3.0, 2.5], np.ones(7)], axis=1)
+    data = Dataset(x, np.array([0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 0.0]))
+    problem = Problem(LinearModel(2), LogisticLoss(), data, [6])
+    with pytest.raises(ConvergenceError, match="at infinity without l2") as caught:
+        endpoints(problem, damping=1e-3)
+    assert not caught.value.result.converged[0]
+
+
 def test_a_method_without_an_answer_says_why(linear):
     """Two equal columns: H is singular, so influence and Newton refuse; with damping the PBRF answers."""
     x = linear.data.x.copy()

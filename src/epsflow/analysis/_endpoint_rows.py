@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from .._core import InputError, message, succeeded
+from ..flow import stationary_point
 from ..problem import LinearModel, Problem, Quadratic
 from ._approximate_responses import approximate_responses
 from ._hessian_products import by_products
@@ -62,9 +63,22 @@ def retrained(problem: Problem, start: np.ndarray, trained: np.ndarray, search: 
     # The units of the steps, not the objective: a trace of damping keeps a singular GGN invertible.
     rho = max(objective.rho, 1e-6 * float(basis.values.max(initial=0.0))) or 1.0
     end = minimise(objective, basis, rho, start - trained, tol=search.tol, max_steps=search.max_steps)
-    good, norm = bool(succeeded(end.result)), end.gradient_norm
-    note = f"‖∇R_0‖ = {norm:.1e}" + ("" if good else f": {message(end.result)}")
-    return Row(trained + end.shift, end.steps + 1.0, float(end.products) + basis.values.size, good, note)
+    theta, good, note = trained + end.shift, bool(succeeded(end.result)), f"‖∇R_0‖ = {end.gradient_norm:.1e}"
+    if not good:
+        note += f": {message(end.result)}"
+    elif problem.convex and search.matrix and (left := _left(problem, theta, search)) > FAR * np.linalg.norm(theta):
+        note += f", but a Newton step of {left:.1e} is left: the minimum is far away, or at infinity without l2"
+        good = False
+    return Row(theta, end.steps + 1.0, float(end.products) + basis.values.size, good, note)
+
+
+FAR = 1e-3
+"""A Newton step of more than this fraction of ‖θ‖ is no rest: of separable classes the gradient vanishes far out."""
+
+
+def _left(problem: Problem, theta: np.ndarray, search: Search) -> float:
+    """‖H_0⁻¹∇R_0‖ of a convex risk."""
+    return stationary_point(problem, 0.0, theta, tol=search.tol, max_steps=0).distance
 
 
 def local_answers(problem: Problem, trained: np.ndarray, damping: float, search: Search) -> dict[str, Row]:
