@@ -5,7 +5,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import linen
 
 import epsflow as ef
 from epsflow.problem import RoundedProducts, unit_of, with_rounded_products
@@ -50,6 +49,7 @@ def equinox_model():
 
 
 def flax_model():
+    linen = pytest.importorskip("flax.linen", reason="flax is not installed (pip install 'epsflow[flax]')")
     layer = {"kernel": np.ones((16, 2), np.float32), "bias": np.ones(2, np.float32)}
     return ef.FunctionModel(linen.Dense(2), {"params": layer})
 

@@ -154,6 +154,8 @@ def _written(value: Any) -> str:
     if isinstance(value, tuple | list) and not hasattr(value, "_fields"):
         few = len(value) <= FEW
         return f"({', '.join(map(_written, value))})" if few else f"{len(value)} of {type(value[0]).__name__}"
+    if isinstance(value, tuple) and type(value).__repr__.__module__ != __name__:
+        return spelled(value)  # another library's record, of functions, say
     if isinstance(value, Mapping):
         return f"{len(value)} entries"
     if callable(value) and hasattr(value, "__name__"):

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
-from .._core import Array, InputError
+from .._core import Array, InputError, spelled
 from ..problem import Dataset, Problem, stored_in
 from ..schedules import AbstractSchedule
 
@@ -73,6 +73,8 @@ class Batch(NamedTuple):
     x: Float[Array, "b p"]
     y: Float[Array, "b *t"]
     weights: Float[Array, " b"]
+
+    __repr__ = spelled
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from .._core import Array
+from .._core import Array, Spelled, spelled
 from ..problem import AbstractLoss, AbstractModel, computed
 from ._minibatches import Batch, Source
 
 
-class Recipe(eqx.Module):
+class Recipe(Spelled, eqx.Module):
     """What a step does.
 
     Example:
@@ -69,6 +69,8 @@ class Carry(NamedTuple):
 
     theta: Float[Array, " d"]
     state: Any
+
+    __repr__ = spelled
 
 
 def _kept(state: Any, before: Any) -> Any:
