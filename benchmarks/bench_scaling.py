@@ -74,7 +74,7 @@ def main() -> None:
         start = time.perf_counter()
         found = ef.optimal_schedule(problem, theta0, s=0.5, T=3.1)
         solved = time.perf_counter() - start
-        moving = found.extremal.path.control.rates.size
+        moving = found.extremal.path.task.rates.size
         cells = d, n, moving, f"{built:.2f}", f"{solved:.2f}", f"{solved / built:.2f}", f"{found.gap / found.cost:.0e}"
         table.add_row(*map(str, cells), found.scope.value)
     Console(width=120).print(table)
