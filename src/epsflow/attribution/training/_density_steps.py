@@ -251,7 +251,10 @@ def _sweep_back(
             return _kept(whole, k < count, moved, before), (before, gradient)
 
         _, path = jax.lax.scan(again, begun, ks)
-        back = lambda carry, step: (_one_back(training, carry, step, count, whole), None)  # noqa: E731
+
+        def back(carry: Any, step: Any) -> tuple[Any, None]:
+            return _one_back(training, carry, step, count, whole), None
+
         return jax.lax.scan(back, carry, (ks, path, slots, places), reverse=True)[0], None
 
     bases = length * jnp.arange(slot.shape[0])
